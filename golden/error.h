@@ -1,0 +1,29 @@
+// The two ways something can go wrong: bad input, and a broken promise of our own.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace assay {
+
+// Bad input: a file, an option, a shape that somebody else gave. The message has the form
+// "where: what is wrong: expected X, got Y; next step". Exit code 2.
+struct InputError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// A broken invariant of Assay itself. Exit code 4.
+struct InternalError : std::logic_error {
+  using std::logic_error::logic_error;
+};
+
+[[noreturn]] void fail_check(const char* condition, const std::string& values, const char* file,
+                             int line);
+
+}  // namespace assay
+
+// On in every build; `values` is a string that shows what the condition compared.
+#define ASSAY_CHECK(condition, values)                                             \
+  do {                                                                             \
+    if (!(condition)) ::assay::fail_check(#condition, (values), __FILE__, __LINE__); \
+  } while (false)

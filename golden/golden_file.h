@@ -1,0 +1,162 @@
+// The golden file: HDF5, readable with any HDF5 tool. Schema "assay-golden", version 1.
+//
+//   /                       attributes schema, schema_version, created, config, method, seed,
+//                           provenance, config_hash, root_hash
+//   /inputs/<name>          tokens int32 [B,T], attention_mask uint8 [B,T], labels int32 [B,T],
+//                           position_ids int32 [T]
+//   /weights/<HF name>      float32 where it holds every value exactly, else float64
+//   /forward/<name>         float64
+//   /grad/<name>            float64
+//   /manifest               one row a dataset (ManifestRow), rows in order of writing
+//
+// The file starts with a user block of 512 bytes of text (HDF5 skips it): format, file size and an
+// XXH3-128 of every byte of the file that is not the raw data of a dataset; raw data is hashed per
+// dataset in the manifest. So no byte of the file is without a check.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "golden/config.h"
+#include "golden/tensor.h"
+#include "golden/weights.h"
+
+namespace assay::golden {
+
+// hash: manifest with hashes only. stats: manifest with hashes and statistics. full: the data too.
+// Inputs are always stored in full.
+enum class Capture { hash, stats, full };
+
+Capture parse_capture(const std::string& text);
+std::string capture_name(Capture capture);
+
+struct Statistics {
+  double min = 0, max = 0, rms = 0;  // over the finite elements
+  double zero_share = 0;             // share of elements that are +0 or -0
+  int64_t nonfinite = 0;             // -inf of masked scores included
+};
+
+struct ManifestRow {
+  std::string path;  // "/forward/layers/0/attn/q"
+  DType dtype = DType::float64;
+  Shape shape;
+  std::string role;  // input, weight, forward, grad
+  std::string hash;  // XXH3-128 of the raw little-endian bytes, 32 hex digits
+  Statistics stats;  // zeros under Capture::hash
+  bool stored = false;  // whether the data itself is in the file
+};
+
+// What identifies a run; root_hash covers all of it but created and provenance.
+struct Header {
+  ModelConfig config;
+  uint64_t seed = 0;
+  std::string provenance;  // JSON
+};
+
+// Writes beside the final name and renames in finish(). Destroyed without finish(), it removes what
+// it wrote; a killed process leaves only "<path>.partial-<pid>".
+class GoldenWriter {
+ public:
+  // Throws InputError for an existing file without force, a folder that is missing or read-only,
+  // and fewer free bytes than expected_bytes.
+  GoldenWriter(std::string path, Header header, Capture capture, bool force,
+               uint64_t expected_bytes = 0);
+  ~GoldenWriter();
+  GoldenWriter(const GoldenWriter&) = delete;
+  GoldenWriter& operator=(const GoldenWriter&) = delete;
+
+  void write_input(const std::string& name, const Shape& shape, std::span<const int32_t> values);
+  void write_mask(const std::string& name, const Shape& shape, std::span<const uint8_t> values);
+  void write_weight(const std::string& name, TensorView values);  // float32 if exact
+  void write_forward(const std::string& name, TensorView values);
+  void write_grad(const std::string& name, TensorView values);
+
+  // Manifest, root hash, sync, rename. Returns the root hash (32 hex digits).
+  std::string finish();
+
+  uint64_t bytes_written() const;
+  double write_seconds() const;  // spent in HDF5 writes and the final sync
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Leftovers of killed runs beside `path`, for a message that says what to clean.
+std::vector<std::string> partial_files(const std::string& path);
+
+// Opening checks schema, version, size, the hash of all metadata, and the root hash; every read checks
+// the hash of what it reads. All failures are InputError with file, dataset and cause.
+class GoldenReader : public WeightSource {
+ public:
+  explicit GoldenReader(const std::string& path);
+  ~GoldenReader() override;
+
+  const std::string& path() const;
+  const Header& header() const;
+  const std::string& created() const;
+  const std::string& root_hash() const;
+  const std::string& config_hash() const;
+  Capture capture() const;
+  int64_t batch() const;
+  int64_t positions() const;
+
+  const std::vector<ManifestRow>& manifest() const;
+  const ManifestRow* find(const std::string& path) const;  // nullptr if not declared
+
+  Tensor read_tensor(const std::string& path) const;  // any float type, as doubles
+  std::vector<int32_t> read_int32(const std::string& path) const;
+  std::vector<uint8_t> read_uint8(const std::string& path) const;
+  // A weight: from the file, or under Capture::hash and stats drawn again from the seed and checked
+  // against the manifest's hash.
+  void read(const std::string& name, std::span<double> out) const override;
+
+  // Reads and checks every stored dataset; returns the bytes read.
+  uint64_t check_all() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// XXH3-128 as 32 hex digits.
+std::string hash_hex(const void* data, std::size_t bytes);
+
+// A file with tensors of a candidate: datasets named as in a golden file, at the root, below
+// /candidate or below /forward. Attributes "config_hash" and "seed" (of the golden file's header)
+// are read if present.
+struct DumpEntry {
+  std::string name;  // without the leading /candidate/ or /forward/
+  DType dtype;
+  Shape shape;
+};
+
+class DumpReader {
+ public:
+  explicit DumpReader(const std::string& path);
+  ~DumpReader();
+  const std::vector<DumpEntry>& entries() const;
+  std::string config_hash() const;  // "" if the file does not say
+  std::string seed() const;         // "" if the file does not say
+  Tensor read(const std::string& name) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Writes a dump that DumpReader reads; existing files are replaced. dtype float64 or float32.
+class DumpWriter {
+ public:
+  DumpWriter(const std::string& path, const std::string& config_hash, uint64_t seed);
+  ~DumpWriter();
+  void write(const std::string& name, TensorView values, DType dtype);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace assay::golden

@@ -1,0 +1,44 @@
+// Where weights come from.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "golden/config.h"
+#include "golden/names.h"
+
+namespace assay::golden {
+
+// Weights by Hugging Face name. Linear weights are [out,in], as in a state dict.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  // Fills `out`, whose size is that of the weight. Throws InputError for an unknown name or size.
+  virtual void read(const std::string& name, std::span<double> out) const = 0;
+};
+
+// Weights drawn from the counter-based generator of golden/random.h, stream = the weight's name.
+// Every value is exactly representable in bfloat16, so fp64, fp32 and bf16 candidates compute with
+// the very same weights and weight rounding never enters an error.
+//
+//   norm gains          uniform in [0.5, 1.5)
+//   embed_tokens        uniform, standard deviation 1
+//   q_proj, k_proj      uniform, standard deviation 1.25/sqrt(fan_in): attention neither flat nor one-hot
+//   all other matrices  uniform, standard deviation 1/sqrt(fan_in)
+class SyntheticWeights : public WeightSource {
+ public:
+  SyntheticWeights(ModelConfig config, uint64_t seed);
+  void read(const std::string& name, std::span<double> out) const override;
+
+ private:
+  std::vector<TensorInfo> list_;
+  uint64_t seed_;
+};
+
+// Tokens [B,T], uniform over the vocabulary, stream "tokens".
+std::vector<int32_t> synthetic_tokens(int64_t vocab_size, int64_t batch, int64_t positions,
+                                      uint64_t seed);
+
+}  // namespace assay::golden

@@ -1,0 +1,26 @@
+// Evaluates a graph together with a bound on the rounding error that an implementation with a given
+// precision schedule makes: first-order running error analysis (Higham, "Accuracy and Stability of
+// Numerical Algorithms", 2nd ed., section 3.3), or its standard deviation under independent roundings.
+#pragma once
+
+#include "golden/precision.h"
+#include "reference/interpreters/value.h"
+#include "reference/ops/op.h"
+
+namespace assay::reference {
+
+class ErrorObserver {
+ public:
+  virtual ~ErrorObserver() = default;
+  // error: elementwise bound (or standard deviation) of an implementation's value of this node, its
+  // rounding to the storage type included. To force the node, assign value and make error absent
+  // (later nodes then start from an exact value).
+  virtual void observe(const NodeData& node, Array& value, Array& error) = 0;
+};
+
+// Named nodes are rounded to the schedule's storage type, unnamed ones stay in the accumulator type.
+void evaluate_with_error(const Graph& graph, const Bindings& bindings,
+                         const golden::PrecisionSchedule& schedule, ErrorNorm norm,
+                         ErrorObserver& observer);
+
+}  // namespace assay::reference
