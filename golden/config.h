@@ -34,7 +34,7 @@ struct ModelConfig {
   int64_t max_position_embeddings = 2048;
   double rms_norm_eps = 1e-5;
   double rope_theta = 10000.0;
-  std::optional<RopeScaling> rope_scaling;
+  std::optional<RopeScaling> rope_scaling = std::nullopt;
   bool tie_word_embeddings = false;
 
   std::string method = "plain";  // methods.md's number: "plain", "1", "5.1"
@@ -54,7 +54,8 @@ std::string to_json(const ModelConfig& config);
 // The checks of parse_config on a config made in code.
 void validate(const ModelConfig& config, const std::string& where);
 
-// tiny (CI: D=32, L=3), small (D=128, L=4), author (the configuration the methods were trained with).
+// tiny (CI: D=32, L=3), small (D=128, L=4), author (the configuration the methods were trained
+// with).
 ModelConfig preset(const std::string& name);
 std::vector<std::string> preset_names();
 

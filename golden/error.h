@@ -23,7 +23,7 @@ struct InternalError : std::logic_error {
 }  // namespace assay
 
 // On in every build; `values` is a string that shows what the condition compared.
-#define ASSAY_CHECK(condition, values)                                             \
-  do {                                                                             \
+#define ASSAY_CHECK(condition, values)                                               \
+  do {                                                                               \
     if (!(condition)) ::assay::fail_check(#condition, (values), __FILE__, __LINE__); \
   } while (false)

@@ -42,9 +42,9 @@ struct ManifestRow {
   std::string path;  // "/forward/layers/0/attn/q"
   DType dtype = DType::float64;
   Shape shape;
-  std::string role;  // input, weight, forward, grad
-  std::string hash;  // XXH3-128 of the raw little-endian bytes, 32 hex digits
-  Statistics stats;  // zeros under Capture::hash
+  std::string role;     // input, weight, forward, grad
+  std::string hash;     // XXH3-128 of the raw little-endian bytes, 32 hex digits
+  Statistics stats;     // zeros under Capture::hash
   bool stored = false;  // whether the data itself is in the file
 };
 
@@ -87,8 +87,8 @@ class GoldenWriter {
 // Leftovers of killed runs beside `path`, for a message that says what to clean.
 std::vector<std::string> partial_files(const std::string& path);
 
-// Opening checks schema, version, size, the hash of all metadata, and the root hash; every read checks
-// the hash of what it reads. All failures are InputError with file, dataset and cause.
+// Opening checks schema, version, size, the hash of all metadata, and the root hash; every read
+// checks the hash of what it reads. All failures are InputError with file, dataset and cause.
 class GoldenReader : public WeightSource {
  public:
   explicit GoldenReader(const std::string& path);

@@ -1,4 +1,5 @@
-// One name everywhere: graph node, HDF5 path below /forward, implementation's tap, line of a report.
+// One name everywhere: graph node, HDF5 path below /forward, implementation's tap, line of a
+// report.
 //
 // Axes are written as one letter each: B batch, H query head, G key/value head, T query position,
 // S key position, D any feature axis. A scalar has no axes.

@@ -9,7 +9,7 @@ enum class Precision { fp64, fp32, bf16 };
 
 Precision parse_precision(const std::string& text);  // throws InputError naming what there is
 std::string precision_name(Precision precision);
-double unit_roundoff(Precision precision);  // half an ulp of 1: 2^-53, 2^-24, 2^-9
+double unit_roundoff(Precision precision);       // half an ulp of 1: 2^-53, 2^-24, 2^-8
 double round_to(Precision precision, double x);  // nearest, ties to even
 
 // storage: what tensors between kernels are stored in. accumulate: what a kernel computes in.

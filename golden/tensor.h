@@ -10,8 +10,8 @@ namespace assay::golden {
 
 using Shape = std::vector<int64_t>;
 
-int64_t element_count(const Shape& shape);    // 1 for a scalar (empty shape)
-std::string shape_text(const Shape& shape);   // "[2,8,64,64]"
+int64_t element_count(const Shape& shape);   // 1 for a scalar (empty shape)
+std::string shape_text(const Shape& shape);  // "[2,8,64,64]"
 
 // How the elements of a dataset are stored. bfloat16 is kept as its 16 bits.
 enum class DType { float64, float32, bfloat16, int32, uint8 };
