@@ -1,5 +1,5 @@
-// Dense row-major doubles with shared ownership; storage is reused, because freshly mapped pages cost
-// more than the arithmetic on them.
+// Dense row-major doubles with shared ownership; storage is reused, because freshly mapped pages
+// cost more than the arithmetic on them.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,8 @@ using golden::Shape;
 
 class Array {
  public:
-  Array() = default;  // no storage: "absent", which error bounds read as exact and gradients as zero
+  Array() =
+      default;  // no storage: "absent", which error bounds read as exact and gradients as zero
   // Storage with unspecified contents.
   static Array uninitialized(Shape shape);
   static Array zeros(Shape shape);

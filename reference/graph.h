@@ -1,10 +1,9 @@
-// A method is written once, as a graph of operations on named tensors. The graph has shapes, axes and
-// names but no arithmetic; interpreters walk it and know no operation by name.
+// A method is written once, as a graph of operations on named tensors. The graph has shapes, axes
+// and names but no arithmetic; interpreters walk it and know no operation by name.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -28,7 +27,7 @@ struct NodeData {
   std::shared_ptr<const Op> op;  // null for an input of the graph
   std::vector<int> inputs;       // ids of earlier nodes
   Operand result;
-  std::string name;   // "" for an intermediate that has no name in the specification
+  std::string name;     // "" for an intermediate that has no name in the specification
   bool weight = false;  // an input that is a parameter
 
   const Shape& shape() const { return result.shape; }
@@ -72,11 +71,5 @@ class Graph {
   std::vector<NodeData> nodes_;
   std::unordered_map<std::string, int> by_name_;
 };
-
-// For each node the id of the last node that reads it (its own id if nobody does): liveness.
-std::vector<int> last_uses(const Graph& graph);
-
-// The nodes that `outputs` need, as flags by id.
-std::vector<bool> needed_for(const Graph& graph, std::span<const int> outputs);
 
 }  // namespace assay::reference

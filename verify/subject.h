@@ -36,7 +36,8 @@ struct Capabilities {
 // Returns the values a tensor is to be replaced with, or nullptr to leave it.
 using Forced = std::function<const golden::Tensor*(const std::string& name)>;
 
-// Called for every tensor in the order in which the subject computes (a dump: in which it lists) them.
+// Called for every tensor in the order in which the subject computes (a dump: in which it lists)
+// them.
 using Receive = std::function<void(Observed observed)>;
 
 class Subject {
@@ -47,8 +48,8 @@ class Subject {
   virtual golden::PrecisionSchedule precision() const = 0;
   // The type in which it hands a tensor over; another one in its output is a failure.
   virtual golden::DType dtype_of(const std::string& tensor_name) const = 0;
-  // forced may be empty. Whether a tensor that it names was really replaced is the subject's promise
-  // by can_force; scores and probabilities are never forced.
+  // forced may be empty. Whether a tensor that it names was really replaced is the subject's
+  // promise by can_force; scores and probabilities are never forced.
   virtual void run(const Batch& batch, const Forced& forced, const Receive& receive) = 0;
   // What the subject says of where it comes from; "" if it does not say.
   virtual std::string config_hash() const { return ""; }

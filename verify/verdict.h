@@ -11,14 +11,15 @@ enum class Status { pass, fail, untrusted, inconclusive, skipped };
 std::string status_name(Status status);
 
 struct Check {
-  std::string name;     // "numerics", "prefix detector"
+  std::string name;  // "numerics", "prefix detector"
   Status status = Status::inconclusive;
-  std::string summary;  // one line: what was compared and what came out
+  std::string summary;               // one line: what was compared and what came out
   std::vector<std::string> details;  // further lines: first failure, evidence, how to see it again
   double seconds = 0;
 };
 
-// 0 all passed; 1 a failure; 3 untrusted or inconclusive, or nothing but skipped checks, or no check at all.
+// 0 all passed; 1 a failure; 3 untrusted or inconclusive, or nothing but skipped checks, or no
+// check at all.
 int exit_code(const std::vector<Check>& checks);
 
 }  // namespace assay::verify

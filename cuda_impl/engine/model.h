@@ -1,6 +1,6 @@
 // The production implementation as a caller sees it: a model made from a config and weights, a
-// forward pass, taps and forced inputs by name. Two back ends run the same kernels: the host executor
-// and the GPU.
+// forward pass, taps and forced inputs by name. Two back ends run the same kernels: the host
+// executor and the GPU.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,9 @@ namespace assay::cuda {
 struct Batch {
   int64_t batch = 0;
   int64_t positions = 0;
-  std::span<const int32_t> tokens;         // [B,T]
-  std::span<const uint8_t> attention_mask; // [B,T], 1 = real token, 0 = padding
-  std::span<const int32_t> labels;         // [B,T], -100 = not counted; position t predicts labels[t+1]
+  std::span<const int32_t> tokens;          // [B,T]
+  std::span<const uint8_t> attention_mask;  // [B,T], 1 = real token, 0 = padding
+  std::span<const int32_t> labels;  // [B,T], -100 = not counted; position t predicts labels[t+1]
 };
 
 // Reads tensors out and puts others in, by the names of golden::tensor_list. Neither changes what a
@@ -31,16 +31,18 @@ class Probe {
   // Whether tap() wants this tensor; attn/scores and attn/probs are only formed if somebody does.
   virtual bool wants(const std::string& name) = 0;
   virtual void tap(const std::string& name, golden::TensorView value) = 0;
-  // Called after tap(): fill `value` (its size is the tensor's) and return true, and every later kernel
-  // reads that instead. Never called for attn/scores and attn/probs, which no kernel reads back.
+  // Called after tap(): fill `value` (its size is the tensor's) and return true, and every later
+  // kernel reads that instead. Never called for attn/scores and attn/probs, which no kernel reads
+  // back.
   virtual bool force(const std::string& name, std::span<double> value) = 0;
 };
 
 class Model {
  public:
   virtual ~Model() = default;
-  // Computes every tensor of golden::tensor_list in order. probe may be null. Throws InputError for a
-  // batch that does not fit the config, and simt::Error (kernel, shape, cause) for a failed launch.
+  // Computes every tensor of golden::tensor_list in order. probe may be null. Throws InputError for
+  // a batch that does not fit the config, and simt::Error (kernel, shape, cause) for a failed
+  // launch.
   virtual void forward(const Batch& batch, Probe* probe) = 0;
   virtual golden::PrecisionSchedule precision() const = 0;
 };

@@ -1,10 +1,11 @@
 // Which of the two back ends a translation unit is compiled for.
 //
 //   nvcc, or any compiler with ASSAY_SIMT_DEVICE defined   inline namespace on_device, CUDA runtime
-//   otherwise                                              inline namespace on_host, the fiber executor
+//   otherwise                                              inline namespace on_host, the fiber
+//   executor
 //
-// Everything that exists once per back end stands in `inline namespace SIMT_BACKEND`, so both can be linked
-// into one program.
+// Everything that exists once per back end stands in `inline namespace SIMT_BACKEND`, so both can
+// be linked into one program.
 #pragma once
 
 #if defined(__CUDACC__) || defined(ASSAY_SIMT_DEVICE)

@@ -1,7 +1,7 @@
 // The device back end of simt.h: names map to CUDA's own. Included by simt.h only.
 //
-// Without nvcc (ASSAY_SIMT_DEVICE) only the memory functions and Buffer exist: enough for host code that owns
-// device buffers and calls launchers.
+// Without nvcc (ASSAY_SIMT_DEVICE) only the memory functions and Buffer exist: enough for host code
+// that owns device buffers and calls launchers.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -15,7 +15,8 @@ using Stream = cudaStream_t;
 
 inline void check(cudaError_t status, const char* where) {
   if (status == cudaSuccess) return;
-  throw Error(std::string(where) + ": " + cudaGetErrorName(status) + ": " + cudaGetErrorString(status));
+  throw Error(std::string(where) + ": " + cudaGetErrorName(status) + ": " +
+              cudaGetErrorString(status));
 }
 
 inline void* device_alloc(std::size_t bytes) {
@@ -25,7 +26,8 @@ inline void* device_alloc(std::size_t bytes) {
 }
 inline void device_free(void* memory) noexcept { cudaFree(memory); }
 
-// Copies follow the work queued on the stream. copy_in and copy_out return when the bytes have arrived.
+// Copies follow the work queued on the stream. copy_in and copy_out return when the bytes have
+// arrived.
 inline void copy_in(void* device, const void* host, std::size_t bytes, Stream stream = nullptr) {
   check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream), "copy_in");
   check(cudaStreamSynchronize(stream), "copy_in");
@@ -42,8 +44,8 @@ inline void device_zero(void* device, std::size_t bytes, Stream stream = nullptr
 }
 inline void synchronize() { check(cudaDeviceSynchronize(), "synchronize"); }
 
-// Why kernels cannot run here, or an empty string. Any error means skip: a machine without a driver does not
-// report "no device".
+// Why kernels cannot run here, or an empty string. Any error means skip: a machine without a driver
+// does not report "no device".
 inline std::string unavailable() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
@@ -133,8 +135,10 @@ SIMT_DEVICE A warp_max(A value) {
   return value;
 }
 
-// d [16,8] += a [16,16] b [16,8], bf16 inputs, float sums, in the fragment layout of PTX mma.m16n8k16.
-SIMT_DEVICE void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+// d [16,8] += a [16,16] b [16,8], bf16 inputs, float sums, in the fragment layout of PTX
+// mma.m16n8k16.
+SIMT_DEVICE void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4],
+                              const std::uint32_t (&b)[2]) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "

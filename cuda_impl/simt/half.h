@@ -2,10 +2,10 @@
 //
 //   bf16   1 sign, 8 exponent, 7 fraction bits     f16   1 sign, 5 exponent, 10 fraction bits
 //
-// float -> 16 bits rounds to nearest, ties to even; overflow gives infinity; every NaN becomes 0x7FFF, as
-// cvt.rn.bf16.f32 and cvt.rn.f16.f32 do. 16 bits -> float is exact.
-// A storage type S holds data in memory. Arithmetic happens in accum_t<S>: float for float, bf16 and f16, and
-// S itself for everything else (double, or a scalar that carries more than a number).
+// float -> 16 bits rounds to nearest, ties to even; overflow gives infinity; every NaN becomes
+// 0x7FFF, as cvt.rn.bf16.f32 and cvt.rn.f16.f32 do. 16 bits -> float is exact. A storage type S
+// holds data in memory. Arithmetic happens in accum_t<S>: float for float, bf16 and f16, and S
+// itself for everything else (double, or a scalar that carries more than a number).
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -31,7 +31,8 @@ SIMT_HD float to_float(std::uint32_t word) {
   return value;
 }
 
-// Drops the low `count` bits of a magnitude, to nearest even. A carry into the exponent is the right result.
+// Drops the low `count` bits of a magnitude, to nearest even. A carry into the exponent is the
+// right result.
 SIMT_HD std::uint32_t round_off(std::uint32_t magnitude, int count) {
   const std::uint32_t is_odd = (magnitude >> count) & 1u;
   return (magnitude + ((1u << (count - 1)) - 1u) + is_odd) >> count;
@@ -53,7 +54,8 @@ SIMT_HD std::uint16_t f16_of_float(float value) {
   if (magnitude >= 0x477ff000u) {  // 65520 and above round to infinity
     half = 0x7c00u;
   } else if (magnitude < 0x38800000u) {
-    // Below 2^-14 the result is a multiple of 2^-24, which is the spacing of floats in [0.5, 1): the addition rounds.
+    // Below 2^-14 the result is a multiple of 2^-24, which is the spacing of floats in [0.5, 1):
+    // the addition rounds.
     half = of_float(to_float(magnitude) + 0.5f) - 0x3f000000u;
   } else {
     half = round_off(magnitude - 0x38000000u, 13);  // exponent bias 127 -> 15

@@ -1,8 +1,9 @@
-// The host back end of simt.h: CUDA's spelling on top of the fiber executor. Included by simt.h only, and never
-// together with a CUDA toolkit header.
+// The host back end of simt.h: CUDA's spelling on top of the fiber executor. Included by simt.h
+// only, and never together with a CUDA toolkit header.
 //
-// A block runs on one OS thread; its CUDA threads are fibers that hand over to each other at barriers and warp
-// collectives. Global names are using-declarations, so this header defines no symbol that CUDA also defines.
+// A block runs on one OS thread; its CUDA threads are fibers that hand over to each other at
+// barriers and warp collectives. Global names are using-declarations, so this header defines no
+// symbol that CUDA also defines.
 #pragma once
 #include <atomic>
 #include <cmath>
@@ -21,13 +22,15 @@
 #define SIMT_DEVICE inline
 #define SIMT_UNROLL _Pragma("GCC unroll 4")
 
-// A reference to an array with red zones on both sides; UBSan checks its indices, ASan its addresses.
-#define SIMT_SHARED(T, name, ...)                                                               \
-  T(&name)[__VA_ARGS__] = *static_cast<T(*)[__VA_ARGS__]>(::assay::simt::host::shared_static(   \
-      [] {                                                                                      \
-        static const char key = 0;                                                              \
-        return static_cast<const void*>(&key);                                                  \
-      }(),                                                                                      \
+// A reference to an array with red zones on both sides; UBSan checks its indices, ASan its
+// addresses.
+#define SIMT_SHARED(T, name, ...)                                                     \
+  T(&name)                                                                            \
+  [__VA_ARGS__] = *static_cast<T(*)[__VA_ARGS__]>(::assay::simt::host::shared_static( \
+      [] {                                                                            \
+        static const char key = 0;                                                    \
+        return static_cast<const void*>(&key);                                        \
+      }(),                                                                            \
       sizeof(T[__VA_ARGS__])))
 
 namespace assay::simt {
@@ -79,14 +82,19 @@ inline void device_zero(void* device, std::size_t bytes, Stream = nullptr) {
 inline void synchronize() {}
 inline std::string unavailable() { return {}; }
 
-// ------------------------------------------------------------------------------------------------ scalars
+// ------------------------------------------------------------------------------------------------
+// scalars
 
-// A scalar of the host build that is more than a number (one that carries dependences, say) specialises this
-// with static functions exp, log, sqrt, rsqrt, tanh, abs, max. It must be trivially copyable.
+// A scalar of the host build that is more than a number (one that carries dependences, say)
+// specialises this with static functions exp, log, sqrt, rsqrt, tanh, abs, max. It must be
+// trivially copyable.
 template <class A>
 struct ScalarHooks;
 template <class A>
-concept HookedScalar = requires { sizeof(ScalarHooks<A>); } && std::is_trivially_copyable_v<A>;
+concept HookedScalar = requires {
+  sizeof(ScalarHooks<A>);
+}
+&&std::is_trivially_copyable_v<A>;
 template <class A>
 concept Real = std::is_same_v<A, float> || std::is_same_v<A, double>;
 
@@ -115,7 +123,8 @@ template <HookedScalar A> A abs(A x) { return ScalarHooks<A>::abs(x); }
 template <HookedScalar A> A max(A a, std::type_identity_t<A> b) { return ScalarHooks<A>::max(a, b); }
 // clang-format on
 
-// ------------------------------------------------------------------------------------- warp collectives
+// ------------------------------------------------------------------------------------- warp
+// collectives
 
 namespace host {
 
@@ -141,8 +150,9 @@ void shuffle_lanes(void** requests, unsigned mask) {
 
 template <class T>
 T shuffle(unsigned mask, T value, int source_lane, const Loc& loc) {
-  static_assert(std::is_trivially_copyable_v<T> && (sizeof(T) == 4 || sizeof(T) == 8 || HookedScalar<T>),
-                "CUDA shuffles move 4 or 8 bytes");
+  static_assert(
+      std::is_trivially_copyable_v<T> && (sizeof(T) == 4 || sizeof(T) == 8 || HookedScalar<T>),
+      "CUDA shuffles move 4 or 8 bytes");
   ShuffleRequest<T> request{value, source_lane};
   sync_warp(mask, shuffle_lanes<T>, &request, loc);
   return request.value;
@@ -188,27 +198,27 @@ inline int own_lane(int width) {
 }  // namespace host
 
 template <class A>
-  requires Real<A> || HookedScalar<A>
-A warp_sum(A value, host::Loc loc = host::Loc::current()) {
+requires Real<A> || HookedScalar<A> A warp_sum(A value, host::Loc loc = host::Loc::current()) {
   host::sync_warp(kFullMask, host::butterfly_lanes<A, host::Sum>, &value, loc);
   return value;
 }
 template <class A>
-  requires Real<A> || HookedScalar<A>
-A warp_max(A value, host::Loc loc = host::Loc::current()) {
+requires Real<A> || HookedScalar<A> A warp_max(A value, host::Loc loc = host::Loc::current()) {
   host::sync_warp(kFullMask, host::butterfly_lanes<A, host::Max>, &value, loc);
   return value;
 }
 
-// d [16,8] += a [16,16] b [16,8], bf16 inputs, float sums, in the fragment layout of PTX mma.m16n8k16. The host
-// sums each element in double and rounds once; tensor cores associate differently.
+// d [16,8] += a [16,16] b [16,8], bf16 inputs, float sums, in the fragment layout of PTX
+// mma.m16n8k16. The host sums each element in double and rounds once; tensor cores associate
+// differently.
 inline void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
                          host::Loc loc = host::Loc::current()) {
   host::MmaRequest request{d, a, b};
   host::sync_warp(kFullMask, host::mma_lanes, &request, loc);
 }
 
-// --------------------------------------------------------------------------------------- CUDA's spelling
+// --------------------------------------------------------------------------------------- CUDA's
+// spelling
 
 namespace spelling {
 using host::Loc;
@@ -225,7 +235,8 @@ T __shfl_sync(unsigned mask, T value, int source, int width = 32, Loc loc = Loc:
   const int segment = host::own_lane(width) & ~(width - 1);
   return host::shuffle(mask, value, segment | (source & (width - 1)), loc);
 }
-// A source past the end of the own segment gives the own value; an earlier segment may be read, as on the device.
+// A source past the end of the own segment gives the own value; an earlier segment may be read, as
+// on the device.
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int offset, int width = 32, Loc loc = Loc::current()) {
   const int lane = host::own_lane(width);
@@ -234,14 +245,16 @@ T __shfl_xor_sync(unsigned mask, T value, int offset, int width = 32, Loc loc = 
   return host::shuffle(mask, value, past_segment ? lane : source, loc);
 }
 template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned offset, int width = 32, Loc loc = Loc::current()) {
+T __shfl_down_sync(unsigned mask, T value, unsigned offset, int width = 32,
+                   Loc loc = Loc::current()) {
   const int lane = host::own_lane(width);
   const int last = lane | (width - 1);
   const bool inside = offset <= static_cast<unsigned>(last - lane);
   return host::shuffle(mask, value, inside ? lane + static_cast<int>(offset) : lane, loc);
 }
 template <class T>
-T __shfl_up_sync(unsigned mask, T value, unsigned offset, int width = 32, Loc loc = Loc::current()) {
+T __shfl_up_sync(unsigned mask, T value, unsigned offset, int width = 32,
+                 Loc loc = Loc::current()) {
   const int lane = host::own_lane(width);
   const int first = lane & ~(width - 1);
   const bool inside = offset <= static_cast<unsigned>(lane - first);

@@ -1,4 +1,5 @@
-// What kernels and tests see of the host executor: its settings, its counters, and its entry points for host.h.
+// What kernels and tests see of the host executor: its settings, its counters, and its entry points
+// for host.h.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -19,7 +20,8 @@ struct dim3 {
   constexpr dim3(unsigned nx, unsigned ny = 1, unsigned nz = 1) : x(nx), y(ny), z(nz) {}
 };
 
-// Rewritten at every switch. Plain thread_local is right because a block never leaves its OS thread.
+// Rewritten at every switch. Plain thread_local is right because a block never leaves its OS
+// thread.
 inline constinit thread_local uint3 threadIdx{}, blockIdx{};
 inline constinit thread_local dim3 blockDim{}, gridDim{};
 
@@ -34,13 +36,16 @@ enum class Order { forward, reverse, random };
 // SIMT_ORDER=forward|reverse|random, SIMT_SEED=n, SIMT_WORKERS=n, SIMT_SKIP=file:line.
 struct Config {
   Order order = Order::forward;
-  std::uint64_t seed = 0;     // of Order::random
-  int workers = 0;            // OS threads: 0 as many as oneTBB gives, 1 only the caller; never above kMaxWorkers
-  std::string skip_file;      // when not empty, the barrier at skip_line of the file whose path ends so is dropped
+  std::uint64_t seed = 0;  // of Order::random
+  int workers =
+      0;  // OS threads: 0 as many as oneTBB gives, 1 only the caller; never above kMaxWorkers
+  std::string skip_file = {};  // when not empty, the barrier at skip_line of the file whose path
+                               // ends so is dropped
   unsigned skip_line = 0;
   bool record_sites = false;  // collect barrier_sites_seen()
 };
-inline constexpr int kMaxWorkers = 16;  // 2 mappings a fiber, 1024 fibers a worker; Linux allows 65530 mappings
+inline constexpr int kMaxWorkers =
+    16;  // 2 mappings a fiber, 1024 fibers a worker; Linux allows 65530 mappings
 Config& config();
 
 struct Stats {
@@ -50,7 +55,8 @@ struct Stats {
 Stats stats();
 void reset_stats();
 
-// Source positions of every __syncthreads and __syncwarp that ran while record_sites was set, sorted.
+// Source positions of every __syncthreads and __syncwarp that ran while record_sites was set,
+// sorted.
 struct Site {
   std::string file;
   unsigned line;
@@ -73,15 +79,17 @@ void run_grid(const Launch& launch);
 
 void sync_block(const Loc& loc);
 
-// Each lane named in mask posts a request; the last to arrive runs fn once for all. Without fn it is __syncwarp.
+// Each lane named in mask posts a request; the last to arrive runs fn once for all. Without fn it
+// is __syncwarp.
 using WarpFn = void (*)(void** requests, unsigned mask);
 void sync_warp(unsigned mask, WarpFn fn, void* request, const Loc& loc);
 
 unsigned lane_id();
-void* shared_static(const void* key, std::size_t bytes);       // one array per block and key
-void* shared_dynamic(std::size_t index, std::size_t bytes);    // the index-th take of the block
+void* shared_static(const void* key, std::size_t bytes);     // one array per block and key
+void* shared_dynamic(std::size_t index, std::size_t bytes);  // the index-th take of the block
 void fence();
-std::unique_lock<std::mutex> lock_atomics();  // for read-modify-writes that the machine has no instruction for
+std::unique_lock<std::mutex>
+lock_atomics();  // for read-modify-writes that the machine has no instruction for
 
 [[noreturn]] void fail_shuffle_source(int lane, int source_lane, unsigned mask);
 [[noreturn]] void fail_shuffle_width(int width);

@@ -1,20 +1,23 @@
-// One kernel source, two compilers: nvcc makes GPU code of it, g++ makes code that the host executor runs.
+// One kernel source, two compilers: nvcc makes GPU code of it, g++ makes code that the host
+// executor runs.
 //
-// A kernel keeps CUDA's spelling: threadIdx, blockIdx, blockDim, gridDim, __syncthreads, __syncwarp, __shfl_*_sync,
-// __ballot_sync, __any_sync, __all_sync, atomicAdd, atomicMax, atomicCAS, atomicExch, __ldg, __threadfence. Only what
-// CUDA's own form cannot map is spelled differently:
+// A kernel keeps CUDA's spelling: threadIdx, blockIdx, blockDim, gridDim, __syncthreads,
+// __syncwarp, __shfl_*_sync,
+// __ballot_sync, __any_sync, __all_sync, atomicAdd, atomicMax, atomicCAS, atomicExch, __ldg,
+// __threadfence. Only what CUDA's own form cannot map is spelled differently:
 //
 //   SIMT_SHARED(T, name, N);                      __shared__ T name[N];
-//   simt::Smem sm; T* p = sm.take<T>(n);          extern __shared__, carved by the same calls in every thread
-//   simt::SmemSize{}.add<T>(n).bytes              the launch's byte count for that sequence of takes
-//   SIMT_UNROLL                                   #pragma unroll
-//   SIMT_DEVICE, SIMT_HD                          a function for kernels; for kernels and the host
-//   simt::exp, log, sqrt, rsqrt, tanh, abs, max   per scalar type, never a fast intrinsic; call them qualified
+//   simt::Smem sm; T* p = sm.take<T>(n);          extern __shared__, carved by the same calls in
+//   every thread simt::SmemSize{}.add<T>(n).bytes              the launch's byte count for that
+//   sequence of takes SIMT_UNROLL                                   #pragma unroll SIMT_DEVICE,
+//   SIMT_HD                          a function for kernels; for kernels and the host simt::exp,
+//   log, sqrt, rsqrt, tanh, abs, max   per scalar type, never a fast intrinsic; call them qualified
 //   simt::warp_sum, warp_max                      butterfly over 32 lanes: offsets 16, 8, 4, 2, 1
 //   simt::launch("name", kernel, grid, block, smem_bytes, stream, args...)
 //
-// launch converts the arguments to the kernel's parameter types and throws Error; its message starts with the name.
-// Kernel libraries put what they define in `inline namespace SIMT_BACKEND` too.
+// launch converts the arguments to the kernel's parameter types and throws Error; its message
+// starts with the name. Kernel libraries put what they define in `inline namespace SIMT_BACKEND`
+// too.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -59,7 +62,8 @@ struct SmemSize {
 namespace assay::simt {
 inline namespace SIMT_BACKEND {
 
-// An owning array in device memory. Its contents start undefined (all bits set on the host executor).
+// An owning array in device memory. Its contents start undefined (all bits set on the host
+// executor).
 template <class T>
 class Buffer {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -70,7 +74,7 @@ class Buffer {
       : data_(static_cast<T*>(device_alloc(count * sizeof(T)))), size_(count) {}
   // From anything contiguous with data() and size() over T.
   template <class Values>
-    requires std::is_same_v<std::remove_cvref_t<decltype(*std::declval<const Values&>().data())>, T>
+  requires std::is_same_v<std::remove_cvref_t<decltype(*std::declval<const Values&>().data())>, T>
   explicit Buffer(const Values& values) : Buffer(values.size()) {
     copy_in(data_, values.data(), size_bytes());
   }

@@ -1,5 +1,5 @@
-// Propagates dependence through a graph, op by op: a statement about every possible input value, where a
-// test of an implementation speaks of the inputs it tried.
+// Propagates dependence through a graph, op by op: a statement about every possible input value,
+// where a test of an implementation speaks of the inputs it tried.
 #pragma once
 
 #include <string>

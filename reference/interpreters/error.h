@@ -1,6 +1,7 @@
 // Evaluates a graph together with a bound on the rounding error that an implementation with a given
 // precision schedule makes: first-order running error analysis (Higham, "Accuracy and Stability of
-// Numerical Algorithms", 2nd ed., section 3.3), or its standard deviation under independent roundings.
+// Numerical Algorithms", 2nd ed., section 3.3), or its standard deviation under independent
+// roundings.
 #pragma once
 
 #include "golden/precision.h"
@@ -18,7 +19,8 @@ class ErrorObserver {
   virtual void observe(const NodeData& node, Array& value, Array& error) = 0;
 };
 
-// Named nodes are rounded to the schedule's storage type, unnamed ones stay in the accumulator type.
+// Named nodes are rounded to the schedule's storage type, unnamed ones stay in the accumulator
+// type.
 void evaluate_with_error(const Graph& graph, const Bindings& bindings,
                          const golden::PrecisionSchedule& schedule, ErrorNorm norm,
                          ErrorObserver& observer);

@@ -8,8 +8,8 @@ namespace assay::reference {
 class GradientObserver {
  public:
   virtual ~GradientObserver() = default;
-  // Called once per named node and per weight on the way to `loss`, in reverse order of computation,
-  // with d loss / d node.
+  // Called once per named node and per weight on the way to `loss`, in reverse order of
+  // computation, with d loss / d node.
   virtual void observe_gradient(const NodeData& node, const Array& gradient) = 0;
 };
 

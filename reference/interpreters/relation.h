@@ -1,5 +1,5 @@
-// A dependence relation: for each cell of a tensor (its elements with feature axes folded together) the
-// set of source elements that it can depend on.
+// A dependence relation: for each cell of a tensor (its elements with feature axes folded together)
+// the set of source elements that it can depend on.
 #pragma once
 
 #include <cstdint>
@@ -41,5 +41,9 @@ class Relation {
   std::vector<uint64_t> bits_;
   std::vector<Cell> kinds_;
 };
+
+// out's cell depends on whatever the same cell of each operand does; parameters (no cells) have no
+// part.
+void unite_cellwise(std::span<const Relation> in, Relation& out);
 
 }  // namespace assay::reference

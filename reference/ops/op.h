@@ -1,5 +1,5 @@
-// What every operation says about itself: a shape rule and one rule per interpreter. A rule that does
-// not exist is a compile error; one that cannot exist throws NotDifferentiable.
+// What every operation says about itself: a shape rule and one rule per interpreter. A rule that
+// does not exist is a compile error; one that cannot exist throws NotDifferentiable.
 #pragma once
 
 #include <span>
@@ -16,9 +16,9 @@ struct NotDifferentiable : std::logic_error {
   using std::logic_error::logic_error;
 };
 
-// How the error interpreter adds up. worst: |error| can never exceed the result (interval arithmetic,
-// linear in the sensitivities). deviation: standard deviation of the error when roundings are
-// independent (root of summed squares).
+// How the error interpreter adds up. worst: |error| can never exceed the result (interval
+// arithmetic, linear in the sensitivities). deviation: standard deviation of the error when
+// roundings are independent (root of summed squares).
 enum class ErrorNorm { worst, deviation };
 
 struct ErrorModel {
@@ -47,8 +47,7 @@ class Op {
   // Fills out_error from the operands' errors (absent = exact) and the op's own rounding in the
   // accumulator type; the final rounding to the storage type is the interpreter's.
   virtual void error(const ErrorModel& model, std::span<const Array> in,
-                     std::span<const Array> in_error, const Array& out,
-                     Array& out_error) const = 0;
+                     std::span<const Array> in_error, const Array& out, Array& out_error) const = 0;
 };
 
 }  // namespace assay::reference

@@ -22,8 +22,9 @@
 namespace assay::reference {
 namespace {
 
-constexpr int64_t kBlockDepth = 256;
-constexpr int64_t kTileColumns = 192;  // a multiple of every kernel's panel width
+constexpr int64_t kBlockDepth = 512;
+constexpr int64_t kTileColumns = 96;   // a multiple of every kernel's panel width
+constexpr int64_t kSingleDepth = 128;  // kBlockDepth for a tile of one kernel's rows
 constexpr int64_t kTileRows = 128;     // a tile is not cut into fewer rows than this for threads
 constexpr int64_t kSlabRows = 1024, kSlabDepth = 1024;
 constexpr int64_t kTasksPerThread = 4;
@@ -31,8 +32,10 @@ constexpr int64_t kSerialWork = 1 << 17;  // multiply-adds below which a task co
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Panel of B [depth,cols] with cols <= width into to [depth,width], zeros in the columns beyond.
-void pack_panel(const Kernel& kernel, double* to, int64_t width, ConstMatrix b) {
+// Panel of B [depth,cols] into to [depth,width], width the next multiple of the vector's lanes;
+// zeros in the columns beyond.
+void pack_panel(const Kernel& kernel, double* to, ConstMatrix b) {
+  const int64_t width = ceil_div(b.cols, kernel.lanes) * kernel.lanes;
   if (b.row_stride == 1) {
     kernel.transpose(to, width, b.data, b.col_stride, b.cols, b.rows);
   } else if (b.col_stride == 1) {
@@ -62,25 +65,32 @@ void run_micro(const Kernel& kernel, Matrix c, ConstMatrix a, const double* pane
   for (int64_t r = 0; r < c.rows; ++r) std::copy_n(full + r * width, c.cols, c.at(r, 0));
 }
 
+// Width of the next panel when `cols` columns are left: the widest, except that four vectors go
+// as two and two, because a kernel of a single vector waits for its own sums.
+int64_t panel_cols(const Kernel& kernel, int64_t cols) {
+  const int64_t left = ceil_div(cols, kernel.lanes);
+  const int64_t vectors = left == kernel.vectors + 1 ? ceil_div(left, 2) : kernel.vectors;
+  return std::min(vectors * kernel.lanes, cols);
+}
+
 // A tile of C [rows,cols], cols <= kTileColumns, A with contiguous columns. A leaf: calls no TBB.
 void multiply_tile(const Kernel& kernel, Matrix c, ConstMatrix a, ConstMatrix b, bool accumulate) {
-  const int64_t depth = b.rows, panel_cols = kernel.lanes * kernel.vectors;
-  const int64_t block_depth = ceil_div(depth, ceil_div(depth, kBlockDepth));
+  const int64_t depth = b.rows;
+  const bool single = c.rows <= kernel.rows;  // a panel is used once: it stays in L1
+  const int64_t most = single ? kSingleDepth : kBlockDepth;
+  const int64_t block_depth = ceil_div(depth, ceil_div(depth, most));
   double* const packed = leaf_scratch().reserve(block_depth * kTileColumns);
   for (int64_t k0 = 0; k0 < depth; k0 += block_depth) {
     const int64_t block = std::min(block_depth, depth - k0);
     const bool resume = accumulate || k0 > 0;
-    for (int64_t n0 = 0; n0 < c.cols; n0 += panel_cols) {
-      const int64_t cols = std::min(panel_cols, c.cols - n0);
-      const int64_t width = ceil_div(cols, kernel.lanes) * kernel.lanes;
-      pack_panel(kernel, packed + n0 * block, width, b.block(k0, n0, block, cols));
-    }
     for (int64_t m0 = 0; m0 < c.rows; m0 += kernel.rows) {
       const int64_t rows = std::min<int64_t>(kernel.rows, c.rows - m0);
       const ConstMatrix a_rows = a.block(m0, k0, rows, block);
-      for (int64_t n0 = 0; n0 < c.cols; n0 += panel_cols) {
-        const int64_t cols = std::min(panel_cols, c.cols - n0);
-        run_micro(kernel, c.block(m0, n0, rows, cols), a_rows, packed + n0 * block, resume);
+      for (int64_t n0 = 0, cols; n0 < c.cols; n0 += cols) {
+        cols = panel_cols(kernel, c.cols - n0);
+        double* const panel = packed + (single ? 0 : n0 * block);
+        if (m0 == 0) pack_panel(kernel, panel, b.block(k0, n0, block, cols));
+        run_micro(kernel, c.block(m0, n0, rows, cols), a_rows, panel, resume);
       }
     }
   }
@@ -91,11 +101,10 @@ void multiply_tiles(const Kernel& kernel, Matrix c, ConstMatrix a, ConstMatrix b
   const bool serial = c.rows * c.cols * b.rows < kSerialWork;
   const int64_t wanted =
       serial ? 1 : kTasksPerThread * oneapi::tbb::this_task_arena::max_concurrency();
-  const int64_t panel_cols = kernel.lanes * kernel.vectors;
-  const int64_t panels = ceil_div(c.cols, panel_cols);
+  const int64_t panel = kernel.lanes * kernel.vectors;
   const int64_t tile_panels =
-      std::clamp<int64_t>(panels / wanted, 1, kTileColumns / panel_cols);  // panels in a tile
-  const int64_t tile_cols = (serial ? kTileColumns / panel_cols : tile_panels) * panel_cols;
+      std::clamp<int64_t>(ceil_div(c.cols, panel) / wanted, 1, kTileColumns / panel);
+  const int64_t tile_cols = serial ? kTileColumns : tile_panels * panel;
   const int64_t across = ceil_div(c.cols, tile_cols);
   const int64_t down = std::min(ceil_div(wanted, across), ceil_div(c.rows, kTileRows));
   const int64_t tile_rows = ceil_div(ceil_div(c.rows, down), kernel.rows) * kernel.rows;

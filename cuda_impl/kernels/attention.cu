@@ -1,0 +1,189 @@
+// Attention forward, with online softmax, and its replay. For query t of head h, g = floor(h /
+// (H/Hkv)):
+//   scores[t,s] = sum_{i<layers} q_i[t] . k_i[s] / sqrt(Dh),   s visible iff s <= t and real[b,s]
+//   forward   lse[t] = log sum_{visible s} exp(scores[t,s])
+//             context[t] = sum_{visible s} exp(scores[t,s] - lse[t]) v_g[s]
+//   replay    context[t] = the same sum with lse given and another v
+//
+//   q_i      [B,H,T,Dh], k_i, v [B,Hkv,T,Dh]  stored as S, through device tables of pointers
+//   real     [B,T]      0 = padding
+//   lse      [B,H,T]    accum_t<S>; -inf for a row without a visible key, whose context is 0
+//   context  [B,T,H*Dh] stored as S, heads concatenated
+// A hidden key is left out by selection: nothing is added to its score, and no product with its
+// value is formed. No [T,T] array exists. The only rounding to S is the final store. Launch: one
+// block of 4 warps per 32 queries of one head; keys in tiles of 32, up to the causal limit. Any B,
+// T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Longest addition chain: scores layers*Dh; lse
+// ceil(T/32) + 5; context T, rescaled ceil(T/32) times. CPU counterpart:
+// reference/ops/{scores,mask,softmax,attend}.cpp
+#include <limits>
+
+#include "cuda_impl/kernels/score_tile.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+namespace {
+
+constexpr int kMaxColumns = kMaxHeadSize / 32;  // of context per lane: lane, lane + 32, ..
+
+template <class S>
+simt::SmemSize attention_smem(int64_t Dh) {
+  using A = accum_t<S>;
+  return score_smem<S>(Dh)
+      .template add<A>(static_cast<std::size_t>(kKeys * Dh))
+      .template add<A>(kWarps * kKeys * kRowsPerWarp)
+      .template add<int>(kKeys);
+}
+
+// r_context[c][r] += p[r][s] * v[s][column], s ascending over the tile's visible keys. `first` is
+// the warp's first query relative to the tile's first key: row r sees key s iff s <= first + r and
+// s_real[s].
+template <class A>
+SIMT_DEVICE void add_values(A (&r_context)[kMaxColumns][kRowsPerWarp], const A* s_p, const A* s_v,
+                            const int* s_real, int first, int Dh) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (int s = 0; s < kKeys && s < first + kRowsPerWarp; ++s) {
+    if (s_real[s] == 0) continue;  // the same for the whole warp, as every condition on s and r
+    const A* s_row = s_p + s * kRowsPerWarp;
+    const bool all_rows = s <= first;  // no row of the warp lies before the key
+    SIMT_UNROLL for (int c = 0; c < kMaxColumns; ++c) {
+      const int column = lane + 32 * c;
+      if (column >= Dh) continue;
+      const A v = s_v[s * Dh + column];
+      if (all_rows) {
+        SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) r_context[c][r] += s_row[r] * v;
+      } else {
+        SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) {
+          if (s <= first + r) r_context[c][r] += s_row[r] * v;
+        }
+      }
+    }
+  }
+}
+
+// g_lse is read in a replay and written otherwise.
+template <class S, bool kReplay>
+__global__ void __launch_bounds__(kScoreThreads)
+    attention_kernel(S* __restrict__ g_context, accum_t<S>* g_lse, const S* __restrict__ g_v,
+                     ScoreParams<S> p) {
+  using A = accum_t<S>;
+  // Below every score: the maximum of no scores. exp(kLowest - maximum) is 0 or, with itself, 1.
+  constexpr A kLowest = std::numeric_limits<A>::lowest();
+  simt::Smem smem;
+  ScoreTile<S> tile(smem, p.Dh);
+  A* s_v = smem.take<A>(std::size_t(kKeys) * p.Dh);          // [kKeys][Dh]
+  A* s_p_all = smem.take<A>(kWarps * kKeys * kRowsPerWarp);  // [kWarps][kKeys][kRowsPerWarp]
+  int* s_real = smem.take<int>(kKeys);                       // [kKeys]
+  const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
+  const int h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
+  const int query0 = static_cast<int>(blockIdx.x) * kQueries;
+  const int row0 = query0 + warp * kRowsPerWarp;  // the warp's first query
+  const int64_t lse0 = (int64_t{b} * p.H + h) * p.T;
+  const S* g_v_head = g_v + (int64_t{b} * p.Hkv + h / (p.H / p.Hkv)) * p.T * p.Dh;  // [T,Dh]
+  A* s_p = s_p_all + warp * kKeys * kRowsPerWarp;
+
+  A r_context[kMaxColumns][kRowsPerWarp] = {};
+  A r_max[kRowsPerWarp], r_sum[kRowsPerWarp];  // replay: r_max is the given lse
+  unsigned seen = 0;                           // bit r: this lane had a visible key for row r
+  for (int r = 0; r < kRowsPerWarp; ++r) {
+    r_sum[r] = A(0);
+    r_max[r] = kLowest;
+    if (kReplay && row0 + r < p.T) r_max[r] = g_lse[lse0 + row0 + r];
+  }
+
+  const int end =
+      query0 + kQueries < p.T ? query0 + kQueries : p.T;  // causal: no later key is read
+  for (int key0 = 0; key0 < end; key0 += kKeys) {
+    __syncthreads();  // every thread has read the key and value tiles before
+    for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
+      s_v[i] = key0 + i / p.Dh < p.T ? simt::to_accum(g_v_head[int64_t{key0} * p.Dh + i]) : A(0);
+    }
+    if (tid < kKeys) {
+      s_real[tid] = key0 + tid < p.T && p.real[int64_t{b} * p.T + key0 + tid] != 0;
+    }
+    A r_score[kRowsPerWarp];
+    tile.scores(r_score, p, b, h, query0, key0, key0 > 0);
+
+    const bool real = s_real[lane] != 0;
+    for (int r = 0; r < kRowsPerWarp; ++r) {
+      const bool visible = real && key0 + lane <= row0 + r;
+      const A score = r_score[r] * p.scale;
+      if constexpr (!kReplay) {
+        const A highest = simt::max(r_max[r], simt::warp_max(visible ? score : kLowest));
+        const A rescale = simt::exp(r_max[r] - highest);
+        r_max[r] = highest;
+        r_sum[r] *= rescale;
+        for (int c = 0; c < kMaxColumns; ++c) r_context[c][r] *= rescale;
+        seen |= static_cast<unsigned>(visible) << r;
+      }
+      const A probability = visible ? simt::exp(score - r_max[r]) : A(0);
+      r_sum[r] += probability;
+      s_p[lane * kRowsPerWarp + r] = probability;
+    }
+    __syncwarp();  // the warp's rows of s_p are complete; no other warp reads them
+    add_values(r_context, s_p, s_v, s_real, row0 - key0, p.Dh);
+  }
+
+  for (int r = 0; r < kRowsPerWarp; ++r) {
+    const int row = row0 + r;
+    bool any = true;
+    A total = A(1);
+    if constexpr (!kReplay) {
+      any = __any_sync(simt::kFullMask, seen >> r & 1u) != 0;
+      total = simt::warp_sum(r_sum[r]);
+      if (lane == 0 && row < p.T) {
+        g_lse[lse0 + row] = any ? r_max[r] + simt::log(total) : -std::numeric_limits<A>::infinity();
+      }
+    }
+    if (row >= p.T) continue;
+    S* g_row = g_context + ((int64_t{b} * p.T + row) * p.H + h) * p.Dh;  // [Dh]
+    SIMT_UNROLL for (int c = 0; c < kMaxColumns; ++c) {
+      const int column = lane + 32 * c;
+      if (column < p.Dh) g_row[column] = simt::from_accum<S>(any ? r_context[c][r] / total : A(0));
+    }
+  }
+}
+
+template <class S, bool kReplay>
+void launch_attention(const char* kernel, View<S, 3> context, View<const accum_t<S>, 3> lse,
+                      accum_t<S>* lse_out, const ScoreOperands<S>& scores, In<S, 4> v,
+                      Stream stream) {
+  const ScoreParams<S> params = score_params(kernel, scores);
+  const auto [B, T] = scores.real.shape;
+  expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, scores.H * scores.Dh});
+  expect_shape(kernel, "lse [B,H,T]", lse, {B, scores.H, T});
+  expect_shape(kernel, "v [B,Hkv,T,Dh]", v, {B, scores.Hkv, T, scores.Dh});
+  simt::launch(
+      LaunchName(kernel, v.shape).text, attention_kernel<S, kReplay>,
+      dim3(blocks_for(T, kQueries), static_cast<unsigned>(scores.H), static_cast<unsigned>(B)),
+      dim3(kScoreThreads), attention_smem<S>(scores.Dh).bytes, stream, context.data, lse_out,
+      v.data, params);
+}
+
+}  // namespace
+
+template <class S>
+void attention(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
+               In<S, 4> v, Stream stream) {
+  launch_attention<S, false>("attention", context, lse, lse.data, scores, v, stream);
+}
+
+template <class S>
+void replay_attention(View<S, 3> context, In<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
+                      In<S, 4> v, Stream stream) {
+  // Read only: the kernel's template writes lse in the other mode alone.
+  launch_attention<S, true>("replay_attention", context, lse, const_cast<accum_t<S>*>(lse.data),
+                            scores, v, stream);
+}
+
+#define ASSAY_INSTANTIATE(S)                                                                       \
+  template void attention(View<S, 3>, View<accum_t<S>, 3>, const ScoreOperands<S>&, In<S, 4>,      \
+                          Stream);                                                                 \
+  template void replay_attention(View<S, 3>, In<accum_t<S>, 3>, const ScoreOperands<S>&, In<S, 4>, \
+                                 Stream);
+ASSAY_INSTANTIATE(float)
+ASSAY_INSTANTIATE(simt::bf16)
+ASSAY_INSTANTIATE(double)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

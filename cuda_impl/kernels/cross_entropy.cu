@@ -1,0 +1,95 @@
+// Cross-entropy of the next token, mean over the counted positions:
+//   losses[b,t] = log sum_v exp(logits[b,t,v]) - logits[b,t,labels[b,t+1]]
+//   loss        = sum over counted (b,t) of losses[b,t] / their number,  0 if there is none
+// Counted: t + 1 < T and labels[b,t+1] != -100; the others have losses[b,t] = 0.
+//
+//   logits  [B,T,V]  stored as S
+//   labels  [B,T]    in [0,V) or -100
+//   losses  [B,T]    accum_t<S>
+//   loss    [1]      accum_t<S>
+// Launch: one warp per position, then one warp for the mean: no atomics, the same bits every time.
+// Longest addition chain ceil(V/32) + 5 for a position, ceil(B*T/32) + 5 for the mean.
+// CPU counterpart: reference/ops/cross_entropy.cpp
+#include <limits>
+
+#include "cuda_impl/kernels/kernels.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+namespace {
+
+constexpr int kRowsPerBlock = 4;
+
+// The label that position n = b*T + t predicts, or kIgnoredLabel.
+SIMT_DEVICE int32_t predicted_label(const int32_t* labels, int n, int T) {
+  return n % T + 1 < T ? labels[n + 1] : kIgnoredLabel;
+}
+
+template <class S>
+__global__ void position_loss_kernel(accum_t<S>* __restrict__ losses, const S* __restrict__ logits,
+                                     const int32_t* __restrict__ labels, int N, int T, int V) {
+  using A = accum_t<S>;
+  constexpr A kLowest = std::numeric_limits<A>::lowest();
+  const int n = static_cast<int>(blockIdx.x * kRowsPerBlock + threadIdx.y);
+  const int lane = static_cast<int>(threadIdx.x);
+  if (n >= N) return;                                   // same for the whole warp
+  const int32_t label = predicted_label(labels, n, T);  // likewise
+  if (label == kIgnoredLabel) {
+    if (lane == 0) losses[n] = A(0);
+    return;
+  }
+  const S* row = logits + int64_t{n} * V;  // [V]
+
+  A highest = kLowest;
+  for (int v = lane; v < V; v += 32) highest = simt::max(highest, simt::to_accum(row[v]));
+  highest = simt::warp_max(highest);
+  A sum = A(0);
+  for (int v = lane; v < V; v += 32) sum += simt::exp(simt::to_accum(row[v]) - highest);
+  sum = simt::warp_sum(sum);
+  if (lane == 0) losses[n] = simt::log(sum) + (highest - simt::to_accum(row[label]));
+}
+
+template <class A>
+__global__ void mean_loss_kernel(A* __restrict__ loss, const A* __restrict__ losses,
+                                 const int32_t* __restrict__ labels, int N, int T) {
+  const int lane = static_cast<int>(threadIdx.x);
+  A sum = A(0);
+  float counted = 0.0f;  // exact up to 2^24 positions
+  for (int n = lane; n < N; n += 32) {
+    sum += losses[n];
+    if (predicted_label(labels, n, T) != kIgnoredLabel) counted += 1.0f;
+  }
+  sum = simt::warp_sum(sum);
+  counted = simt::warp_sum(counted);
+  if (lane == 0) loss[0] = counted == 0.0f ? A(0) : sum / A(counted);
+}
+
+}  // namespace
+
+template <class S>
+void cross_entropy(View<accum_t<S>, 1> loss, View<accum_t<S>, 2> losses, In<S, 3> logits,
+                   In<int32_t, 2> labels, Stream stream) {
+  using A = accum_t<S>;
+  const auto [B, T, V] = logits.shape;
+  expect_shape("cross_entropy", "logits [B,T,V]", logits, {B, T, V});
+  expect_shape("cross_entropy", "labels [B,T]", labels, {B, T});
+  expect_shape("cross_entropy", "losses [B,T]", losses, {B, T});
+  expect_shape("cross_entropy", "loss [1]", loss, {1});
+  expect_at_most("cross_entropy", "B*T", B * T, 1 << 24);
+  simt::launch(LaunchName("cross_entropy position", logits.shape).text, position_loss_kernel<S>,
+               dim3(blocks_for(B * T, kRowsPerBlock)), dim3(32, kRowsPerBlock), 0, stream,
+               losses.data, logits.data, labels.data, B * T, T, V);
+  simt::launch(LaunchName("cross_entropy mean", losses.shape).text, mean_loss_kernel<A>, dim3(1),
+               dim3(32), 0, stream, loss.data, losses.data, labels.data, B * T, T);
+}
+
+#define ASSAY_INSTANTIATE(S)                                                         \
+  template void cross_entropy<S>(View<accum_t<S>, 1>, View<accum_t<S>, 2>, In<S, 3>, \
+                                 In<int32_t, 2>, Stream);
+ASSAY_INSTANTIATE(float)
+ASSAY_INSTANTIATE(simt::bf16)
+ASSAY_INSTANTIATE(double)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

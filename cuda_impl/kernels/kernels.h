@@ -1,0 +1,103 @@
+// The kernels as host code calls them. S is the storage type (float, simt::bf16, double); every sum
+// is formed in accum_t<S> and rounded to S once, when it is stored.
+//
+// A launcher checks every shape by name, enqueues on the caller's stream, throws simt::Error for a
+// misfit or a failed launch, and allocates nothing.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda_impl/kernels/view.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+using simt::accum_t;
+using simt::Stream;
+
+inline constexpr int64_t kMaxHeadSize = 128;
+inline constexpr int32_t kIgnoredLabel = -100;
+
+// y [N,D] = table[tokens[n]]; the caller has checked 0 <= tokens[n] < V.
+template <class S>
+void embedding(View<S, 2> y, In<S, 2> table, In<int32_t, 1> tokens, Stream stream);
+
+// y [N,D] = gain * x / rms(x)
+template <class S>
+void rms_norm(View<S, 2> y, In<S, 2> x, In<S, 1> gain, double eps, Stream stream);
+
+// y [N,D] = gain * (x + addend) / rms(x + addend); the sum is never rounded to S.
+template <class S>
+void rms_norm_of_sum(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, double eps,
+                     Stream stream);
+
+// y [N,M] = x [N,K] w [M,K]^T, stored as Out: S, or accum_t<S> for an intermediate without a name.
+template <class S, class Out>
+void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, Stream stream);
+
+// y [B,H,T,Dh] = the heads of x [B,T,H*Dh], rotated by the angles whose cosines and sines are given
+// [T,Dh/2].
+template <class S>
+void rope(View<S, 4> y, In<accum_t<S>, 3> x, In<accum_t<S>, 2> cosines, In<accum_t<S>, 2> sines,
+          Stream stream);
+
+// y [B,H,T,Dh] = the heads of x [B,T,H*Dh]
+template <class S>
+void split_heads(View<S, 4> y, In<accum_t<S>, 3> x, Stream stream);
+
+// What attention scores are made of:  sum_{i < layers} q[i] k[i]^T / sqrt(Dh),  key s visible to
+// query t iff s <= t and real[b,s]. layers = 1 is ordinary attention; method 5.1 has l + 1.
+template <class S>
+struct ScoreOperands {
+  const S* const* q = nullptr;  // device table [layers] of arrays [B,H,T,Dh]
+  const S* const* k = nullptr;  // device table [layers] of arrays [B,Hkv,T,Dh]
+  View<const uint8_t, 2> real;  // [B,T], 0 = padding
+  int64_t layers = 1;
+  int64_t H = 0, Hkv = 0, Dh = 0;
+};
+
+// context [B,T,H*Dh] = softmax(scores) v, heads concatenated; lse [B,H,T] = log sum exp of each
+// row. A row without a visible key has context 0 and lse -inf.
+template <class S>
+void attention(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
+               In<S, 4> v, Stream stream);
+
+// context [B,T,H*Dh] = P v with P = exp(scores - lse) rebuilt tile by tile: the probabilities of an
+// earlier attention() on other values.
+template <class S>
+void replay_attention(View<S, 3> context, In<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
+                      In<S, 4> v, Stream stream);
+
+// out [B,H,T,T] = scores, -inf where the key is hidden. For taps; no kernel reads it.
+template <class S>
+void attention_scores(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, Stream stream);
+
+// out [B,H,T,T] = exp(scores - lse), 0 where the key is hidden. For taps; no kernel reads it.
+template <class S>
+void attention_probs(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, In<accum_t<S>, 3> lse,
+                     Stream stream);
+
+// act [N,F] = silu(gate) * up; gate and up are stored as In: S, or accum_t<S> where they have no
+// name.
+template <class S, class Operand>
+void swiglu(View<S, 2> act, In<Operand, 2> gate, In<Operand, 2> up, Stream stream);
+
+// y [N,D] = a + b,  y = a + b + c
+template <class S>
+void add(View<S, 2> y, In<S, 2> a, In<S, 2> b, Stream stream);
+template <class S>
+void add(View<S, 2> y, In<S, 2> a, In<S, 2> b, In<S, 2> c, Stream stream);
+
+// y [N,D] = sum_{i < count} terms[i], ascending; terms is a device table of arrays [N,D].
+template <class S>
+void add_n(View<S, 2> y, const S* const* terms, int64_t count, Stream stream);
+
+// loss [1] = mean over counted (b,t) of log sum exp logits[b,t] - logits[b,t,labels[b,t+1]].
+// Counted: t + 1 < T and labels[b,t+1] != -100. No position counted: 0.
+// losses [B,T] is scratch: what each position contributes to the sum.
+template <class S>
+void cross_entropy(View<accum_t<S>, 1> loss, View<accum_t<S>, 2> losses, In<S, 3> logits,
+                   In<int32_t, 2> labels, Stream stream);
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

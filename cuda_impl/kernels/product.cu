@@ -1,0 +1,105 @@
+// Product with a linear weight in its state-dict layout:  y[n,m] = sum_k x[n,k] * w[m,k]
+//
+//   x  [N,K]  row-major, N = B*T, stored as S
+//   w  [M,K]  row-major, stored as S
+//   y  [N,M]  row-major, stored as Out (S or accum_t<S>)
+// Each sum is one chain in accum_t<S>, k ascending; the only rounding to Out is the final store.
+// Launch: one block per 64 x 64 tile of y, 128 threads of 4 x 8 elements each. Any N, M, K >= 1.
+// Longest addition chain K.
+// CPU counterpart: reference/ops/linear.cpp
+#include "cuda_impl/kernels/kernels.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+namespace {
+
+constexpr int kTile = 64;           // rows, and columns, of y per block
+constexpr int kDepth = 32;          // of k per step
+constexpr int kStride = kTile + 4;  // of the transposed tiles: spreads the stores over banks
+constexpr int kRows = 4;            // of y per thread
+constexpr int kHalf = 4;            // columns per thread: kHalf in each half of the tile
+constexpr int kThreadsX = kTile / (2 * kHalf);
+constexpr int kThreads = kThreadsX * kTile / kRows;
+
+// s_tile[k][row] = g_matrix[row0 + row, k0 + k], rows past the end as zeros (their results are not
+// stored).
+template <class S>
+SIMT_DEVICE void load_transposed(accum_t<S>* s_tile, const S* __restrict__ g_matrix, int row0,
+                                 int rows, int k0, int K) {
+  for (int i = static_cast<int>(threadIdx.x); i < kTile * kDepth; i += kThreads) {
+    const int row = i / kDepth, k = i % kDepth;
+    if (k0 + k >= K) continue;  // never read
+    s_tile[k * kStride + row] = row0 + row < rows
+                                    ? simt::to_accum(g_matrix[int64_t{row0 + row} * K + k0 + k])
+                                    : accum_t<S>(0);
+  }
+}
+
+template <class S, class Out>
+__global__ void __launch_bounds__(kThreads)
+    product_kernel(Out* __restrict__ g_y, const S* __restrict__ g_x, const S* __restrict__ g_w,
+                   int N, int M, int K) {
+  using A = accum_t<S>;
+  SIMT_SHARED(A, s_x, kDepth * kStride);  // [k][row]
+  SIMT_SHARED(A, s_w, kDepth * kStride);  // [k][column]
+  const int tid = static_cast<int>(threadIdx.x);
+  const int tile_row = tid / kThreadsX * kRows, tile_column = tid % kThreadsX * kHalf;
+  const int row0 = static_cast<int>(blockIdx.y) * kTile;
+  const int column0 = static_cast<int>(blockIdx.x) * kTile;
+
+  A r_y[kRows][2 * kHalf] = {};
+  for (int k0 = 0; k0 < K; k0 += kDepth) {
+    load_transposed(s_x, g_x, row0, N, k0, K);
+    load_transposed(s_w, g_w, column0, M, k0, K);
+    __syncthreads();  // both tiles are complete
+    const int depth = K - k0 < kDepth ? K - k0 : kDepth;
+    for (int k = 0; k < depth; ++k) {
+      const A* s_rows = s_x + k * kStride + tile_row;
+      const A* s_columns = s_w + k * kStride + tile_column;
+      A r_w[2 * kHalf];
+      SIMT_UNROLL for (int c = 0; c < kHalf; ++c) {
+        r_w[c] = s_columns[c];
+        r_w[kHalf + c] = s_columns[kTile / 2 + c];
+      }
+      SIMT_UNROLL for (int r = 0; r < kRows; ++r) {
+        SIMT_UNROLL for (int c = 0; c < 2 * kHalf; ++c) r_y[r][c] += s_rows[r] * r_w[c];
+      }
+    }
+    __syncthreads();  // every thread has read the tiles: the next step may overwrite them
+  }
+
+  for (int r = 0; r < kRows; ++r) {
+    const int row = row0 + tile_row + r;
+    if (row >= N) break;
+    for (int c = 0; c < 2 * kHalf; ++c) {
+      const int column = column0 + tile_column + c % kHalf + c / kHalf * (kTile / 2);
+      if (column < M) g_y[int64_t{row} * M + column] = static_cast<Out>(r_y[r][c]);
+    }
+  }
+}
+
+}  // namespace
+
+template <class S, class Out>
+void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, Stream stream) {
+  const auto [N, M] = y.shape;
+  const int64_t K = x.shape[1];
+  expect_shape("product", "y [N,M]", y, {N, M});
+  expect_shape("product", "x [N,K]", x, {N, K});
+  expect_shape("product", "w [M,K]", w, {M, K});
+  expect_at_most("product", "N / 64", (N + kTile - 1) / kTile, 65535);
+  simt::launch(LaunchName("product", y.shape).text, product_kernel<S, Out>,
+               dim3(blocks_for(M, kTile), blocks_for(N, kTile)), dim3(kThreads), 0, stream, y.data,
+               x.data, w.data, N, M, K);
+}
+
+#define ASSAY_INSTANTIATE(S, Out) \
+  template void product<S>(View<Out, 2>, In<S, 2>, In<S, 2>, Stream);
+ASSAY_INSTANTIATE(float, float)
+ASSAY_INSTANTIATE(simt::bf16, simt::bf16)
+ASSAY_INSTANTIATE(simt::bf16, float)
+ASSAY_INSTANTIATE(double, double)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,80 @@
+// RMSNorm forward:  y[n,d] = z[n,d] * gain[d] / sqrt(mean_d(z[n,d]^2) + eps),  z = x or x + addend
+//
+//   x, addend, y  [N,D]  row-major, N = B*T, stored as S; addend may be absent (null)
+//   gain          [D]    stored as S
+// Sums are accum_t<S> whatever S is; x + addend is never rounded to S, the only rounding is the
+// store. Launch: one warp per row, kRowsPerBlock rows per block. Any N, D >= 1. Longest addition
+// chain ceil(D/32) + 5, and 1 for x + addend. CPU counterpart: reference/ops/rms_norm.cpp
+#include "cuda_impl/kernels/kernels.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+namespace {
+
+constexpr int kRowsPerBlock = 4;
+
+template <class S>
+SIMT_DEVICE accum_t<S> sum_at(const S* x, const S* addend, int64_t i) {
+  return addend == nullptr ? simt::to_accum(x[i])
+                           : simt::to_accum(x[i]) + simt::to_accum(addend[i]);
+}
+
+template <class S>
+__global__ void rms_norm_kernel(S* __restrict__ y, const S* __restrict__ x,
+                                const S* __restrict__ addend, const S* __restrict__ gain, int N,
+                                int D, accum_t<S> eps) {
+  using A = accum_t<S>;
+  const int row = static_cast<int>(blockIdx.x * kRowsPerBlock + threadIdx.y);
+  const int lane = static_cast<int>(threadIdx.x);  // [0, 32)
+  if (row >= N) return;  // same for the whole warp, so warp_sum stays safe
+  const int64_t first = int64_t{row} * D;
+
+  A sum_sq = A(0);
+  for (int d = lane; d < D; d += 32) {
+    const A z = sum_at(x, addend, first + d);
+    sum_sq += z * z;
+  }
+  const A inv_rms = A(1) / simt::sqrt(simt::warp_sum(sum_sq) / A(D) + eps);
+
+  for (int d = lane; d < D; d += 32) {
+    const A z = sum_at(x, addend, first + d);
+    y[first + d] = simt::from_accum<S>(z * inv_rms * simt::to_accum(gain[d]));
+  }
+}
+
+template <class S>
+void launch_rms_norm(View<S, 2> y, In<S, 2> x, const S* addend, In<S, 1> gain, double eps,
+                     Stream stream) {
+  const auto [N, D] = y.shape;
+  expect_shape("rms_norm", "y [N,D]", y, {N, D});
+  expect_shape("rms_norm", "x [N,D]", x, {N, D});
+  expect_shape("rms_norm", "gain [D]", gain, {D});
+  simt::launch(LaunchName("rms_norm", y.shape).text, rms_norm_kernel<S>,
+               dim3(blocks_for(N, kRowsPerBlock)), dim3(32, kRowsPerBlock), 0, stream, y.data,
+               x.data, addend, gain.data, N, D, eps);
+}
+
+}  // namespace
+
+template <class S>
+void rms_norm(View<S, 2> y, In<S, 2> x, In<S, 1> gain, double eps, Stream stream) {
+  launch_rms_norm<S>(y, x, nullptr, gain, eps, stream);
+}
+
+template <class S>
+void rms_norm_of_sum(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, double eps,
+                     Stream stream) {
+  expect_shape("rms_norm", "addend [N,D]", addend, {y.shape[0], y.shape[1]});
+  launch_rms_norm<S>(y, x, addend.data, gain, eps, stream);
+}
+
+#define ASSAY_INSTANTIATE(S)                                              \
+  template void rms_norm(View<S, 2>, In<S, 2>, In<S, 1>, double, Stream); \
+  template void rms_norm_of_sum(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, double, Stream);
+ASSAY_INSTANTIATE(float)
+ASSAY_INSTANTIATE(simt::bf16)
+ASSAY_INSTANTIATE(double)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,122 @@
+// A tile of attention scores, kQueries queries by kKeys keys of one head:
+//   score[t,s] = sum_{i<layers} sum_d q_i[t,d] * k_i[s,d]     (the caller scales)
+//
+// The layers' heads are concatenated: i and d run as one index of layers*Dh, streamed a layer at a
+// time through shared memory, so method 5.1 stores no [T,T] sum. Warp w owns the queries
+// [kRowsPerWarp*w, kRowsPerWarp*(w+1)) of the tile, lane s its key s. Longest addition chain
+// layers*Dh, ascending in (i,d).
+#pragma once
+
+#include <cmath>
+
+#include "cuda_impl/kernels/kernels.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+inline constexpr int kWarps = 4;
+inline constexpr int kRowsPerWarp = 8;
+inline constexpr int kQueries = kWarps * kRowsPerWarp;
+inline constexpr int kKeys = 32;
+inline constexpr int kScoreThreads = 32 * kWarps;
+inline constexpr int kQueryStride =
+    kQueries + 4;  // of the transposed query tile: spreads the stores
+
+// ScoreOperands as a kernel parameter, with its extents in int.
+template <class S>
+struct ScoreParams {
+  const S* const* q;
+  const S* const* k;
+  const uint8_t* real;
+  int layers, H, Hkv, T, Dh;
+  accum_t<S> scale;  // 1 / sqrt(Dh)
+};
+
+// The takes of ScoreTile, in shared memory.
+template <class S>
+simt::SmemSize score_smem(int64_t Dh) {
+  using A = accum_t<S>;
+  return simt::SmemSize{}
+      .add<A>(static_cast<std::size_t>(Dh * kQueryStride))
+      .add<A>(static_cast<std::size_t>(kKeys * (Dh + 1)));
+}
+
+template <class S>
+struct ScoreTile {
+  using A = accum_t<S>;
+  A* s_q;  // [Dh][kQueryStride], the query tile of one layer, transposed
+  A* s_k;  // [kKeys][Dh+1], the key tile of one layer
+
+  SIMT_DEVICE ScoreTile(simt::Smem& smem, int Dh)
+      : s_q(smem.take<A>(std::size_t(Dh) * kQueryStride)),
+        s_k(smem.take<A>(std::size_t(kKeys) * (Dh + 1))) {}
+
+  // score[r] = the sum above for query query0 + kRowsPerWarp*warp + r and key key0 + lane.
+  // Ends without a barrier: the tiles may be overwritten after the caller's next one.
+  // keep_queries: with one layer, the query tile of the call before is still there.
+  SIMT_DEVICE void scores(A (&r_score)[kRowsPerWarp], const ScoreParams<S>& p, int b, int h,
+                          int query0, int key0, bool keep_queries) {
+    const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
+    const int64_t query_head = int64_t{b} * p.H + h;
+    const int64_t key_head = int64_t{b} * p.Hkv + h / (p.H / p.Hkv);
+    SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) r_score[r] = A(0);
+
+    for (int layer = 0; layer < p.layers; ++layer) {
+      if (layer > 0) __syncthreads();  // every thread has read the layer before
+      if (!keep_queries || p.layers > 1) {
+        const S* g_q = p.q[layer] + (query_head * p.T + query0) * p.Dh;
+        for (int i = tid; i < kQueries * p.Dh; i += kScoreThreads) {
+          const int row = i / p.Dh, d = i % p.Dh;
+          s_q[d * kQueryStride + row] = query0 + row < p.T ? simt::to_accum(g_q[i]) : A(0);
+        }
+      }
+      const S* g_k = p.k[layer] + (key_head * p.T + key0) * p.Dh;
+      for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
+        const int row = i / p.Dh, d = i % p.Dh;
+        s_k[row * (p.Dh + 1) + d] = key0 + row < p.T ? simt::to_accum(g_k[i]) : A(0);
+      }
+      __syncthreads();  // the layer's tiles (and what the caller put beside them) are complete
+
+      const A* s_rows = s_q + warp * kRowsPerWarp;
+      const A* s_key = s_k + lane * (p.Dh + 1);
+      for (int d = 0; d < p.Dh; ++d) {
+        const A key = s_key[d];
+        SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) {
+          r_score[r] += s_rows[d * kQueryStride + r] * key;
+        }
+      }
+    }
+  }
+};
+
+// Checks the operands for queries and keys of `real`'s [B,T] and turns them into the kernel
+// parameter.
+template <class S>
+ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores) {
+  const auto [B, T] = scores.real.shape;
+  expect_shape(kernel, "real [B,T]", scores.real, {B, T});
+  expect_at_most(kernel, "Dh", scores.Dh, kMaxHeadSize);
+  expect_at_most(kernel, "B", B, 65535);
+  expect_at_most(kernel, "H", scores.H, 65535);
+  expect_at_most(kernel, "Hkv", scores.Hkv, scores.H);
+  if (scores.H % scores.Hkv != 0) {
+    throw simt::Error(std::string(kernel) + ": Hkv: expected a divisor of H = " +
+                      std::to_string(scores.H) + ", got " + std::to_string(scores.Hkv));
+  }
+  expect_shape(kernel, "q [layers]", View<const S* const, 1>{scores.q, {scores.layers}},
+               {scores.layers});
+  expect_shape(kernel, "k [layers]", View<const S* const, 1>{scores.k, {scores.layers}},
+               {scores.layers});
+  return {.q = scores.q,
+          .k = scores.k,
+          .real = scores.real.data,
+          .layers = static_cast<int>(scores.layers),
+          .H = static_cast<int>(scores.H),
+          .Hkv = static_cast<int>(scores.Hkv),
+          .T = static_cast<int>(T),
+          .Dh = static_cast<int>(scores.Dh),
+          .scale = static_cast<accum_t<S>>(1.0 / std::sqrt(static_cast<double>(scores.Dh)))};
+}
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

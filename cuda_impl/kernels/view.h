@@ -1,0 +1,80 @@
+// Arrays in device memory that carry their shapes, and the checks a launcher makes on them by name.
+#pragma once
+
+#include <array>
+#include <climits>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <type_traits>
+
+#include "cuda_impl/simt/simt.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+// Row-major, not owned. data may be null only where a launcher says so.
+template <class T, int R>
+struct View {
+  T* data = nullptr;
+  std::array<int64_t, R> shape{};
+
+  operator View<const T, R>() const requires(!std::is_const_v<T>) { return {data, shape}; }
+};
+
+// An argument that is only read. S is deduced from the output, so a mutable View converts to it.
+template <class T, int R>
+using In = std::type_identity_t<View<const T, R>>;
+
+inline std::string extents_text(const int64_t* extents, int count) {
+  std::string text = "[";
+  for (int i = 0; i < count; ++i) text += (i != 0 ? "," : "") + std::to_string(extents[i]);
+  return text + "]";
+}
+
+// Throws Error "kernel: argument: expected [..], got [..]" unless the shapes agree, every extent is
+// in [1, INT_MAX] (kernels count in int; offsets are int64_t) and there is memory behind it.
+template <class T, int R>
+void expect_shape(const char* kernel, const char* argument, const View<T, R>& view,
+                  const std::array<std::type_identity_t<int64_t>, R>& expected) {
+  const std::string where = std::string(kernel) + ": " + argument + ": ";
+  if (view.shape != expected) {
+    throw simt::Error(where + "expected " + extents_text(expected.data(), R) + ", got " +
+                      extents_text(view.shape.data(), R));
+  }
+  for (const int64_t extent : expected) {
+    if (extent < 1 || extent > INT_MAX) {
+      throw simt::Error(where + "expected extents from 1 to 2147483647, got " +
+                        extents_text(expected.data(), R));
+    }
+  }
+  if (view.data == nullptr) throw simt::Error(where + "expected memory, got a null pointer");
+}
+
+inline void expect_at_most(const char* kernel, const char* extent, int64_t value, int64_t most) {
+  if (value >= 1 && value <= most) return;
+  throw simt::Error(std::string(kernel) + ": " + extent + ": expected 1 to " +
+                    std::to_string(most) + ", got " + std::to_string(value));
+}
+
+// "product [24,64]": what a failed launch is called, formed without allocating.
+struct LaunchName {
+  char text[96];
+
+  template <std::size_t R>
+  LaunchName(const char* kernel, const std::array<int64_t, R>& shape) {
+    int used = std::snprintf(text, sizeof text, "%s ", kernel);
+    for (std::size_t i = 0; i < R && used < int{sizeof text}; ++i) {
+      used += std::snprintf(text + used, sizeof text - used, "%s%lld", i == 0 ? "[" : ",",
+                            static_cast<long long>(shape[i]));
+    }
+    if (used < int{sizeof text}) std::snprintf(text + used, sizeof text - used, "]");
+  }
+};
+
+inline unsigned blocks_for(int64_t items, int64_t per_block) {
+  return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,351 @@
+#include <fcntl.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/statvfs.h>
+#include <tbb/parallel_invoke.h>
+#include <tbb/task_arena.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <set>
+
+#include "golden/error.h"
+#include "golden/golden_file.h"
+#include "golden/hdf5.h"
+#include "golden/manifest.h"
+
+namespace assay::golden {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Stopwatch {
+ public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+std::string folder_of(const std::string& path) {
+  const std::string folder = fs::path(path).parent_path().string();
+  return folder.empty() ? "." : folder;
+}
+
+std::string partial_prefix(const std::string& path) { return path + ".partial-"; }
+
+// Everything about the final name that can be known before hours of work.
+void check_target(const std::string& path, bool force, uint64_t expected_bytes) {
+  const std::string folder = folder_of(path);
+  std::error_code ignored;
+  if (fs::path(path).filename().empty() || fs::is_directory(path, ignored)) {
+    throw InputError(fmt::format("{}: expected the name of a file, got a directory", path));
+  }
+  if (!fs::exists(folder, ignored)) {
+    throw InputError(fmt::format("{}: no such folder: {}; make it first", path, folder));
+  }
+  if (!fs::is_directory(folder, ignored)) {
+    throw InputError(fmt::format("{}: expected a folder, got a file: {}", path, folder));
+  }
+  if (faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
+    throw InputError(fmt::format("{}: the folder {} cannot be written to: {}", path, folder,
+                                 std::strerror(errno)));
+  }
+  if (!force && fs::exists(path, ignored)) {
+    throw InputError(fmt::format("{}: the file exists; --force replaces it", path));
+  }
+  struct statvfs space {};
+  if (expected_bytes > 0 && statvfs(folder.c_str(), &space) == 0) {
+    const uint64_t free_bytes = uint64_t{space.f_bavail} * space.f_frsize;
+    if (free_bytes < expected_bytes) {
+      throw InputError(
+          fmt::format("{}: not enough space in {}: expected {} bytes, got {} free; free some, or "
+                      "store less with --capture stats",
+                      path, folder, expected_bytes, free_bytes));
+    }
+  }
+}
+
+void sync_folder(const std::string& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;  // a folder that can be written but not read
+  fsync(descriptor);
+  ::close(descriptor);
+}
+
+// Without force a file that came into being meanwhile is kept.
+void move_into_place(const std::string& from, const std::string& to, bool force) {
+  int failed =
+      renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), force ? 0 : RENAME_NOREPLACE);
+  if (failed != 0 && (errno == EINVAL || errno == ENOSYS)) {  // a file system without the flag
+    failed = std::rename(from.c_str(), to.c_str());
+  }
+  if (failed != 0) {
+    throw InputError(
+        fmt::format("{}: cannot be put in place of {}: {}", to, from, std::strerror(errno)));
+  }
+}
+
+hdf5::Handle fixed_text(std::size_t bytes) {
+  hdf5::Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type.get(), bytes);
+  H5Tset_strpad(type.get(), H5T_STR_NULLPAD);
+  return type;
+}
+
+// ManifestRecord in HDF5's terms.
+hdf5::Handle manifest_type() {
+  using R = ManifestRecord;
+  hdf5::Handle type(H5Tcreate(H5T_COMPOUND, sizeof(R)), H5Tclose);
+  const auto text = [&](const char* name, std::size_t offset, std::size_t bytes) {
+    H5Tinsert(type.get(), name, offset, fixed_text(bytes).get());
+  };
+  const auto field = [&](const char* name, std::size_t offset, hid_t kind) {
+    H5Tinsert(type.get(), name, offset, kind);
+  };
+  const hsize_t axes = kMostAxes;
+  const hdf5::Handle shape(H5Tarray_create2(H5T_STD_I64LE, 1, &axes), H5Tclose);
+  text("path", offsetof(R, path), sizeof(R::path));
+  text("dtype", offsetof(R, dtype), sizeof(R::dtype));
+  text("role", offsetof(R, role), sizeof(R::role));
+  text("hash", offsetof(R, hash), sizeof(R::hash));
+  field("rank", offsetof(R, rank), H5T_STD_I64LE);
+  field("shape", offsetof(R, shape), shape.get());
+  field("min", offsetof(R, min), H5T_IEEE_F64LE);
+  field("max", offsetof(R, max), H5T_IEEE_F64LE);
+  field("rms", offsetof(R, rms), H5T_IEEE_F64LE);
+  field("zero_share", offsetof(R, zero_share), H5T_IEEE_F64LE);
+  field("nonfinite", offsetof(R, nonfinite), H5T_STD_I64LE);
+  field("stored", offsetof(R, stored), H5T_STD_I64LE);
+  field("offset", offsetof(R, offset), H5T_STD_I64LE);
+  field("bytes", offsetof(R, bytes), H5T_STD_I64LE);
+  return type;
+}
+
+}  // namespace
+
+Capture parse_capture(const std::string& text) {
+  for (const Capture capture : {Capture::hash, Capture::stats, Capture::full}) {
+    if (capture_name(capture) == text) return capture;
+  }
+  throw InputError(fmt::format("capture {}: no such level; have hash, stats, full", text));
+}
+
+std::string capture_name(Capture capture) {
+  switch (capture) {
+    case Capture::hash:
+      return "hash";
+    case Capture::stats:
+      return "stats";
+    case Capture::full:
+      return "full";
+  }
+  ASSAY_CHECK(false, fmt::format("capture {}", static_cast<int>(capture)));
+}
+
+struct GoldenWriter::Impl {
+  std::string path, partial;
+  Header header;
+  Capture capture;
+  bool force;
+  std::optional<hdf5::File> file;  // empty once finished
+  std::vector<ManifestRow> rows;
+  std::vector<int64_t> offsets;  // of rows
+  std::set<std::string> paths;
+  uint64_t bytes_written = 0;
+  double write_seconds = 0;
+
+  // `values` is what the statistics are of, `stored` what goes into the file.
+  template <class S, class V>
+  void add(const std::string& role, const std::string& dataset, DType dtype, const Shape& shape,
+           std::span<const S> stored, std::span<const V> values);
+  void check_new(const std::string& dataset, const Shape& shape, std::size_t count);
+  void write_attributes(const std::string& root);
+  void close_signed();
+  void sync_and_rename();
+};
+
+void GoldenWriter::Impl::check_new(const std::string& dataset, const Shape& shape,
+                                   std::size_t count) {
+  ASSAY_CHECK(file.has_value(), dataset + " written after finish()");
+  if (dataset.back() == '/' || dataset.find("//") != std::string::npos) {
+    throw InputError(fmt::format("{}: {}: expected a name, got an empty part", path, dataset));
+  }
+  if (element_count(shape) != static_cast<int64_t>(count)) {
+    throw InputError(fmt::format("{}: {}: expected {} elements for {}, got {}", path, dataset,
+                                 element_count(shape), shape_text(shape), count));
+  }
+  if (!paths.insert(dataset).second) {
+    throw InputError(fmt::format("{}: {}: written twice", path, dataset));
+  }
+}
+
+template <class S, class V>
+void GoldenWriter::Impl::add(const std::string& role, const std::string& dataset, DType dtype,
+                             const Shape& shape, std::span<const S> stored,
+                             std::span<const V> values) {
+  check_new(dataset, shape, stored.size());
+  ManifestRow row;
+  row.path = dataset;
+  row.dtype = dtype;
+  row.shape = shape;
+  row.role = role;
+  row.stored = capture == Capture::full || role == "input";
+  to_record(row, -1, path);  // rejects what has no room before anything is written
+  int64_t offset = -1;
+  // Isolated: while this waits, its thread must not pick up a task of whoever produces the tensors.
+  tbb::this_task_arena::isolate([&] {
+    tbb::parallel_invoke([&] { row.hash = hash_hex(stored.data(), stored.size_bytes()); },
+                         [&] {
+                           if (capture != Capture::hash) row.stats = statistics(values);
+                         },
+                         [&] {
+                           if (!row.stored) return;
+                           const Stopwatch watch;
+                           offset = file->write(dataset, dtype, shape, stored.data());
+                           write_seconds += watch.seconds();
+                           bytes_written += stored.size_bytes();
+                         });
+  });
+  rows.push_back(std::move(row));
+  offsets.push_back(offset);
+}
+
+void GoldenWriter::Impl::write_attributes(const std::string& root) {
+  const std::string config = to_json(header.config);
+  file->write_attribute("schema", kSchema);
+  file->write_attribute("schema_version", uint64_t{kSchemaVersion});
+  file->write_attribute("created",
+                        fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))));
+  file->write_attribute("config", config);
+  file->write_attribute("method", header.config.method);
+  file->write_attribute("seed", header.seed);
+  file->write_attribute("provenance", header.provenance);
+  file->write_attribute("capture", capture_name(capture));
+  file->write_attribute("config_hash", hash_hex(config.data(), config.size()));
+  file->write_attribute("root_hash", root);
+}
+
+// Writes the manifest, closes the file as HDF5 and puts the block in front.
+void GoldenWriter::Impl::close_signed() {
+  std::vector<ManifestRecord> records;
+  std::vector<Extent> extents;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    records.push_back(to_record(rows[i], offsets[i], path));
+    if (offsets[i] >= 0) extents.push_back({static_cast<uint64_t>(offsets[i]), raw_bytes(rows[i])});
+  }
+  const int64_t offset = file->write("/manifest", manifest_type().get(),
+                                     {static_cast<int64_t>(records.size())}, records.data());
+  file->close();
+  file.reset();
+
+  Block block;
+  block.manifest = {static_cast<uint64_t>(std::max<int64_t>(offset, 0)),
+                    records.size() * sizeof(ManifestRecord)};
+  block.manifest_hash = hash_hex(records.data(), block.manifest.bytes);
+  if (block.manifest.bytes > 0) extents.push_back(block.manifest);
+  RawFile raw(partial, RawFile::Mode::update);
+  block.file_bytes = raw.size();
+  block.metadata_hash = metadata_hash(raw, block.file_bytes, extents, path);
+  raw.write(0, block_text(block));
+  raw.sync();
+  bytes_written = block.file_bytes;
+}
+
+void GoldenWriter::Impl::sync_and_rename() {
+  move_into_place(partial, path, force);
+  partial.clear();
+  sync_folder(folder_of(path));
+}
+
+GoldenWriter::GoldenWriter(std::string path, Header header, Capture capture, bool force,
+                           uint64_t expected_bytes)
+    : impl_(std::make_unique<Impl>()) {
+  check_target(path, force, expected_bytes);
+  impl_->partial = partial_prefix(path) + std::to_string(getpid());
+  impl_->header = std::move(header);
+  impl_->capture = capture;
+  impl_->force = force;
+  impl_->file = hdf5::File::create(impl_->partial, path, kBlockBytes);
+  impl_->path = std::move(path);
+}
+
+GoldenWriter::~GoldenWriter() {
+  impl_->file.reset();
+  if (!impl_->partial.empty()) ::unlink(impl_->partial.c_str());
+}
+
+void GoldenWriter::write_input(const std::string& name, const Shape& shape,
+                               std::span<const int32_t> values) {
+  impl_->add("input", "/inputs/" + name, DType::int32, shape, values, values);
+}
+
+void GoldenWriter::write_mask(const std::string& name, const Shape& shape,
+                              std::span<const uint8_t> values) {
+  impl_->add("input", "/inputs/" + name, DType::uint8, shape, values, values);
+}
+
+void GoldenWriter::write_weight(const std::string& name, TensorView values) {
+  const std::string dataset = "/weights/" + name;
+  const std::vector<float> floats = as_exact_floats(values.values);
+  if (floats.size() == values.values.size()) {
+    impl_->add("weight", dataset, DType::float32, values.shape, std::span<const float>(floats),
+               values.values);
+  } else {
+    impl_->add("weight", dataset, DType::float64, values.shape, values.values, values.values);
+  }
+}
+
+void GoldenWriter::write_forward(const std::string& name, TensorView values) {
+  impl_->add("forward", "/forward/" + name, DType::float64, values.shape, values.values,
+             values.values);
+}
+
+void GoldenWriter::write_grad(const std::string& name, TensorView values) {
+  impl_->add("grad", "/grad/" + name, DType::float64, values.shape, values.values, values.values);
+}
+
+std::string GoldenWriter::finish() {
+  ASSAY_CHECK(impl_->file.has_value(), impl_->path + " finished twice");
+  const Stopwatch watch;
+  const std::string root =
+      root_hash(to_json(impl_->header.config), impl_->header.seed, impl_->rows);
+  impl_->write_attributes(root);
+  impl_->close_signed();
+  impl_->sync_and_rename();
+  impl_->write_seconds += watch.seconds();
+  return root;
+}
+
+uint64_t GoldenWriter::bytes_written() const { return impl_->bytes_written; }
+double GoldenWriter::write_seconds() const { return impl_->write_seconds; }
+
+std::vector<std::string> partial_files(const std::string& path) {
+  const std::string prefix = fs::path(partial_prefix(path)).filename().string();
+  std::vector<std::string> found;
+  std::error_code failed;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_of(path), failed)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(prefix)) continue;
+    pid_t owner = 0;
+    const char* end = name.data() + name.size();
+    const auto parsed = std::from_chars(name.data() + prefix.size(), end, owner);
+    if (parsed.ec != std::errc() || parsed.ptr != end || owner <= 0) continue;
+    if (kill(owner, 0) == 0 || errno == EPERM) continue;  // its process is alive: no leftover
+    found.push_back((fs::path(path).parent_path() / name).string());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+}  // namespace assay::golden

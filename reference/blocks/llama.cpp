@@ -1,0 +1,124 @@
+#include "reference/blocks/llama.h"
+
+#include <cmath>
+#include <vector>
+
+#include "golden/names.h"
+#include "reference/ops/add.h"
+#include "reference/ops/attend.h"
+#include "reference/ops/cross_entropy.h"
+#include "reference/ops/embedding.h"
+#include "reference/ops/linear.h"
+#include "reference/ops/mask.h"
+#include "reference/ops/rms_norm.h"
+#include "reference/ops/rope.h"
+#include "reference/ops/scale.h"
+#include "reference/ops/scores.h"
+#include "reference/ops/softmax.h"
+#include "reference/ops/split_heads.h"
+#include "reference/ops/swiglu.h"
+
+namespace assay::reference {
+namespace {
+
+using golden::ModelConfig;
+
+Layer make_layer(Graph& graph, const ModelConfig& c, int64_t index) {
+  const int64_t d = c.hidden_size, f = c.intermediate_size;
+  const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
+  const auto weight = [&](const std::string& name, Shape shape) {
+    return graph.weight("model.layers." + std::to_string(index) + "." + name + ".weight",
+                        std::move(shape));
+  };
+  return {.index = index,
+          .attn_norm = weight("input_layernorm", {d}),
+          .wq = weight("self_attn.q_proj", {q, d}),
+          .wk = weight("self_attn.k_proj", {kv, d}),
+          .wv = weight("self_attn.v_proj", {kv, d}),
+          .wo = weight("self_attn.o_proj", {d, q}),
+          .mlp_norm = weight("post_attention_layernorm", {d}),
+          .w_gate = weight("mlp.gate_proj", {f, d}),
+          .w_up = weight("mlp.up_proj", {f, d}),
+          .w_down = weight("mlp.down_proj", {d, f}),
+          .raw_scores = {},
+          .probs = {}};
+}
+
+// One layer: X_l to X_{l+1}. Fills what later layers may read.
+Node run_layer(const ModelConfig& c, const Method& method, Layer& layer,
+               std::span<const Layer> earlier, Node x, Node attention_mask) {
+  const Site site{c, layer, earlier, x};
+  const Node h = named(site, rms_norm(x, layer.attn_norm, c.rms_norm_eps), "attn_norm");
+
+  const Node q_flat = split_heads(linear(h, layer.wq), c.num_attention_heads, 'H');
+  const Node q = named(site, rope(q_flat, c.rope_theta, c.rope_scaling), "attn/q");  // [B,H,T,Dh]
+  const Node k_flat = split_heads(linear(h, layer.wk), c.num_key_value_heads, 'G');
+  const Node k = named(site, rope(k_flat, c.rope_theta, c.rope_scaling), "attn/k");  // [B,Hkv,T,Dh]
+  const Node v = named(site, value_heads(c, layer, h), "attn/v");                    // [B,Hkv,T,Dh]
+
+  layer.raw_scores = attention_scores(q, k);  // [B,H,T,T]
+  const Node scores = named(site, causal_mask(method.scores(site), attention_mask), "attn/scores");
+  layer.probs = named(site, softmax(scores), "attn/probs");                  // [B,H,T,T]
+  const Node context = named(site, attend(layer.probs, v), "attn/context");  // [B,T,H*Dh]
+  const Node attn_out = named(site, linear(context, layer.wo), "attn/out");  // [B,T,D]
+  const Node y = named(site, method.after_attention(site, attn_out), "attn_residual");
+
+  const Node n = named(site, rms_norm(y, layer.mlp_norm, c.rms_norm_eps), "mlp_norm");
+  const Node gate = named(site, linear(n, layer.w_gate), "mlp/gate");      // [B,T,F]
+  const Node up = named(site, linear(n, layer.w_up), "mlp/up");            // [B,T,F]
+  const Node act = named(site, swiglu(gate, up), "mlp/act");               // [B,T,F]
+  const Node mlp_out = named(site, linear(act, layer.w_down), "mlp/out");  // [B,T,D]
+  return named(site, method.after_mlp(site, y, mlp_out), "output");        // [B,T,D]
+}
+
+}  // namespace
+
+Method plain_method() {
+  return {.scores =
+              [](const Site& site) {
+                const auto head_dim = static_cast<double>(site.config.head_dim);
+                return scale(site.layer.raw_scores, 1.0 / std::sqrt(head_dim));
+              },
+          .after_attention = [](const Site& site, Node attn_out) { return site.stream + attn_out; },
+          .after_mlp = [](const Site&, Node y, Node mlp_out) { return y + mlp_out; }};
+}
+
+Node named(const Site& site, Node node, const std::string& tensor) {
+  return node.graph->name(node, golden::layer_name(site.layer.index, tensor));
+}
+
+Node value_heads(const ModelConfig& config, const Layer& layer, Node normalised) {
+  return split_heads(linear(normalised, layer.wv), config.num_key_value_heads, 'G');
+}
+
+Node mlp_act(const Layer& layer, Node normalised) {
+  return swiglu(linear(normalised, layer.w_gate), linear(normalised, layer.w_up));
+}
+
+std::unique_ptr<Graph> build_llama(const ModelConfig& c, const Method& method, int64_t batch,
+                                   int64_t positions) {
+  auto graph = std::make_unique<Graph>();
+  const Node tokens = graph->input("tokens", {batch, positions}, "BT");
+  const Node attention_mask = graph->input("attention_mask", {batch, positions}, "BT");
+  const Node labels = graph->input("labels", {batch, positions}, "BT");
+  const Node table = graph->weight("model.embed_tokens.weight", {c.vocab_size, c.hidden_size});
+
+  Node x = graph->name(embedding(tokens, table), "embed");  // [B,T,D]
+  std::vector<Layer> layers;
+  for (int64_t l = 0; l < c.num_hidden_layers; ++l) {
+    Layer layer = make_layer(*graph, c, l);
+    x = graph->name(sum({x}), golden::layer_name(l, "input"));
+    x = run_layer(c, method, layer, layers, x, attention_mask);
+    layers.push_back(layer);
+  }
+  const Node gain = graph->weight("model.norm.weight", {c.hidden_size});
+  const Node head = c.tie_word_embeddings
+                        ? table
+                        : graph->weight("lm_head.weight", {c.vocab_size, c.hidden_size});
+  const Node last = graph->name(rms_norm(x, gain, c.rms_norm_eps), "final_norm");  // [B,T,D]
+  const Node logits = graph->name(linear(last, head), "logits");                   // [B,T,V]
+  graph->name(cross_entropy(logits, labels), "loss");                              // []
+  return graph;
+}
+
+}  // namespace assay::reference

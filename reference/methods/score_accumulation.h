@@ -1,0 +1,10 @@
+// Method 5.1: attention with the scores of all layers so far. See score_accumulation.cpp.
+#pragma once
+
+#include "reference/blocks/llama.h"
+
+namespace assay::reference {
+
+Method score_accumulation();
+
+}  // namespace assay::reference

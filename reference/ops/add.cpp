@@ -1,0 +1,90 @@
+#include "reference/ops/add.h"
+
+#include "reference/ops/rules.h"
+
+namespace assay::reference {
+namespace {
+
+class Add final : public Op {
+ public:
+  std::string name() const override { return "add"; }
+
+  Operand result(std::span<const Operand> in) const override {
+    for (const Operand& term : in) {
+      if (term.shape != in[0].shape || term.axes != in[0].axes) {
+        throw InputError("add: expected terms of one shape, got " +
+                         golden::shape_text(in[0].shape) + " and " +
+                         golden::shape_text(term.shape));
+      }
+    }
+    return in[0];
+  }
+
+  void value(std::span<const Array> in, Array& out) const override {
+    over_chunks(out.size(), [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) out.data()[i] = in[0].data()[i];
+      for (std::size_t term = 1; term < in.size(); ++term) {
+        for (int64_t i = first; i < last; ++i) out.data()[i] += in[term].data()[i];
+      }
+    });
+  }
+
+  void gradient(std::span<const Array>, const Array&, const Array& grad_out,
+                std::span<Array> grad_in) const override {
+    for (Array& grad : grad_in) {
+      if (grad.absent()) continue;
+      over_chunks(grad.size(), [&](int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i) grad.data()[i] += grad_out.data()[i];
+      });
+    }
+  }
+
+  void dependence(std::span<const Relation> in, Relation& out) const override {
+    unite_cellwise(in, out);
+    for (int64_t cell = 0; cell < out.cells(); ++cell) {
+      bool zero = true, excluded = false;
+      for (const Relation& term : in) {
+        zero = zero && term.kind(cell) == Relation::Cell::zero;
+        excluded = excluded || term.kind(cell) == Relation::Cell::excluded;
+      }
+      if (zero) out.set_kind(cell, Relation::Cell::zero);
+      if (excluded) out.set_kind(cell, Relation::Cell::excluded);
+    }
+  }
+
+  void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
+             const Array&, Array& out_error) const override {
+    const double rounding = chain_error(model, 1);
+    over_chunks(out_error.size(), [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        ErrorSum total(model);
+        double running = 0;
+        for (std::size_t term = 0; term < in.size(); ++term) {
+          total.add(error_at(in_error[term], i));
+          running += in[term].data()[i];
+          if (term > 0) total.add(rounding * running);
+        }
+        out_error.data()[i] = total.result();
+      }
+    });
+  }
+
+ private:
+  template <class Body>
+  static void over_chunks(int64_t size, Body&& body) {
+    constexpr int64_t kChunk = 8192;
+    for_rows((size + kChunk - 1) / kChunk, kChunk,
+             [&](int64_t chunk) { body(chunk * kChunk, std::min(size, (chunk + 1) * kChunk)); });
+  }
+};
+
+}  // namespace
+
+Node sum(const std::vector<Node>& terms) {
+  ASSAY_CHECK(!terms.empty(), "sum of nothing");
+  return terms[0].graph->add(std::make_shared<Add>(), terms);
+}
+
+Node operator+(Node a, Node b) { return sum({a, b}); }
+
+}  // namespace assay::reference

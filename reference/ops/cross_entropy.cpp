@@ -1,0 +1,117 @@
+#include "reference/ops/cross_entropy.h"
+
+#include "reference/ops/rules.h"
+
+namespace assay::reference {
+namespace {
+
+class CrossEntropy final : public Op {
+ public:
+  std::string name() const override { return "cross_entropy"; }
+
+  Operand result(std::span<const Operand> in) const override {
+    expect_axes(*this, in, 0, "BTD");
+    expect_axes(*this, in, 1, "BT");
+    expect_extent(*this, "positions of labels", in[0].shape[1], in[1].shape[1]);
+    return {{}, ""};
+  }
+
+  void value(std::span<const Array> in, Array& out) const override {
+    const std::vector<Target> targets = counted(in);
+    const int64_t vocab = in[0].shape()[2];
+    std::vector<double> losses(targets.size());
+    for_rows(static_cast<int64_t>(targets.size()), 8 * vocab, [&](int64_t i) {
+      const Target& target = targets[static_cast<std::size_t>(i)];
+      const double* z = in[0].data() + target.row * vocab;
+      losses[static_cast<std::size_t>(i)] = log_sum_exp(z, vocab) - z[target.label];
+    });
+    double total = 0;
+    for (const double loss : losses) total += loss;
+    out.data()[0] = targets.empty() ? 0.0 : total / static_cast<double>(targets.size());
+  }
+
+  // dz_v = (softmax(z)_v - [v = y]) / count
+  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
+                std::span<Array> grad_in) const override {
+    if (!grad_in[1].absent()) throw NotDifferentiable("cross_entropy: labels are whole numbers");
+    if (grad_in[0].absent()) return;
+    const std::vector<Target> targets = counted(in);
+    const int64_t vocab = in[0].shape()[2];
+    const double weight = grad_out.data()[0] / static_cast<double>(targets.size());
+    for_rows(static_cast<int64_t>(targets.size()), 8 * vocab, [&](int64_t i) {
+      const Target& target = targets[static_cast<std::size_t>(i)];
+      const double* z = in[0].data() + target.row * vocab;
+      double* dz = grad_in[0].data() + target.row * vocab;
+      const double normaliser = log_sum_exp(z, vocab);
+      for (int64_t v = 0; v < vocab; ++v) dz[v] += weight * std::exp(z[v] - normaliser);
+      dz[target.label] -= weight;
+    });
+  }
+
+  void dependence(std::span<const Relation> in, Relation& out) const override {
+    for (const Relation& operand : in) {
+      for (int64_t cell = 0; cell < operand.cells(); ++cell) out.unite(0, operand, cell);
+    }
+  }
+
+  // A log-sum-exp moves by at most the largest error of its row; its own rounding is that of a sum
+  // of V exponentials, of the exponents and of the logarithm. The mean is a sum of count terms.
+  void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
+             const Array& out, Array& out_error) const override {
+    const std::vector<Target> targets = counted(in);
+    const int64_t vocab = in[0].shape()[2];
+    const auto count = static_cast<double>(targets.size());
+    ErrorSum total(model);
+    for (const Target& target : targets) {
+      const double* z = in[0].data() + target.row * vocab;
+      double input = 0, magnitude = 0;
+      for (int64_t v = 0; v < vocab; ++v) {
+        input = std::max(input, error_at(in_error[0], target.row * vocab + v));
+        magnitude = std::max(magnitude, std::fabs(z[v]));
+      }
+      total.add(2 * input / count);
+      total.add(chain_error(model, static_cast<double>(vocab) + 6) / count);
+      total.add(chain_error(model, 4) * (magnitude + std::log(static_cast<double>(vocab))) / count);
+    }
+    total.add(chain_error(model, count + 1) * out.data()[0]);
+    out_error.data()[0] = total.result();
+  }
+
+ private:
+  struct Target {
+    int64_t row;    // b*T + t
+    int64_t label;  // labels[b,t+1]
+  };
+
+  static std::vector<Target> counted(std::span<const Array> in) {
+    const int64_t positions = in[1].shape()[1], vocab = in[0].shape()[2];
+    std::vector<Target> targets;
+    for (int64_t row = 0; row < in[1].size(); ++row) {
+      if (row % positions == positions - 1) continue;
+      const double label = in[1].data()[row + 1];
+      if (label == -100) continue;
+      if (!(label >= 0 && label < static_cast<double>(vocab)) || label != std::floor(label)) {
+        throw InputError("cross_entropy: label " + std::to_string(label) +
+                         ": expected -100 or 0 .. " + std::to_string(vocab - 1));
+      }
+      targets.push_back({row, static_cast<int64_t>(label)});
+    }
+    return targets;
+  }
+
+  static double log_sum_exp(const double* z, int64_t vocab) {
+    double most = z[0];
+    for (int64_t v = 1; v < vocab; ++v) most = z[v] > most ? z[v] : most;
+    double total = 0;
+    for (int64_t v = 0; v < vocab; ++v) total += std::exp(z[v] - most);
+    return most + std::log(total);
+  }
+};
+
+}  // namespace
+
+Node cross_entropy(Node logits, Node labels) {
+  return logits.graph->add(std::make_shared<CrossEntropy>(), {logits, labels});
+}
+
+}  // namespace assay::reference

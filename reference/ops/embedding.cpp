@@ -1,0 +1,65 @@
+#include "reference/ops/embedding.h"
+
+#include "reference/ops/rules.h"
+
+namespace assay::reference {
+namespace {
+
+class Embedding final : public Op {
+ public:
+  std::string name() const override { return "embedding"; }
+
+  Operand result(std::span<const Operand> in) const override {
+    expect_axes(*this, in, 0, "BT");
+    expect_axes(*this, in, 1, "DD");
+    return {{in[0].shape[0], in[0].shape[1], in[1].shape[1]}, "BTD"};
+  }
+
+  void value(std::span<const Array> in, Array& out) const override {
+    const int64_t width = in[1].shape()[1];
+    for (int64_t row = 0; row < in[0].size(); ++row) {
+      const double* from = in[1].data() + token(in, row) * width;
+      std::copy(from, from + width, out.data() + row * width);
+    }
+  }
+
+  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
+                std::span<Array> grad_in) const override {
+    if (!grad_in[0].absent()) throw NotDifferentiable("embedding: tokens are whole numbers");
+    if (grad_in[1].absent()) return;
+    const int64_t width = in[1].shape()[1];
+    for (int64_t row = 0; row < in[0].size(); ++row) {
+      double* to = grad_in[1].data() + token(in, row) * width;
+      for (int64_t d = 0; d < width; ++d) to[d] += grad_out.data()[row * width + d];
+    }
+  }
+
+  void dependence(std::span<const Relation> in, Relation& out) const override {
+    unite_cellwise(in, out);
+  }
+
+  void error(const ErrorModel&, std::span<const Array>, std::span<const Array> in_error,
+             const Array&, Array& out_error) const override {
+    ASSAY_CHECK(in_error[0].absent() && in_error[1].absent(), "tokens and weights are exact");
+    std::fill(out_error.values().begin(), out_error.values().end(), 0.0);
+  }
+
+ private:
+  static int64_t token(std::span<const Array> in, int64_t row) {
+    const double id = in[0].data()[row];
+    const int64_t vocab = in[1].shape()[0];
+    if (!(id >= 0 && id < static_cast<double>(vocab)) || id != std::floor(id)) {
+      throw InputError("embedding: token " + std::to_string(id) + " at position " +
+                       std::to_string(row) + ": expected 0 .. " + std::to_string(vocab - 1));
+    }
+    return static_cast<int64_t>(id);
+  }
+};
+
+}  // namespace
+
+Node embedding(Node tokens, Node weight) {
+  return tokens.graph->add(std::make_shared<Embedding>(), {tokens, weight});
+}
+
+}  // namespace assay::reference

@@ -1,0 +1,108 @@
+#include "reference/ops/rope.h"
+
+#include "reference/ops/rules.h"
+
+namespace assay::reference {
+namespace {
+
+class Rope final : public Op {
+ public:
+  Rope(double theta, const std::optional<golden::RopeScaling>& scaling)
+      : theta_(theta), scaling_(scaling) {}
+  std::string name() const override { return "rope"; }
+
+  Operand result(std::span<const Operand> in) const override {
+    if (in[0].axes != "BHTD" && in[0].axes != "BGTD") expect_axes(*this, in, 0, "BHTD");
+    expect_extent(*this, "odd features in a head", 0, in[0].shape[3] % 2);
+    return in[0];
+  }
+
+  void value(std::span<const Array> in, Array& out) const override {
+    for_pairs(out, [&](int64_t i1, int64_t i2, double c, double s) {
+      const double x1 = in[0].data()[i1], x2 = in[0].data()[i2];
+      out.data()[i1] = x1 * c - x2 * s;
+      out.data()[i2] = x2 * c + x1 * s;
+    });
+  }
+
+  void gradient(std::span<const Array>, const Array& out, const Array& grad_out,
+                std::span<Array> grad_in) const override {
+    if (grad_in[0].absent()) return;
+    for_pairs(out, [&](int64_t i1, int64_t i2, double c, double s) {  // the rotation backwards
+      const double y1 = grad_out.data()[i1], y2 = grad_out.data()[i2];
+      grad_in[0].data()[i1] += y1 * c + y2 * s;
+      grad_in[0].data()[i2] += y2 * c - y1 * s;
+    });
+  }
+
+  void dependence(std::span<const Relation> in, Relation& out) const override {
+    unite_cellwise(in, out);
+  }
+
+  // Roundings: cos and sin to the accumulator type, two products, one sum.
+  void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
+             const Array& out, Array& out_error) const override {
+    const double rounding = chain_error(model, 3);
+    const auto turned = [&](double e1, double e2, double x1, double x2, double c, double s) {
+      ErrorSum total(model);
+      total.add(e1 * c);
+      total.add(e2 * s);
+      total.add(rounding * x1 * c);
+      total.add(rounding * x2 * s);
+      return total.result();
+    };
+    for_pairs(out, [&](int64_t i1, int64_t i2, double c, double s) {
+      const double x1 = in[0].data()[i1], x2 = in[0].data()[i2];
+      const double e1 = error_at(in_error[0], i1), e2 = error_at(in_error[0], i2);
+      out_error.data()[i1] = turned(e1, e2, x1, x2, c, s);
+      out_error.data()[i2] = turned(e2, e1, x2, x1, c, s);
+    });
+  }
+
+ private:
+  // body(index in the first half, index in the second half, cos, sin)
+  template <class Body>
+  void for_pairs(const Array& like, Body&& body) const {
+    const int64_t positions = like.shape()[2], size = like.shape()[3], half = size / 2;
+    const std::vector<double> frequencies = rope_frequencies(size, theta_, scaling_);
+    for_rows(positions, like.size() / positions, [&](int64_t t) {
+      for (int64_t i = 0; i < half; ++i) {
+        const double angle_rad = static_cast<double>(t) * frequencies[static_cast<std::size_t>(i)];
+        const double c = std::cos(angle_rad), s = std::sin(angle_rad);
+        for (int64_t head = 0; head < like.size() / (positions * size); ++head) {
+          const int64_t first = (head * positions + t) * size;
+          body(first + i, first + half + i, c, s);
+        }
+      }
+    });
+  }
+
+  double theta_;
+  std::optional<golden::RopeScaling> scaling_;
+};
+
+}  // namespace
+
+std::vector<double> rope_frequencies(int64_t head_dim, double theta,
+                                     const std::optional<golden::RopeScaling>& scaling) {
+  std::vector<double> frequencies;
+  for (int64_t i = 0; i < head_dim / 2; ++i) {
+    double f = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+    if (scaling) {
+      const double turns =  // within the original context
+          static_cast<double>(scaling->original_max_position_embeddings) * f / (2 * M_PI);
+      const double keep = std::clamp((turns - scaling->low_freq_factor) /
+                                         (scaling->high_freq_factor - scaling->low_freq_factor),
+                                     0.0, 1.0);
+      f = (1 - keep) * f / scaling->factor + keep * f;
+    }
+    frequencies.push_back(f);
+  }
+  return frequencies;
+}
+
+Node rope(Node x, double theta, const std::optional<golden::RopeScaling>& scaling) {
+  return x.graph->add(std::make_shared<Rope>(theta, scaling), {x});
+}
+
+}  // namespace assay::reference

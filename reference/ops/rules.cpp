@@ -1,0 +1,79 @@
+#include "reference/ops/rules.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+
+namespace assay::reference {
+namespace {
+
+std::atomic<Engine> g_engine = Engine::ordered;
+
+// Applies f to every element of a matrix view (and of a second one of the same shape, if it has
+// data).
+template <class F>
+Array map_matrix(ConstMatrix a, ConstMatrix b, F&& f) {
+  Array result = Array::uninitialized({a.rows, a.cols});
+  for_rows(a.rows, a.cols, [&](int64_t r) {
+    double* out = result.data() + r * a.cols;
+    for (int64_t c = 0; c < a.cols; ++c) {
+      out[c] = f(*a.at(r, c), b.data == nullptr ? 0.0 : *b.at(r, c));
+    }
+  });
+  return result;
+}
+
+ConstMatrix matrix_of(const Array& array) {
+  return ConstMatrix::row_major(array.data(), array.shape()[0], array.shape()[1]);
+}
+
+}  // namespace
+
+Engine products_engine() { return g_engine; }
+void set_products_engine(Engine engine) { g_engine = engine; }
+
+void expect_axes(const Op& op, std::span<const Operand> in, std::size_t operand,
+                 const std::string& axes) {
+  ASSAY_CHECK(operand < in.size(), op.name());
+  if (in[operand].axes != axes) {
+    throw InputError(fmt::format("{}: operand {}: expected axes {}, got {} {}", op.name(), operand,
+                                 axes, in[operand].axes, golden::shape_text(in[operand].shape)));
+  }
+}
+
+void expect_extent(const Op& op, const std::string& what, int64_t expected, int64_t got) {
+  if (expected != got) {
+    throw InputError(fmt::format("{}: {}: expected {}, got {}", op.name(), what, expected, got));
+  }
+}
+
+double chain_error(const ErrorModel& model, double steps) {
+  return model.unit_roundoff * (model.norm == ErrorNorm::worst ? steps : std::sqrt(steps / 3));
+}
+
+void product_error(const ErrorModel& model, ConstMatrix a, ConstMatrix a_error, ConstMatrix b,
+                   ConstMatrix b_error, ConstMatrix c, Matrix c_error) {
+  const bool worst = model.norm == ErrorNorm::worst;
+  const double chain = chain_error(model, static_cast<double>(a.cols));
+  const auto size = [&](double x) { return worst ? std::fabs(x) : x * x; };
+  // |A| (eB + chain |B|)
+  const Array a_size = map_matrix(a, {}, [&](double x, double) { return size(x); });
+  const Array b_noise =
+      map_matrix(b, b_error, [&](double x, double e) { return size(e) + size(chain * x); });
+  multiply(c_error, matrix_of(a_size), matrix_of(b_noise), false, products_engine());
+  if (a_error.data != nullptr) {  // eA (|B| + eB)
+    const Array a_noise = map_matrix(a_error, {}, [&](double e, double) { return size(e); });
+    const Array b_size =
+        map_matrix(b, b_error, [&](double x, double e) { return size(x) + size(e); });
+    multiply(c_error, matrix_of(a_noise), matrix_of(b_size), true, products_engine());
+  }
+  if (worst) return;
+  for_rows(c.rows, c.cols, [&](int64_t r) {
+    for (int64_t n = 0; n < c.cols; ++n) {
+      double& error = *c_error.at(r, n);
+      error = std::sqrt(error + size(chain * *c.at(r, n)));
+    }
+  });
+}
+
+}  // namespace assay::reference

@@ -1,0 +1,66 @@
+// Small pieces that several operations' rules are written with.
+#pragma once
+
+#include <tbb/blocked_range.h>
+#include <tbb/parallel_for.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <string>
+
+#include "golden/error.h"
+#include "reference/ops/op.h"
+#include "reference/products/products.h"
+
+namespace assay::reference {
+
+// The engine every product of the reference runs on; `ordered` unless a program chooses at
+// start-up.
+Engine products_engine();
+void set_products_engine(Engine engine);
+
+// body(row) for row in [0, rows), in parallel; `row_work` is roughly the operations of one row.
+template <class Body>
+void for_rows(int64_t rows, int64_t row_work, Body&& body) {
+  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, row_work));
+  tbb::parallel_for(tbb::blocked_range<int64_t>(0, rows, grain), [&](const auto& range) {
+    for (int64_t row = range.begin(); row < range.end(); ++row) body(row);
+  });
+}
+
+// Requires axes and rank; throws InputError "op: operand i: expected axes BHTD, got BTD [2,4,8]".
+void expect_axes(const Op& op, std::span<const Operand> in, std::size_t operand,
+                 const std::string& axes);
+void expect_extent(const Op& op, const std::string& what, int64_t expected, int64_t got);
+
+// Adds up error terms the way the model's norm says.
+class ErrorSum {
+ public:
+  explicit ErrorSum(const ErrorModel& model) : worst_(model.norm == ErrorNorm::worst) {}
+  void add(double term) { total_ += worst_ ? std::fabs(term) : term * term; }
+  double result() const { return worst_ ? total_ : std::sqrt(total_); }
+
+ private:
+  bool worst_;
+  double total_ = 0;
+};
+
+// The relative error of `steps` successive roundings to the accumulator type: steps * u at worst; a
+// rounding is uniform in [-u, u], variance u^2/3, so sqrt(steps / 3) * u as a deviation.
+double chain_error(const ErrorModel& model, double steps);
+
+// The error at index i, 0 for an absent (exact) operand.
+inline double error_at(const Array& error, int64_t i) {
+  return error.absent() ? 0.0 : error.data()[i];
+}
+
+// Error of C = A B for one product, given |errors| of A and B (data may be null: exact):
+//   worst      |A| eB + eA (|B| + eB) + K u |A||B|
+//   deviation  sqrt( A^2 eB^2 + eA^2 B^2 + (K/3) u^2 (A^2 B^2 + C^2) )
+// The last term holds because a running sum of K terms is at most of the order of its end value or
+// of its terms' root sum square, whichever is larger.
+void product_error(const ErrorModel& model, ConstMatrix a, ConstMatrix a_error, ConstMatrix b,
+                   ConstMatrix b_error, ConstMatrix c, Matrix c_error);
+
+}  // namespace assay::reference

@@ -1,0 +1,126 @@
+#include "reference/ops/softmax.h"
+
+#include "reference/ops/rules.h"
+
+namespace assay::reference {
+namespace {
+
+class Softmax final : public Op {
+ public:
+  std::string name() const override { return "softmax"; }
+
+  Operand result(std::span<const Operand> in) const override {
+    expect_axes(*this, in, 0, "BHTS");
+    return in[0];
+  }
+
+  void value(std::span<const Array> in, Array& out) const override {
+    const int64_t keys = out.shape()[3];
+    for_rows(out.size() / keys, 8 * keys, [&](int64_t row) {
+      const double* x = in[0].data() + row * keys;
+      double* p = out.data() + row * keys;
+      const double most = largest(x, keys);
+      double total = 0;
+      for (int64_t s = 0; s < keys; ++s) {
+        p[s] = x[s] == -INFINITY ? 0.0 : std::exp(x[s] - most);
+        total += p[s];
+      }
+      if (most == -INFINITY && total == 0) return;  // no allowed key
+      for (int64_t s = 0; s < keys; ++s) p[s] /= total;
+    });
+  }
+
+  // dx_s = p_s ( dp_s - sum_s' p_s' dp_s' )
+  void gradient(std::span<const Array>, const Array& out, const Array& grad_out,
+                std::span<Array> grad_in) const override {
+    if (grad_in[0].absent()) return;
+    const int64_t keys = out.shape()[3];
+    for_rows(out.size() / keys, keys, [&](int64_t row) {
+      const double* p = out.data() + row * keys;
+      const double* dp = grad_out.data() + row * keys;
+      double mean = 0;
+      for (int64_t s = 0; s < keys; ++s) mean += p[s] * dp[s];
+      double* dx = grad_in[0].data() + row * keys;
+      for (int64_t s = 0; s < keys; ++s) dx[s] += p[s] * (dp[s] - mean);
+    });
+  }
+
+  void dependence(std::span<const Relation> in, Relation& out) const override {
+    const int64_t keys = out.cell_shape()[3];
+    Relation row_sources({1}, "B", out.sources());
+    for (int64_t row = 0; row < out.cells() / keys; ++row) {
+      row_sources = Relation({1}, "B", out.sources());
+      for (int64_t s = 0; s < keys; ++s) {
+        if (in[0].kind(row * keys + s) != Relation::Cell::excluded) {
+          row_sources.unite(0, in[0], row * keys + s);
+        }
+      }
+      for (int64_t s = 0; s < keys; ++s) {
+        if (in[0].kind(row * keys + s) == Relation::Cell::excluded) {
+          out.set_kind(row * keys + s, Relation::Cell::zero);
+        } else {
+          out.unite(row * keys + s, row_sources, 0);
+        }
+      }
+    }
+  }
+
+  // With x + e, |e_s| <= bound_s, p_s grows by at most exp(bound_s) / sum_s' p_s' exp(-bound_s').
+  // An implementation's exponent x - max also carries roundings: of the difference (|x| + |max| +
+  // log T) and of exp itself (a few units), twice where probabilities are rebuilt from a stored
+  // log-sum-exp.
+  void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
+             const Array& out, Array& out_error) const override {
+    const int64_t keys = out.shape()[3];
+    const double log_keys = std::log(static_cast<double>(keys));
+    for_rows(out.size() / keys, 8 * keys, [&](int64_t row) {
+      const double* x = in[0].data() + row * keys;
+      const double* p = out.data() + row * keys;
+      double* e = out_error.data() + row * keys;
+      const double most = largest(x, keys);
+      for (int64_t s = 0; s < keys; ++s) {
+        ErrorSum exponent(model);
+        exponent.add(p[s] == 0 ? 0.0 : error_at(in_error[0], row * keys + s));
+        exponent.add(p[s] == 0 ? 0.0
+                               : chain_error(model, 2) *
+                                     (std::fabs(x[s]) + std::fabs(most) + log_keys + 6));
+        e[s] = exponent.result();
+      }
+      if (model.norm == ErrorNorm::worst) {
+        worst_row(model, p, e, keys);
+      } else {
+        deviation_row(model, p, e, keys);
+      }
+    });
+  }
+
+ private:
+  static double largest(const double* x, int64_t keys) {
+    double most = -INFINITY;
+    for (int64_t s = 0; s < keys; ++s) most = x[s] > most ? x[s] : most;
+    return most;
+  }
+
+  static void worst_row(const ErrorModel& model, const double* p, double* e, int64_t keys) {
+    double shrunk = 0;
+    for (int64_t s = 0; s < keys; ++s) shrunk += p[s] * std::exp(-e[s]);
+    const double sum_rounding = chain_error(model, static_cast<double>(keys) + 2);
+    for (int64_t s = 0; s < keys; ++s) {
+      e[s] = p[s] == 0 ? 0.0 : p[s] * (std::exp(e[s]) / shrunk * (1 + sum_rounding) - 1);
+    }
+  }
+
+  static void deviation_row(const ErrorModel& model, const double* p, double* e, int64_t keys) {
+    double common = 0;  // variance of log(sum)
+    for (int64_t s = 0; s < keys; ++s) common += p[s] * p[s] * e[s] * e[s];
+    const double sum_rounding = chain_error(model, static_cast<double>(keys) + 2);
+    common += sum_rounding * sum_rounding;
+    for (int64_t s = 0; s < keys; ++s) e[s] = p[s] * std::sqrt(e[s] * e[s] + common);
+  }
+};
+
+}  // namespace
+
+Node softmax(Node scores) { return scores.graph->add(std::make_shared<Softmax>(), {scores}); }
+
+}  // namespace assay::reference

@@ -1,0 +1,74 @@
+#include "reference/ops/swiglu.h"
+
+#include "reference/ops/rules.h"
+
+namespace assay::reference {
+namespace {
+
+double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+double silu_slope(double x) { return sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x))); }
+
+class Swiglu final : public Op {
+ public:
+  std::string name() const override { return "swiglu"; }
+
+  Operand result(std::span<const Operand> in) const override {
+    expect_axes(*this, in, 0, "BTD");
+    expect_axes(*this, in, 1, "BTD");
+    expect_extent(*this, "features of up", in[0].shape[2], in[1].shape[2]);
+    return in[0];
+  }
+
+  void value(std::span<const Array> in, Array& out) const override {
+    over_elements(out, [&](int64_t i) {
+      const double gate = in[0].data()[i];
+      out.data()[i] = gate / (1.0 + std::exp(-gate)) * in[1].data()[i];
+    });
+  }
+
+  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
+                std::span<Array> grad_in) const override {
+    over_elements(grad_out, [&](int64_t i) {
+      const double gate = in[0].data()[i], up = in[1].data()[i], dy = grad_out.data()[i];
+      if (!grad_in[0].absent()) grad_in[0].data()[i] += dy * up * silu_slope(gate);
+      if (!grad_in[1].absent()) grad_in[1].data()[i] += dy * gate * sigmoid(gate);
+    });
+  }
+
+  void dependence(std::span<const Relation> in, Relation& out) const override {
+    unite_cellwise(in, out);
+  }
+
+  // |silu'| <= 1.1 and |silu''| <= 1/2 give the second-order terms of the worst case. Own rounding:
+  // exp (a few units), sum, division, product.
+  void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
+             const Array& out, Array& out_error) const override {
+    const double rounding = chain_error(model, 8);
+    const bool worst = model.norm == ErrorNorm::worst;
+    over_elements(out, [&](int64_t i) {
+      const double gate = in[0].data()[i], up = in[1].data()[i];
+      const double e_gate = error_at(in_error[0], i), e_up = error_at(in_error[1], i);
+      ErrorSum total(model);
+      total.add(up * silu_slope(gate) * e_gate);
+      total.add(gate * sigmoid(gate) * e_up);
+      total.add(rounding * out.data()[i]);
+      if (worst) total.add(0.25 * up * e_gate * e_gate + (up < 0 ? -1.1 : 1.1) * e_gate * e_up);
+      out_error.data()[i] = total.result();
+    });
+  }
+
+ private:
+  template <class Body>
+  static void over_elements(const Array& like, Body&& body) {
+    const int64_t width = like.shape()[2];
+    for_rows(like.size() / width, 8 * width, [&](int64_t row) {
+      for (int64_t i = row * width; i < (row + 1) * width; ++i) body(i);
+    });
+  }
+};
+
+}  // namespace
+
+Node swiglu(Node gate, Node up) { return gate.graph->add(std::make_shared<Swiglu>(), {gate, up}); }
+
+}  // namespace assay::reference
