@@ -87,7 +87,6 @@ class Lease {
     worker_.config = &config;
     worker_.inspects_barriers = config.record_sites || !config.skip_file.empty();
     worker_.lane_count = launch.block.x * launch.block.y * launch.block.z;
-    if (worker_.lanes.size() < worker_.lane_count) worker_.lanes.resize(worker_.lane_count);
     worker_.error.clear();
     blockDim = launch.block;
     gridDim = launch.grid;
@@ -157,7 +156,7 @@ std::vector<std::uint32_t> block_order(std::uint64_t blocks, const Config& confi
 
 }  // namespace
 
-Worker::Worker() : fibers(fiber_entry) { sites.reserve(kMaxSites); }
+Worker::Worker() : fibers(fiber_entry), lanes(kMaxThreads) { sites.reserve(kMaxSites); }
 
 Worker::~Worker() {
   asan::unpoison(shared.arena, shared.arena_bytes);

@@ -12,6 +12,7 @@ constexpr size_t kAlignment = 64;
 constexpr size_t kPoolSize = 16;  // scratches kept; more at once are freed after use
 
 struct Pool {
+  Pool() { idle.reserve(kPoolSize); }  // so that giving back cannot throw
   std::mutex mutex;
   std::vector<Scratch> idle;
 };

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "cuda_impl/simt/simt.h"
+#include "needs_device.h"
 
 namespace simt = assay::simt;
 

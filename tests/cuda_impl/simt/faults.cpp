@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <string>
 #include <vector>
 
 #include "racy_kernels.h"
@@ -106,23 +107,48 @@ const Fault kFaults[] = {
 
 }  // namespace
 
+namespace {
+
+void run(const Fault& fault) {
+  simt::Buffer<float> out(kThreads);
+  out.zero();
+  simt::launch(fault.name, fault.kernel, dim3(fault.blocks), dim3(fault.threads), fault.smem_bytes,
+               nullptr, out.get());
+  std::vector<float> values;
+  out.to(values);
+}
+
+// Runs the clean kernel without the barrier that comes at place `index` in the file.
+void run_without_barrier(std::size_t index) {
+  simt::host::config().record_sites = true;
+  run(kFaults[0]);
+  const simt::host::Site site = simt::host::barrier_sites_seen().at(index);
+  simt::host::config().skip_file = site.file;
+  simt::host::config().skip_line = site.line;
+  run(kFaults[0]);
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
-  for (const Fault& fault : kFaults) {
-    if (argc != 2 || std::strcmp(argv[1], fault.name) != 0) continue;
-    try {
-      simt::Buffer<float> out(kThreads);
-      out.zero();
-      simt::launch(fault.name, fault.kernel, dim3(fault.blocks), dim3(fault.threads),
-                   fault.smem_bytes, nullptr, out.get());
-      std::vector<float> values;
-      out.to(values);
-    } catch (const std::exception& error) {
-      std::printf("%s\n", error.what());
-      return 1;
+  try {
+    if (argc == 3 && std::strcmp(argv[1], "dropped_barrier") == 0) {
+      run_without_barrier(std::stoul(argv[2]));
+      std::printf("dropped_barrier: nothing reported\n");
+      return 0;
     }
-    std::printf("%s: nothing reported\n", fault.name);
-    return 0;
+    for (const Fault& fault : kFaults) {
+      if (argc != 2 || std::strcmp(argv[1], fault.name) != 0) continue;
+      run(fault);
+      std::printf("%s: nothing reported\n", fault.name);
+      return 0;
+    }
+  } catch (const std::exception& error) {
+    std::printf("%s\n", error.what());
+    return 1;
   }
-  std::printf("usage: simt_faults NAME, with a NAME of the table in faults.cpp\n");
+  std::printf(
+      "usage: simt_faults NAME, with a NAME of the table in faults.cpp, or simt_faults "
+      "dropped_barrier N\n");
   return 2;
 }

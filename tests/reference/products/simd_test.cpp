@@ -2,6 +2,10 @@
 #include "reference/products/simd.h"
 
 #include <boost/test/unit_test.hpp>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <utility>
 
 #include "reference/products/products.h"
 
@@ -12,6 +16,13 @@ BOOST_AUTO_TEST_SUITE(simd)
 BOOST_AUTO_TEST_CASE(scalar_is_available_everywhere) {
   BOOST_TEST(simd_available(Simd::scalar));
   BOOST_TEST((parse_simd("scalar") == Simd::scalar));
+}
+
+// CMakeLists.txt runs this program with ASSAY_SIMD=scalar, which no x86 with AVX2 would choose.
+BOOST_AUTO_TEST_CASE(the_environment_variable_decides) {
+  const char* name = std::getenv("ASSAY_SIMD");
+  BOOST_TEST_REQUIRE(name != nullptr);
+  BOOST_TEST(simd_name() == std::string(name));
 }
 
 BOOST_AUTO_TEST_CASE(an_unknown_name_is_an_error_that_lists_the_known_ones) {

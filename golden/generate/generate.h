@@ -1,0 +1,44 @@
+// Golden data: evaluates the reference and writes every named tensor to a golden file.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "golden/golden_file.h"
+#include "golden/weights.h"
+
+namespace assay::golden {
+
+struct GenerateRequest {
+  ModelConfig config;
+  uint64_t seed = 1;
+  int64_t batch = 1;
+  int64_t positions = 0;
+  std::vector<int32_t> tokens;            // [B,T]
+  std::vector<uint8_t> attention_mask;    // [B,T]; empty: no padding
+  std::vector<int32_t> labels;            // [B,T]; empty: the tokens, -100 where padded
+  const WeightSource* weights = nullptr;  // null: SyntheticWeights(config, seed)
+  Capture capture = Capture::full;
+  bool gradients = false;  // also every gradient of the loss, below /grad
+  std::string out;
+  bool force = false;  // replace an existing file
+  // Called after each named tensor with how many of how many are done; may be empty.
+  std::function<void(int64_t done, int64_t total)> progress;
+};
+
+struct GenerateResult {
+  std::string root_hash;
+  int64_t tensors = 0;
+  double loss = 0;
+  uint64_t bytes_written = 0;
+  double write_seconds = 0;  // in HDF5 and the final sync
+  double total_seconds = 0;
+};
+
+// Throws InputError for a request that does not fit (lengths, tokens out of range, the file's
+// place) before anything is computed.
+GenerateResult generate(const GenerateRequest& request);
+
+}  // namespace assay::golden

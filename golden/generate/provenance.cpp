@@ -1,0 +1,38 @@
+#include "golden/generate/provenance.h"
+
+#include <tbb/global_control.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "reference/ops/rules.h"
+
+namespace assay::golden {
+namespace {
+
+std::string cpu_model() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+std::string provenance() {
+  const bool ordered = reference::products_engine() == reference::Engine::ordered;
+  const nlohmann::json document = {
+      {"version", ASSAY_VERSION},
+      {"commit", ASSAY_COMMIT},
+      {"compiler", "g++ " __VERSION__},
+      {"build", ASSAY_BUILD},
+      {"products", ordered ? "ordered" : "blas"},
+      {"simd", reference::simd_name()},
+      {"blas", "OpenBLAS " + reference::blas_core_name()},
+      {"threads", tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism)},
+      {"cpu", cpu_model()}};
+  return document.dump();
+}
+
+}  // namespace assay::golden

@@ -1,0 +1,12 @@
+// What a golden file says about where it was made. Not part of the root hash.
+#pragma once
+
+#include <string>
+
+namespace assay::golden {
+
+// JSON: version, commit, compiler, build type, products engine and vector width, BLAS core type,
+// threads, CPU.
+std::string provenance();
+
+}  // namespace assay::golden
