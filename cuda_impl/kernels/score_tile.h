@@ -37,8 +37,8 @@ template <class S>
 simt::SmemSize score_smem(int64_t Dh) {
   using A = accum_t<S>;
   return simt::SmemSize{}
-      .add<A>(static_cast<std::size_t>(Dh * kQueryStride))
-      .add<A>(static_cast<std::size_t>(kKeys * (Dh + 1)));
+      .template add<A>(static_cast<std::size_t>(Dh * kQueryStride))
+      .template add<A>(static_cast<std::size_t>(kKeys * (Dh + 1)));
 }
 
 template <class S>

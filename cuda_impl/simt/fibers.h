@@ -7,7 +7,9 @@
 
 #include "cuda_impl/simt/sanitizers.h"
 
-namespace assay::simt::inline on_host::host {
+namespace assay::simt {
+inline namespace on_host {
+namespace host {
 
 // A stack and where execution on it stands. One fiber runs many CUDA threads, one after the other.
 struct Fiber {
@@ -75,4 +77,6 @@ class FiberPool {
   arrive(boost::context::detail::jump_fcontext(to->resume_at, from), from->fake_stack);
 }
 
-}  // namespace assay::simt::inline on_host::host
+}  // namespace host
+}  // namespace on_host
+}  // namespace assay::simt

@@ -33,7 +33,9 @@ void __tsan_release(void* object);
 }
 #endif
 
-namespace assay::simt::inline on_host::host::asan {
+namespace assay::simt {
+inline namespace on_host {
+namespace host::asan {
 
 #if defined(SIMT_ASAN)
 inline constexpr bool kEnabled = true;
@@ -55,9 +57,13 @@ inline void start_switch(void**, const void*, std::size_t) {}
 inline void finish_switch(void*, const void**, std::size_t*) {}
 #endif
 
-}  // namespace assay::simt::inline on_host::host::asan
+}  // namespace host::asan
+}  // namespace on_host
+}  // namespace assay::simt
 
-namespace assay::simt::inline on_host::host::tsan {
+namespace assay::simt {
+inline namespace on_host {
+namespace host::tsan {
 
 #if defined(SIMT_TSAN)
 inline constexpr bool kEnabled = true;
@@ -79,4 +85,6 @@ inline void acquire(void*) {}
 inline void release(void*) {}
 #endif
 
-}  // namespace assay::simt::inline on_host::host::tsan
+}  // namespace host::tsan
+}  // namespace on_host
+}  // namespace assay::simt

@@ -11,7 +11,9 @@
 #include "cuda_impl/simt/fibers.h"
 #include "cuda_impl/simt/simt.h"
 
-namespace assay::simt::inline on_host::host {
+namespace assay::simt {
+inline namespace on_host {
+namespace host {
 
 inline constexpr unsigned kMaxThreads = 1024;  // per block, CUDA's limit
 inline constexpr unsigned kWarp = 32;
@@ -185,4 +187,6 @@ inline void make_ready(Worker& worker, unsigned lane) {
   jump(self->fiber, next->fiber);
 }
 
-}  // namespace assay::simt::inline on_host::host
+}  // namespace host
+}  // namespace on_host
+}  // namespace assay::simt

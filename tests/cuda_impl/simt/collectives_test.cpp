@@ -110,7 +110,7 @@ namespace {
 // Values whose sum depends on the association: out[t] fused, out[kThreads + t] by the shuffles it
 // stands for.
 template <class A>
-SIMT_DEVICE A unequal(unsigned t) {
+SIMT_HD A unequal(unsigned t) {
   return A(1) / A(3 * t + 1) * (t % 5 == 0 ? A(-1000) : A(1));
 }
 template <class A>
@@ -152,8 +152,8 @@ SIMT_DEVICE std::uint32_t bf16_pair(float low, float high) {
 }
 // a[i][k] = 16 i + k, b[k][j] = 8 k + j, in small integers that bf16 holds exactly; loads by the
 // PTX fragment layout.
-SIMT_DEVICE float a_at(int i, int k) { return static_cast<float>((16 * i + k) % 61 - 30); }
-SIMT_DEVICE float b_at(int k, int j) { return static_cast<float>((8 * k + j) % 53 - 26); }
+SIMT_HD float a_at(int i, int k) { return static_cast<float>((16 * i + k) % 61 - 30); }
+SIMT_HD float b_at(int k, int j) { return static_cast<float>((8 * k + j) % 53 - 26); }
 __global__ void mma(float* out) {
   const int lane = static_cast<int>(threadIdx.x), group = lane / 4, t = lane % 4;
   std::uint32_t a[4], b[2];

@@ -1,0 +1,106 @@
+#include "cuda_impl/engine/buffers.h"
+
+#include <cmath>
+
+#include "cuda_impl/engine/convert.h"
+#include "cuda_impl/engine/rope_table.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+namespace {
+
+template <class S>
+void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, Method method) {
+  using A = accum_t<S>;
+  const int64_t B = x.B, T = x.T, N = B * T;
+  const int64_t D = c.hidden_size, F = c.intermediate_size, V = c.vocab_size;
+  const int64_t H = c.num_attention_heads, Hkv = c.num_key_value_heads, Dh = c.head_dim;
+  const int64_t L = c.num_hidden_layers;
+  const bool recompute = method == Method::recompute_mlp;
+
+  x.tokens = carver.view<int32_t>({N});
+  x.real = carver.view<uint8_t>({B, T});
+  x.labels = carver.view<int32_t>({B, T});
+  x.cosines = carver.view<A>({T, Dh / 2});
+  x.sines = carver.view<A>({T, Dh / 2});
+  for (View<S, 2>* array : {&x.stream[0], &x.stream[1], &x.attn_norm, &x.attn_out, &x.attn_residual,
+                            &x.mlp_norm, &x.mlp_out, &x.mlp_sum}) {
+    *array = carver.view<S>({N, D});
+  }
+  for (View<S, 2>* array : {&x.gate, &x.up, &x.act}) *array = carver.view<S>({N, F});
+  x.v = carver.view<S>({B, Hkv, T, Dh});
+  x.context = carver.view<S>({B, T, H * Dh});
+  x.logits = carver.view<S>({B, T, V});
+  x.losses = carver.view<A>({B, T});
+  x.loss = carver.view<A>({1});
+  x.wide_heads = carver.view<A>({N, H * Dh});
+  x.wide_gate = carver.view<A>({recompute ? N : 0, F});
+  x.wide_up = carver.view<A>({recompute ? N : 0, F});
+
+  x.q.resize(static_cast<std::size_t>(method == Method::plain ? 1 : L));
+  x.k.resize(x.q.size());
+  x.lse.resize(static_cast<std::size_t>(recompute ? L : 1));
+  x.again.resize(static_cast<std::size_t>(recompute ? L - 1 : 0));
+  for (View<S, 4>& q : x.q) q = carver.view<S>({B, H, T, Dh});
+  for (View<S, 4>& k : x.k) k = carver.view<S>({B, Hkv, T, Dh});
+  for (View<A, 3>& lse : x.lse) lse = carver.view<A>({B, H, T});
+  for (View<S, 2>& r : x.again) r = carver.view<S>({N, D});
+  x.q_table = carver.take<const S*>(L);
+  x.k_table = carver.take<const S*>(L);
+  x.again_table = carver.take<const S*>(L);
+}
+
+template <class S>
+void fill_tables(Buffers<S>& x, const golden::ModelConfig& c, Stream stream) {
+  using A = accum_t<S>;
+  const auto fill = [stream](const S** table, const std::vector<const S*>& arrays) {
+    simt::copy_in(table, arrays.data(), arrays.size() * sizeof(const S*), stream);
+  };
+  std::vector<const S*> q, k, again;
+  for (int64_t l = 0; l < c.num_hidden_layers; ++l) {
+    q.push_back(x.q_of(l).data);
+    k.push_back(x.k_of(l).data);
+  }
+  for (const View<S, 2>& r : x.again) again.push_back(r.data);
+  fill(x.q_table, q);
+  fill(x.k_table, k);
+  fill(x.again_table, again);
+
+  const std::vector<double> frequencies = rope_frequencies(c);  // [Dh/2]
+  std::vector<A> cosines, sines;                                // [T,Dh/2]
+  for (int64_t t = 0; t < x.T; ++t) {
+    for (const double frequency : frequencies) {
+      const double angle_rad = static_cast<double>(t) * frequency;
+      cosines.push_back(static_cast<A>(std::cos(angle_rad)));
+      sines.push_back(static_cast<A>(std::sin(angle_rad)));
+    }
+  }
+  simt::copy_in(x.cosines.data, cosines.data(), cosines.size() * sizeof(A), stream);
+  simt::copy_in(x.sines.data, sines.data(), sines.size() * sizeof(A), stream);
+}
+
+}  // namespace
+
+template <class S>
+void plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
+                  Method method, int64_t B, int64_t T, Stream stream) {
+  if (buffers.B == B && buffers.T == T) return;
+  buffers.B = 0;  // if the allocation throws, nothing stands
+  Buffers<S> planned;
+  planned.B = B;
+  planned.T = T;
+  arena.plan([&](Carver& carver) { carve(planned, carver, config, method); });
+  fill_tables(planned, config, stream);
+  buffers = std::move(planned);
+}
+
+#define ASSAY_INSTANTIATE(S)                                                                   \
+  template void plan_buffers(Buffers<S>&, Arena&, const golden::ModelConfig&, Method, int64_t, \
+                             int64_t, Stream);
+ASSAY_INSTANTIATE(float)
+ASSAY_INSTANTIATE(simt::bf16)
+ASSAY_INSTANTIATE(double)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,26 @@
+#include "cuda_impl/engine/llama.h"
+
+namespace assay::cuda {
+
+std::string device_unavailable() { return simt::unavailable(); }
+
+std::unique_ptr<Model> make_device_model(const golden::ModelConfig& config,
+                                         golden::Precision precision,
+                                         const golden::WeightSource& weights) {
+  const std::string reason = device_unavailable();
+  if (!reason.empty()) {
+    throw InputError(fmt::format("subject cuda: no GPU: {}; use the host executor (simt)", reason));
+  }
+  switch (precision) {
+    case golden::Precision::fp32:
+      return std::make_unique<Llama<float>>(config, precision, weights);
+    case golden::Precision::bf16:
+      return std::make_unique<Llama<simt::bf16>>(config, precision, weights);
+    case golden::Precision::fp64:
+      throw InputError(
+          "subject cuda: precision: expected fp32 or bf16, got fp64; the host executor has it");
+  }
+  throw InternalError("make_device_model: no such Precision");
+}
+
+}  // namespace assay::cuda

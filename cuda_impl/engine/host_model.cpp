@@ -1,0 +1,19 @@
+#include "cuda_impl/engine/llama.h"
+
+namespace assay::cuda {
+
+std::unique_ptr<Model> make_host_model(const golden::ModelConfig& config,
+                                       golden::Precision precision,
+                                       const golden::WeightSource& weights) {
+  switch (precision) {
+    case golden::Precision::fp64:
+      return std::make_unique<Llama<double>>(config, precision, weights);
+    case golden::Precision::fp32:
+      return std::make_unique<Llama<float>>(config, precision, weights);
+    case golden::Precision::bf16:
+      return std::make_unique<Llama<simt::bf16>>(config, precision, weights);
+  }
+  throw InternalError("make_host_model: no such Precision");
+}
+
+}  // namespace assay::cuda

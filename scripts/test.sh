@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Builds everything and runs every test through CTest: the release build, then the kernel tests under
+# ASan + UBSan and under TSan. Needs no GPU and no CUDA toolkit; with nvcc the CUDA side is built too.
+#
+#   scripts/test.sh              all of it
+#   scripts/test.sh --release    the release build only
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+presets=(release asan tsan)
+case "${1:-}" in
+  "") ;;
+  --release) presets=(release) ;;
+  *) echo "scripts/test.sh: $1: expected no option or --release" >&2; exit 2 ;;
+esac
+
+scripts/setup.sh
+for preset in "${presets[@]}"; do
+  echo "== $preset: configure and build"
+  cmake --preset "$preset" -Wno-dev | grep -E '^-- (CUDA|no CUDA)' || true
+  cmake --build --preset "$preset" -j "$(nproc)" | tail -n 1
+  echo "== $preset: test"
+  ctest --preset "$preset" -j "$(nproc)"
+done

@@ -1,0 +1,127 @@
+#include "tests/reference/models.h"
+
+#include <cmath>
+
+#include "golden/weights.h"
+#include "reference/methods/registry.h"
+#include "tests/reference/random.h"
+
+namespace assay::reference::testing {
+
+Inputs random_inputs(const ModelConfig& config, int64_t batch, int64_t positions, uint64_t seed,
+                     const std::vector<int64_t>& padding) {
+  Inputs inputs{batch, positions, {}, {}, {}};
+  const std::vector<int32_t> tokens =
+      golden::synthetic_tokens(config.vocab_size, batch, positions, seed);
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const auto row = i / static_cast<std::size_t>(positions);
+    const auto t = static_cast<int64_t>(i) % positions;
+    const bool real = row >= padding.size() || t >= padding[row];
+    inputs.tokens.push_back(tokens[i]);
+    inputs.attention_mask.push_back(real ? 1 : 0);
+    inputs.labels.push_back(real && i % 5 != 4 ? tokens[i] : -100);
+  }
+  return inputs;
+}
+
+Inputs select(const Inputs& inputs, const std::vector<int64_t>& rows, int64_t positions) {
+  const Shape shape{inputs.batch, inputs.positions};
+  const auto part = [&](const std::vector<double>& values) {
+    return slice({shape, values}, "BT", rows, positions).values;
+  };
+  return {static_cast<int64_t>(rows.size()), positions, part(inputs.tokens),
+          part(inputs.attention_mask), part(inputs.labels)};
+}
+
+Tensors synthetic_weights(const ModelConfig& config, uint64_t seed) {
+  const golden::SyntheticWeights source(config, seed);
+  Tensors weights;
+  for (const golden::TensorInfo& info : golden::weight_list(config)) {
+    Tensor weight{info.shape, {}};
+    weight.values.resize(static_cast<std::size_t>(golden::element_count(info.shape)));
+    source.read(info.name, weight.values);
+    weights[info.name] = std::move(weight);
+  }
+  return weights;
+}
+
+Bindings bind_model(const Inputs& inputs, const Tensors& weights) {
+  const Shape shape{inputs.batch, inputs.positions};
+  Tensors all = weights;
+  all["tokens"] = {shape, inputs.tokens};
+  all["attention_mask"] = {shape, inputs.attention_mask};
+  all["labels"] = {shape, inputs.labels};
+  return [all = std::move(all)](const NodeData& input) {
+    const auto found = all.find(input.name);
+    return found == all.end() ? Array()
+                              : Array::copy_of(found->second.shape, found->second.values);
+  };
+}
+
+Array Collector::observe(const NodeData& node, Array value) {
+  order.push_back(node.name);
+  tensors[node.name] = {value.shape(), {value.values().begin(), value.values().end()}};
+  const auto found = forced.find(node.name);
+  if (found == forced.end()) return value;
+  return Array::copy_of(found->second.shape, found->second.values);
+}
+
+void GradientCollector::observe_gradient(const NodeData& node, const Array& gradient) {
+  gradients[node.name] = {gradient.shape(), {gradient.values().begin(), gradient.values().end()}};
+}
+
+Tensors run_model(const ModelConfig& config, const Inputs& inputs, const Tensors& weights) {
+  Collector collector;
+  evaluate(*build_model(config, inputs.batch, inputs.positions), bind_model(inputs, weights),
+           collector);
+  return std::move(collector.tensors);
+}
+
+ModelConfig ragged_config(const std::string& method, int64_t layers) {
+  return {.hidden_size = 10,
+          .intermediate_size = 7,
+          .num_hidden_layers = layers,
+          .num_attention_heads = 6,
+          .num_key_value_heads = 3,
+          .head_dim = 4,
+          .vocab_size = 11,
+          .method = method};
+}
+
+std::vector<ModelConfig> every_method(int64_t layers) {
+  std::vector<ModelConfig> configs;
+  for (const MethodEntry& method : methods()) {
+    configs.push_back(ragged_config(method.id, layers));
+    if (method.options.find("residual") == std::string::npos) continue;
+    configs.push_back(configs.back());
+    configs.back().residual = golden::Residual::replace;
+  }
+  return configs;
+}
+
+std::string title(const ModelConfig& config) {
+  return "method " + config.method +
+         (config.residual == golden::Residual::replace ? ", residual = replace" : "");
+}
+
+Tensor slice(const Tensor& tensor, const std::string& axes, const std::vector<int64_t>& rows,
+             int64_t positions) {
+  Tensor part{tensor.shape, {}};
+  for (std::size_t axis = 0; axis < axes.size(); ++axis) {
+    if (axes[axis] == 'B') part.shape[axis] = static_cast<int64_t>(rows.size());
+    if (axes[axis] == 'T' || axes[axis] == 'S') part.shape[axis] = positions;
+  }
+  for (int64_t i = 0; i < golden::element_count(part.shape); ++i) {
+    int64_t from = 0, stride = 1, rest = i;
+    for (std::size_t axis = axes.size(); axis-- > 0;) {
+      const int64_t index = rest % part.shape[axis];
+      rest /= part.shape[axis];
+      from += stride * (axes[axis] == 'B' ? rows[static_cast<std::size_t>(index)] : index);
+      stride *= tensor.shape[axis];
+    }
+    part.values.push_back(tensor.values[static_cast<std::size_t>(from)]);
+  }
+  return part;
+}
+
+}  // namespace assay::reference::testing

@@ -1,0 +1,24 @@
+// The commands of `assay`. Each adds itself to the application and returns its exit code through
+// `Outcome`; only main prints errors and exits.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+namespace assay::cli {
+
+struct Outcome {
+  int exit_code = 0;
+  std::string command_line;  // as typed, for "again:" lines and reports
+};
+
+void add_methods(CLI::App& app, Outcome& outcome);
+void add_generate(CLI::App& app, Outcome& outcome);
+void add_verify(CLI::App& app, Outcome& outcome);
+void add_compare(CLI::App& app, Outcome& outcome);
+void add_prove(CLI::App& app, Outcome& outcome);
+void add_leak(CLI::App& app, Outcome& outcome);
+void add_inspect(CLI::App& app, Outcome& outcome);
+void add_bench(CLI::App& app, Outcome& outcome);
+
+}  // namespace assay::cli

@@ -1,0 +1,31 @@
+// Our own implementation as a subject, on either back end.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cuda_impl/engine/model.h"
+#include "verify/subject.h"
+
+namespace assay::cli {
+
+class EngineSubject : public verify::Subject {
+ public:
+  // backend: "simt" or "cuda", for describe().
+  EngineSubject(std::string backend, std::unique_ptr<cuda::Model> model);
+
+  std::string describe() const override;
+  verify::Capabilities capabilities() const override {
+    return {.can_run = true, .can_force = true};
+  }
+  golden::PrecisionSchedule precision() const override { return model_->precision(); }
+  golden::DType dtype_of(const std::string& tensor_name) const override;
+  void run(const verify::Batch& batch, const verify::Forced& forced,
+           const verify::Receive& receive) override;
+
+ private:
+  std::string backend_;
+  std::unique_ptr<cuda::Model> model_;
+};
+
+}  // namespace assay::cli

@@ -1,0 +1,76 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "golden/generate/generate.h"
+#include "verify/cli/command.h"
+#include "verify/cli/model_options.h"
+
+namespace assay::cli {
+namespace {
+
+struct GenerateOptions {
+  ModelOptions model;
+  std::string capture = "full";
+  std::string out;
+  bool gradients = false;
+  bool force = false;
+  bool quiet = false;
+};
+
+// A bar that redraws itself on a terminal; nothing in a log, where the summary line is enough.
+void show_progress(int64_t done, int64_t total) {
+  constexpr int64_t kWidth = 40;
+  const int64_t filled = total == 0 ? kWidth : done * kWidth / total;
+  fmt::print(stderr, "\r[{:=<{}}{: <{}}] {}/{}", "", filled, "", kWidth - filled, done, total);
+  if (done == total) fmt::print(stderr, "\r{: <{}}\r", "", kWidth + 30);
+  std::fflush(stderr);
+}
+
+void run_generate(const GenerateOptions& options) {
+  golden::GenerateRequest request;
+  request.config = model_config(options.model);
+  request.seed = options.model.seed;
+  request.batch = options.model.batch;
+  request.positions = options.model.positions;
+  request.tokens = model_tokens(options.model, request.config);
+  request.capture = golden::parse_capture(options.capture);
+  request.gradients = options.gradients;
+  request.out = options.out;
+  request.force = options.force;
+  for (const std::string& left : golden::partial_files(options.out)) {
+    fmt::print(stderr,
+               "assay generate: {} was left by a run that did not finish; it can be removed\n",
+               left);
+  }
+  if (!options.quiet && isatty(STDERR_FILENO) != 0) request.progress = show_progress;
+  const golden::GenerateResult result = golden::generate(request);
+  if (options.quiet) return;
+  fmt::print("{}: method {}, {} tensors of [{},{}], loss {:.6f}\n", options.out,
+             request.config.method, result.tensors, request.batch, request.positions, result.loss);
+  fmt::print("  root hash {}\n", result.root_hash);
+  fmt::print("  {:.2f} s, of which {:.2f} s writing {:.1f} MB\n", result.total_seconds,
+             result.write_seconds, static_cast<double>(result.bytes_written) / 1e6);
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app, Outcome&) {
+  CLI::App* command =
+      app.add_subcommand("generate", "evaluate the reference and write a golden file");
+  auto options = std::make_shared<GenerateOptions>();
+  add_model_options(*command, options->model);
+  command
+      ->add_option("--capture", options->capture,
+                   "what is kept of each tensor: hash, stats (hash and statistics) or full")
+      ->capture_default_str();
+  command->add_flag("--grad", options->gradients, "also every gradient of the loss");
+  command->add_option("--out", options->out, "golden file to write")->required();
+  command->add_flag("--force", options->force, "replace an existing file");
+  command->add_flag("--quiet", options->quiet, "print errors only");
+  command->callback([options] { run_generate(*options); });
+}
+
+}  // namespace assay::cli

@@ -1,0 +1,73 @@
+#include "verify/numerics/case.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "golden/error.h"
+#include "reference/methods/registry.h"
+#include "verify/numerics/bindings.h"
+
+namespace assay::verify {
+namespace {
+
+// "/layers/3/attn/q" and "/forward/layers/3/attn/q" mean layers/3/attn/q.
+std::string bare_pattern(std::string pattern) {
+  for (const std::string prefix : {"/", "forward/"}) {
+    if (pattern.starts_with(prefix)) pattern.erase(0, prefix.size());
+  }
+  return pattern;
+}
+
+Checkpoint checkpoint_of(const golden::GoldenReader& golden, const golden::ManifestRow& row,
+                         const std::string& name, const reference::Graph& graph) {
+  const int id = graph.find(name);
+  if (id < 0) {
+    throw InputError(fmt::format("{}: {}: the reference of method {} has no tensor of this name",
+                                 golden.path(), row.path, golden.header().config.method));
+  }
+  const reference::Operand& due = graph.node(id).result;
+  if (due.shape != row.shape) {
+    throw InputError(fmt::format("{}: {}: expected {}, got {}", golden.path(), row.path,
+                                 golden::shape_text(due.shape), golden::shape_text(row.shape)));
+  }
+  return {name, due.shape, due.axes};
+}
+
+}  // namespace
+
+Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern)
+    : golden(golden_file),
+      graph(reference::build_model(golden.header().config, golden.batch(), golden.positions())),
+      batch(read_batch(golden)),
+      bindings(bind(batch, golden)) {
+  static const std::string kForward = "/forward/";
+  const std::string bare = bare_pattern(pattern);
+  std::vector<Checkpoint> declared;
+  for (const golden::ManifestRow& row : golden.manifest()) {
+    if (!row.path.starts_with(kForward)) continue;
+    declared.push_back(checkpoint_of(golden, row, row.path.substr(kForward.size()), *graph));
+  }
+  std::stable_sort(declared.begin(), declared.end(), [&](const auto& a, const auto& b) {
+    return graph->find(a.name) < graph->find(b.name);
+  });
+  for (Checkpoint& checkpoint : declared) {
+    (golden::matches(bare, checkpoint.name) ? asked : undemanded).push_back(std::move(checkpoint));
+  }
+}
+
+bool Case::declares(const std::string& name) const {
+  return golden.find("/forward/" + name) != nullptr;
+}
+
+int64_t Case::elements() const {
+  int64_t sum = 0;
+  for (const Checkpoint& checkpoint : asked) sum += golden::element_count(checkpoint.shape);
+  return sum;
+}
+
+bool is_attention_matrix(const std::string& tensor_name) {
+  return tensor_name.ends_with("attn/scores") || tensor_name.ends_with("attn/probs");
+}
+
+}  // namespace assay::verify

@@ -1,0 +1,35 @@
+// One golden file made ready for judging: the reference graph of its model, its batch, and the
+// checkpoints that it declares.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "golden/golden_file.h"
+#include "reference/graph.h"
+#include "reference/interpreters/value.h"
+#include "verify/numerics/ledger.h"
+
+namespace assay::verify {
+
+struct Case {
+  Case(const golden::GoldenReader& golden, const std::string& pattern);
+  Case(const Case&) = delete;  // the bindings point into it
+  Case& operator=(const Case&) = delete;
+
+  const golden::GoldenReader& golden;
+  std::unique_ptr<reference::Graph> graph;
+  Batch batch;
+  reference::Bindings bindings;
+  std::vector<Checkpoint> asked;       // declared and matching the pattern, in execution order
+  std::vector<Checkpoint> undemanded;  // declared, not matching
+
+  bool declares(const std::string& name) const;
+  int64_t elements() const;  // of the checkpoints that are asked for
+};
+
+// Scores and probabilities: they stay inside a fused kernel and are never forced.
+bool is_attention_matrix(const std::string& tensor_name);
+
+}  // namespace assay::verify

@@ -1,0 +1,45 @@
+// The golden values: from the file, or made again by the reference where the file has only hashes.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "golden/golden_file.h"
+#include "golden/precision.h"
+#include "reference/array.h"
+
+namespace assay::verify {
+
+class GoldenValues {
+ public:
+  explicit GoldenValues(const golden::GoldenReader& golden) : golden_(golden) {}
+
+  // `computed` is the reference's value of a declared tensor from the file's inputs and weights.
+  // Returns the golden value: the file's, else `computed` once its hash is the manifest's. Throws
+  // InputError when the hash differs. What is not in the file is kept.
+  std::vector<double> settle(const std::string& name, const reference::Array& computed);
+
+  // Of a tensor that is in the file or was settled.
+  golden::Tensor read(const std::string& name) const;
+  golden::Tensor rounded(const std::string& name, golden::Precision precision) const;
+
+  int64_t regenerated() const { return static_cast<int64_t>(kept_.size()); }
+  int64_t reproduced() const { return reproduced_; }  // stored tensors that the reference gives bit for bit
+  int64_t settled() const { return settled_; }
+
+ private:
+  const golden::GoldenReader& golden_;
+  std::map<std::string, golden::Tensor> kept_;
+  int64_t reproduced_ = 0;
+  int64_t settled_ = 0;
+};
+
+// Why a golden tensor cannot show a defect ("all zero", "constant", "probabilities one-hot
+// everywhere", ..), or "". Exempt are tensors that cannot be otherwise: a single element is not
+// constant, a probability row with one allowed key not one-hot.
+std::string distrust(const std::string& name, const std::string& axes, const golden::Shape& shape,
+                     std::span<const double> golden, std::span<const uint8_t> attention_mask,
+                     golden::Precision storage);
+
+}  // namespace assay::verify

@@ -1,0 +1,88 @@
+#include "verify/numerics/tolerance.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "golden/error.h"
+
+namespace assay::verify {
+namespace {
+
+using golden::Precision;
+
+// The analysis counts roundings as independent. They are not quite: a value that is rounded once and
+// read by several nodes carries one error into all of them, and errors of a residual stream that has
+// few significant bits come from few distinct roundings. The factor covers that, and the terms of second
+// order that a first-order analysis leaves out.
+constexpr double kDependenceAllowance = 2.0;
+
+double golden_share(const golden::PrecisionSchedule& schedule) {
+  return golden::unit_roundoff(Precision::fp64) / golden::unit_roundoff(schedule.accumulate);
+}
+
+}  // namespace
+
+// Bisection on erfc: P(|N| > x) = erfc(x / sqrt(2)), which is decreasing.
+double two_sided_normal_quantile(double p) {
+  ASSAY_CHECK(p > 0 && p < 1, fmt::format("p = {}", p));
+  double low = 0, high = 40;
+  for (int step = 0; step < 80; ++step) {
+    const double middle = (low + high) / 2;
+    (std::erfc(middle / std::sqrt(2.0)) > p ? low : high) = middle;
+  }
+  return high;
+}
+
+golden::DType dtype_of(Precision precision) {
+  switch (precision) {
+    case Precision::fp64:
+      return golden::DType::float64;
+    case Precision::fp32:
+      return golden::DType::float32;
+    case Precision::bf16:
+      return golden::DType::bfloat16;
+  }
+  return golden::DType::float64;
+}
+
+double smallest_normal(Precision precision) {
+  return precision == Precision::fp64 ? 0x1p-1022 : 0x1p-126;  // bf16 has the exponents of fp32
+}
+
+AnalyticTolerance::AnalyticTolerance(const golden::PrecisionSchedule& schedule, int64_t elements,
+                                     double false_alarm_rate)
+    : schedule_(schedule),
+      false_alarm_rate_(false_alarm_rate),
+      z_(two_sided_normal_quantile(false_alarm_rate /
+                                   static_cast<double>(elements < 1 ? 1 : elements))) {}
+
+double AnalyticTolerance::allowance() const { return kDependenceAllowance; }
+
+void AnalyticTolerance::bounds(const std::string&, std::span<double> deviation) const {
+  const double factor = z_ * kDependenceAllowance * deviation_with_golden(schedule_);
+  const double least = smallest_normal(schedule_.accumulate);
+  for (double& d : deviation) d = d == 0 ? 0 : factor * d + least;
+}
+
+std::string AnalyticTolerance::reason() const {
+  return fmt::format("{:.2f} sigma x {:g}, {:g} false alarms a report", z_, kDependenceAllowance,
+                     false_alarm_rate_);
+}
+
+double deviation_with_golden(const golden::PrecisionSchedule& schedule) {
+  const double share = golden_share(schedule);
+  return std::sqrt(1 + share * share);
+}
+
+double worst_with_golden(const golden::PrecisionSchedule& schedule) {
+  return 1 + golden_share(schedule);
+}
+
+void finish_worst_bounds(const golden::PrecisionSchedule& schedule, std::span<double> bound) {
+  const double factor = worst_with_golden(schedule);
+  const double least = smallest_normal(schedule.accumulate);
+  for (double& b : bound) b = b == 0 ? 0 : factor * b + least;
+}
+
+}  // namespace assay::verify

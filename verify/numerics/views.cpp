@@ -1,0 +1,209 @@
+#include "verify/numerics/views.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "reference/interpreters/error.h"
+
+namespace assay::verify {
+namespace {
+
+using reference::Array;
+using reference::NodeData;
+
+void keep_first(std::optional<Failure>& first, const std::string& name, const Comparison& seen,
+                std::span<const double> expected, std::vector<double> candidate,
+                std::span<const double> bound) {
+  if (first || seen.outside == 0) return;
+  first = Failure{name,
+                  seen,
+                  {expected.begin(), expected.end()},
+                  std::move(candidate),
+                  {bound.begin(), bound.end()}};
+}
+
+double rms(std::span<const double> values) {
+  double sum_sq = 0;
+  int64_t finite = 0;
+  for (const double x : values) {
+    if (!std::isfinite(x)) continue;
+    sum_sq += x * x;
+    ++finite;
+  }
+  return finite == 0 ? 0 : std::sqrt(sum_sq / static_cast<double>(finite));
+}
+
+class FreeObserver : public reference::ErrorObserver {
+ public:
+  FreeObserver(const Case& file, const golden::PrecisionSchedule& schedule,
+               const Tolerance& tolerance, Ledger& ledger, GoldenValues& golden, Rows& rows)
+      : file_(file),
+        schedule_(schedule),
+        tolerance_(tolerance),
+        ledger_(ledger),
+        golden_(golden),
+        rows_(rows) {}
+
+  void observe(const NodeData& node, Array& value, Array& error) override {
+    if (!file_.declares(node.name)) return;
+    const std::vector<double> golden = golden_.settle(node.name, value);
+    CheckpointRow* row = rows_.find(node.name);
+    if (row == nullptr) return;
+    row->golden_rms = rms(golden);
+    row->note = distrust(node.name, row->axes, row->shape, golden, file_.batch.attention_mask,
+                         schedule_.storage_of(node.name));
+    const CompactTensor* candidate = ledger_.values(node.name);
+    if (candidate == nullptr) return;
+    compare_row(*row, golden, candidate->values(), error);
+  }
+
+  std::optional<Failure> first() { return std::move(first_); }
+
+ private:
+  void compare_row(CheckpointRow& row, std::span<const double> golden,
+                   std::vector<double> candidate, const Array& error) {
+    std::vector<double> bound(error.values().begin(), error.values().end());
+    row.free_sigmas = compare(golden, candidate, bound).max_ratio;
+    tolerance_.bounds(row.name, bound);
+    const Comparison seen = compare(golden, candidate, bound);
+    row.compared = true;
+    row.free_outside = seen.outside;
+    row.free_ratio = seen.max_ratio;
+    row.rms_error = seen.rms_error;
+    if (seen.nonfinite > 0) {
+      ledger_.report({Fault::nonfinite, row.name,
+                      fmt::format("{}: {} of {} elements are NaN or infinite where golden is not",
+                                  row.name, seen.nonfinite, seen.compared)});
+    } else if (seen.unmasked > 0) {
+      ledger_.report({Fault::unmasked, row.name,
+                      fmt::format("{}: {} of {} elements are finite where golden is -inf (masked)",
+                                  row.name, seen.unmasked, seen.compared)});
+    }
+    keep_first(first_, row.name, seen, golden, std::move(candidate), bound);
+  }
+
+  const Case& file_;
+  const golden::PrecisionSchedule& schedule_;
+  const Tolerance& tolerance_;
+  Ledger& ledger_;
+  GoldenValues& golden_;
+  Rows& rows_;
+  std::optional<Failure> first_;
+};
+
+class LocalObserver : public reference::ErrorObserver {
+ public:
+  LocalObserver(const golden::PrecisionSchedule& schedule, const LocalInputs& inputs,
+                const Ledger& ledger, Rows& rows)
+      : schedule_(schedule), inputs_(inputs), ledger_(ledger), rows_(rows) {}
+
+  void observe(const NodeData& node, Array& value, Array& error) override {
+    CheckpointRow* row = rows_.find(node.name);
+    const CompactTensor* candidate = ledger_.values(node.name);
+    if (row != nullptr && candidate != nullptr) {
+      compare_row(*row, value, error, candidate->values());
+    }
+    if (inputs_.replaced(node.name)) {
+      value = inputs_.value(node.name);
+      error = Array();
+    }
+  }
+
+  std::optional<Failure> first() { return std::move(first_); }
+
+ private:
+  void compare_row(CheckpointRow& row, const Array& value, const Array& error,
+                   std::vector<double> candidate) {
+    std::vector<double> bound(error.values().begin(), error.values().end());
+    finish_worst_bounds(schedule_, bound);
+    const Comparison seen = compare(value.values(), candidate, bound);
+    row.local_compared = true;
+    row.local_outside = seen.outside;
+    row.local_ratio = seen.max_ratio;
+    keep_first(first_, row.name, seen, value.values(), std::move(candidate), bound);
+  }
+
+  const golden::PrecisionSchedule& schedule_;
+  const LocalInputs& inputs_;
+  const Ledger& ledger_;
+  Rows& rows_;
+  std::optional<Failure> first_;
+};
+
+}  // namespace
+
+Rows::Rows(const Case& file, const Subject& subject) {
+  for (const Checkpoint& checkpoint : file.asked) {
+    index_[checkpoint.name] = rows_.size();
+    CheckpointRow& row = rows_.emplace_back();
+    row.name = checkpoint.name;
+    row.shape = checkpoint.shape;
+    row.axes = checkpoint.axes;
+    row.dtype = subject.dtype_of(checkpoint.name);
+    row.elements = golden::element_count(checkpoint.shape);
+  }
+}
+
+CheckpointRow* Rows::find(const std::string& name) {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : &rows_[found->second];
+}
+
+std::optional<Failure> free_running_view(const Case& file, const golden::PrecisionSchedule& schedule,
+                                         const Tolerance& tolerance, Ledger& ledger,
+                                         GoldenValues& golden, Rows& rows) {
+  FreeObserver observer(file, schedule, tolerance, ledger, golden, rows);
+  reference::evaluate_with_error(*file.graph, file.bindings, schedule,
+                                 reference::ErrorNorm::deviation, observer);
+  return observer.first();
+}
+
+LocalInputs forced_inputs(const Case& file, const golden::PrecisionSchedule& schedule,
+                          const GoldenValues& golden) {
+  return {.described = "golden values in the storage type",
+          .replaced =
+              [&file](const std::string& name) {
+                return file.declares(name) && !is_attention_matrix(name);
+              },
+          .value =
+              [&schedule, &golden](const std::string& name) {
+                const golden::Tensor value = golden.rounded(name, schedule.storage_of(name));
+                return Array::copy_of(value.shape, value.values);
+              }};
+}
+
+LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& ledger) {
+  return {.described = "the candidate's own tensors",
+          .replaced =
+              [&schedule, &ledger](const std::string& name) {
+                if (schedule.wide_attention && is_attention_matrix(name)) return false;
+                return ledger.values(name) != nullptr;
+              },
+          .value = [&ledger](const std::string& name) { return ledger.values(name)->array(); }};
+}
+
+void run_forced(const Case& file, Subject& subject, const LocalInputs& inputs, Ledger& ledger) {
+  golden::Tensor current;  // lives until the next call
+  const Forced forced = [&](const std::string& name) -> const golden::Tensor* {
+    if (!inputs.replaced(name)) return nullptr;
+    const Array value = inputs.value(name);
+    current = {value.shape(), {value.values().begin(), value.values().end()}};
+    return &current;
+  };
+  subject.run(file.batch, forced, [&](Observed observed) {
+    const golden::DType due = subject.dtype_of(observed.name);
+    ledger.take(std::move(observed), due);
+  });
+  ledger.close();
+}
+
+std::optional<Failure> local_view(const Case& file, const golden::PrecisionSchedule& schedule,
+                                  const LocalInputs& inputs, const Ledger& ledger, Rows& rows) {
+  LocalObserver observer(schedule, inputs, ledger, rows);
+  reference::evaluate_with_error(*file.graph, file.bindings, schedule,
+                                 reference::ErrorNorm::worst, observer);
+  return observer.first();
+}
+
+}  // namespace assay::verify

@@ -1,0 +1,64 @@
+// The two views: candidate against golden, and candidate against what the reference makes of the very
+// inputs that the candidate used.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "verify/numerics/case.h"
+#include "verify/numerics/compare.h"
+#include "verify/numerics/golden_values.h"
+#include "verify/numerics/numerics.h"
+#include "verify/numerics/tolerance.h"
+
+namespace assay::verify {
+
+// A checkpoint outside its bounds, with all that explains it.
+struct Failure {
+  std::string name;
+  Comparison comparison;
+  std::vector<double> expected, candidate, bound;
+};
+
+class Rows {
+ public:
+  explicit Rows(const Case& file, const Subject& subject);
+  CheckpointRow* find(const std::string& name);  // nullptr when it is not asked for
+  std::vector<CheckpointRow>& all() { return rows_; }
+
+ private:
+  std::vector<CheckpointRow> rows_;
+  std::map<std::string, std::size_t> index_;
+};
+
+// Fills the free-running columns of the rows, books NaN and infinities in the ledger, settles the golden
+// values. Returns the first failure in execution order.
+std::optional<Failure> free_running_view(const Case& file, const golden::PrecisionSchedule& schedule,
+                                         const Tolerance& tolerance, Ledger& ledger,
+                                         GoldenValues& golden, Rows& rows);
+
+// What the nodes after a named tensor start from.
+struct LocalInputs {
+  std::string described;  // "golden values rounded to storage"
+  // Whether later nodes start from value(name); false: they start from what was computed.
+  std::function<bool(const std::string& name)> replaced;
+  std::function<reference::Array(const std::string& name)> value;
+};
+
+// Golden values in the storage type, scores and probabilities excepted.
+LocalInputs forced_inputs(const Case& file, const golden::PrecisionSchedule& schedule,
+                          const GoldenValues& golden);
+// The candidate's own tensors; scores and probabilities too unless they stay in the kernel.
+LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& ledger);
+
+// Runs the subject once more, forced; what it hands over goes into the ledger.
+void run_forced(const Case& file, Subject& subject, const LocalInputs& inputs, Ledger& ledger);
+
+// Fills the local columns. `ledger` has the values computed from `inputs`.
+std::optional<Failure> local_view(const Case& file, const golden::PrecisionSchedule& schedule,
+                                  const LocalInputs& inputs, const Ledger& ledger, Rows& rows);
+
+}  // namespace assay::verify
