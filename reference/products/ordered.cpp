@@ -4,8 +4,8 @@
 // 34(3), 2008, with the roles of A and B exchanged because C is row-major here):
 //   slab   kSlabRows x kSlabDepth of A, only if A's columns are not contiguous: A is transposed
 //          once, by all threads, into shared scratch
-//   tile   of C, a task: kTileColumns x some rows; its B block [kBlockDepth,kTileColumns] is
-//          packed once, by the task, and stays in L2
+//   tile   of C, a task: up to kTileColumns x some rows (all of them, unless that leaves threads
+//          idle); the task packs its B block [kBlockDepth,kTileColumns] once, and it stays in L2
 //   panel  of B, lanes x vectors columns wide: streams from L2 through a register kernel, while
 //          the kernel's few rows of A stay in L1
 // Between two blocks of k the partial sums wait in C. A double stored and loaded is unchanged, so
@@ -46,8 +46,9 @@ void pack_panel(const Kernel& kernel, double* to, ConstMatrix b) {
     }
   }
   if (b.cols == width) return;
-  for (int64_t k = 0; k < b.rows; ++k)
+  for (int64_t k = 0; k < b.rows; ++k) {
     std::fill(to + k * width + b.cols, to + (k + 1) * width, 0.0);
+  }
 }
 
 // C [R,cols] from rows of A and one packed panel. A last vector that is not full goes through a

@@ -14,7 +14,7 @@
 //          product with few rows pays for a full tile.
 //
 // Both are parallel inside (oneTBB, over tiles of C) and may be called from several tasks at once.
-// K = 0: C becomes 0, or stays as it is when accumulating. Complexity 2 M N K.
+// K = 0: C becomes 0, or stays as it is when accumulating. Cost: 2 M N K operations.
 #pragma once
 
 #include <cstdint>

@@ -21,8 +21,8 @@ bool explains(const Recomputed& claimed, const Recomputed& unchanged,
   return compare(unchanged.value, candidate, wider).outside > 0;
 }
 
-// The candidate is k times the expected value: k by least squares, then every element within |k| times
-// its bound (1 at least: the candidate rounds its own value).
+// The candidate is k times the expected value: k by least squares, then every element within |k|
+// times its bound (1 at least: the candidate rounds its own value).
 std::string wrong_gain(const std::string& name, const Recomputed& unchanged,
                        std::span<const double> candidate) {
   double product = 0, square = 0;
@@ -46,8 +46,7 @@ std::string wrong_gain(const std::string& name, const Recomputed& unchanged,
 }  // namespace
 
 std::string diagnose(const reference::Graph& graph, const Cut& cut, int target,
-                     const golden::PrecisionSchedule& schedule,
-                     std::span<const double> candidate) {
+                     const golden::PrecisionSchedule& schedule, std::span<const double> candidate) {
   const Recomputed unchanged = Rebuild(graph, cut).evaluate(target, schedule);
   for (const Hypothesis& hypothesis : hypotheses(graph, cut, target)) {
     Rebuild rebuild(graph, cut);

@@ -1,5 +1,6 @@
-// Turns "differs" into "equals .. with .. replaced by ..": a dictionary of mechanisms, tried on every
-// node of the piece of the graph between the failing checkpoint and the values that it started from.
+// Turns "differs" into "equals .. with .. replaced by ..": a dictionary of mechanisms, tried on
+// every node of the piece of the graph between the failing checkpoint and the values that it
+// started from.
 #pragma once
 
 #include <span>
@@ -21,8 +22,9 @@ struct Hypothesis {
 // computed from, nearest first.
 std::vector<Hypothesis> hypotheses(const reference::Graph& graph, const Cut& cut, int target);
 
-// The first hypothesis whose value agrees with the candidate everywhere within its worst-case bound,
-// while the unchanged reference does not agree even under that bound: "equals .."; "" if there is none.
+// The first hypothesis whose value agrees with the candidate everywhere within its worst-case
+// bound, while the unchanged reference does not agree even under that bound: "equals .."; "" if
+// there is none.
 std::string diagnose(const reference::Graph& graph, const Cut& cut, int target,
                      const golden::PrecisionSchedule& schedule, std::span<const double> candidate);
 

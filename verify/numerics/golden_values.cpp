@@ -41,8 +41,7 @@ ProbRows look_at_rows(const golden::Shape& shape, std::span<const double> probs,
 
 std::string distrust_probs(const golden::Shape& shape, std::span<const double> probs,
                            std::span<const uint8_t> attention_mask, golden::Precision storage) {
-  const ProbRows seen =
-      look_at_rows(shape, probs, attention_mask, golden::unit_roundoff(storage));
+  const ProbRows seen = look_at_rows(shape, probs, attention_mask, golden::unit_roundoff(storage));
   if (seen.rows == 0) return "";
   if (seen.one_hot == seen.rows) return "golden probabilities are one-hot everywhere";
   if (seen.uniform == seen.rows) return "golden probabilities are uniform everywhere";
@@ -51,7 +50,8 @@ std::string distrust_probs(const golden::Shape& shape, std::span<const double> p
 
 }  // namespace
 
-std::vector<double> GoldenValues::settle(const std::string& name, const reference::Array& computed) {
+std::vector<double> GoldenValues::settle(const std::string& name,
+                                         const reference::Array& computed) {
   const std::string path = "/forward/" + name;
   const golden::ManifestRow* row = golden_.find(path);
   ASSAY_CHECK(row != nullptr, path);

@@ -25,7 +25,9 @@ class GoldenValues {
   golden::Tensor rounded(const std::string& name, golden::Precision precision) const;
 
   int64_t regenerated() const { return static_cast<int64_t>(kept_.size()); }
-  int64_t reproduced() const { return reproduced_; }  // stored tensors that the reference gives bit for bit
+  int64_t reproduced() const {
+    return reproduced_;
+  }  // stored tensors that the reference gives bit for bit
   int64_t settled() const { return settled_; }
 
  private:

@@ -23,14 +23,17 @@ bool is_square(const Shape& shape) {
   return n >= 2 && shape[n - 1] == shape[n - 2] && shape[n - 1] > 1;
 }
 
-bool same_operand(const Operand& a, const Operand& b) { return a.shape == b.shape && a.axes == b.axes; }
+bool same_operand(const Operand& a, const Operand& b) {
+  return a.shape == b.shape && a.axes == b.axes;
+}
 
 // Nodes whose name differs in one layer number only: "layers/0/attn/q" for "layers/2/attn/q".
 std::vector<int> siblings(const Graph& graph, int id) {
   static const std::regex kNumber("[0-9]+");
   const NodeData& node = graph.node(id);
   std::vector<int> found;
-  for (std::sregex_iterator hit(node.name.begin(), node.name.end(), kNumber), end; hit != end; ++hit) {
+  for (std::sregex_iterator hit(node.name.begin(), node.name.end(), kNumber), end; hit != end;
+       ++hit) {
     for (int other = 0;; ++other) {
       std::string name = node.name;
       name.replace(static_cast<std::size_t>(hit->position()),
@@ -68,7 +71,9 @@ class Dictionary {
   bool given(int id) const {
     return node(id).op == nullptr || (!node(id).name.empty() && cut_.given(node(id).name));
   }
-  bool is_probs(int id) const { return node(id).result.axes == "BHTS" && node(id).name.ends_with("probs"); }
+  bool is_probs(int id) const {
+    return node(id).result.axes == "BHTS" && node(id).name.ends_with("probs");
+  }
 
   void add(int at, std::string claim, Rebuild::Edit edit) {
     list_.push_back({at, std::move(claim), std::move(edit)});
@@ -78,9 +83,8 @@ class Dictionary {
   }
 
   void add_map(int id, std::string claim, std::vector<int64_t> from) {
-    add(id, std::move(claim), [map = std::move(from)](Rebuild&, Node x) {
-      return rearrange(x, x.data().result, map);
-    });
+    add(id, std::move(claim),
+        [map = std::move(from)](Rebuild&, Node x) { return rearrange(x, x.data().result, map); });
   }
 
   void on_target() {
@@ -90,7 +94,8 @@ class Dictionary {
     add_map(target_, "zero", std::vector<int64_t>(elements, kZero));
     if (is_square(t.shape())) add_map(target_, name + " transposed", transpose_last_two(t.shape()));
     if (is_probs(target_)) resoftmax(target_, "softmax of the golden probabilities", true);
-    if (is_probs(target_)) resoftmax(target_, "softmax over all keys of the golden probabilities", false);
+    if (is_probs(target_))
+      resoftmax(target_, "softmax over all keys of the golden probabilities", false);
     if (const std::size_t axis = t.result.axes.find('T'); axis != std::string::npos) {
       for (const int64_t by : {1, -1}) {
         add_map(target_, fmt::format("{} of position t{:+d}", name, -by),
@@ -98,7 +103,8 @@ class Dictionary {
       }
     }
     for (const int other : siblings(graph_, target_)) {
-      add(target_, node(other).name, [other](Rebuild& rebuild, Node) { return rebuild.expand(other); });
+      add(target_, node(other).name,
+          [other](Rebuild& rebuild, Node) { return rebuild.expand(other); });
     }
   }
 
@@ -139,7 +145,8 @@ class Dictionary {
     const NodeData& n = node(id);
     if (is_probs(id)) {
       resoftmax(id, with(id, "replaced by softmax of the golden probabilities"), true);
-      resoftmax(id, with(id, "replaced by softmax over all keys of the golden probabilities"), false);
+      resoftmax(id, with(id, "replaced by softmax over all keys of the golden probabilities"),
+                false);
     }
     const auto elements = static_cast<std::size_t>(golden::element_count(n.shape()));
     add_map(id, with(id, "left out"), std::vector<int64_t>(elements, kZero));
@@ -212,7 +219,8 @@ class Dictionary {
 
   void interleaved(int id, const std::string& op) {
     const NodeData& n = node(id);
-    add(id, fmt::format("{} with {} on interleaved pairs instead of halves", node(target_).name, op),
+    add(id,
+        fmt::format("{} with {} on interleaved pairs instead of halves", node(target_).name, op),
         [n](Rebuild& rebuild, Node) {
           const Node x = rebuild.copy(n.inputs[0]);
           const Node halves = rearrange(x, n.result, pairs_to_halves(n.shape()));

@@ -64,7 +64,8 @@ std::string index_text(const golden::Shape& shape, const std::string& axes, int6
   return fmt::format("({})", fmt::join(parts, ","));
 }
 
-std::string layout_hint(const golden::Shape& due, const std::string& axes, const golden::Shape& got) {
+std::string layout_hint(const golden::Shape& due, const std::string& axes,
+                        const golden::Shape& got) {
   if (got.size() != due.size()) return merged_heads_hint(due, axes, got);
   std::vector<std::size_t> order(due.size());
   std::iota(order.begin(), order.end(), 0);

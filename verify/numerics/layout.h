@@ -16,10 +16,11 @@ std::string axes_text(const std::string& axes);
 std::string index_text(const golden::Shape& shape, const std::string& axes, int64_t element);
 
 // "looks transposed", "looks like (B,T,H,Dh)", "looks like (B,T,H*Dh), heads concatenated", or "".
-std::string layout_hint(const golden::Shape& due, const std::string& axes, const golden::Shape& got);
+std::string layout_hint(const golden::Shape& due, const std::string& axes,
+                        const golden::Shape& got);
 
-// Where marked elements lie when they share something: "all at h4, t17..31, future keys (s > t)"; ""
-// when they are spread over the whole tensor. marked[i] is not 0 for marked elements.
+// Where marked elements lie when they share something: "all at h4, t17..31, future keys (s > t)";
+// "" when they are spread over the whole tensor. marked[i] is not 0 for marked elements.
 std::string location_text(const golden::Shape& shape, const std::string& axes,
                           std::span<const char> marked);
 

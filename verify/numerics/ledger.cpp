@@ -54,11 +54,13 @@ void Ledger::tolerate(const std::vector<Checkpoint>& undemanded) {
 void Ledger::check_origin(const std::string& seed_due, const std::string& config_hash_due,
                           const Subject& subject) {
   if (const std::string seed = subject.seed(); !seed.empty() && seed != seed_due) {
-    report({Fault::seed, "", fmt::format("made from another seed: expected {}, got {}", seed_due, seed)});
+    report({Fault::seed, "",
+            fmt::format("made from another seed: expected {}, got {}", seed_due, seed)});
   }
   if (const std::string hash = subject.config_hash(); !hash.empty() && hash != config_hash_due) {
-    report({Fault::config, "",
-            fmt::format("made for another config: expected hash {}, got {}", config_hash_due, hash)});
+    report(
+        {Fault::config, "",
+         fmt::format("made for another config: expected hash {}, got {}", config_hash_due, hash)});
   }
 }
 
@@ -108,9 +110,8 @@ bool Ledger::accept(const Observed& observed, const Checkpoint& due, golden::DTy
 }
 
 void Ledger::report(Finding finding) {
-  if (!finding.name.empty() && std::any_of(undemanded_.begin(), undemanded_.end(), [&](const auto& c) {
-        return c.name == finding.name;
-      })) {
+  if (!finding.name.empty() && std::any_of(undemanded_.begin(), undemanded_.end(),
+                                           [&](const auto& c) { return c.name == finding.name; })) {
     return;
   }
   finding.message = who_ + ": " + finding.message;

@@ -1,5 +1,5 @@
-// The account of what is compared. It fails closed: every declared checkpoint is handed over exactly
-// once, in its shape and type, or that is a fault of its own kind.
+// The account of what is compared. It fails closed: every declared checkpoint is handed over
+// exactly once, in its shape and type, or that is a fault of its own kind.
 #pragma once
 
 #include <map>
@@ -37,8 +37,9 @@ struct Checkpoint {
 
 struct Finding {
   Fault fault = Fault::none;
-  std::string name;     // of the tensor; "" when it concerns the whole run
-  std::string message;  // "layers/3/attn/q: expected [2,4,8,8] (B,H,T,Dh), got [2,8,4,8]; looks like .."
+  std::string name;  // of the tensor; "" when it concerns the whole run
+  std::string
+      message;  // "layers/3/attn/q: expected [2,4,8,8] (B,H,T,Dh), got [2,8,4,8]; looks like .."
 };
 
 class Ledger {

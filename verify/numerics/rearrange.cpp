@@ -34,8 +34,8 @@ class Rearrange final : public reference::Op {
     throw InternalError("rearrange: serves diagnosis only");
   }
 
-  void error(const reference::ErrorModel&, std::span<const Array>,
-             std::span<const Array> in_error, const Array&, Array& out_error) const override {
+  void error(const reference::ErrorModel&, std::span<const Array>, std::span<const Array> in_error,
+             const Array&, Array& out_error) const override {
     for (std::size_t i = 0; i < from_.size(); ++i) {
       double error = 0;
       if (from_[i] == kUnknown) {
@@ -105,7 +105,8 @@ std::vector<int64_t> tile_heads(const golden::Shape& shape, int64_t heads) {
 std::vector<int64_t> pairs_to_halves(const golden::Shape& shape) {
   const int64_t width = shape.back();
   std::vector<int64_t> row;
-  for (int64_t i = 0; i < width; ++i) row.push_back(i < width / 2 ? 2 * i : 2 * (i - width / 2) + 1);
+  for (int64_t i = 0; i < width; ++i)
+    row.push_back(i < width / 2 ? 2 * i : 2 * (i - width / 2) + 1);
   return permute_last(shape, row);
 }
 

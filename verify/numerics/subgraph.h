@@ -1,4 +1,5 @@
-// A piece of a reference graph computed again, with one thing changed: what a suspected defect would do.
+// A piece of a reference graph computed again, with one thing changed: what a suspected defect
+// would do.
 #pragma once
 
 #include <functional>
@@ -16,7 +17,8 @@ namespace assay::verify {
 // repetition, in order of computation.
 std::vector<std::string> named_inputs(const reference::Graph& graph, int id);
 
-// Names of the operations between those and the node, in order of computation: "linear, split_heads".
+// Names of the operations between those and the node, in order of computation: "linear,
+// split_heads".
 std::vector<std::string> operations_inside(const reference::Graph& graph, int id);
 
 // Where a piece of the graph begins, and with which values.
@@ -60,8 +62,8 @@ class Rebuild {
   Edit edit_;
 };
 
-// The nodes that computing `target` again from the cut takes, the given ones and the target included;
-// latest first.
+// The nodes that computing `target` again from the cut takes, the given ones and the target
+// included; latest first.
 std::vector<int> scope_of(const reference::Graph& graph, const Cut& cut, int target);
 
 }  // namespace assay::verify

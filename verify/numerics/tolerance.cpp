@@ -11,10 +11,10 @@ namespace {
 
 using golden::Precision;
 
-// The analysis counts roundings as independent. They are not quite: a value that is rounded once and
-// read by several nodes carries one error into all of them, and errors of a residual stream that has
-// few significant bits come from few distinct roundings. The factor covers that, and the terms of second
-// order that a first-order analysis leaves out.
+// The analysis counts roundings as independent. They are not quite: a value that is rounded once
+// and read by several nodes carries one error into all of them, and errors of a residual stream
+// that has few significant bits come from few distinct roundings. The factor covers that, and the
+// terms of second order that a first-order analysis leaves out.
 constexpr double kDependenceAllowance = 2.0;
 
 double golden_share(const golden::PrecisionSchedule& schedule) {

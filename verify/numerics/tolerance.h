@@ -16,8 +16,8 @@ double two_sided_normal_quantile(double p);
 // The type that holds a precision's numbers.
 golden::DType dtype_of(golden::Precision precision);
 
-// The smallest normal number of the type: below it an implementation may flush results to zero, so an
-// error of this size is no defect.
+// The smallest normal number of the type: below it an implementation may flush results to zero, so
+// an error of this size is no defect.
 double smallest_normal(golden::Precision precision);
 
 // The free-running view's rule.
@@ -30,9 +30,9 @@ class Tolerance {
   virtual std::string reason() const = 0;  // "7.1 sigma x 2, false alarms 1e-06 a report"
 };
 
-// z * allowance * sigma, sigma from error analysis with independent roundings; z is the normal quantile
-// of the false-alarm rate divided by the number of elements compared (Bonferroni: holds whatever the
-// dependence between elements).
+// z * allowance * sigma, sigma from error analysis with independent roundings; z is the normal
+// quantile of the false-alarm rate divided by the number of elements compared (Bonferroni: holds
+// whatever the dependence between elements).
 class AnalyticTolerance : public Tolerance {
  public:
   AnalyticTolerance(const golden::PrecisionSchedule& schedule, int64_t elements,
@@ -48,9 +48,9 @@ class AnalyticTolerance : public Tolerance {
   double z_;
 };
 
-// The golden value has an error of its own: the reference computes in double, whose roundings obey the
-// same analysis with 2^-53. Factors on a candidate's deviation and worst-case bound that include it:
-// sqrt(2) and 2 for a candidate in fp64, 1 + 2^-29 at most for any other.
+// The golden value has an error of its own: the reference computes in double, whose roundings obey
+// the same analysis with 2^-53. Factors on a candidate's deviation and worst-case bound that
+// include it: sqrt(2) and 2 for a candidate in fp64, 1 + 2^-29 at most for any other.
 double deviation_with_golden(const golden::PrecisionSchedule& schedule);
 double worst_with_golden(const golden::PrecisionSchedule& schedule);
 

@@ -150,7 +150,8 @@ CheckpointRow* Rows::find(const std::string& name) {
   return found == index_.end() ? nullptr : &rows_[found->second];
 }
 
-std::optional<Failure> free_running_view(const Case& file, const golden::PrecisionSchedule& schedule,
+std::optional<Failure> free_running_view(const Case& file,
+                                         const golden::PrecisionSchedule& schedule,
                                          const Tolerance& tolerance, Ledger& ledger,
                                          GoldenValues& golden, Rows& rows) {
   FreeObserver observer(file, schedule, tolerance, ledger, golden, rows);
@@ -201,8 +202,8 @@ void run_forced(const Case& file, Subject& subject, const LocalInputs& inputs, L
 std::optional<Failure> local_view(const Case& file, const golden::PrecisionSchedule& schedule,
                                   const LocalInputs& inputs, const Ledger& ledger, Rows& rows) {
   LocalObserver observer(schedule, inputs, ledger, rows);
-  reference::evaluate_with_error(*file.graph, file.bindings, schedule,
-                                 reference::ErrorNorm::worst, observer);
+  reference::evaluate_with_error(*file.graph, file.bindings, schedule, reference::ErrorNorm::worst,
+                                 observer);
   return observer.first();
 }
 

@@ -1,5 +1,5 @@
-// The two views: candidate against golden, and candidate against what the reference makes of the very
-// inputs that the candidate used.
+// The two views: candidate against golden, and candidate against what the reference makes of the
+// very inputs that the candidate used.
 #pragma once
 
 #include <functional>
@@ -34,9 +34,10 @@ class Rows {
   std::map<std::string, std::size_t> index_;
 };
 
-// Fills the free-running columns of the rows, books NaN and infinities in the ledger, settles the golden
-// values. Returns the first failure in execution order.
-std::optional<Failure> free_running_view(const Case& file, const golden::PrecisionSchedule& schedule,
+// Fills the free-running columns of the rows, books NaN and infinities in the ledger, settles the
+// golden values. Returns the first failure in execution order.
+std::optional<Failure> free_running_view(const Case& file,
+                                         const golden::PrecisionSchedule& schedule,
                                          const Tolerance& tolerance, Ledger& ledger,
                                          GoldenValues& golden, Rows& rows);
 

@@ -1,7 +1,12 @@
 // The `blas` engine against `ordered`, within the bound both obey; and what holds for either.
 #include <oneapi/tbb/global_control.h>
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <type_traits>
 
 #include "tests/reference/products/matrices.h"
 
