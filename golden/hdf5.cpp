@@ -17,8 +17,12 @@ namespace {
 // More elements than this is a damaged or hostile shape, not a tensor.
 constexpr hsize_t kMostElements = hsize_t{1} << 40;
 
-// The library keeps one error stack, and one switch for printing it, per thread.
+// The library keeps one error stack, and one switch for printing it, per thread. At the process's
+// end it would close what is still open, and crash (1.10) on a file whose close failed on a full
+// disk; all handles here close themselves, so it has nothing to do there.
 void silence_library() {
+  static const herr_t leaves_exit_alone = H5dont_atexit();
+  (void)leaves_exit_alone;
   thread_local const herr_t silenced = H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   (void)silenced;
 }
@@ -333,10 +337,12 @@ DatasetInfo File::info(const std::string& path) const {
     }
     count *= extent;
   }
-  const haddr_t offset = H5Dget_offset(dataset.get());
+  // Without data the library gives HADDR_UNDEF plus the size of the user block.
+  const bool in_one_piece = count > 0 && H5Dget_storage_size(dataset.get()) > 0 &&
+                            H5Dget_offset(dataset.get()) != HADDR_UNDEF;
   return {.dtype = stored_dtype(dataset.get(), path),
           .shape = Shape(extents.begin(), extents.end()),
-          .offset = offset == HADDR_UNDEF ? -1 : static_cast<int64_t>(offset)};
+          .offset = in_one_piece ? static_cast<int64_t>(H5Dget_offset(dataset.get())) : -1};
 }
 
 Tensor File::read(const std::string& path) const {

@@ -28,8 +28,12 @@ using In = std::type_identity_t<View<const T, R>>;
 
 inline std::string extents_text(const int64_t* extents, int count) {
   std::string text = "[";
-  for (int i = 0; i < count; ++i) text += (i != 0 ? "," : "") + std::to_string(extents[i]);
-  return text + "]";
+  for (int i = 0; i < count; ++i) {
+    if (i != 0) text += ',';
+    text += std::to_string(extents[i]);
+  }
+  text += ']';
+  return text;
 }
 
 // Throws Error "kernel: argument: expected [..], got [..]" unless the shapes agree, every extent is

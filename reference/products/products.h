@@ -2,12 +2,13 @@
 //
 //   C [M,N]  unit column stride, must not overlap A or B
 //   A [M,K]  any strides: a transposed matrix is a view, nothing is copied by the caller
-//   B [K,N]  any strides; a weight [N,K] used as x W^T is ConstMatrix{w, N, K}.transposed()
+//   B [K,N]  any strides; x W^T of a weight [N,K]: ConstMatrix::row_major(w, N, K).transposed()
 //
 // ordered  Every element is one strictly sequential chain of fused multiply-adds, k ascending:
 //            c = 0 (or the old c);  c = fma(a[m,k], b[k,n], c) for k = 0 .. K-1
 //          Its bits depend on row m of A and column n of B only: not on tiles, M, N, the position
 //          in the matrix, threads, vector width or CPU. The payload of a NaN is not specified.
+//            Fastest when A's columns are contiguous; else A is copied first. B may lie any way.
 // blas     OpenBLAS's dgemm, one BLAS thread, in fixed tiles of kBlasTileRows x kBlasTileColumns.
 //          A ragged last row tile is padded to full height, so row m has the same bits for every
 //          M > m. They do depend on N, on OpenBLAS's core type, and on m mod kBlasTileRows. A
