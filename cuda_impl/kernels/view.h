@@ -20,6 +20,20 @@ struct View {
   std::array<int64_t, R> shape{};
 
   operator View<const T, R>() const requires(!std::is_const_v<T>) { return {data, shape}; }
+
+  // The same elements under another shape of as many.
+  template <std::size_t R2>
+  View<T, int{R2}> as(const int64_t (&extents)[R2]) const {
+    View<T, int{R2}> other{data, {}};
+    int64_t count = 1, other_count = 1;
+    for (const int64_t extent : shape) count *= extent;
+    for (std::size_t i = 0; i < R2; ++i) other_count *= other.shape[i] = extents[i];
+    if (count != other_count) {
+      throw simt::Error("view: expected " + std::to_string(count) + " elements, got " +
+                        std::to_string(other_count));
+    }
+    return other;
+  }
 };
 
 // An argument that is only read. S is deduced from the output, so a mutable View converts to it.

@@ -8,7 +8,7 @@
 //            c = 0 (or the old c);  c = fma(a[m,k], b[k,n], c) for k = 0 .. K-1
 //          Its bits depend on row m of A and column n of B only: not on tiles, M, N, the position
 //          in the matrix, threads, vector width or CPU. The payload of a NaN is not specified.
-//            Fastest when A's columns are contiguous; else A is copied first. B may lie any way.
+//          Fastest when A's columns are contiguous; else A is copied first. B may lie any way.
 // blas     OpenBLAS's dgemm, one BLAS thread, in fixed tiles of kBlasTileRows x kBlasTileColumns.
 //          A ragged last row tile is padded to full height, so row m has the same bits for every
 //          M > m. They do depend on N, on OpenBLAS's core type, and on m mod kBlasTileRows. A

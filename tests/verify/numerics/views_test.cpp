@@ -1,0 +1,153 @@
+// The unmodified reference passes both views in every precision; a small change does not.
+#include <fmt/format.h>
+
+#include <boost/test/unit_test.hpp>
+
+#include "tests/verify/numerics/fixture.h"
+#include "verify/numerics/file_subject.h"
+
+namespace assay::verify::testing {
+namespace {
+
+double worst_local(const NumericsResult& result) {
+  double worst = 0;
+  for (const CheckpointRow& row : result.rows) worst = std::max(worst, row.local_ratio);
+  return worst;
+}
+
+NumericsResult verify_reference(const GoldenFixture& golden, Precision storage, bool wide,
+                                bool force) {
+  GraphSubject reference = golden.reference(storage, wide);
+  Altered subject(reference,
+                  [](Observed observed, const Receive& receive) { receive(std::move(observed)); });
+  subject.can_force = force;
+  return verify_numerics(golden.reader(), subject, {});
+}
+
+BOOST_AUTO_TEST_SUITE(views)
+
+BOOST_AUTO_TEST_CASE(unmodified_reference_passes) {
+  for (const std::string method : {"plain", "1", "5.1"}) {
+    const GoldenFixture golden(config_of("tiny", method));
+    for (const Precision storage : {Precision::fp64, Precision::fp32, Precision::bf16}) {
+      for (const bool wide : {true, false}) {
+        for (const bool force : {true, false}) {
+          const NumericsResult result = verify_reference(golden, storage, wide, force);
+          const std::string what = fmt::format(
+              "{} {} wide={} force={}: largest |error| {:.2f} sigma, {:.2f} of the "
+              "worst case",
+              method, golden::precision_name(storage), wide, force, result.max_sigmas,
+              worst_local(result));
+          BOOST_TEST_MESSAGE(what);
+          BOOST_TEST(exit_code_of(result) == 0, what << text_of(result));
+          BOOST_TEST(result.diverged == "");
+          if (storage == Precision::fp64) {
+            BOOST_TEST(result.max_sigmas == 0, what);
+            BOOST_TEST(worst_local(result) == 0, what);
+          }
+        }
+      }
+    }
+  }
+}
+
+// A subject in double is exact, so the ratio grows in proportion to the one planted change and can
+// be set to what is wanted.
+BOOST_AUTO_TEST_CASE(one_element_outside_its_bound_fails) {
+  const std::string name = "layers/1/mlp/act";
+  const GoldenFixture golden(config_of("tiny", "plain"));
+  GraphSubject reference = golden.reference(Precision::fp64);
+  const auto verify = [&](double change) {
+    Altered subject(reference, change_one(name, [&](Observed& observed) {
+                      observed.tensor.values[17] += change;
+                    }));
+    return verify_numerics(golden.reader(), subject, {});
+  };
+  const double small = 1e-9;
+  const double per_bound = row_of(verify(small), name).local_ratio;
+  const NumericsResult four = verify(4 * small / per_bound);
+  BOOST_TEST(row_of(four, name).local_ratio == 4, boost::test_tools::tolerance(1e-3));
+  BOOST_TEST(row_of(four, name).local_outside == 1);
+  BOOST_TEST(exit_code_of(four) == 1, text_of(four));
+  BOOST_TEST(four.diverged == name);
+  const NumericsResult half = verify(0.5 * small / per_bound);
+  BOOST_TEST(row_of(half, name).local_outside == 0, text_of(half));
+}
+
+BOOST_AUTO_TEST_CASE(hashes_are_enough_for_the_same_verdict) {
+  for (const golden::Capture capture : {golden::Capture::hash, golden::Capture::stats}) {
+    const GoldenFixture golden(config_of("tiny", "1"), 12, capture);
+    const NumericsResult result = verify_reference(golden, Precision::bf16, true, true);
+    BOOST_TEST(exit_code_of(result) == 0, text_of(result));
+    BOOST_TEST(result.regenerated == static_cast<int64_t>(result.rows.size()));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(dump_of_the_reference_passes_and_a_narrow_one_does_not) {
+  const GoldenFixture golden(config_of("tiny", "1"));
+  const auto dump = [&](Precision storage, golden::DType dtype) {
+    const std::string path = golden.file("dump.h5");
+    golden::DumpWriter writer(path, golden.reader().config_hash(), kSeed);
+    golden.reference(storage).run(
+        {.batch = 2,
+         .positions = 12,
+         .tokens = golden.reader().read_int32("/inputs/tokens"),
+         .attention_mask = golden.reader().read_uint8("/inputs/attention_mask"),
+         .labels = golden.reader().read_int32("/inputs/labels")},
+        {}, [&](const Observed& seen) { writer.write(seen.name, seen.tensor.view(), dtype); });
+    return path;
+  };
+  for (const Precision storage : {Precision::fp64, Precision::fp32, Precision::bf16}) {
+    const auto dtype = storage == Precision::fp64 ? golden::DType::float64 : golden::DType::float32;
+    FileSubject subject(dump(storage, dtype), schedule_of(storage));
+    const NumericsResult result = verify_numerics(golden.reader(), subject, {});
+    BOOST_TEST(exit_code_of(result) == 0, text_of(result));
+  }
+  FileSubject narrow(dump(Precision::fp32, golden::DType::float32), schedule_of(Precision::fp64));
+  BOOST_TEST(
+      has_fault(verify_numerics(golden.reader(), narrow, {}), Fault::dtype, "layers/1/attn/q"));
+}
+
+class ZeroWeights : public golden::WeightSource {
+ public:
+  void read(const std::string&, std::span<double> out) const override {
+    for (double& x : out) x = 0;
+  }
+};
+
+// Everything agrees with a golden file of zeros, and nothing is shown by it.
+BOOST_AUTO_TEST_CASE(golden_of_zeros_is_untrusted) {
+  const GoldenFixture golden(config_of("tiny", "plain"), ZeroWeights(), 12, golden::Capture::full);
+  const NumericsResult result = verify_reference(golden, Precision::fp32, true, true);
+  BOOST_TEST(exit_code_of(result) == 3, text_of(result));
+  BOOST_TEST((row_of(result, "layers/1/attn/q").status == Status::untrusted));
+  BOOST_TEST(row_of(result, "layers/1/attn/q").note == "golden is all zero");
+  BOOST_TEST(row_of(result, "layers/1/attn/probs").note ==
+             "golden probabilities are uniform everywhere");
+}
+
+// One position has one allowed key: its probability is 1 in every implementation.
+BOOST_AUTO_TEST_CASE(probabilities_of_one_position_are_trusted) {
+  const GoldenFixture golden(config_of("tiny", "plain"), 1);
+  const NumericsResult result = verify_reference(golden, Precision::fp32, true, true);
+  BOOST_TEST(row_of(result, "layers/0/attn/probs").note == "");
+}
+
+BOOST_AUTO_TEST_CASE(small_preset_passes) {
+  for (const std::string method : {"plain", "1", "5.1"}) {
+    const GoldenFixture golden(config_of("small", method), 48);
+    for (const Precision storage : {Precision::fp32, Precision::bf16}) {
+      const NumericsResult result = verify_reference(golden, storage, true, true);
+      BOOST_TEST_MESSAGE(fmt::format(
+          "small {} {}: largest |error| {:.2f} sigma, {:.2f} of the worst case, bound {:.2f} x {}",
+          method, golden::precision_name(storage), result.max_sigmas, worst_local(result), result.z,
+          result.allowance));
+      BOOST_TEST(exit_code_of(result) == 0, text_of(result));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
+}  // namespace assay::verify::testing
