@@ -154,7 +154,9 @@ std::string capture_name(Capture capture) {
 }
 
 struct GoldenWriter::Impl {
-  std::string path, partial;
+  ~Impl();
+
+  std::string path, partial;  // partial is empty once it has its final name
   Header header;
   Capture capture;
   bool force;
@@ -174,6 +176,11 @@ struct GoldenWriter::Impl {
   void close_signed();
   void sync_and_rename();
 };
+
+GoldenWriter::Impl::~Impl() {
+  file.reset();
+  if (!partial.empty()) ::unlink(partial.c_str());
+}
 
 void GoldenWriter::Impl::check_new(const std::string& dataset, const Shape& shape,
                                    std::size_t count) {
@@ -280,10 +287,7 @@ GoldenWriter::GoldenWriter(std::string path, Header header, Capture capture, boo
   impl_->path = std::move(path);
 }
 
-GoldenWriter::~GoldenWriter() {
-  impl_->file.reset();
-  if (!impl_->partial.empty()) ::unlink(impl_->partial.c_str());
-}
+GoldenWriter::~GoldenWriter() = default;
 
 void GoldenWriter::write_input(const std::string& name, const Shape& shape,
                                std::span<const int32_t> values) {

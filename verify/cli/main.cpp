@@ -7,11 +7,13 @@
 
 #include "golden/error.h"
 #include "verify/cli/command.h"
+#include "verify/cli/subjects.h"
 
 namespace {
 
 constexpr int kBadInput = 2;
 constexpr int kInternalError = 4;
+constexpr int kSkipped = 77;
 
 std::string joined(int argc, char** argv) {
   std::string line = "assay";
@@ -73,6 +75,9 @@ int main(int argc, char** argv) {
   } catch (const assay::InputError& error) {
     fmt::print(stderr, "assay: {}\n", error.what());
     return kBadInput;
+  } catch (const assay::cli::NoDevice& error) {
+    fmt::print(stderr, "assay: {}\n", error.what());
+    return kSkipped;
   } catch (const std::exception& error) {
     fmt::print(stderr, "assay: internal error: {}\n", error.what());
     return kInternalError;

@@ -21,7 +21,7 @@
 namespace assay::verify {
 
 struct NumericsOptions {
-  std::string pattern;             // shell-style, of the checkpoints to compare; "" = all
+  std::string pattern = "";        // shell-style, of the checkpoints to compare; "" = all
   double false_alarm_rate = 1e-6;  // of the whole free-running view
   bool diagnose = true;            // try the dictionary of known defects on the first divergence
   // What the user typed, without --only: "assay verify g.h5 --subject simt --precision bf16".

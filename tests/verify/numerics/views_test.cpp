@@ -66,7 +66,7 @@ BOOST_AUTO_TEST_CASE(one_element_outside_its_bound_fails) {
   const double small = 1e-9;
   const double per_bound = row_of(verify(small), name).local_ratio;
   const NumericsResult four = verify(4 * small / per_bound);
-  BOOST_TEST(row_of(four, name).local_ratio == 4, boost::test_tools::tolerance(1e-3));
+  BOOST_TEST(row_of(four, name).local_ratio == 4, boost::test_tools::tolerance(0.01));
   BOOST_TEST(row_of(four, name).local_outside == 1);
   BOOST_TEST(exit_code_of(four) == 1, text_of(four));
   BOOST_TEST(four.diverged == name);

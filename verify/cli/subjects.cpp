@@ -1,0 +1,48 @@
+#include "verify/cli/subjects.h"
+
+#include "cuda_impl/engine/model.h"
+#include "golden/error.h"
+#include "reference/methods/registry.h"
+#include "verify/cli/engine_subject.h"
+#include "verify/numerics/file_subject.h"
+#include "verify/numerics/graph_subject.h"
+
+namespace assay::cli {
+namespace {
+
+using golden::Precision;
+
+// What an implementation elsewhere is taken to do: kernels compute in fp32 at least, and a dump
+// holds scores and probabilities as it stores them.
+golden::PrecisionSchedule schedule_of(Precision storage, bool wide_attention) {
+  return {.storage = storage,
+          .accumulate = storage == Precision::fp64 ? Precision::fp64 : Precision::fp32,
+          .wide_attention = wide_attention};
+}
+
+}  // namespace
+
+std::unique_ptr<verify::Subject> make_subject(const std::string& name, Precision precision,
+                                              const golden::ModelConfig& config,
+                                              const golden::WeightSource& weights) {
+  if (name == "simt" || (name == "auto" && !cuda::device_unavailable().empty())) {
+    return std::make_unique<EngineSubject>("simt",
+                                           cuda::make_host_model(config, precision, weights));
+  }
+  if (name == "cuda" || name == "auto") {
+    const std::string reason = cuda::device_unavailable();
+    if (!reason.empty()) throw NoDevice("--subject cuda: skipped: " + reason);
+    return std::make_unique<EngineSubject>("cuda",
+                                           cuda::make_device_model(config, precision, weights));
+  }
+  if (name == "reference") {
+    return std::make_unique<verify::GraphSubject>("reference", reference::build_model, config,
+                                                  weights, schedule_of(precision, true));
+  }
+  if (name.starts_with("file:")) {
+    return std::make_unique<verify::FileSubject>(name.substr(5), schedule_of(precision, false));
+  }
+  throw InputError("--subject " + name + ": expected simt, cuda, reference, file:PATH or auto");
+}
+
+}  // namespace assay::cli

@@ -1,0 +1,135 @@
+// assay verify and assay compare: numerics, and with --leakage the detectors, in one report.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+#include "golden/golden_file.h"
+#include "reference/methods/registry.h"
+#include "verify/cli/command.h"
+#include "verify/cli/subjects.h"
+#include "verify/leakage/prefix.h"
+#include "verify/leakage/structural.h"
+#include "verify/numerics/bindings.h"
+#include "verify/numerics/numerics.h"
+#include "verify/report/report.h"
+
+namespace assay::cli {
+namespace {
+
+struct VerifyOptions {
+  std::string golden_path;
+  std::string subject = "auto";
+  std::string precision = "fp32";
+  std::string pattern;
+  bool leakage = false;
+  int64_t leakage_positions = 40;
+  std::string html_path, json_path, junit_path;
+  bool quiet = false;
+};
+
+void add_report_options(CLI::App& command, VerifyOptions& options) {
+  command.add_option("--precision", options.precision, "storage type judged for: fp32, bf16, fp64")
+      ->capture_default_str();
+  command.add_option("--only", options.pattern, "checkpoints to compare, e.g. 'layers/3/*'");
+  command.add_option("--report", options.html_path, "HTML report to write");
+  command.add_option("--json", options.json_path, "JSON report to write");
+  command.add_option("--junit", options.junit_path, "JUnit report to write");
+  command.add_flag("--quiet", options.quiet, "print nothing but errors");
+}
+
+// The first positions of a batch: detectors run it once per position and need no long one.
+verify::Batch shortened(const verify::Batch& batch, int64_t positions) {
+  verify::Batch part{.batch = batch.batch, .positions = std::min(positions, batch.positions)};
+  for (int64_t b = 0; b < batch.batch; ++b) {
+    for (int64_t t = 0; t < part.positions; ++t) {
+      const auto i = static_cast<std::size_t>(b * batch.positions + t);
+      part.tokens.push_back(batch.tokens[i]);
+      part.attention_mask.push_back(batch.attention_mask[i]);
+      part.labels.push_back(batch.labels[i]);
+    }
+  }
+  return part;
+}
+
+void look_for_leaks(const VerifyOptions& options, const golden::GoldenReader& golden,
+                    verify::Subject& subject, verify::RunReport& report) {
+  const golden::ModelConfig& config = golden.header().config;
+  const verify::Batch batch = shortened(verify::read_batch(golden), options.leakage_positions);
+  const auto graph = reference::build_model(config, 1, std::min<int64_t>(batch.positions, 32));
+  report.checks.push_back(verify::prove_causality(*graph).check);
+  verify::PrefixResult prefix = verify::detect_prefix_leaks(subject, config, batch);
+  report.checks.insert(report.checks.end(), prefix.checks.begin(), prefix.checks.end());
+  if (prefix.runs > 0) report.influence = std::move(prefix.influence);
+}
+
+int run_verify(const VerifyOptions& options, const std::string& command_line) {
+  const golden::GoldenReader golden(options.golden_path);
+  const auto subject = make_subject(options.subject, golden::parse_precision(options.precision),
+                                    golden.header().config, golden);
+  verify::NumericsOptions numerics_options;
+  numerics_options.pattern = options.pattern;
+  numerics_options.command = command_line.substr(0, command_line.find(" --only"));
+  const verify::NumericsResult numerics =
+      verify::verify_numerics(golden, *subject, numerics_options);
+
+  verify::RunReport report;
+  report.title = fmt::format("method {}, {}", golden.header().config.method, subject->describe());
+  report.command_line = command_line;
+  report.golden_path = golden.path();
+  report.root_hash = golden.root_hash();
+  report.config_json = golden::to_json(golden.header().config);
+  report.method = golden.header().config.method;
+  report.seed = golden.header().seed;
+  report.subject = subject->describe();
+  report.checks = numerics.checks;
+  report.rows = numerics.rows;
+  report.first_divergence = numerics.first_divergence;
+  report.diagnosis = numerics.diagnosis;
+  if (options.leakage) look_for_leaks(options, golden, *subject, report);
+
+  const bool colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
+  if (!options.quiet) fmt::print("{}", verify::terminal_text(report, colour));
+  if (!options.html_path.empty()) verify::write_html(report, options.html_path);
+  if (!options.json_path.empty()) verify::write_json(report, options.json_path);
+  if (!options.junit_path.empty()) verify::write_junit(report, options.junit_path);
+  return verify::exit_code(report.checks);
+}
+
+}  // namespace
+
+void add_verify(CLI::App& app, Outcome& outcome) {
+  CLI::App* command = app.add_subcommand("verify", "judge a subject against a golden file");
+  auto options = std::make_shared<VerifyOptions>();
+  command->add_option("golden", options->golden_path, "golden file")->required();
+  command
+      ->add_option("--subject", options->subject,
+                   "simt, cuda, reference, file:PATH; auto: cuda with a GPU, else simt")
+      ->capture_default_str();
+  command->add_flag("--leakage", options->leakage, "also prove causality and look for leaks");
+  command
+      ->add_option("--leakage-positions", options->leakage_positions,
+                   "positions that the leak detectors run on")
+      ->capture_default_str();
+  add_report_options(*command, *options);
+  command->callback(
+      [options, &outcome] { outcome.exit_code = run_verify(*options, outcome.command_line); });
+}
+
+void add_compare(CLI::App& app, Outcome& outcome) {
+  CLI::App* command = app.add_subcommand("compare", "judge a dump against a golden file");
+  auto options = std::make_shared<VerifyOptions>();
+  auto dump = std::make_shared<std::string>();
+  command->add_option("golden", options->golden_path, "golden file")->required();
+  command->add_option("candidate", *dump, "HDF5 file with the candidate's tensors")->required();
+  add_report_options(*command, *options);
+  command->callback([options, dump, &outcome] {
+    options->subject = "file:" + *dump;
+    outcome.exit_code = run_verify(*options, outcome.command_line);
+  });
+}
+
+}  // namespace assay::cli

@@ -1,0 +1,16 @@
+// Who sees whom.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace assay::verify {
+
+// first_layer[t * positions + s]: the first layer in which row t of any tensor changed when token s
+// was changed; 0 = the embedding, l + 1 = layer l, L + 1 = after the last layer, -1 = nowhere.
+struct InfluenceMatrix {
+  int64_t positions = 0;
+  std::vector<int> first_layer;
+};
+
+}  // namespace assay::verify
