@@ -33,7 +33,8 @@ struct Capabilities {
   bool can_force = false;  // takes forced inputs by name
 };
 
-// Returns the values a tensor is to be replaced with, or nullptr to leave it.
+// Returns the values a tensor is to be replaced with, or nullptr to leave it. They stay valid until
+// the next call.
 using Forced = std::function<const golden::Tensor*(const std::string& name)>;
 
 // Called for every tensor in the order in which the subject computes (a dump: in which it lists)

@@ -49,7 +49,9 @@ int leak(const ModelOptions& options, const std::string& subject_name,
   const golden::SyntheticWeights weights(config, options.seed);
   const auto subject =
       make_subject(subject_name, golden::parse_precision(precision), config, weights);
-  verify::Batch batch{.batch = options.batch, .positions = options.positions};
+  verify::Batch batch;
+  batch.batch = options.batch;
+  batch.positions = options.positions;
   batch.tokens = model_tokens(options, config);
   batch.labels = batch.tokens;
   batch.attention_mask.assign(batch.tokens.size(), 1);

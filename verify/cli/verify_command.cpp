@@ -43,7 +43,9 @@ void add_report_options(CLI::App& command, VerifyOptions& options) {
 
 // The first positions of a batch: detectors run it once per position and need no long one.
 verify::Batch shortened(const verify::Batch& batch, int64_t positions) {
-  verify::Batch part{.batch = batch.batch, .positions = std::min(positions, batch.positions)};
+  verify::Batch part;
+  part.batch = batch.batch;
+  part.positions = std::min(positions, batch.positions);
   for (int64_t b = 0; b < batch.batch; ++b) {
     for (int64_t t = 0; t < part.positions; ++t) {
       const auto i = static_cast<std::size_t>(b * batch.positions + t);

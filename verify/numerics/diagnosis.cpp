@@ -4,27 +4,49 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "verify/numerics/compare.h"
 
 namespace assay::verify {
 namespace {
 
-// `claimed` explains the candidate, and the unchanged reference does not, not even with its bounds.
-bool explains(const Recomputed& claimed, const Recomputed& unchanged,
-              std::span<const double> candidate) {
-  if (!compare(claimed.value, candidate, claimed.bound).agrees()) return false;
-  std::vector<double> wider(claimed.bound.size());
-  for (std::size_t i = 0; i < wider.size(); ++i) {
-    wider[i] = std::max(claimed.bound[i], unchanged.bound[i]);
+// Fewer elements than this agree with something by chance.
+constexpr int64_t kLeastEvidence = 8;
+
+enum class Explains { nothing, outliers, everything };
+
+// Whether the candidate is `claimed` everywhere, or at least at all elements where it is not
+// `unchanged`. An element speaks for the claim only if the unchanged reference is outside even with
+// the claim's bound.
+Explains explains(const Recomputed& claimed, const Recomputed& unchanged,
+                  std::span<const double> candidate) {
+  int64_t evidence = 0;
+  bool everywhere = true;
+  for (std::size_t i = 0; i < candidate.size(); ++i) {
+    const bool agrees = within(claimed.value[i], candidate[i], claimed.bound[i]);
+    if (!agrees && !within(unchanged.value[i], candidate[i], unchanged.bound[i])) {
+      return Explains::nothing;
+    }
+    everywhere = everywhere && agrees;
+    const double wider = std::max(claimed.bound[i], unchanged.bound[i]);
+    evidence += !within(unchanged.value[i], candidate[i], wider);
   }
-  return compare(unchanged.value, candidate, wider).outside > 0;
+  if (evidence == 0) return Explains::nothing;
+  if (everywhere) return Explains::everything;
+  return evidence >= kLeastEvidence ? Explains::outliers : Explains::nothing;
 }
 
-// The candidate is k times the expected value: k by least squares, then every element within |k|
-// times its bound (1 at least: the candidate rounds its own value).
-std::string wrong_gain(const std::string& name, const Recomputed& unchanged,
-                       std::span<const double> candidate) {
+// The unchanged value times k; |k| times its bound, 1 at least: the candidate rounds its own value.
+Recomputed scaled(Recomputed x, double k) {
+  for (std::size_t i = 0; i < x.value.size(); ++i) {
+    if (std::isfinite(x.value[i])) x.value[i] *= k;
+    x.bound[i] *= std::max(1.0, std::abs(k));
+  }
+  return x;
+}
+
+double least_squares_gain(const Recomputed& unchanged, std::span<const double> candidate) {
   double product = 0, square = 0;
   for (std::size_t i = 0; i < candidate.size(); ++i) {
     const double e = unchanged.value[i];
@@ -32,15 +54,39 @@ std::string wrong_gain(const std::string& name, const Recomputed& unchanged,
     product += e * candidate[i];
     square += e * e;
   }
-  const double gain = product / square;
+  return product / square;
+}
+
+// Numbers that scales are made of, near k: n, 1/n, sqrt(n), 1/sqrt(n); then k as it is.
+std::vector<std::pair<double, std::string>> readings(double k) {
+  std::vector<std::pair<double, std::string>> list;
+  const double size = std::abs(k);
+  const std::string sign = k < 0 ? "-" : "";
+  const auto try_reading = [&](double n, double value, const char* form) {
+    if (n < 2 || std::abs(value - size) > 0.01 * size) return;
+    list.emplace_back(std::copysign(value, k), sign + fmt::format(fmt::runtime(form), n));
+  };
+  const double n = std::round(size), inverse = std::round(1 / size);
+  const double square = std::round(size * size), inverse_square = std::round(1 / (size * size));
+  try_reading(n, n, "{:g}");
+  try_reading(inverse, 1 / inverse, "1/{:g}");
+  try_reading(square, std::sqrt(square), "sqrt({:g})");
+  try_reading(inverse_square, 1 / std::sqrt(inverse_square), "1/sqrt({:g})");
+  if (k < 0) list.emplace_back(-1.0, "-1");
+  list.emplace_back(k, fmt::format("{:.6g}", k));
+  return list;
+}
+
+std::string wrong_gain(const std::string& name, const Recomputed& unchanged,
+                       std::span<const double> candidate) {
+  const double gain = least_squares_gain(unchanged, candidate);
   if (!std::isfinite(gain) || gain == 0) return "";
-  Recomputed claimed = unchanged;
-  for (std::size_t i = 0; i < candidate.size(); ++i) {
-    if (std::isfinite(claimed.value[i])) claimed.value[i] *= gain;
-    claimed.bound[i] *= std::max(1.0, std::abs(gain));
+  for (const auto& [k, text] : readings(gain)) {
+    if (explains(scaled(unchanged, k), unchanged, candidate) == Explains::everything) {
+      return fmt::format("equals {} times {}", name, text);
+    }
   }
-  if (!explains(claimed, unchanged, candidate)) return "";
-  return fmt::format("equals {} times {:.6g} (its square: {:.6g})", name, gain, gain * gain);
+  return "";
 }
 
 }  // namespace
@@ -48,13 +94,22 @@ std::string wrong_gain(const std::string& name, const Recomputed& unchanged,
 std::string diagnose(const reference::Graph& graph, const Cut& cut, int target,
                      const golden::PrecisionSchedule& schedule, std::span<const double> candidate) {
   const Recomputed unchanged = Rebuild(graph, cut).evaluate(target, schedule);
+  std::string outliers;
   for (const Hypothesis& hypothesis : hypotheses(graph, cut, target)) {
     Rebuild rebuild(graph, cut);
     rebuild.edit(hypothesis.at, hypothesis.edit);
-    const Recomputed claimed = rebuild.evaluate(target, schedule);
-    if (explains(claimed, unchanged, candidate)) return "equals " + hypothesis.claim;
+    switch (explains(rebuild.evaluate(target, schedule), unchanged, candidate)) {
+      case Explains::everything:
+        return "equals " + hypothesis.claim;
+      case Explains::outliers:
+        if (outliers.empty()) outliers = "where it is outside, equals " + hypothesis.claim;
+        break;
+      case Explains::nothing:
+        break;
+    }
   }
-  return wrong_gain(graph.node(target).name, unchanged, candidate);
+  const std::string gain = wrong_gain(graph.node(target).name, unchanged, candidate);
+  return gain.empty() ? outliers : gain;
 }
 
 }  // namespace assay::verify

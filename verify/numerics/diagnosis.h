@@ -23,8 +23,9 @@ struct Hypothesis {
 std::vector<Hypothesis> hypotheses(const reference::Graph& graph, const Cut& cut, int target);
 
 // The first hypothesis whose value agrees with the candidate everywhere within its worst-case
-// bound, while the unchanged reference does not agree even under that bound: "equals .."; "" if
-// there is none.
+// bound, while the unchanged reference does not agree even under that bound: "equals ..". Next best
+// is one that agrees wherever the candidate is outside ("where it is outside, equals .."), so that
+// a defect of one head or one tile has a name too; "" if there is none.
 std::string diagnose(const reference::Graph& graph, const Cut& cut, int target,
                      const golden::PrecisionSchedule& schedule, std::span<const double> candidate);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
 #include "verify/numerics/diagnosis.h"
 #include "verify/numerics/divergence.h"
@@ -155,72 +156,102 @@ std::string find_cause(const Case& file, const golden::PrecisionSchedule& schedu
   return diagnose(*file.graph, cut, file.graph->find(failure.name), schedule, failure.candidate);
 }
 
+// Everything one comparison works with.
+struct Run {
+  Run(const golden::GoldenReader& golden_file, Subject& judged, const NumericsOptions& chosen)
+      : options(chosen),
+        subject(judged),
+        schedule(judged.precision()),
+        file(golden_file, chosen.pattern),
+        ledger(file.asked, judged.describe()),
+        forced_ledger(file.asked, judged.describe() + ", forced"),
+        golden(golden_file),
+        rows(file, judged),
+        tolerance(schedule, file.elements(), chosen.false_alarm_rate) {
+    ledger.tolerate(file.undemanded);
+    forced_ledger.tolerate(file.undemanded);
+  }
+
+  const NumericsOptions& options;
+  Subject& subject;
+  const golden::PrecisionSchedule schedule;
+  const Case file;
+  Ledger ledger, forced_ledger;
+  GoldenValues golden;
+  Rows rows;
+  const AnalyticTolerance tolerance;
+  LocalInputs inputs;
+  std::optional<Failure> free_failure, local_failure;
+  NumericsResult result;
+};
+
+void compare_free(Run& run) {
+  Stopwatch watch;
+  run.ledger.check_origin(std::to_string(run.file.golden.header().seed),
+                          run.file.golden.config_hash(), run.subject);
+  run_subject(run.file, run.subject, {}, run.ledger);
+  const double run_seconds = watch.lap();
+  run.free_failure =
+      free_running_view(run.file, run.schedule, run.tolerance, run.ledger, run.golden, run.rows);
+  book_nothing(run.rows.all(), run.ledger);
+  run.result.checks = {ledger_check(run.rows.all(), run.ledger, run_seconds),
+                       free_check(run.rows.all(), run.tolerance, run.golden, watch.lap())};
+}
+
+void compare_local(Run& run) {
+  Stopwatch watch;
+  const bool can_force = run.subject.capabilities().can_force;
+  if (can_force) {
+    run.inputs = forced_inputs(run.file, run.schedule, run.golden);
+    run_forced(run.file, run.subject, run.inputs, run.forced_ledger);
+  } else {
+    run.inputs = own_inputs(run.schedule, run.ledger);
+  }
+  run.local_failure = local_view(run.file, run.schedule, run.inputs,
+                                 can_force ? run.forced_ledger : run.ledger, run.rows);
+  run.result.checks.push_back(local_check(run.rows.all(), run.inputs.described,
+                                          can_force ? &run.forced_ledger : nullptr, watch.lap()));
+}
+
+void explain(Run& run) {
+  const bool local = run.local_failure.has_value();
+  if (!local && !run.free_failure) return;
+  Divergence divergence{.view = local ? View::local : View::free,
+                        .failure = local ? &*run.local_failure : &*run.free_failure,
+                        .inputs = run.inputs.described,
+                        .bound_why = run.tolerance.reason(),
+                        .diagnosis = ""};
+  if (local && run.options.diagnose) {
+    divergence.diagnosis = find_cause(run.file, run.schedule, run.inputs, *run.local_failure);
+  }
+  NumericsResult& result = run.result;
+  result.diverged = divergence.failure->name;
+  result.diagnosis = divergence.diagnosis;
+  result.first_divergence = divergence_block(run.file, run.schedule, run.golden, run.rows.all(),
+                                             divergence, run.options.command);
+  std::vector<std::string>& details = result.checks[local ? 2 : 1].details;
+  details.insert(details.begin(), result.first_divergence.begin(), result.first_divergence.end());
+}
+
 }  // namespace
 
-NumericsResult verify_numerics(const golden::GoldenReader& golden_file, Subject& subject,
+NumericsResult verify_numerics(const golden::GoldenReader& golden, Subject& subject,
                                const NumericsOptions& options) {
-  Stopwatch watch;
-  const Case file(golden_file, options.pattern);
-  const golden::PrecisionSchedule schedule = subject.precision();
-  Ledger ledger(file.asked, subject.describe());
-  ledger.tolerate(file.undemanded);
-  ledger.check_origin(std::to_string(golden_file.header().seed), golden_file.config_hash(),
-                      subject);
-  subject.run(file.batch, {}, [&](Observed observed) {
-    const golden::DType due = subject.dtype_of(observed.name);
-    ledger.take(std::move(observed), due);
-  });
-  ledger.close();
-  const double run_seconds = watch.lap();
-
-  Rows rows(file, subject);
-  GoldenValues golden(golden_file);
-  const AnalyticTolerance tolerance(schedule, file.elements(), options.false_alarm_rate);
-  const auto free_failure = free_running_view(file, schedule, tolerance, ledger, golden, rows);
-  book_nothing(rows.all(), ledger);
-  const double free_seconds = watch.lap();
-
-  const bool can_force = subject.capabilities().can_force;
-  Ledger forced_ledger(file.asked, subject.describe() + ", forced");
-  forced_ledger.tolerate(file.undemanded);
-  const LocalInputs inputs =
-      can_force ? forced_inputs(file, schedule, golden) : own_inputs(schedule, ledger);
-  if (can_force) run_forced(file, subject, inputs, forced_ledger);
-  const auto local_failure =
-      local_view(file, schedule, inputs, can_force ? forced_ledger : ledger, rows);
-
-  NumericsResult result;
-  const std::vector<CheckpointRow>& seen = rows.all();
-  result.checks = {
-      ledger_check(seen, ledger, run_seconds), free_check(seen, tolerance, golden, free_seconds),
-      local_check(seen, inputs.described, can_force ? &forced_ledger : nullptr, watch.lap())};
-  finish_rows(rows.all(), ledger);
-  result.z = tolerance.z();
-  result.allowance = tolerance.allowance();
-  result.regenerated = golden.regenerated();
-  for (const CheckpointRow& row : seen) {
+  Run run(golden, subject, options);
+  compare_free(run);
+  compare_local(run);
+  explain(run);
+  finish_rows(run.rows.all(), run.ledger);
+  NumericsResult& result = run.result;
+  result.z = run.tolerance.z();
+  result.allowance = run.tolerance.allowance();
+  result.regenerated = run.golden.regenerated();
+  for (const CheckpointRow& row : run.rows.all()) {
     result.elements += row.compared ? row.elements : 0;
     result.max_sigmas = std::max(result.max_sigmas, row.free_sigmas);
   }
-  if (local_failure || free_failure) {
-    Divergence divergence{.view = local_failure ? View::local : View::free,
-                          .failure = local_failure ? &*local_failure : &*free_failure,
-                          .inputs = inputs.described,
-                          .bound_why = tolerance.reason(),
-                          .diagnosis = ""};
-    if (local_failure && options.diagnose) {
-      divergence.diagnosis = find_cause(file, schedule, inputs, *local_failure);
-    }
-    result.diverged = divergence.failure->name;
-    result.diagnosis = divergence.diagnosis;
-    result.first_divergence =
-        divergence_block(file, schedule, golden, seen, divergence, options.command);
-    Check& check = result.checks[local_failure ? 2 : 1];
-    check.details.insert(check.details.begin(), result.first_divergence.begin(),
-                         result.first_divergence.end());
-  }
-  result.rows = std::move(rows.all());
-  return result;
+  result.rows = std::move(run.rows.all());
+  return std::move(result);
 }
 
 }  // namespace assay::verify

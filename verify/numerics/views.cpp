@@ -184,6 +184,14 @@ LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& 
           .value = [&ledger](const std::string& name) { return ledger.values(name)->array(); }};
 }
 
+void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledger& ledger) {
+  subject.run(file.batch, forced, [&](Observed observed) {
+    const golden::DType due = subject.dtype_of(observed.name);
+    ledger.take(std::move(observed), due);
+  });
+  ledger.close();
+}
+
 void run_forced(const Case& file, Subject& subject, const LocalInputs& inputs, Ledger& ledger) {
   golden::Tensor current;  // lives until the next call
   const Forced forced = [&](const std::string& name) -> const golden::Tensor* {
@@ -192,11 +200,7 @@ void run_forced(const Case& file, Subject& subject, const LocalInputs& inputs, L
     current = {value.shape(), {value.values().begin(), value.values().end()}};
     return &current;
   };
-  subject.run(file.batch, forced, [&](Observed observed) {
-    const golden::DType due = subject.dtype_of(observed.name);
-    ledger.take(std::move(observed), due);
-  });
-  ledger.close();
+  run_subject(file, subject, forced, ledger);
 }
 
 std::optional<Failure> local_view(const Case& file, const golden::PrecisionSchedule& schedule,

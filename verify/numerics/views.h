@@ -55,7 +55,9 @@ LocalInputs forced_inputs(const Case& file, const golden::PrecisionSchedule& sch
 // The candidate's own tensors; scores and probabilities too unless they stay in the kernel.
 LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& ledger);
 
-// Runs the subject once more, forced; what it hands over goes into the ledger.
+// Runs the subject on the file's batch; what it hands over goes into the ledger.
+void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledger& ledger);
+// The same, every tensor that is replaced being forced.
 void run_forced(const Case& file, Subject& subject, const LocalInputs& inputs, Ledger& ledger);
 
 // Fills the local columns. `ledger` has the values computed from `inputs`.
