@@ -100,8 +100,7 @@ std::vector<Planted> defects() {
       {"unmasked replay", "1", "layers/0/attn/probs", unmasked_again, only(replay), replay,
        "equals layers/2/recompute/0/context with causal_mask of layers/0/attn/scores left out"},
       {"one head of zeros", "plain", "layers/1/attn/q", first_head_zero,
-       only("layers/1/attn/scores"), "layers/1/attn/scores",
-       "where it is outside, equals layers/1/attn/scores with layers/1/attn/q left out"},
+       only("layers/1/attn/scores"), "layers/1/attn/scores", "where it is outside, equals zero"},
   };
 }
 

@@ -1,0 +1,136 @@
+// What every kernel is tried on: inputs, a launch, and what plain double loops say the result is.
+//
+// Each case states its own bound. With u_A and u_S the unit roundoffs of accum_t<S> and of S, a kernel's
+// result may be off by (roundings along its longest chain) * u_A * (sum of the magnitudes added), and by
+// u_S * |value| for the store. Bounds are doubled: the loops of the oracle round as well, which shows
+// when S is double.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <random>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "cuda_impl/kernels/kernels.h"
+
+namespace assay::kernel_test {
+
+namespace simt = assay::simt;
+using cuda::In;
+using cuda::View;
+using simt::accum_t;
+
+// To TSan every CUDA thread is a thread: there a launch stays below some 2000 of them.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kSmall = true;
+#else
+inline constexpr bool kSmall = false;
+#endif
+
+using Values = std::vector<double>;
+
+struct Expected {
+  double value;
+  double bound;  // of |got - value|
+};
+
+struct Case {
+  std::string kernel;  // launches of this kernel only
+  std::string shape;
+  std::function<Values()> run;                    // launches it and reads all its outputs back
+  std::function<std::vector<Expected>()> expect;  // of the same outputs
+};
+
+template <class T>
+constexpr double unit_of() {
+  if (std::is_same_v<T, double>) return 0x1p-53;
+  return std::is_same_v<T, float> ? 0x1p-24 : 0x1p-8;
+}
+
+// For a result that was formed with an error of `roundings` units of accum_t<S> of `magnitude` and then
+// stored as Out.
+template <class S, class Out = S>
+Expected expected(double value, double roundings, double magnitude) {
+  const double formed = roundings * unit_of<accum_t<S>>() * magnitude;
+  return {value, 2 * formed + unit_of<Out>() * (std::fabs(value) + 2 * formed)};
+}
+
+template <class T>
+T stored(double value) {
+  return simt::from_accum<T>(static_cast<accum_t<T>>(value));
+}
+
+// Uniform in [-amplitude, amplitude), rounded to T, so that oracle and kernel have the same inputs.
+template <class T>
+Values random_values(int64_t count, uint64_t seed, double amplitude = 1.0) {
+  std::mt19937_64 bits(seed);
+  Values values(static_cast<std::size_t>(count));
+  for (double& value : values) {
+    const double unit = static_cast<double>(bits() >> 11) * 0x1p-53;  // [0,1)
+    value = static_cast<double>(simt::to_accum(stored<T>(amplitude * (2 * unit - 1))));
+  }
+  return values;
+}
+
+template <class T>
+simt::Buffer<T> upload(const Values& values) {
+  std::vector<T> all;
+  for (const double value : values) all.push_back(stored<T>(value));
+  return simt::Buffer<T>(all);
+}
+
+// Appends the contents of `buffer`.
+template <class T>
+void download(const simt::Buffer<T>& buffer, Values& values) {
+  std::vector<T> all;
+  buffer.to(all);
+  for (const T value : all) values.push_back(static_cast<double>(simt::to_accum(value)));
+}
+
+inline std::size_t at(int64_t index) { return static_cast<std::size_t>(index); }
+
+template <class... Extents>
+std::string shape_of(const char* names, Extents... extents) {
+  std::string text = names;
+  text += " =";
+  for (const int64_t extent : {static_cast<int64_t>(extents)...}) {
+    text += ' ';
+    text += std::to_string(extent);
+  }
+  return text;
+}
+
+template <class S>
+void add_pointwise_cases(std::vector<Case>& cases);
+template <class S>
+void add_norm_cases(std::vector<Case>& cases);
+template <class S>
+void add_head_cases(std::vector<Case>& cases);
+template <class S>
+void add_product_cases(std::vector<Case>& cases);
+template <class S>
+void add_attention_cases(std::vector<Case>& cases);
+template <class S>
+void add_cross_entropy_cases(std::vector<Case>& cases);
+
+template <class S>
+std::vector<Case> all_cases() {
+  std::vector<Case> cases;
+  add_pointwise_cases<S>(cases);
+  add_norm_cases<S>(cases);
+  add_head_cases<S>(cases);
+  add_product_cases<S>(cases);
+  add_attention_cases<S>(cases);
+  add_cross_entropy_cases<S>(cases);
+  return cases;
+}
+
+#define ASSAY_INSTANTIATE_CASES(add_cases)               \
+  template void add_cases<float>(std::vector<Case>&);      \
+  template void add_cases<simt::bf16>(std::vector<Case>&); \
+  template void add_cases<double>(std::vector<Case>&);
+
+}  // namespace assay::kernel_test

@@ -1,0 +1,60 @@
+// cross_entropy
+#include "cases.h"
+
+namespace assay::kernel_test {
+namespace {
+
+// Roundings of a position: the chain of V/32 exponentials, each with its own (2) and its argument's; the logarithm;
+// two sums of magnitude |z| at most. Of the mean: a chain of N/32 and the quotient.
+template <class S>
+Case cross_entropy_case(int64_t B, int64_t T, int64_t V, bool ignore_all) {
+  const Values logits = random_values<S>(B * T * V, 1, 20.0);
+  std::vector<int32_t> labels;
+  for (int64_t n = 0; n < B * T; ++n) {
+    const bool ignored = ignore_all || n % 5 == 2;
+    labels.push_back(ignored ? cuda::kIgnoredLabel : static_cast<int32_t>((n * 13 + 1) % V));
+  }
+  return {"cross_entropy", shape_of("B T V", B, T, V),
+          [=] {
+            using A = accum_t<S>;
+            const auto g_logits = upload<S>(logits);
+            const simt::Buffer<int32_t> g_labels(labels);
+            const simt::Buffer<A> loss(1), losses(at(B * T));
+            cuda::cross_entropy<S>({loss.get(), {1}}, {losses.get(), {B, T}},
+                                   {g_logits.get(), {B, T, V}}, {g_labels.get(), {B, T}}, nullptr);
+            Values out;
+            download(loss, out);
+            return out;
+          },
+          [=]() -> std::vector<Expected> {
+            double total = 0, magnitude = 0, largest = 0, counted = 0;
+            for (const double z : logits) largest = std::max(largest, std::fabs(z));
+            for (int64_t n = 0; n < B * T; ++n) {
+              if (n % T + 1 == T || labels[at(n + 1)] == cuda::kIgnoredLabel) continue;
+              double sum = 0;  // amplitude 20: no overflow in double
+              for (int64_t v = 0; v < V; ++v) sum += std::exp(logits[at(n * V + v)]);
+              const double z = logits[at(n * V + labels[at(n + 1)])];
+              total += std::log(sum) - z;
+              magnitude += std::fabs(std::log(sum)) + 3 * largest + 1;
+              ++counted;
+            }
+            if (counted == 0) return {{0.0, 0.0}};
+            const double chain = std::ceil(static_cast<double>(V) / 32) +
+                                 std::ceil(static_cast<double>(B * T) / 32) + 10;
+            return {expected<S, accum_t<S>>(total / counted, chain + 8, magnitude / counted)};
+          }};
+}
+
+}  // namespace
+
+template <class S>
+void add_cross_entropy_cases(std::vector<Case>& cases) {
+  cases.push_back(cross_entropy_case<S>(1, 1, 5, false));  // nothing is predicted: 0
+  cases.push_back(cross_entropy_case<S>(2, 7, 40, true));  // nothing is counted: 0
+  cases.push_back(cross_entropy_case<S>(2, 3, 1, false));
+  cases.push_back(cross_entropy_case<S>(2, 7, 31, false));
+  cases.push_back(cross_entropy_case<S>(3, 12, 70, false));
+}
+ASSAY_INSTANTIATE_CASES(add_cross_entropy_cases)
+
+}  // namespace assay::kernel_test

@@ -1,0 +1,232 @@
+#include "tests/reference/ops/cases.h"
+
+#include <cmath>
+#include <limits>
+
+#include "reference/ops/add.h"
+#include "reference/ops/attend.h"
+#include "reference/ops/cross_entropy.h"
+#include "reference/ops/embedding.h"
+#include "reference/ops/linear.h"
+#include "reference/ops/mask.h"
+#include "reference/ops/rms_norm.h"
+#include "reference/ops/rope.h"
+#include "reference/ops/scale.h"
+#include "reference/ops/scores.h"
+#include "reference/ops/softmax.h"
+#include "reference/ops/split_heads.h"
+#include "reference/ops/swiglu.h"
+#include "tests/reference/random.h"
+
+namespace assay::reference::testing {
+namespace {
+
+using Nodes = std::vector<Node>;
+using Index = std::vector<int64_t>;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr int64_t kVocab = 7;
+constexpr double kFactor = 0.3, kEps = 1e-5, kTheta = 100.0;
+
+double token(double u) { return std::floor((u + 1) / 2 * kVocab); }
+double label(double u) { return u < -0.7 ? -100 : token(u); }
+double real_or_padding(double u) { return u < -0.4 ? 0 : 1; }
+double probability(double u) { return (u + 1) / 2; }
+// One score in eight belongs to a padded key.
+double score(double u) { return u < -0.75 ? -kInfinity : 2 * u; }
+
+// Cells are [B,H,T,S].
+Relation::Cell no_future(const Index& i) {
+  return i[3] > i[2] ? Relation::Cell::zero : Relation::Cell::variable;
+}
+// Two allowed keys in the first row: the softmax of a single one is constant.
+Relation::Cell future_excluded(const Index& i) {
+  return i[3] > i[2] + 1 ? Relation::Cell::excluded : Relation::Cell::variable;
+}
+
+std::vector<OpCase> make_cases() {
+  const OperandCase x{.shape = {2, 3, 5}, .axes = "BTD"};
+  const OperandCase q{.shape = {2, 4, 3, 6}, .axes = "BHTD"};
+  const OperandCase k{.shape = {2, 2, 3, 6}, .axes = "BGTD"};
+  const OperandCase scores{.shape = {2, 2, 4, 4}, .axes = "BHTS"};
+  const OperandCase tokens{.kind = Kind::whole, .shape = {2, 4}, .axes = "BT", .element = token};
+  const golden::RopeScaling slow{.factor = 8,
+                                 .low_freq_factor = 1,
+                                 .high_freq_factor = 4,
+                                 .original_max_position_embeddings = 64};
+  const OperandCase probs{.shape = {2, 4, 3, 3},
+                          .axes = "BHTS",
+                          .element = probability,
+                          .cell = no_future};
+  const OperandCase masked{
+      .shape = {2, 2, 3, 5}, .axes = "BHTS", .element = score, .cell = future_excluded};
+  const auto parameter = [](Shape shape) {
+    const std::string axes(shape.size(), 'D');
+    return OperandCase{.kind = Kind::parameter, .shape = std::move(shape), .axes = axes};
+  };
+  const auto whole = [&](double (*element)(double)) {
+    OperandCase operand = tokens;
+    operand.element = element;
+    return operand;
+  };
+
+  std::vector<OpCase> cases;
+  const auto add = [&](OpCase one) { cases.push_back(std::move(one)); };
+  add({.file = "add",
+       .what = "sum of three",
+       .operands = {x, x, x},
+       .build = [](const Nodes& in) { return sum(in); },
+       .quadratic = true,
+       .float_twin = float_add});
+  add({.file = "add",
+       .what = "sum of two with zero cells",
+       .operands = {probs, probs},
+       .build = [](const Nodes& in) { return in[0] + in[1]; },
+       .quadratic = true,
+       .float_twin = float_add});
+  add({.file = "attend",
+       .what = "attend",
+       .operands = {probs, k},
+       .build = [](const Nodes& in) { return attend(in[0], in[1]); },
+       .quadratic = true,
+       .float_twin = float_attend});
+  add({.file = "cross_entropy",
+       .what = "cross_entropy",
+       .operands = {{.shape = {2, 4, kVocab}, .axes = "BTD"}, whole(label)},
+       .build = [](const Nodes& in) { return cross_entropy(in[0], in[1]); },
+       .float_twin = float_cross_entropy});
+  add({.file = "embedding",
+       .what = "embedding",
+       .operands = {tokens, parameter({kVocab, 5})},
+       .build = [](const Nodes& in) { return embedding(in[0], in[1]); },
+       .quadratic = true});
+  add({.file = "linear",
+       .what = "linear",
+       .operands = {x, parameter({7, 5})},
+       .build = [](const Nodes& in) { return linear(in[0], in[1]); },
+       .quadratic = true,
+       .float_twin = float_linear});
+  add({.file = "mask",
+       .what = "causal_mask",
+       .operands = {scores, whole(real_or_padding)},
+       .build = [](const Nodes& in) { return causal_mask(in[0], in[1]); },
+       .quadratic = true});
+  add({.file = "rms_norm",
+       .what = "rms_norm",
+       .operands = {x, parameter({5})},
+       .build = [](const Nodes& in) { return rms_norm(in[0], in[1], kEps); },
+       .float_twin = float_rms_norm(kEps)});
+  add({.file = "rope",
+       .what = "rope",
+       .operands = {q},
+       .build = [](const Nodes& in) { return rope(in[0], kTheta, std::nullopt); },
+       .quadratic = true,
+       .float_twin = float_rope(kTheta)});
+  add({.file = "rope",
+       .what = "rope of keys, scaled frequencies",
+       .operands = {k},
+       .build = [slow](const Nodes& in) { return rope(in[0], 10000, slow); },
+       .quadratic = true});
+  add({.file = "scale",
+       .what = "scale",
+       .operands = {scores},
+       .build = [](const Nodes& in) { return scale(in[0], kFactor); },
+       .quadratic = true,
+       .float_twin = float_scale(kFactor)});
+  add({.file = "scores",
+       .what = "attention_scores",
+       .operands = {q, k},
+       .build = [](const Nodes& in) { return attention_scores(in[0], in[1]); },
+       .quadratic = true,
+       .float_twin = float_scores});
+  add({.file = "softmax",
+       .what = "softmax",
+       .operands = {masked},
+       .build = [](const Nodes& in) { return softmax(in[0]); },
+       .float_twin = float_softmax});
+  add({.file = "split_heads",
+       .what = "split_heads",
+       .operands = {{.shape = {2, 3, 12}, .axes = "BTD"}},
+       .build = [](const Nodes& in) { return split_heads(in[0], 4, 'H'); },
+       .quadratic = true});
+  add({.file = "swiglu",
+       .what = "swiglu",
+       .operands = {x, x},
+       .build = [](const Nodes& in) { return swiglu(in[0], in[1]); },
+       .float_twin = float_swiglu});
+  return cases;
+}
+
+// The index of a flat position in a row-major array of this shape.
+Index unflatten(const Shape& shape, int64_t flat) {
+  Index index(shape.size());
+  for (std::size_t axis = shape.size(); axis-- > 0;) {
+    index[axis] = flat % shape[axis];
+    flat /= shape[axis];
+  }
+  return index;
+}
+
+}  // namespace
+
+const std::vector<OpCase>& op_cases() {
+  static const std::vector<OpCase> cases = make_cases();
+  return cases;
+}
+
+Bench::Bench(const OpCase& op_case) : case_(op_case) {
+  Graph graph;
+  std::vector<Node> nodes;
+  for (std::size_t i = 0; i < case_.operands.size(); ++i) {
+    const OperandCase& operand = case_.operands[i];
+    const std::string name = "operand " + std::to_string(i);
+    nodes.push_back(operand.kind == Kind::parameter
+                        ? graph.weight(name, operand.shape)
+                        : graph.input(name, operand.shape, operand.axes));
+  }
+  const Node node = case_.build(nodes);
+  op_ = node.data().op;
+  result_ = node.data().result;
+}
+
+std::vector<Array> Bench::draw(uint64_t seed) const {
+  std::vector<Array> arrays;
+  for (std::size_t i = 0; i < case_.operands.size(); ++i) {
+    const OperandCase& operand = case_.operands[i];
+    Array array = random_array(operand.shape, seed, case_.what + " " + std::to_string(i));
+    const Relation relation(operand.shape, operand.axes, 1);
+    for (int64_t element = 0; element < array.size(); ++element) {
+      double& value = array.data()[element];
+      value = operand.element ? operand.element(value) : 2 * value;
+      const auto kind = cell_kind(i, relation, cell_of(operand.shape, operand.axes, element));
+      if (kind == Relation::Cell::zero) value = 0;
+      if (kind == Relation::Cell::excluded) value = -kInfinity;
+    }
+    arrays.push_back(std::move(array));
+  }
+  return arrays;
+}
+
+Array Bench::value(const std::vector<Array>& operands) const {
+  Array out = Array::uninitialized(result_.shape);
+  op_->value(operands, out);
+  return out;
+}
+
+Relation::Cell Bench::cell_kind(std::size_t operand, const Relation& relation, int64_t cell) const {
+  const auto& kind = case_.operands[operand].cell;
+  return kind ? kind(unflatten(relation.cell_shape(), cell)) : Relation::Cell::variable;
+}
+
+int64_t cell_of(const Shape& shape, const std::string& axes, int64_t element) {
+  const Index index = unflatten(shape, element);
+  int64_t cell = 0;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    if (axes[axis] != 'D') cell = cell * shape[axis] + index[axis];
+  }
+  return cell;
+}
+
+Array copy(const Array& array) { return Array::copy_of(array.shape(), array.values()); }
+
+}  // namespace assay::reference::testing

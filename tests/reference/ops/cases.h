@@ -1,0 +1,69 @@
+// Every operation with small ragged operands: the table that the tests of all interpreters walk.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "reference/graph.h"
+#include "reference/interpreters/relation.h"
+#include "reference/ops/op.h"
+#include "tests/reference/ops/float_twins.h"
+
+namespace assay::reference::testing {
+
+enum class Kind {
+  real,       // an activation: has cells, carries an error, differentiable
+  parameter,  // no cells, exact, differentiable
+  whole,      // whole numbers: has cells, exact, not differentiable
+};
+
+struct OperandCase {
+  Kind kind = Kind::real;
+  Shape shape;
+  std::string axes;
+  // The element that u, uniform in (-1, 1), becomes; 2u without one.
+  std::function<double(double u)> element = nullptr;
+  // What the cell at an index of the cells is known to be; variable without one.
+  std::function<Relation::Cell(const std::vector<int64_t>& index)> cell = nullptr;
+};
+
+struct OpCase {
+  std::string file;  // "linear" for reference/ops/linear.cpp
+  std::string what;  // "linear", "rope, scaled frequencies"
+  std::vector<OperandCase> operands;
+  std::function<Node(const std::vector<Node>& operands)> build;
+  // Of degree <= 2 in all operands together: central differences of any step are exact.
+  bool quadratic = false;
+  // The operation in float arithmetic; null when it only moves values and so makes no error.
+  FloatTwin float_twin = nullptr;
+};
+
+const std::vector<OpCase>& op_cases();
+
+// An operation of the table with its operands' shapes, ready to be called.
+class Bench {
+ public:
+  explicit Bench(const OpCase& op_case);
+
+  const Op& op() const { return *op_; }
+  const Operand& result() const { return result_; }
+
+  std::vector<Array> draw(uint64_t seed) const;
+  Array value(const std::vector<Array>& operands) const;
+  Relation::Cell cell_kind(std::size_t operand, const Relation& relation, int64_t cell) const;
+
+ private:
+  const OpCase& case_;
+  std::shared_ptr<const Op> op_;
+  Operand result_;
+};
+
+// The cell that an element of a tensor belongs to: its index without the feature axes.
+int64_t cell_of(const Shape& shape, const std::string& axes, int64_t element);
+
+// A copy with storage of its own.
+Array copy(const Array& array);
+
+}  // namespace assay::reference::testing

@@ -1,0 +1,163 @@
+#include "tests/reference/ops/float_twins.h"
+
+#include <cmath>
+
+namespace assay::reference::testing {
+namespace {
+
+std::size_t extent(const FloatTensor& tensor, std::size_t axis) {
+  return static_cast<std::size_t>(tensor.shape[axis]);
+}
+
+}  // namespace
+
+std::vector<float> float_add(const std::vector<FloatTensor>& in) {
+  std::vector<float> y = in[0].values;
+  for (std::size_t term = 1; term < in.size(); ++term) {
+    for (std::size_t i = 0; i < y.size(); ++i) y[i] += in[term].values[i];
+  }
+  return y;
+}
+
+std::vector<float> float_attend(const std::vector<FloatTensor>& in) {
+  const FloatTensor &p = in[0], &v = in[1];  // [B,H,T,S] [B,Hkv,S,Dh]
+  const std::size_t B = extent(p, 0), H = extent(p, 1), T = extent(p, 2), S = extent(p, 3);
+  const std::size_t Hkv = extent(v, 1), Dh = extent(v, 3);
+  std::vector<float> y(B * T * H * Dh, 0.0f);
+  for (std::size_t b = 0; b < B; ++b) {
+    for (std::size_t h = 0; h < H; ++h) {
+      const std::size_t g = h / (H / Hkv);
+      for (std::size_t t = 0; t < T; ++t) {
+        for (std::size_t d = 0; d < Dh; ++d) {
+          float& sum = y[((b * T + t) * H + h) * Dh + d];
+          for (std::size_t s = 0; s < S; ++s) {
+            sum += p.values[((b * H + h) * T + t) * S + s] *
+                   v.values[((b * Hkv + g) * S + s) * Dh + d];
+          }
+        }
+      }
+    }
+  }
+  return y;
+}
+
+std::vector<float> float_cross_entropy(const std::vector<FloatTensor>& in) {
+  const FloatTensor &z = in[0], &labels = in[1];  // [B,T,V] [B,T]
+  const std::size_t T = extent(z, 1), V = extent(z, 2);
+  float total = 0.0f, count = 0.0f;
+  for (std::size_t row = 0; row < labels.values.size(); ++row) {
+    if (row % T == T - 1 || labels.values[row + 1] == -100.0f) continue;
+    const float* logits = z.values.data() + row * V;
+    float most = logits[0], sum = 0.0f;
+    for (std::size_t v = 1; v < V; ++v) most = std::fmax(most, logits[v]);
+    for (std::size_t v = 0; v < V; ++v) sum += std::exp(logits[v] - most);
+    total += most + std::log(sum) - logits[static_cast<std::size_t>(labels.values[row + 1])];
+    count += 1.0f;
+  }
+  return {count == 0.0f ? 0.0f : total / count};
+}
+
+std::vector<float> float_linear(const std::vector<FloatTensor>& in) {
+  const FloatTensor &x = in[0], &w = in[1];  // [B,T,K] [N,K]
+  const std::size_t N = extent(w, 0), K = extent(w, 1), rows = x.values.size() / K;
+  std::vector<float> y(rows * N, 0.0f);
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t n = 0; n < N; ++n) {
+      for (std::size_t k = 0; k < K; ++k) {
+        y[row * N + n] += x.values[row * K + k] * w.values[n * K + k];
+      }
+    }
+  }
+  return y;
+}
+
+FloatTwin float_rms_norm(double eps) {
+  return [eps](const std::vector<FloatTensor>& in) {
+    const std::size_t D = extent(in[1], 0);
+    std::vector<float> y(in[0].values.size());
+    for (std::size_t row = 0; row < y.size() / D; ++row) {
+      const float* x = in[0].values.data() + row * D;
+      float squares = 0.0f;
+      for (std::size_t d = 0; d < D; ++d) squares += x[d] * x[d];
+      const float inverse =
+          1.0f / std::sqrt(squares / static_cast<float>(D) + static_cast<float>(eps));
+      for (std::size_t d = 0; d < D; ++d) y[row * D + d] = x[d] * inverse * in[1].values[d];
+    }
+    return y;
+  };
+}
+
+FloatTwin float_rope(double theta) {
+  return [theta](const std::vector<FloatTensor>& in) {
+    const FloatTensor& x = in[0];  // [B,n,T,Dh]
+    const std::size_t T = extent(x, 2), Dh = extent(x, 3), half = Dh / 2;
+    std::vector<float> y(x.values.size());
+    for (std::size_t row = 0; row < y.size() / Dh; ++row) {
+      for (std::size_t i = 0; i < half; ++i) {
+        const double angle_rad = static_cast<double>(row % T) *
+                                 std::pow(theta, -2.0 * static_cast<double>(i) / double(Dh));
+        const auto c = static_cast<float>(std::cos(angle_rad));
+        const auto s = static_cast<float>(std::sin(angle_rad));
+        const float x1 = x.values[row * Dh + i], x2 = x.values[row * Dh + half + i];
+        y[row * Dh + i] = x1 * c - x2 * s;
+        y[row * Dh + half + i] = x2 * c + x1 * s;
+      }
+    }
+    return y;
+  };
+}
+
+FloatTwin float_scale(double factor) {
+  return [factor](const std::vector<FloatTensor>& in) {
+    std::vector<float> y;
+    for (const float x : in[0].values) y.push_back(static_cast<float>(factor) * x);
+    return y;
+  };
+}
+
+std::vector<float> float_scores(const std::vector<FloatTensor>& in) {
+  const FloatTensor &q = in[0], &k = in[1];  // [B,H,T,Dh] [B,Hkv,S,Dh]
+  const std::size_t B = extent(q, 0), H = extent(q, 1), T = extent(q, 2), Dh = extent(q, 3);
+  const std::size_t Hkv = extent(k, 1), S = extent(k, 2);
+  std::vector<float> y(B * H * T * S, 0.0f);
+  for (std::size_t b = 0; b < B; ++b) {
+    for (std::size_t h = 0; h < H; ++h) {
+      const std::size_t g = h / (H / Hkv);
+      for (std::size_t t = 0; t < T; ++t) {
+        for (std::size_t s = 0; s < S; ++s) {
+          float& sum = y[((b * H + h) * T + t) * S + s];
+          for (std::size_t d = 0; d < Dh; ++d) {
+            sum += q.values[((b * H + h) * T + t) * Dh + d] *
+                   k.values[((b * Hkv + g) * S + s) * Dh + d];
+          }
+        }
+      }
+    }
+  }
+  return y;
+}
+
+std::vector<float> float_softmax(const std::vector<FloatTensor>& in) {
+  const std::size_t S = extent(in[0], 3);
+  std::vector<float> p(in[0].values.size(), 0.0f);
+  for (std::size_t row = 0; row < p.size() / S; ++row) {
+    const float* x = in[0].values.data() + row * S;
+    float most = -INFINITY, total = 0.0f;
+    for (std::size_t s = 0; s < S; ++s) most = std::fmax(most, x[s]);
+    if (most == -INFINITY) continue;
+    for (std::size_t s = 0; s < S; ++s) total += p[row * S + s] = std::exp(x[s] - most);
+    for (std::size_t s = 0; s < S; ++s) p[row * S + s] /= total;
+  }
+  return p;
+}
+
+std::vector<float> float_swiglu(const std::vector<FloatTensor>& in) {
+  std::vector<float> y;
+  for (std::size_t i = 0; i < in[0].values.size(); ++i) {
+    const float gate = in[0].values[i];
+    y.push_back(gate / (1.0f + std::exp(-gate)) * in[1].values[i]);
+  }
+  return y;
+}
+
+}  // namespace assay::reference::testing

@@ -1,0 +1,30 @@
+// The operations once more, as a float kernel without any care would compute them: what a bound for
+// float arithmetic has to cover.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "golden/tensor.h"
+
+namespace assay::reference::testing {
+
+struct FloatTensor {
+  golden::Shape shape;
+  std::vector<float> values;
+};
+
+using FloatTwin = std::function<std::vector<float>(const std::vector<FloatTensor>& operands)>;
+
+std::vector<float> float_add(const std::vector<FloatTensor>& in);
+std::vector<float> float_attend(const std::vector<FloatTensor>& in);
+std::vector<float> float_cross_entropy(const std::vector<FloatTensor>& in);
+std::vector<float> float_linear(const std::vector<FloatTensor>& in);
+FloatTwin float_rms_norm(double eps);
+FloatTwin float_rope(double theta);
+FloatTwin float_scale(double factor);
+std::vector<float> float_scores(const std::vector<FloatTensor>& in);
+std::vector<float> float_softmax(const std::vector<FloatTensor>& in);
+std::vector<float> float_swiglu(const std::vector<FloatTensor>& in);
+
+}  // namespace assay::reference::testing
