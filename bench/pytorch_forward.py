@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Forward pass of the author preset in PyTorch, float64, eager: the peer of `assay bench`.
+
+Straightforward code that stores every attention matrix. Tuned as PyTorch on OpenBLAS wants it:
+
+    OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184 \\
+    MALLOC_TOP_PAD_=268435456 python3 bench/pytorch_forward.py --method 1 --seq 512
+
+Prints the median of five runs after one warm-up, in seconds.
+"""
+import argparse
+import statistics
+import time
+
+import torch
+
+WIDTH, INNER, LAYERS, HEADS, KV_HEADS, HEAD, VOCAB = 512, 1024, 8, 8, 4, 64, 32000
+
+
+def rms_norm(x, gain):
+    return gain * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5))
+
+
+def rotate(x, cos, sin):
+    x1, x2 = x.chunk(2, dim=-1)
+    return torch.cat([x1 * cos - x2 * sin, x2 * cos + x1 * sin], dim=-1)
+
+
+def heads(x, count):
+    return x.view(x.shape[0], x.shape[1], count, HEAD).transpose(1, 2)
+
+
+def merged(x):
+    return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], HEADS * HEAD)
+
+
+def repeated(x):
+    return x.repeat_interleave(HEADS // KV_HEADS, dim=1)
+
+
+def mlp(layer, x):
+    return (torch.nn.functional.silu(x @ layer["gate"].T) * (x @ layer["up"].T)) @ layer["down"].T
+
+
+def make_weights():
+    draw = lambda *shape: torch.randn(*shape, dtype=torch.float64) / shape[-1] ** 0.5
+    layer = lambda: {
+        "n1": torch.rand(WIDTH, dtype=torch.float64) + 0.5, "n2": torch.rand(WIDTH, dtype=torch.float64) + 0.5,
+        "q": draw(HEADS * HEAD, WIDTH), "k": draw(KV_HEADS * HEAD, WIDTH), "v": draw(KV_HEADS * HEAD, WIDTH),
+        "o": draw(WIDTH, HEADS * HEAD), "gate": draw(INNER, WIDTH), "up": draw(INNER, WIDTH),
+        "down": draw(WIDTH, INNER)}
+    return {"embed": draw(VOCAB, WIDTH), "head": draw(VOCAB, WIDTH),
+            "norm": torch.rand(WIDTH, dtype=torch.float64) + 0.5, "layers": [layer() for _ in range(LAYERS)]}
+
+
+def forward(weights, tokens, method):
+    positions = torch.arange(tokens.shape[1], dtype=torch.float64)[:, None]
+    angle = positions * 10000.0 ** (-torch.arange(0, HEAD, 2, dtype=torch.float64) / HEAD)
+    cos, sin = angle.cos(), angle.sin()
+    future = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool).triu(1)
+    x = weights["embed"][tokens]
+    probs, scores_sum = [], None
+    for l, layer in enumerate(weights["layers"]):
+        h = rms_norm(x, layer["n1"])
+        q = rotate(heads(h @ layer["q"].T, HEADS), cos, sin)
+        k = rotate(heads(h @ layer["k"].T, KV_HEADS), cos, sin)
+        scores = q @ repeated(k).transpose(-1, -2)
+        if method == "5.1":
+            scores_sum = scores = scores if scores_sum is None else scores_sum + scores
+        a = (scores / HEAD ** 0.5).masked_fill(future, float("-inf")).softmax(-1)
+        probs.append(a)
+        y = x + merged(a @ repeated(heads(h @ layer["v"].T, KV_HEADS))) @ layer["o"].T
+        out = y + mlp(layer, rms_norm(y, layer["n2"]))
+        if method == "1":
+            for j, earlier in enumerate(weights["layers"][:l]):
+                v = heads(rms_norm(x, earlier["n1"]) @ earlier["v"].T, KV_HEADS)
+                o = merged(probs[j] @ repeated(v)) @ earlier["o"].T
+                out = out + mlp(earlier, rms_norm(x + o, earlier["n2"]))
+        x = out
+    logits = rms_norm(x, weights["norm"]) @ weights["head"].T
+    return torch.nn.functional.cross_entropy(logits[0, :-1], tokens[0, 1:])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", default="1", choices=["plain", "1", "5.1"])
+    parser.add_argument("--seq", type=int, default=512)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(1)
+    weights = make_weights()
+    tokens = torch.randint(0, VOCAB, (1, arguments.seq))
+    seconds = []
+    with torch.no_grad():
+        for _ in range(6):
+            start = time.perf_counter()
+            forward(weights, tokens, arguments.method)
+            seconds.append(time.perf_counter() - start)
+    print(f"torch {torch.__version__}, float64, method {arguments.method}, T={arguments.seq}: "
+          f"{statistics.median(seconds[1:]):.3f} s (median of 5)")
+
+
+if __name__ == "__main__":
+    main()
