@@ -91,7 +91,7 @@ DumpWriter::DumpWriter(const std::string& path, const std::string& config_hash, 
 
 DumpWriter::~DumpWriter() = default;
 
-void DumpWriter::write(const std::string& name, TensorView values, DType dtype) {
+void DumpWriter::write(const std::string& name, const TensorView& values, DType dtype) {
   const std::string dataset = "/" + name;
   if (element_count(values.shape) != static_cast<int64_t>(values.values.size())) {
     throw InputError(fmt::format("{}: {}: expected {} elements for {}, got {}", impl_->path,

@@ -1,17 +1,22 @@
 // The golden file: HDF5, readable with any HDF5 tool. Schema "assay-golden", version 1.
 //
 //   /                       attributes schema, schema_version, created, config, method, seed,
-//                           provenance, config_hash, root_hash
+//                           provenance, capture, config_hash, root_hash
 //   /inputs/<name>          tokens int32 [B,T], attention_mask uint8 [B,T], labels int32 [B,T],
 //                           position_ids int32 [T]
 //   /weights/<HF name>      float32 where it holds every value exactly, else float64
 //   /forward/<name>         float64
 //   /grad/<name>            float64
-//   /manifest               one row a dataset (ManifestRow), rows in order of writing
+//   /manifest               one row a dataset (ManifestRow and the offset of its raw data in the
+//                           file), rows in order of writing
 //
-// The file starts with a user block of 512 bytes of text (HDF5 skips it): format, file size and an
-// XXH3-128 of every byte of the file that is not the raw data of a dataset; raw data is hashed per
-// dataset in the manifest. So no byte of the file is without a check.
+// The file starts with a user block of 512 bytes of text (HDF5 skips it): the file's size, place
+// and hash of the manifest's raw data, an XXH3-128 of all metadata (every byte that is neither in
+// the block nor raw data), and a hash of the block itself. The manifest holds a hash of each
+// dataset's raw data. So no byte of the file is without a check, and the reader checks block, size,
+// manifest and metadata, in this order, with plain reads: HDF5 interprets metadata only once they
+// are known to be as written (golden/manifest.h). An HDF5 tool that rewrites the file breaks the
+// seal.
 #pragma once
 
 #include <cstdint>
@@ -48,15 +53,16 @@ struct ManifestRow {
   bool stored = false;  // whether the data itself is in the file
 };
 
-// What identifies a run; root_hash covers all of it but created and provenance.
+// What identifies a run; root_hash covers config and seed.
 struct Header {
   ModelConfig config;
   uint64_t seed = 0;
   std::string provenance;  // JSON
 };
 
-// Writes beside the final name and renames in finish(). Destroyed without finish(), it removes what
-// it wrote; a killed process leaves only "<path>.partial-<pid>".
+// Calls come from one thread at a time. Writes beside the final name and renames in finish().
+// Destroyed without finish(), it removes what it wrote; a killed process leaves only
+// "<path>.partial-<pid>".
 class GoldenWriter {
  public:
   // Throws InputError for an existing file without force, a folder that is missing or read-only,
@@ -69,9 +75,9 @@ class GoldenWriter {
 
   void write_input(const std::string& name, const Shape& shape, std::span<const int32_t> values);
   void write_mask(const std::string& name, const Shape& shape, std::span<const uint8_t> values);
-  void write_weight(const std::string& name, TensorView values);  // float32 if exact
-  void write_forward(const std::string& name, TensorView values);
-  void write_grad(const std::string& name, TensorView values);
+  void write_weight(const std::string& name, const TensorView& values);  // float32 if exact
+  void write_forward(const std::string& name, const TensorView& values);
+  void write_grad(const std::string& name, const TensorView& values);
 
   // Manifest, root hash, sync, rename. Returns the root hash (32 hex digits).
   std::string finish();
@@ -84,7 +90,8 @@ class GoldenWriter {
   std::unique_ptr<Impl> impl_;
 };
 
-// Leftovers of killed runs beside `path`, for a message that says what to clean.
+// Leftovers of killed runs beside `path`, for a message that says what to clean: partial files
+// whose process is gone.
 std::vector<std::string> partial_files(const std::string& path);
 
 // Opening checks schema, version, size, the hash of all metadata, and the root hash; every read
@@ -152,7 +159,7 @@ class DumpWriter {
  public:
   DumpWriter(const std::string& path, const std::string& config_hash, uint64_t seed);
   ~DumpWriter();
-  void write(const std::string& name, TensorView values, DType dtype);
+  void write(const std::string& name, const TensorView& values, DType dtype);
 
  private:
   struct Impl;

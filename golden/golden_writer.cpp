@@ -299,7 +299,7 @@ void GoldenWriter::write_mask(const std::string& name, const Shape& shape,
   impl_->add("input", "/inputs/" + name, DType::uint8, shape, values, values);
 }
 
-void GoldenWriter::write_weight(const std::string& name, TensorView values) {
+void GoldenWriter::write_weight(const std::string& name, const TensorView& values) {
   const std::string dataset = "/weights/" + name;
   const std::vector<float> floats = as_exact_floats(values.values);
   if (floats.size() == values.values.size()) {
@@ -310,20 +310,19 @@ void GoldenWriter::write_weight(const std::string& name, TensorView values) {
   }
 }
 
-void GoldenWriter::write_forward(const std::string& name, TensorView values) {
+void GoldenWriter::write_forward(const std::string& name, const TensorView& values) {
   impl_->add("forward", "/forward/" + name, DType::float64, values.shape, values.values,
              values.values);
 }
 
-void GoldenWriter::write_grad(const std::string& name, TensorView values) {
+void GoldenWriter::write_grad(const std::string& name, const TensorView& values) {
   impl_->add("grad", "/grad/" + name, DType::float64, values.shape, values.values, values.values);
 }
 
 std::string GoldenWriter::finish() {
   ASSAY_CHECK(impl_->file.has_value(), impl_->path + " finished twice");
   const Stopwatch watch;
-  const std::string root =
-      root_hash(to_json(impl_->header.config), impl_->header.seed, impl_->rows);
+  std::string root = root_hash(to_json(impl_->header.config), impl_->header.seed, impl_->rows);
   impl_->write_attributes(root);
   impl_->close_signed();
   impl_->sync_and_rename();

@@ -244,7 +244,7 @@ std::string File::text_of(hid_t object, const std::string& object_path,
     if (H5Aread(attribute.get(), memory.get(), &value) < 0) {
       fail(shown_, object_path + "attribute " + name, "cannot be read");
     }
-    const std::string text = value == nullptr ? "" : value;
+    std::string text = value == nullptr ? "" : value;
     H5free_memory(value);
     return text;
   }
