@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# The program as a user runs it. ASSAY is the path of the program.
+set -uo pipefail
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+
+# expect CODE 'PATTERN' ARGUMENTS..: exit code and an extended regular expression in the output.
+expect() {
+  local code=$1 pattern=$2 status=0 output
+  shift 2
+  output=$("$ASSAY" "$@" 2>&1) || status=$?
+  if [ "$status" -ne "$code" ]; then
+    echo "assay $*: expected exit code $code, got $status: $output"
+    failures=$((failures + 1))
+  elif ! grep -qE -- "$pattern" <<<"$output"; then
+    echo "assay $*: expected output like '$pattern', got: $output"
+    failures=$((failures + 1))
+  fi
+}
+
+# Help is everywhere and succeeds.
+expect 0 'generate.*write a golden file' --help
+for command in methods generate verify compare prove leak inspect bench; do
+  expect 0 'help' "$command" --help
+done
+expect 0 '^assay [0-9]+\.' --version
+
+# What is mistyped gets told what was expected.
+expect 2 'expected a command: methods, generate' frobnicate
+expect 2 'expected a command' ''
+expect 2 "generate: .*--sequence.*'assay generate --help'" generate --out g.h5 --sequence 3
+expect 2 '--out.*required' generate
+expect 2 '--method 7: no such method; have plain, 1, 5.1' generate --method 7 --out g.h5
+expect 2 '--preset huge: no such preset; have tiny, small, author' generate --preset huge --out g.h5
+expect 2 '--residual swap: expected keep or replace' generate --method 1 --residual swap --out g.h5
+expect 2 'residual: an option of method 1' generate --method 5.1 --residual keep --out g.h5
+expect 2 '--capture some: ' generate --capture some --out g.h5
+expect 2 'nowhere/g.h5|nowhere' generate --out nowhere/g.h5
+expect 2 'missing.json: cannot be read' generate --config missing.json --out g.h5
+expect 2 'missing.txt: cannot be read' generate --preset small --tokens missing.txt --out g.h5
+expect 2 'expected vocab_size >= 256, got 64' generate --tokens missing.txt --out g.h5
+expect 2 'missing.h5' verify missing.h5
+expect 2 'missing.h5' inspect missing.h5
+
+# A config.json with a fault names the key; one without works.
+echo '{"hidden_size": 16}' >bad.json
+expect 2 'bad.json: key "intermediate_size" is missing' generate --config bad.json --out g.h5
+echo '{"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
+       "num_key_value_heads": 2, "vocab_size": 40, "assay": {"method": "5.1"}}' >good.json
+expect 0 'method 5.1' generate --config good.json --seq 9 --out config.h5
+
+# Generate, look, verify.
+expect 0 'root hash [0-9a-f]{32}' generate --method 1 --seq 20 --out g.h5
+expect 2 'g.h5: .*exists' generate --method 1 --seq 20 --out g.h5
+expect 0 'root hash' generate --method 1 --seq 20 --out g.h5 --force
+expect 0 'every hash as in the manifest' inspect g.h5
+expect 0 'layers/1/recompute/0/context' inspect g.h5 --only '*/recompute/*'
+expect 0 '' verify g.h5 --subject simt --precision fp32
+expect 0 '' verify g.h5 --subject simt --precision bf16 --leakage --leakage-positions 9 \
+  --report r.html --json r.json --junit r.xml
+for report in r.html r.json r.xml; do
+  [ -s "$report" ] || { echo "no $report"; failures=$((failures + 1)); }
+done
+expect 0 '' verify g.h5 --subject reference --precision fp64
+expect 1 '' verify g.h5 --only 'no/such/*'
+expect 2 '--subject tpu: expected simt, cuda, reference' verify g.h5 --subject tpu
+expect 2 '--precision fp8: no such precision' verify g.h5 --precision fp8
+
+# A golden file has every tensor of a perfect candidate, and none of another seed's.
+expect 0 '' compare g.h5 g.h5 --precision fp64
+expect 0 '' generate --method 1 --seq 20 --seed 2 --out other.h5
+expect 1 'seed' compare g.h5 other.h5 --precision fp64
+expect 1 '' compare g.h5 config.h5 --precision fp64
+
+# Damage is an error, not a verdict.
+cp g.h5 damaged.h5
+printf 'X' | dd of=damaged.h5 bs=1 seek=30000 conv=notrunc status=none
+expect 2 'damaged.h5' verify damaged.h5 --subject simt
+head -c 5000 g.h5 >short.h5
+expect 2 'short.h5: .*truncated: expected [0-9]+ bytes, got 5000' verify short.h5
+
+# Less in the file, the same verdict.
+expect 0 '' generate --method 1 --seq 20 --capture hash --out hash.h5
+expect 0 '' verify hash.h5 --subject simt --precision fp32
+
+expect 0 'causal for all inputs' prove --method 1
+expect 0 'who sees whom' leak --method 1 --subject simt --precision fp32 --seq 12
+if ! command -v nvidia-smi >/dev/null; then
+  expect 77 'skipped' verify g.h5 --subject cuda
+fi
+
+[ "$failures" -eq 0 ] && echo "command line: every case as expected"
+exit $((failures > 0))

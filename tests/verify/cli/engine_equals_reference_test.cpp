@@ -1,0 +1,188 @@
+// The logic lane: our kernels instantiated in double agree with the reference to 1e-12 of each
+// tensor's largest value, on every tap of every method. A logic error cannot hide behind rounding
+// there. The same engine in fp32 and bf16 passes verification.
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <filesystem>
+#include <map>
+
+#include "cuda_impl/engine/model.h"
+#include "golden/generate/generate.h"
+#include "golden/golden_file.h"
+#include "golden/names.h"
+#include "reference/interpreters/value.h"
+#include "reference/methods/registry.h"
+#include "verify/cli/engine_subject.h"
+#include "verify/leakage/prefix.h"
+#include "verify/numerics/bindings.h"
+#include "verify/numerics/numerics.h"
+
+namespace {
+
+using namespace assay;
+using golden::ModelConfig;
+using golden::Precision;
+
+struct Case {
+  std::string method;
+  golden::Residual residual = golden::Residual::keep;
+  int64_t batch = 1;
+  int64_t positions = 1;
+  int64_t kv_heads = 2;
+  int64_t left_padding = 0;   // of the last row
+  int64_t right_padding = 0;  // of the first row
+  bool tied = false;
+  bool scaled_rope = false;
+};
+
+ModelConfig config_of(const Case& c) {
+  ModelConfig config = golden::preset("tiny");
+  config.method = c.method;
+  config.residual = c.residual;
+  config.num_key_value_heads = c.kv_heads;
+  config.tie_word_embeddings = c.tied;
+  if (c.scaled_rope) {
+    config.rope_scaling = {.factor = 4,
+                           .low_freq_factor = 1,
+                           .high_freq_factor = 4,
+                           .original_max_position_embeddings = 16};
+  }
+  return config;
+}
+
+verify::Batch batch_of(const Case& c, const ModelConfig& config) {
+  verify::Batch batch;
+  batch.batch = c.batch;
+  batch.positions = c.positions;
+  batch.tokens = golden::synthetic_tokens(config.vocab_size, c.batch, c.positions, 5);
+  batch.labels = batch.tokens;
+  batch.attention_mask.assign(batch.tokens.size(), 1);
+  const auto pad = [&](int64_t i) {
+    batch.attention_mask[static_cast<std::size_t>(i)] = 0;
+    batch.labels[static_cast<std::size_t>(i)] = -100;
+  };
+  for (int64_t t = 0; t < c.left_padding; ++t) pad((c.batch - 1) * c.positions + t);
+  for (int64_t t = 0; t < c.right_padding; ++t) pad(c.positions - 1 - t);
+  return batch;
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> list;
+  for (const std::string method : {"plain", "1", "5.1"}) {
+    list.push_back({.method = method, .positions = 1});
+    list.push_back({.method = method, .positions = 33});
+    list.push_back({.method = method, .positions = 70, .kv_heads = 1, .tied = true});
+    list.push_back({.method = method,
+                    .batch = 3,
+                    .positions = 37,
+                    .kv_heads = 4,
+                    .left_padding = 5,
+                    .right_padding = 3,
+                    .scaled_rope = true});
+  }
+  list.push_back(
+      {.method = "1", .residual = golden::Residual::replace, .batch = 2, .positions = 34});
+  return list;
+}
+
+struct Keep : reference::Observer {
+  reference::Array observe(const reference::NodeData& node, reference::Array value) override {
+    values[node.name] = value;
+    return value;
+  }
+  std::map<std::string, reference::Array> values;
+};
+
+// max |a - b| / max |b| with -inf equal to -inf only.
+double relative_difference(const golden::Tensor& a, const reference::Array& b) {
+  double difference = 0, largest = 0;
+  for (int64_t i = 0; i < b.size(); ++i) {
+    const double x = a.values[static_cast<std::size_t>(i)], y = b.data()[i];
+    if (std::isinf(y) && x == y) continue;
+    if (!(std::fabs(x - y) <= difference)) difference = std::fabs(x - y);  // NaN is kept
+    if (std::isfinite(y)) largest = std::max(largest, std::fabs(y));
+  }
+  return largest == 0 ? difference : difference / largest;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(in_double_every_tap_equals_the_reference_to_1e_minus_12) {
+  double worst = 0;
+  for (const Case& c : cases()) {
+    const ModelConfig config = config_of(c);
+    const golden::SyntheticWeights weights(config, 7);
+    const verify::Batch batch = batch_of(c, config);
+    Keep keep;
+    reference::evaluate(*reference::build_model(config, c.batch, c.positions),
+                        verify::bind(batch, weights), keep);
+    cli::EngineSubject engine("simt", cuda::make_host_model(config, Precision::fp64, weights));
+    std::size_t seen = 0;
+    engine.run(batch, {}, [&](const verify::Observed& tap) {
+      ++seen;
+      BOOST_REQUIRE_MESSAGE(keep.values.contains(tap.name), tap.name);
+      const reference::Array& expected = keep.values[tap.name];
+      BOOST_REQUIRE_MESSAGE(tap.tensor.shape == expected.shape(), tap.name);
+      const double difference = relative_difference(tap.tensor, expected);
+      BOOST_TEST(difference <= 1e-12, "method " << c.method << " [" << c.batch << "," << c.positions
+                                                << "] " << tap.name << ": " << difference);
+      worst = std::max(worst, difference);
+    });
+    BOOST_TEST(seen == keep.values.size());
+  }
+  BOOST_TEST_MESSAGE("largest relative difference " << worst);
+}
+
+BOOST_AUTO_TEST_CASE(fp32_and_bf16_pass_verification_free_running_and_forced) {
+  for (const Case& c : cases()) {
+    if (c.positions == 1) continue;  // nothing to tell one key from another
+    const ModelConfig config = config_of(c);
+    const std::string path = std::filesystem::temp_directory_path() /
+                             ("assay-engine-" + std::to_string(getpid()) + ".h5");
+    golden::GenerateRequest request;
+    request.config = config;
+    request.batch = c.batch;
+    request.positions = c.positions;
+    const verify::Batch batch = batch_of(c, config);
+    request.tokens = batch.tokens;
+    request.labels = batch.labels;
+    request.attention_mask = batch.attention_mask;
+    request.out = path;
+    request.force = true;
+    golden::generate(request);
+    const golden::GoldenReader golden(path);
+    for (const Precision precision : {Precision::fp64, Precision::fp32, Precision::bf16}) {
+      cli::EngineSubject engine("simt", cuda::make_host_model(config, precision, golden));
+      const verify::NumericsResult result = verify::verify_numerics(golden, engine, {});
+      for (const verify::Check& check : result.checks) {
+        BOOST_TEST((check.status == verify::Status::pass),
+                   "method " << c.method << " [" << c.batch << "," << c.positions << "] "
+                             << golden::precision_name(precision) << ": " << check.name << ": "
+                             << check.summary);
+      }
+      for (const std::string& line : result.first_divergence) BOOST_TEST_MESSAGE(line);
+      BOOST_TEST_MESSAGE("method " << c.method << " [" << c.batch << "," << c.positions << "] "
+                                   << golden::precision_name(precision) << ": largest error "
+                                   << result.max_sigmas << " sigma");
+    }
+    std::filesystem::remove(path);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_engine_does_not_see_the_future_in_any_precision) {
+  for (const std::string method : {"plain", "1", "5.1"}) {
+    const ModelConfig config = config_of({.method = method});
+    const golden::SyntheticWeights weights(config, 7);
+    const verify::Batch batch = batch_of({.method = method, .batch = 2, .positions = 34}, config);
+    for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+      cli::EngineSubject engine("simt", cuda::make_host_model(config, precision, weights));
+      const auto result =
+          verify::detect_prefix_leaks(engine, config, batch, {.seed = 1, .suffixes = 1});
+      for (const verify::Check& check : result.checks) {
+        BOOST_TEST((check.status == verify::Status::pass), check.name << ": " << check.summary);
+      }
+    }
+  }
+}
