@@ -66,7 +66,11 @@ void evaluate_with_error(const Graph& graph, const Bindings& bindings,
       if (operand.value.absent()) operand.value = bind(bindings, graph.node(input));
       operands.push_back(operand.value);
       errors.push_back(operand.error);
-      if (last[static_cast<std::size_t>(input)] == id) operand = {};
+    }
+    for (const int input : node.inputs) {  // apart, for a node may read one tensor twice
+      if (last[static_cast<std::size_t>(input)] == id) {
+        results[static_cast<std::size_t>(input)] = {};
+      }
     }
     Evaluated& result = results[static_cast<std::size_t>(id)];
     result = {Array::uninitialized(node.shape()), Array::uninitialized(node.shape())};

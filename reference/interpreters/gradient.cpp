@@ -53,6 +53,7 @@ void evaluate_with_gradient(const Graph& graph, const Bindings& bindings, int lo
   }
 
   const std::vector<bool> wanted = on_the_way(graph, loss);
+  if (!wanted[static_cast<std::size_t>(loss)]) return;  // no weight reaches it
   const auto gradient_of = [&](int id) -> Array& {
     Array& grad = grads[static_cast<std::size_t>(id)];
     if (wanted[static_cast<std::size_t>(id)] && grad.absent()) {

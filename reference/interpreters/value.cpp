@@ -20,7 +20,9 @@ void evaluate(const Graph& graph, const Bindings& bindings, Observer& observer) 
       Array& operand = values[static_cast<std::size_t>(input)];
       if (operand.absent()) operand = bind(bindings, graph.node(input));
       operands.push_back(operand);
-      if (last[static_cast<std::size_t>(input)] == id) operand = Array();
+    }
+    for (const int input : node.inputs) {  // apart, for a node may read one tensor twice
+      if (last[static_cast<std::size_t>(input)] == id) values[static_cast<std::size_t>(input)] = {};
     }
     value = Array::uninitialized(node.shape());
     node.op->value(operands, value);

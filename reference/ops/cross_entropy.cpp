@@ -48,9 +48,12 @@ class CrossEntropy final : public Op {
     });
   }
 
+  // The logits of the last position and the label of the first one are never read.
   void dependence(std::span<const Relation> in, Relation& out) const override {
-    for (const Relation& operand : in) {
-      for (int64_t cell = 0; cell < operand.cells(); ++cell) out.unite(0, operand, cell);
+    const int64_t positions = in[1].cell_shape()[1];
+    for (int64_t cell = 0; cell < in[1].cells(); ++cell) {
+      if (cell % positions != positions - 1) out.unite(0, in[0], cell);
+      if (cell % positions != 0) out.unite(0, in[1], cell);
     }
   }
 
@@ -66,7 +69,8 @@ class CrossEntropy final : public Op {
       const double* z = in[0].data() + target.row * vocab;
       double input = 0, magnitude = 0;
       for (int64_t v = 0; v < vocab; ++v) {
-        input = std::max(input, error_at(in_error[0], target.row * vocab + v));
+        const double e = error_at(in_error[0], target.row * vocab + v);
+        if (!(e <= input)) input = e;  // a NaN stays
         magnitude = std::max(magnitude, std::fabs(z[v]));
       }
       total.add(2 * input / count);

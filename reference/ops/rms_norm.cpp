@@ -58,30 +58,67 @@ class RmsNorm final : public Op {
     unite_cellwise(in, out);
   }
 
-  // dy_d = g_d/r ( dx_d - x_d sum_e(x_e dx_e) / (D r^2) ); own rounding: a sum of D squares under a
-  // root (D/2 steps), division, root, two products.
+  // Own rounding: a sum of D squares under a root (D/2 steps), division, root, two products.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
     const int64_t width = in[1].size();
     const double rounding = chain_error(model, static_cast<double>(width) / 2 + 6);
     for_rows(out.size() / width, width, [&](int64_t row) {
-      const double* x = in[0].data() + row * width;
-      const double r = root(x, width);
-      ErrorSum length(model);
-      for (int64_t d = 0; d < width; ++d) length.add(x[d] * error_at(in_error[0], row * width + d));
-      const double shrink = length.result() / (static_cast<double>(width) * r * r);
+      const int64_t first = row * width;
+      double* error = out_error.data() + first;
+      if (in_error[0].absent()) {
+        std::fill(error, error + width, 0.0);
+      } else if (model.norm == ErrorNorm::worst) {
+        worst_row(in[0].data() + first, in_error[0].data() + first, in[1].data(), width, error);
+      } else {
+        deviation_row(model, in[0].data() + first, in_error[0].data() + first, in[1].data(), width,
+                      error);
+      }
       for (int64_t d = 0; d < width; ++d) {
-        const int64_t i = row * width + d;
         ErrorSum total(model);
-        total.add(in[1].data()[d] / r * error_at(in_error[0], i));
-        total.add(in[1].data()[d] / r * x[d] * shrink);
-        total.add(rounding * out.data()[i]);
-        out_error.data()[i] = total.result();
+        total.add(error[d]);
+        total.add(rounding * out.data()[first + d]);
+        error[d] = total.result();
       }
     });
   }
 
  private:
+  // With |dx_d| <= e_d the root stays in [low, high], so y_d moves by at most
+  // g_d ( e_d / low + |x_d| max(1/low - 1/r, 1/r - 1/high) ); and |y_d| <= g_d sqrt(D) always.
+  void worst_row(const double* x, const double* e, const double* gain, int64_t width,
+                 double* error) const {
+    const auto count = static_cast<double>(width);
+    double low = 0, high = 0;
+    for (int64_t d = 0; d < width; ++d) {
+      const double least = std::max(0.0, std::fabs(x[d]) - e[d]), most = std::fabs(x[d]) + e[d];
+      low += least * least;
+      high += most * most;
+    }
+    low = std::sqrt(low / count + eps_);
+    high = std::sqrt(high / count + eps_);
+    const double r = root(x, width), turn = std::max(1 / low - 1 / r, 1 / r - 1 / high);
+    for (int64_t d = 0; d < width; ++d) {
+      const double moved = e[d] / low + std::fabs(x[d]) * turn;
+      error[d] = std::fabs(gain[d]) * std::min(moved, std::sqrt(count) + std::fabs(x[d]) / r);
+    }
+  }
+
+  // dy_d = g_d/r ( dx_d - x_d sum_e(x_e dx_e) / (D r^2) )
+  void deviation_row(const ErrorModel& model, const double* x, const double* e, const double* gain,
+                     int64_t width, double* error) const {
+    const double r = root(x, width);
+    ErrorSum length(model);
+    for (int64_t d = 0; d < width; ++d) length.add(x[d] * e[d]);
+    const double shrink = length.result() / (static_cast<double>(width) * r * r);
+    for (int64_t d = 0; d < width; ++d) {
+      ErrorSum total(model);
+      total.add(gain[d] / r * e[d]);
+      total.add(gain[d] / r * x[d] * shrink);
+      error[d] = total.result();
+    }
+  }
+
   double root(const double* x, int64_t width) const {
     double squares = 0;
     for (int64_t d = 0; d < width; ++d) squares += x[d] * x[d];

@@ -65,10 +65,11 @@ class Softmax final : public Op {
     }
   }
 
-  // With x + e, |e_s| <= bound_s, p_s grows by at most exp(bound_s) / sum_s' p_s' exp(-bound_s').
-  // An implementation's exponent x - max also carries roundings: of the difference (|x| + |max| +
-  // log T) and of exp itself (a few units), twice where probabilities are rebuilt from a stored
-  // log-sum-exp.
+  // With x + e, |e_s| <= bound_s, p_s grows by at most exp(bound_s) / sum_s' p_s' exp(-bound_s')
+  // and shrinks by at most exp(-bound_s) / sum_s' p_s' exp(bound_s'); neither is always the larger
+  // move. An implementation's exponent x - max also carries roundings: of the difference (|x| +
+  // |max| + log T) and of exp itself (a few units), twice where probabilities are rebuilt from a
+  // stored log-sum-exp.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
     const int64_t keys = out.shape()[3];
@@ -101,12 +102,21 @@ class Softmax final : public Op {
     return most;
   }
 
+  // A probability cannot leave [0, 1], however uncertain its score is.
+  static double farthest(double p) { return std::max(p, 1 - p); }
+
   static void worst_row(const ErrorModel& model, const double* p, double* e, int64_t keys) {
-    double shrunk = 0;
-    for (int64_t s = 0; s < keys; ++s) shrunk += p[s] * std::exp(-e[s]);
+    double shrunk = 0, grown = 0;
+    for (int64_t s = 0; s < keys; ++s) {
+      shrunk += p[s] * std::exp(-e[s]);
+      grown += p[s] * std::exp(e[s]);
+    }
     const double sum_rounding = chain_error(model, static_cast<double>(keys) + 2);
     for (int64_t s = 0; s < keys; ++s) {
-      e[s] = p[s] == 0 ? 0.0 : p[s] * (std::exp(e[s]) / shrunk * (1 + sum_rounding) - 1);
+      const double up = std::exp(e[s]) / shrunk * (1 + sum_rounding) - 1;
+      const double down = 1 - std::exp(-e[s]) / grown * (1 - sum_rounding);
+      // Two probabilities differ by 1 at most.
+      e[s] = p[s] == 0 ? 0.0 : std::min(p[s] * std::max(up, down), 1.0);
     }
   }
 
@@ -115,7 +125,9 @@ class Softmax final : public Op {
     for (int64_t s = 0; s < keys; ++s) common += p[s] * p[s] * e[s] * e[s];
     const double sum_rounding = chain_error(model, static_cast<double>(keys) + 2);
     common += sum_rounding * sum_rounding;
-    for (int64_t s = 0; s < keys; ++s) e[s] = p[s] * std::sqrt(e[s] * e[s] + common);
+    for (int64_t s = 0; s < keys; ++s) {
+      e[s] = p[s] == 0 ? 0.0 : std::min(p[s] * std::sqrt(e[s] * e[s] + common), farthest(p[s]));
+    }
   }
 };
 

@@ -90,6 +90,18 @@ void list_untrusted(const std::vector<CheckpointRow>& rows, Check& check) {
   }
 }
 
+// Errors grow along the way and the free-running bounds with them: how much they let through.
+void list_blind_spot(const std::vector<CheckpointRow>& rows, Check& check) {
+  const auto widest = std::max_element(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
+    return a.relative_bound < b.relative_bound;
+  });
+  if (widest == rows.end() || !widest->compared) return;
+  check.details.push_back(
+      fmt::format("widest bound: {:.2g} of the values' rms at {}; a smaller deviation there is the "
+                  "local view's to find",
+                  widest->relative_bound, widest->name));
+}
+
 Check free_check(const std::vector<CheckpointRow>& rows, const Tolerance& tolerance,
                  const GoldenValues& golden, double seconds) {
   const Tally sum = tally(rows, &CheckpointRow::compared, &CheckpointRow::free_outside,
@@ -113,6 +125,7 @@ Check free_check(const std::vector<CheckpointRow>& rows, const Tolerance& tolera
                     "gives: products engine, libm or version differs",
                     stored - golden.reproduced(), stored));
   }
+  list_blind_spot(rows, check);
   list_untrusted(rows, check);
   return check;
 }

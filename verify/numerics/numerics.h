@@ -43,8 +43,9 @@ struct CheckpointRow {
   int64_t local_outside = 0;
   double free_ratio = 0;
   double local_ratio = 0;
-  double free_sigmas = 0;  // largest |error| / sigma, before z and the allowance
-  double rms_error = 0;    // free-running, absolute
+  double free_sigmas = 0;     // largest |error| / sigma, before z and the allowance
+  double relative_bound = 0;  // rms of the free-running bound over golden_rms: what it can see
+  double rms_error = 0;       // free-running, absolute
   double golden_rms = 0;
   std::string note;  // why it is untrusted, what the fault is
 };

@@ -12,9 +12,16 @@ namespace {
 using golden::Precision;
 
 // The analysis counts roundings as independent. They are not quite: a value that is rounded once
-// and read by several nodes carries one error into all of them, and errors of a residual stream
-// that has few significant bits come from few distinct roundings. The factor covers that, and the
-// terms of second order that a first-order analysis leaves out.
+// and read along two paths brings the same error into both, and where those meet again two equal
+// errors give 2 where two independent ones give sqrt(2). The factor 2 covers two such merges in a
+// row, and terms of second order.
+//
+// Measured with float32 sums in ascending order: the largest |error| / sigma of a run, in brackets
+// what so many independent normal errors reach. Presets tiny and small, methods plain, 1 and 5.1,
+// T = 16 to 64: 2.5 in fp32, 3.8 in bf16 (4.3 to 5.1). Small with 8 layers: 3.4 and 4.9 (5.1). No
+// dependence shows there. Method 1 with 16 layers: 6.7 in fp32, 20 in bf16 (5.3), at single
+// elements of mlp_act, whose two factors inherit one error; half of the 20 is the product of the
+// two factors' errors, which is of second order.
 constexpr double kDependenceAllowance = 2.0;
 
 double golden_share(const golden::PrecisionSchedule& schedule) {

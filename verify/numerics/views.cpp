@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "reference/interpreters/error.h"
 
@@ -32,6 +34,16 @@ double rms(std::span<const double> values) {
     ++finite;
   }
   return finite == 0 ? 0 : std::sqrt(sum_sq / static_cast<double>(finite));
+}
+
+// Where errors grow beyond all numbers the analysis ends in infinity or NaN, and what it says of
+// later nodes rests on that: from there on an element may be anything finite, and nothing is shown.
+// Returns whether that point is reached.
+bool open_bounds(std::vector<double>& bound, bool reached) {
+  reached = reached ||
+            std::any_of(bound.begin(), bound.end(), [](double b) { return !std::isfinite(b); });
+  if (reached) std::fill(bound.begin(), bound.end(), std::numeric_limits<double>::infinity());
+  return reached;
 }
 
 class FreeObserver : public reference::ErrorObserver {
@@ -66,6 +78,9 @@ class FreeObserver : public reference::ErrorObserver {
     std::vector<double> bound(error.values().begin(), error.values().end());
     row.free_sigmas = compare(golden, candidate, bound).max_ratio;
     tolerance_.bounds(row.name, bound);
+    open_ = open_bounds(bound, open_);
+    if (open_) row.note = "error analysis has no finite bound here: errors grow beyond all numbers";
+    row.relative_bound = row.golden_rms == 0 ? 0 : rms(bound) / row.golden_rms;
     const Comparison seen = compare(golden, candidate, bound);
     row.compared = true;
     row.free_outside = seen.outside;
@@ -89,6 +104,7 @@ class FreeObserver : public reference::ErrorObserver {
   Ledger& ledger_;
   GoldenValues& golden_;
   Rows& rows_;
+  bool open_ = false;
   std::optional<Failure> first_;
 };
 
