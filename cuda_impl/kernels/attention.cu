@@ -15,8 +15,6 @@
 // T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Longest addition chain: scores layers*Dh; lse
 // ceil(T/32) + 5; context T, rescaled ceil(T/32) times. CPU counterpart:
 // reference/ops/{scores,mask,softmax,attend}.cpp
-#include <limits>
-
 #include "cuda_impl/kernels/score_tile.h"
 
 namespace assay::cuda {
@@ -66,8 +64,6 @@ __global__ void __launch_bounds__(kScoreThreads)
     attention_kernel(S* __restrict__ g_context, accum_t<S>* g_lse, const S* __restrict__ g_v,
                      ScoreParams<S> p) {
   using A = accum_t<S>;
-  // Below every score: the maximum of no scores. exp(kLowest - maximum) is 0 or, with itself, 1.
-  constexpr A kLowest = std::numeric_limits<A>::lowest();
   simt::Smem smem;
   ScoreTile<S> tile(smem, p.Dh);
   A* s_v = smem.take<A>(std::size_t(kKeys) * p.Dh);          // [kKeys][Dh]
@@ -86,7 +82,7 @@ __global__ void __launch_bounds__(kScoreThreads)
   unsigned seen = 0;                           // bit r: this lane had a visible key for row r
   for (int r = 0; r < kRowsPerWarp; ++r) {
     r_sum[r] = A(0);
-    r_max[r] = kLowest;
+    r_max[r] = kLowest<A>;  // exp(kLowest - maximum) is 0 or, with itself, 1
     if (kReplay && row0 + r < p.T) r_max[r] = g_lse[lse0 + row0 + r];
   }
 
@@ -108,7 +104,7 @@ __global__ void __launch_bounds__(kScoreThreads)
       const bool visible = real && key0 + lane <= row0 + r;
       const A score = r_score[r] * p.scale;
       if constexpr (!kReplay) {
-        const A highest = simt::max(r_max[r], simt::warp_max(visible ? score : kLowest));
+        const A highest = simt::max(r_max[r], simt::warp_max(visible ? score : kLowest<A>));
         const A rescale = simt::exp(r_max[r] - highest);
         r_max[r] = highest;
         r_sum[r] *= rescale;
@@ -131,7 +127,7 @@ __global__ void __launch_bounds__(kScoreThreads)
       any = __any_sync(simt::kFullMask, seen >> r & 1u) != 0;
       total = simt::warp_sum(r_sum[r]);
       if (lane == 0 && row < p.T) {
-        g_lse[lse0 + row] = any ? r_max[r] + simt::log(total) : -std::numeric_limits<A>::infinity();
+        g_lse[lse0 + row] = any ? r_max[r] + simt::log(total) : -kInfinity<A>;
       }
     }
     if (row >= p.T) continue;

@@ -8,8 +8,6 @@
 // Launch: one block of 4 warps per tile of 32 queries and 32 keys. Same limits as attention.cu.
 // Longest addition chain layers*Dh.
 // CPU counterpart: reference/ops/{scores,mask,softmax}.cpp
-#include <limits>
-
 #include "cuda_impl/kernels/score_tile.h"
 
 namespace assay::cuda {
@@ -40,7 +38,7 @@ __global__ void __launch_bounds__(kScoreThreads)
     if (row >= p.T || key >= p.T) continue;
     const bool visible = real && key <= row;
     const A score = r_score[r] * p.scale;
-    A value = visible ? score : -std::numeric_limits<A>::infinity();
+    A value = visible ? score : -kInfinity<A>;
     if constexpr (kProbs) value = visible ? simt::exp(score - g_lse[head * p.T + row]) : A(0);
     g_out[(head * p.T + row) * p.T + key] = value;
   }

@@ -10,8 +10,6 @@
 // Launch: one warp per position, then one warp for the mean: no atomics, the same bits every time.
 // Longest addition chain ceil(V/32) + 5 for a position, ceil(B*T/32) + 5 for the mean.
 // CPU counterpart: reference/ops/cross_entropy.cpp
-#include <limits>
-
 #include "cuda_impl/kernels/kernels.h"
 
 namespace assay::cuda {
@@ -29,7 +27,6 @@ template <class S>
 __global__ void position_loss_kernel(accum_t<S>* __restrict__ losses, const S* __restrict__ logits,
                                      const int32_t* __restrict__ labels, int N, int T, int V) {
   using A = accum_t<S>;
-  constexpr A kLowest = std::numeric_limits<A>::lowest();
   const int n = static_cast<int>(blockIdx.x * kRowsPerBlock + threadIdx.y);
   const int lane = static_cast<int>(threadIdx.x);
   if (n >= N) return;                                   // same for the whole warp
@@ -40,7 +37,7 @@ __global__ void position_loss_kernel(accum_t<S>* __restrict__ losses, const S* _
   }
   const S* row = logits + int64_t{n} * V;  // [V]
 
-  A highest = kLowest;
+  A highest = kLowest<A>;
   for (int v = lane; v < V; v += 32) highest = simt::max(highest, simt::to_accum(row[v]));
   highest = simt::warp_max(highest);
   A sum = A(0);

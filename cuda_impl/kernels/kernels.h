@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "cuda_impl/kernels/view.h"
 
@@ -17,6 +18,12 @@ using simt::Stream;
 
 inline constexpr int64_t kMaxHeadSize = 128;
 inline constexpr int32_t kIgnoredLabel = -100;
+
+// kLowest: the maximum of no numbers. Device code cannot call numeric_limits itself.
+template <class A>
+inline constexpr A kLowest = std::numeric_limits<A>::lowest();
+template <class A>
+inline constexpr A kInfinity = std::numeric_limits<A>::infinity();
 
 // y [N,D] = table[tokens[n]]; the caller has checked 0 <= tokens[n] < V.
 template <class S>

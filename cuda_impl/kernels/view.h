@@ -19,7 +19,10 @@ struct View {
   T* data = nullptr;
   std::array<int64_t, R> shape{};
 
-  operator View<const T, R>() const requires(!std::is_const_v<T>) { return {data, shape}; }
+  template <class C>
+  requires(std::is_same_v<C, const T> && !std::is_const_v<T>) operator View<C, R>() const {
+    return {data, shape};
+  }
 
   // The same elements under another shape of as many.
   template <std::size_t R2>

@@ -53,8 +53,7 @@ Bindings bind_model(const Inputs& inputs, const Tensors& weights) {
   all["labels"] = {shape, inputs.labels};
   return [all = std::move(all)](const NodeData& input) {
     const auto found = all.find(input.name);
-    return found == all.end() ? Array()
-                              : Array::copy_of(found->second.shape, found->second.values);
+    return found == all.end() ? Array() : Array::copy_of(found->second.shape, found->second.values);
   };
 }
 

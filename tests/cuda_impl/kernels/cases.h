@@ -1,9 +1,9 @@
 // What every kernel is tried on: inputs, a launch, and what plain double loops say the result is.
 //
-// Each case states its own bound. With u_A and u_S the unit roundoffs of accum_t<S> and of S, a kernel's
-// result may be off by (roundings along its longest chain) * u_A * (sum of the magnitudes added), and by
-// u_S * |value| for the store. Bounds are doubled: the loops of the oracle round as well, which shows
-// when S is double.
+// Each case states its own bound. With u_A and u_S the unit roundoffs of accum_t<S> and of S, a
+// kernel's result may be off by (roundings along its longest chain) * u_A * (sum of the magnitudes
+// added), and by u_S * |value| for the store. Bounds are doubled: the loops of the oracle round as
+// well, which shows when S is double.
 #pragma once
 
 #include <cmath>
@@ -50,8 +50,8 @@ constexpr double unit_of() {
   return std::is_same_v<T, float> ? 0x1p-24 : 0x1p-8;
 }
 
-// For a result that was formed with an error of `roundings` units of accum_t<S> of `magnitude` and then
-// stored as Out.
+// For a result that was formed with an error of `roundings` units of accum_t<S> of `magnitude` and
+// then stored as Out.
 template <class S, class Out = S>
 Expected expected(double value, double roundings, double magnitude) {
   const double formed = roundings * unit_of<accum_t<S>>() * magnitude;
@@ -128,7 +128,7 @@ std::vector<Case> all_cases() {
   return cases;
 }
 
-#define ASSAY_INSTANTIATE_CASES(add_cases)               \
+#define ASSAY_INSTANTIATE_CASES(add_cases)                 \
   template void add_cases<float>(std::vector<Case>&);      \
   template void add_cases<simt::bf16>(std::vector<Case>&); \
   template void add_cases<double>(std::vector<Case>&);

@@ -4,8 +4,9 @@
 namespace assay::kernel_test {
 namespace {
 
-// Roundings of a position: the chain of V/32 exponentials, each with its own (2) and its argument's; the logarithm;
-// two sums of magnitude |z| at most. Of the mean: a chain of N/32 and the quotient.
+// Roundings of a position: the chain of V/32 exponentials, each with its own (2) and its
+// argument's; the logarithm; two sums of magnitude |z| at most. Of the mean: a chain of N/32 and
+// the quotient.
 template <class S>
 Case cross_entropy_case(int64_t B, int64_t T, int64_t V, bool ignore_all) {
   const Values logits = random_values<S>(B * T * V, 1, 20.0);

@@ -19,7 +19,8 @@ Case rope_case(int64_t B, int64_t H, int64_t T, int64_t Dh) {
   }
   return {"rope", shape_of("B H T Dh", B, H, T, Dh),
           [=] {
-            const auto g_x = upload<A>(x), g_cosines = upload<A>(cosines), g_sines = upload<A>(sines);
+            const auto g_x = upload<A>(x), g_cosines = upload<A>(cosines),
+                       g_sines = upload<A>(sines);
             const simt::Buffer<S> y(x.size());
             cuda::rope<S>({y.get(), {B, H, T, Dh}}, {g_x.get(), {B, T, H * Dh}},
                           {g_cosines.get(), {T, half}}, {g_sines.get(), {T, half}}, nullptr);

@@ -6,8 +6,8 @@ namespace {
 
 constexpr double kEps = 1e-5;
 
-// Roundings: the sum of squares (its chain and the square; the root halves them), the mean, + eps, the root, its
-// inverse, two products; with an addend its sum, twice.
+// Roundings: the sum of squares (its chain and the square; the root halves them), the mean, + eps,
+// the root, its inverse, two products; with an addend its sum, twice.
 template <class S>
 Case rms_norm_case(int64_t N, int64_t D, bool with_addend) {
   const Values x = random_values<S>(N * D, 1, 2.0), addend = random_values<S>(N * D, 2, 2.0);

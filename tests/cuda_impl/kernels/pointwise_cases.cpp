@@ -37,8 +37,8 @@ Case swiglu_case(int64_t N, int64_t F) {
           [=] {
             const auto g_gate = upload<Operand>(gate), g_up = upload<Operand>(up);
             const simt::Buffer<S> y(at(N * F));
-            cuda::swiglu<S, Operand>({y.get(), {N, F}}, {g_gate.get(), {N, F}}, {g_up.get(), {N, F}},
-                                     nullptr);
+            cuda::swiglu<S, Operand>({y.get(), {N, F}}, {g_gate.get(), {N, F}},
+                                     {g_up.get(), {N, F}}, nullptr);
             Values out;
             download(y, out);
             return out;

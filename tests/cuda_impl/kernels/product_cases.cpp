@@ -12,8 +12,8 @@ Case product_case(int64_t N, int64_t M, int64_t K) {
           [=] {
             const auto g_x = upload<S>(x), g_w = upload<S>(w);
             const simt::Buffer<Out> y(at(N * M));
-            cuda::product<S>(View<Out, 2>{y.get(), {N, M}}, {g_x.get(), {N, K}}, {g_w.get(), {M, K}},
-                             nullptr);
+            cuda::product<S>(View<Out, 2>{y.get(), {N, M}}, {g_x.get(), {N, K}},
+                             {g_w.get(), {M, K}}, nullptr);
             Values out;
             download(y, out);
             return out;

@@ -1,5 +1,7 @@
 #include "tests/reference/ops/cases.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <limits>
 
@@ -54,10 +56,8 @@ std::vector<OpCase> make_cases() {
                                  .low_freq_factor = 1,
                                  .high_freq_factor = 4,
                                  .original_max_position_embeddings = 64};
-  const OperandCase probs{.shape = {2, 4, 3, 3},
-                          .axes = "BHTS",
-                          .element = probability,
-                          .cell = no_future};
+  const OperandCase probs{
+      .shape = {2, 4, 3, 3}, .axes = "BHTS", .element = probability, .cell = no_future};
   const OperandCase masked{
       .shape = {2, 2, 3, 5}, .axes = "BHTS", .element = score, .cell = future_excluded};
   const auto parameter = [](Shape shape) {
@@ -99,7 +99,8 @@ std::vector<OpCase> make_cases() {
        .what = "embedding",
        .operands = {tokens, parameter({kVocab, 5})},
        .build = [](const Nodes& in) { return embedding(in[0], in[1]); },
-       .quadratic = true});
+       .quadratic = true,
+       .moves_only = true});
   add({.file = "linear",
        .what = "linear",
        .operands = {x, parameter({7, 5})},
@@ -110,7 +111,8 @@ std::vector<OpCase> make_cases() {
        .what = "causal_mask",
        .operands = {scores, whole(real_or_padding)},
        .build = [](const Nodes& in) { return causal_mask(in[0], in[1]); },
-       .quadratic = true});
+       .quadratic = true,
+       .moves_only = true});
   add({.file = "rms_norm",
        .what = "rms_norm",
        .operands = {x, parameter({5})},
@@ -148,7 +150,8 @@ std::vector<OpCase> make_cases() {
        .what = "split_heads",
        .operands = {{.shape = {2, 3, 12}, .axes = "BTD"}},
        .build = [](const Nodes& in) { return split_heads(in[0], 4, 'H'); },
-       .quadratic = true});
+       .quadratic = true,
+       .moves_only = true});
   add({.file = "swiglu",
        .what = "swiglu",
        .operands = {x, x},
@@ -179,7 +182,7 @@ Bench::Bench(const OpCase& op_case) : case_(op_case) {
   std::vector<Node> nodes;
   for (std::size_t i = 0; i < case_.operands.size(); ++i) {
     const OperandCase& operand = case_.operands[i];
-    const std::string name = "operand " + std::to_string(i);
+    const std::string name = fmt::format("operand {}", i);
     nodes.push_back(operand.kind == Kind::parameter
                         ? graph.weight(name, operand.shape)
                         : graph.input(name, operand.shape, operand.axes));
@@ -193,7 +196,7 @@ std::vector<Array> Bench::draw(uint64_t seed) const {
   std::vector<Array> arrays;
   for (std::size_t i = 0; i < case_.operands.size(); ++i) {
     const OperandCase& operand = case_.operands[i];
-    Array array = random_array(operand.shape, seed, case_.what + " " + std::to_string(i));
+    Array array = random_array(operand.shape, seed, fmt::format("{} {}", case_.what, i));
     const Relation relation(operand.shape, operand.axes, 1);
     for (int64_t element = 0; element < array.size(); ++element) {
       double& value = array.data()[element];

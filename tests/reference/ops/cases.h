@@ -36,8 +36,8 @@ struct OpCase {
   std::function<Node(const std::vector<Node>& operands)> build;
   // Of degree <= 2 in all operands together: central differences of any step are exact.
   bool quadratic = false;
-  // The operation in float arithmetic; null when it only moves values and so makes no error.
-  FloatTwin float_twin = nullptr;
+  bool moves_only = false;         // no arithmetic, so no rounding
+  FloatTwin float_twin = nullptr;  // the operation in float arithmetic
 };
 
 const std::vector<OpCase>& op_cases();

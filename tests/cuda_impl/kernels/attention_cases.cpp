@@ -1,0 +1,262 @@
+// attention, replay_attention, attention_scores, attention_probs
+#include <limits>
+#include <memory>
+
+#include "cases.h"
+
+namespace assay::kernel_test {
+namespace {
+
+struct Shape {
+  int64_t B, T, H, Hkv, Dh, layers;
+  const char* padding;  // none, left, right, holes, all
+};
+
+// One problem and its naive solution in double.
+template <class S>
+struct Problem {
+  using A = accum_t<S>;
+  Shape s;
+  std::vector<Values> q, k;   // per layer, [B,H,T,Dh] and [B,Hkv,T,Dh]
+  Values v;                   // [B,Hkv,T,Dh]
+  std::vector<uint8_t> real;  // [B,T]
+  Values scores;              // [B,H,T,T], -inf where hidden
+  Values score_errors;        // [B,H,T,T], bound of a kernel's score
+  Values lse, lse_errors;     // [B,H,T], bound of a kernel's lse
+  Values probs;               // [B,H,T,T], 0 where hidden
+  Values prob_errors;         // [B,H,T,T], relative
+
+  explicit Problem(const Shape& shape) : s(shape), v(random_values<S>(values(), 3)) {
+    for (int64_t i = 0; i < s.layers; ++i) {
+      const auto seed = static_cast<uint64_t>(10 + 2 * i);
+      q.push_back(random_values<S>(s.B * s.H * s.T * s.Dh, seed, 2.0));
+      k.push_back(random_values<S>(values(), seed + 1, 2.0));
+    }
+    for (int64_t n = 0; n < s.B * s.T; ++n) real.push_back(is_real(n / s.T, n % s.T));
+    solve();
+  }
+
+  int64_t values() const { return s.B * s.Hkv * s.T * s.Dh; }
+  std::string text() const {
+    return shape_of("B T H Hkv Dh layers", s.B, s.T, s.H, s.Hkv, s.Dh, s.layers) + " padding " +
+           s.padding;
+  }
+
+  // Different in every row of the batch.
+  bool is_real(int64_t b, int64_t t) const {
+    const std::string padding = s.padding;
+    if (padding == "left") return t >= std::min(s.T / 2, 3 + 2 * b);
+    if (padding == "right") return t < s.T - std::min(s.T / 2, 2 + 3 * b);
+    if (padding == "holes") return (t * 5 + b) % 3 != 0;
+    return padding == "none";
+  }
+  bool visible(int64_t b, int64_t t, int64_t key) const {
+    return key <= t && real[at(b * s.T + key)] != 0;
+  }
+  int64_t row(int64_t b, int64_t h, int64_t t) const { return (b * s.H + h) * s.T + t; }
+  int64_t kv_row(int64_t b, int64_t h, int64_t t) const {
+    return (b * s.Hkv + h / (s.H / s.Hkv)) * s.T + t;
+  }
+
+  void solve() {
+    const double u = unit_of<A>(), scale = 1 / std::sqrt(static_cast<double>(s.Dh));
+    const double infinity = std::numeric_limits<double>::infinity();
+    scores.assign(at(s.B * s.H * s.T * s.T), -infinity);
+    score_errors.assign(scores.size(), 0.0);
+    probs.assign(scores.size(), 0.0);
+    prob_errors.assign(scores.size(), 0.0);
+    lse.assign(at(s.B * s.H * s.T), -infinity);
+    lse_errors.assign(lse.size(), 0.0);
+    for (int64_t b = 0; b < s.B; ++b)
+      for (int64_t h = 0; h < s.H; ++h)
+        for (int64_t t = 0; t < s.T; ++t) solve_row(b, h, t, scale, u);
+  }
+
+  void solve_row(int64_t b, int64_t h, int64_t t, double scale, double u) {
+    const int64_t r = row(b, h, t);
+    double total = 0, largest = 0, error = 0;
+    for (int64_t key = 0; key <= t; ++key) {
+      if (!visible(b, t, key)) continue;
+      double sum = 0, magnitude = 0;
+      for (int64_t i = 0; i < s.layers; ++i)
+        for (int64_t d = 0; d < s.Dh; ++d) {
+          const double term =
+              q[at(i)][at(r * s.Dh + d)] * k[at(i)][at(kv_row(b, h, key) * s.Dh + d)];
+          sum += term;
+          magnitude += std::fabs(term);
+        }
+      const std::size_t cell = at(r * s.T + key);
+      scores[cell] = sum * scale;
+      // products, the chain of layers*Dh, the scale and its product
+      score_errors[cell] = static_cast<double>(s.layers * s.Dh + 3) * u * magnitude * scale;
+      total += std::exp(scores[cell]);  // |score| stays below some 40
+      largest = std::max(largest, std::fabs(scores[cell]));
+      error = std::max(error, score_errors[cell]);
+    }
+    if (total == 0) return;
+    lse[at(r)] = std::log(total);
+    // Exponents: two scores and a difference of at most 2*largest; exponentials, their rescaling
+    // once a tile of 32 keys (three roundings and again such an exponent), the chain of T/32, the
+    // logarithm, the sum.
+    const double tiles = std::ceil(static_cast<double>(s.T) / 32);
+    lse_errors[at(r)] = 2 * error + (tiles * (4 + 2 * largest) + 12 + 3 * largest) * u +
+                        2 * u * std::fabs(lse[at(r)]);
+    for (int64_t key = 0; key <= t; ++key) {
+      const std::size_t cell = at(r * s.T + key);
+      if (!visible(b, t, key)) continue;
+      probs[cell] = std::exp(scores[cell] - lse[at(r)]);
+      prob_errors[cell] =
+          score_errors[cell] + lse_errors[at(r)] + (3 + std::fabs(scores[cell] - lse[at(r)])) * u;
+    }
+  }
+
+  // What attention and its replay give: [B,T,H*Dh].
+  std::vector<Expected> context() const {
+    std::vector<Expected> out;
+    for (int64_t b = 0; b < s.B; ++b)
+      for (int64_t t = 0; t < s.T; ++t)
+        for (int64_t h = 0; h < s.H; ++h)
+          for (int64_t d = 0; d < s.Dh; ++d) {
+            double sum = 0, error = 0;
+            for (int64_t key = 0; key <= t; ++key) {
+              const std::size_t cell = at(row(b, h, t) * s.T + key);
+              const double term = probs[cell] * v[at(kv_row(b, h, key) * s.Dh + d)];
+              sum += term;
+              error += (prob_errors[cell] + static_cast<double>(s.T + 3) * unit_of<A>()) *
+                       std::fabs(term);
+            }
+            out.push_back({sum, 2 * error + unit_of<S>() * (std::fabs(sum) + 2 * error)});
+          }
+    return out;
+  }
+};
+
+// The problem in device memory.
+template <class S>
+struct OnDevice {
+  explicit OnDevice(const Problem<S>& p)
+      : shape(p.s), v(upload<S>(p.v)), real(p.real), lse(upload<accum_t<S>>(p.lse)) {
+    std::vector<const S*> q_table, k_table;
+    for (std::size_t i = 0; i < p.q.size(); ++i) {
+      arrays.push_back(upload<S>(p.q[i]));
+      q_table.push_back(arrays.back().get());
+      arrays.push_back(upload<S>(p.k[i]));
+      k_table.push_back(arrays.back().get());
+    }
+    q = simt::Buffer<const S*>(q_table);
+    k = simt::Buffer<const S*>(k_table);
+  }
+  cuda::ScoreOperands<S> scores() const {
+    return {.q = q.get(),
+            .k = k.get(),
+            .real = {real.get(), {shape.B, shape.T}},
+            .layers = shape.layers,
+            .H = shape.H,
+            .Hkv = shape.Hkv,
+            .Dh = shape.Dh};
+  }
+  View<const S, 4> values() const { return {v.get(), {shape.B, shape.Hkv, shape.T, shape.Dh}}; }
+
+  Shape shape;
+  std::vector<simt::Buffer<S>> arrays;
+  simt::Buffer<const S*> q, k;
+  simt::Buffer<S> v;
+  simt::Buffer<uint8_t> real;
+  simt::Buffer<accum_t<S>> lse;
+};
+
+template <class S>
+void add_cases_of(const Shape& s, std::vector<Case>& cases) {
+  using A = accum_t<S>;
+  const auto problem = std::make_shared<const Problem<S>>(s);
+  const std::string text = problem->text();
+  const int64_t row_count = s.B * s.H * s.T;
+
+  cases.push_back({"attention", text,
+                   [=] {
+                     const OnDevice<S> g(*problem);
+                     const simt::Buffer<S> context(at(row_count * s.Dh));
+                     const simt::Buffer<A> lse(at(row_count));
+                     cuda::attention<S>({context.get(), {s.B, s.T, s.H * s.Dh}},
+                                        {lse.get(), {s.B, s.H, s.T}}, g.scores(), g.values(),
+                                        nullptr);
+                     Values out;
+                     download(context, out);
+                     download(lse, out);
+                     return out;
+                   },
+                   [=] {
+                     std::vector<Expected> out = problem->context();
+                     for (std::size_t i = 0; i < problem->lse.size(); ++i) {
+                       out.push_back({problem->lse[i], 2 * problem->lse_errors[i]});
+                     }
+                     return out;
+                   }});
+  cases.push_back({"replay_attention", text,
+                   [=] {
+                     const OnDevice<S> g(*problem);
+                     const simt::Buffer<S> context(at(row_count * s.Dh));
+                     cuda::replay_attention<S>({context.get(), {s.B, s.T, s.H * s.Dh}},
+                                               {g.lse.get(), {s.B, s.H, s.T}}, g.scores(),
+                                               g.values(), nullptr);
+                     Values out;
+                     download(context, out);
+                     return out;
+                   },
+                   [=] { return problem->context(); }});
+  const auto matrix_case = [&](const char* kernel, auto launch, auto expect) {
+    cases.push_back({kernel, text,
+                     [=] {
+                       const OnDevice<S> g(*problem);
+                       const simt::Buffer<A> out_buffer(at(row_count * s.T));
+                       launch(View<A, 4>{out_buffer.get(), {s.B, s.H, s.T, s.T}}, g);
+                       Values out;
+                       download(out_buffer, out);
+                       return out;
+                     },
+                     [=] {
+                       std::vector<Expected> out;
+                       for (std::size_t i = 0; i < problem->scores.size(); ++i) {
+                         out.push_back(expect(*problem, i));
+                       }
+                       return out;
+                     }});
+  };
+  matrix_case(
+      "attention_scores",
+      [](View<A, 4> out, const OnDevice<S>& g) {
+        cuda::attention_scores<S>(out, g.scores(), nullptr);
+      },
+      [](const Problem<S>& p, std::size_t i) {
+        return Expected{p.scores[i], 2 * p.score_errors[i]};
+      });
+  matrix_case(
+      "attention_probs",
+      [s](View<A, 4> out, const OnDevice<S>& g) {
+        cuda::attention_probs<S>(out, g.scores(), {g.lse.get(), {s.B, s.H, s.T}}, nullptr);
+      },
+      [](const Problem<S>& p, std::size_t i) {
+        return Expected{p.probs[i], 2 * p.prob_errors[i] * p.probs[i]};
+      });
+}
+
+}  // namespace
+
+// Tiles are 32 queries by 32 keys; 33 and 70 have ragged last ones, Dh 20 and 64 a ragged and a
+// second column group.
+template <class S>
+void add_attention_cases(std::vector<Case>& cases) {
+  std::vector<Shape> shapes{
+      {1, 1, 1, 1, 8, 1, "none"}, {1, 33, 2, 1, 8, 2, "left"}, {1, 70, 1, 1, 20, 1, "none"}};
+  if (!kSmall) {
+    const std::vector<Shape> more{{2, 1, 2, 1, 8, 1, "all"},     {2, 31, 2, 2, 20, 1, "left"},
+                                  {2, 33, 4, 2, 8, 3, "right"},  {2, 70, 2, 1, 64, 2, "left"},
+                                  {1, 33, 2, 1, 128, 1, "none"}, {2, 70, 4, 2, 20, 1, "holes"},
+                                  {2, 33, 4, 1, 64, 1, "all"}};
+    shapes.insert(shapes.end(), more.begin(), more.end());
+  }
+  for (const Shape& shape : shapes) add_cases_of<S>(shape, cases);
+}
+ASSAY_INSTANTIATE_CASES(add_attention_cases)
+
+}  // namespace assay::kernel_test

@@ -1,0 +1,204 @@
+// Every kernel against plain double loops, in every storage type, and under every thread order.
+#include <boost/test/unit_test.hpp>
+#include <cstring>
+#include <map>
+
+#include "cases.h"
+
+using namespace assay::kernel_test;
+using simt::host::Order;
+
+namespace {
+
+constexpr uint64_t kSeeds = 10;
+
+// forward, reverse and kSeeds random orders
+std::vector<simt::host::Config> orders() {
+  std::vector<simt::host::Config> all{{.order = Order::forward, .workers = 1},
+                                      {.order = Order::reverse, .workers = 1}};
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    all.push_back({.order = Order::random, .seed = seed, .workers = 1});
+  }
+  return all;
+}
+
+Values run_with(const simt::host::Config& config, const Case& c) {
+  simt::host::config() = config;
+  struct Restore {
+    ~Restore() { simt::host::config() = {}; }
+  } restore;
+  return c.run();
+}
+
+// NaN equals NaN here: what is compared is bits that the same kernel gave.
+bool same_bits(const Values& a, const Values& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
+}
+
+template <class S>
+void check_within_bounds() {
+  for (const Case& c : all_cases<S>()) {
+    BOOST_TEST_CONTEXT(c.kernel << " " << c.shape) {
+      const Values got = c.run();
+      const std::vector<Expected> expected = c.expect();
+      BOOST_REQUIRE_EQUAL(got.size(), expected.size());
+      std::size_t outside = 0, first = 0;
+      for (std::size_t i = got.size(); i-- > 0;) {
+        const auto [value, bound] = expected[i];
+        if (got[i] == value || std::fabs(got[i] - value) <= bound) continue;
+        ++outside;
+        first = i;
+      }
+      BOOST_TEST(outside == 0u, outside << " of " << got.size() << " outside, first " << first
+                                        << ": expected " << expected[first].value << " +- "
+                                        << expected[first].bound << ", got " << got[first]);
+    }
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(double_is_within_derived_bounds) { check_within_bounds<double>(); }
+BOOST_AUTO_TEST_CASE(fp32_is_within_derived_bounds) { check_within_bounds<float>(); }
+BOOST_AUTO_TEST_CASE(bf16_is_within_derived_bounds) { check_within_bounds<simt::bf16>(); }
+
+// In double the kernels and the loops differ by rounding alone, far below any mistake in a formula.
+BOOST_AUTO_TEST_CASE(double_agrees_to_1e_12) {
+  for (const Case& c : all_cases<double>()) {
+    const Values got = c.run();
+    const std::vector<Expected> expected = c.expect();
+    double largest = 0;
+    for (const auto& [value, bound] : expected) {
+      if (std::isfinite(value)) largest = std::max(largest, std::fabs(value));
+    }
+    std::size_t outside = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      const double value = expected[i].value;
+      outside += !(got[i] == value || std::fabs(got[i] - value) <= 1e-12 * largest);
+    }
+    BOOST_TEST(outside == 0u, c.kernel << " " << c.shape);
+  }
+}
+
+// The result does not depend on which thread runs first: no atomics, no race that shows.
+BOOST_AUTO_TEST_CASE(bitwise_the_same_in_every_thread_order) {
+  for (const Case& c : all_cases<float>()) {
+    BOOST_TEST_CONTEXT(c.kernel << " " << c.shape) {
+      const Values first = run_with({}, c);
+      for (const simt::host::Config& order : orders()) {
+        BOOST_TEST(same_bits(run_with(order, c), first),
+                   "order " << static_cast<int>(order.order) << " seed " << order.seed);
+      }
+    }
+  }
+}
+
+#if !defined(__SANITIZE_THREAD__)  // TSan ends the program at the first dropped barrier
+
+namespace {
+
+// Whether leaving the barrier out changes a result, or fails, in any case and order.
+bool shows_when_dropped(const simt::host::Site& site, const std::vector<Case>& cases) {
+  for (const Case& c : cases) {
+    const Values right = run_with({}, c);
+    for (simt::host::Config order : orders()) {
+      order.skip_file = site.file;
+      order.skip_line = site.line;
+      try {
+        if (!same_bits(run_with(order, c), right)) return true;
+      } catch (const simt::Error&) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(every_barrier_of_every_kernel_is_needed) {
+  std::map<std::string, std::vector<Case>> by_kernel;
+  for (Case& c : all_cases<float>()) by_kernel[c.kernel].push_back(c);
+  const std::map<std::string, std::size_t> sites_of = {{"product", 2},
+                                                       {"attention", 4},
+                                                       {"replay_attention", 4},
+                                                       {"attention_scores", 2},
+                                                       {"attention_probs", 2}};
+  for (const auto& [kernel, cases] : by_kernel) {
+    simt::host::forget_barrier_sites();
+    for (const Case& c : cases) run_with({.record_sites = true}, c);
+    const std::vector<simt::host::Site> sites = simt::host::barrier_sites_seen();
+    BOOST_TEST(sites.size() == (sites_of.contains(kernel) ? sites_of.at(kernel) : 0u), kernel);
+    for (const simt::host::Site& site : sites) {
+      BOOST_TEST(shows_when_dropped(site, cases), kernel << " " << site.file << ":" << site.line);
+    }
+  }
+}
+
+#endif
+
+namespace {
+
+const simt::Buffer<float>& memory() {
+  static const simt::Buffer<float> buffer(64);
+  return buffer;
+}
+
+template <class Launch>
+void check_refused(const Launch& launch, const std::string& message) {
+  BOOST_CHECK_EXCEPTION(launch(), simt::Error,
+                        [&](const simt::Error& error) { return error.what() == message; });
+}
+
+}  // namespace
+
+// A launcher names the kernel, the argument, both shapes.
+BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
+  namespace cuda = assay::cuda;
+  float* m = memory().get();
+  check_refused(
+      [&] {
+        cuda::product<float>(View<float, 2>{m, {2, 3}}, {m, {2, 4}}, {m, {3, 5}}, nullptr);
+      },
+      "product: w [M,K]: expected [3,4], got [3,5]");
+  check_refused(
+      [&] {
+        cuda::rms_norm<float>({m, {2, 3}}, {m, {2, 3}}, {m, {4}}, 1e-5, nullptr);
+      },
+      "rms_norm: gain [D]: expected [3], got [4]");
+  check_refused(
+      [&] {
+        cuda::add<float>({m, {2, 3}}, {m, {2, 3}}, {nullptr, {2, 3}}, nullptr);
+      },
+      "add: b [N,D]: expected memory, got a null pointer");
+  check_refused(
+      [&] {
+        cuda::add<float>({m, {0, 3}}, {m, {0, 3}}, {m, {0, 3}}, nullptr);
+      },
+      "add: y [N,D]: expected extents from 1 to 2147483647, got [0,3]");
+  check_refused(
+      [&] {
+        cuda::rope<float>({m, {1, 1, 2, 3}}, {m, {1, 2, 3}}, {m, {2, 1}}, {m, {2, 1}}, nullptr);
+      },
+      "rope: Dh: expected an even head size, got 3");
+
+  const uint8_t real[2] = {1, 1};
+  const float* tables[1] = {m};
+  cuda::ScoreOperands<float> scores{
+      .q = tables, .k = tables, .real = {real, {1, 2}}, .layers = 1, .H = 3, .Hkv = 2, .Dh = 4};
+  const auto attend = [&] {
+    cuda::attention<float>({m, {1, 2, scores.H * scores.Dh}}, {m, {1, scores.H, 2}}, scores,
+                           {m, {1, scores.Hkv, 2, scores.Dh}}, nullptr);
+  };
+  check_refused(attend, "attention: Hkv: expected a divisor of H = 3, got 2");
+  scores.Hkv = 1;
+  scores.Dh = 129;
+  check_refused(attend, "attention: Dh: expected 1 to 128, got 129");
+}
+
+// A failed launch is named by its kernel and shape.
+BOOST_AUTO_TEST_CASE(launch_name_carries_the_shape) {
+  const std::array<int64_t, 3> shape{2, 70, 128};
+  const std::string text = assay::cuda::LaunchName("attention", shape).text;
+  BOOST_TEST(text == "attention [2,70,128]");
+}

@@ -1,0 +1,88 @@
+// Dependence of whole models: causal, complete, and with every place where a source enters.
+#include "reference/interpreters/dependence.h"
+
+#include <boost/test/unit_test.hpp>
+
+#include "golden/error.h"
+#include "reference/methods/registry.h"
+#include "tests/reference/models.h"
+
+namespace tt = boost::test_tools;
+
+namespace assay::reference::testing {
+namespace {
+
+constexpr int64_t kBatch = 2, kPositions = 4;
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(dependence)
+
+// Logits at (b,t) depend on exactly the tokens (b,0..t): the future and other rows are not in the
+// relation, the whole past is.
+BOOST_AUTO_TEST_CASE(logits_depend_on_exactly_the_past_of_their_row) {
+  for (const ModelConfig& config : every_method()) {
+    BOOST_TEST_CONTEXT(title(config)) {
+      const auto graph = build_model(config, kBatch, kPositions);
+      const Sources sources = make_sources(*graph, {"tokens"});
+      const Relation logits =
+          dependences(*graph, sources)[static_cast<std::size_t>(graph->find("logits"))];
+      for (int64_t cell = 0; cell < logits.cells(); ++cell) {
+        const int64_t b = cell / kPositions, t = cell % kPositions;
+        std::vector<int64_t> past;
+        for (int64_t s = 0; s <= t; ++s) past.push_back(b * kPositions + s);
+        BOOST_TEST(logits.sources_of(cell) == past, tt::per_element());
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(sources_are_numbered_one_input_after_another) {
+  const auto graph = build_model(ragged_config("plain"), kBatch, kPositions);
+  const Sources sources = make_sources(*graph, {"tokens", "labels"});
+  BOOST_TEST(sources.count == 2 * kBatch * kPositions);
+  BOOST_TEST(sources.blocks[1].first == kBatch * kPositions);
+  const auto relations = dependences(*graph, sources);
+  const Relation& loss = relations[static_cast<std::size_t>(graph->find("loss"))];
+  // Of each row the first label and the last token's logits are never read.
+  std::vector<int64_t> expected{0, 1, 2, 4, 5, 6, 9, 10, 11, 13, 14, 15};
+  BOOST_TEST(loss.sources_of(0) == expected, tt::per_element());
+}
+
+// The mask of a key reaches whoever could read that key, and itself: a padded first token has an
+// empty row.
+BOOST_AUTO_TEST_CASE(probabilities_depend_on_the_mask_of_the_past) {
+  const auto graph = build_model(ragged_config("plain", 1), 1, 3);
+  const Sources sources = make_sources(*graph, {"attention_mask"});
+  const Relation probs =
+      dependences(*graph, sources)[static_cast<std::size_t>(graph->find("layers/0/attn/probs"))];
+  for (int64_t cell = 0; cell < probs.cells(); ++cell) {
+    const int64_t t = cell / 3 % 3, s = cell % 3;
+    std::vector<int64_t> past;
+    for (int64_t key = 0; s <= t && key <= t; ++key) past.push_back(key);
+    BOOST_TEST(probs.sources_of(cell) == past, tt::per_element());
+    BOOST_TEST((probs.kind(cell) == (s <= t ? Relation::Cell::variable : Relation::Cell::zero)));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_unknown_input_is_refused_by_name) {
+  const auto graph = build_model(ragged_config("plain"), kBatch, kPositions);
+  BOOST_CHECK_EXCEPTION(
+      make_sources(*graph, {"tokens", "nonsense"}), InputError, [](const InputError& e) {
+        return std::string(e.what()) == "dependence: the graph has no input nonsense";
+      });
+}
+
+// Bits beyond the first word of a set.
+BOOST_AUTO_TEST_CASE(relations_hold_more_than_64_sources) {
+  Relation a({2}, "T", 130), b({2}, "T", 130);
+  a.add_source(1, 129);
+  a.add_source(1, 63);
+  b.unite(0, a, 1);
+  BOOST_TEST(b.sources_of(0) == (std::vector<int64_t>{63, 129}), tt::per_element());
+  BOOST_TEST(b.sources_of(1).empty());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace assay::reference::testing

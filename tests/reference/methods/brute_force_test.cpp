@@ -1,0 +1,133 @@
+// Every named tensor of every method against a second evaluator that shares no code with the
+// reference, on ragged configurations; and one whole layer by hand.
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+
+#include "tests/reference/methods/brute_force.h"
+#include "tests/reference/models.h"
+#include "tests/reference/random.h"
+
+namespace tt = boost::test_tools;
+
+namespace assay::reference::testing {
+namespace {
+
+// Sums of some tens of terms in another order, a few layers deep, relative to the largest element.
+constexpr double kTolerance = 1e-13;
+
+struct Situation {
+  std::string what;
+  ModelConfig config;
+  int64_t batch, positions;
+  std::vector<int64_t> padding;
+};
+
+std::vector<Situation> situations(const ModelConfig& method) {
+  ModelConfig tied = method, grouped = method, multi_query = method, tiny = method;
+  tied.tie_word_embeddings = true;
+  tied.rope_scaling = {8, 1, 4, 64};
+  tied.rope_theta = 1000;
+  grouped.num_attention_heads = grouped.num_key_value_heads = 3;
+  grouped.head_dim = 6;
+  grouped.num_hidden_layers = 4;
+  grouped.rms_norm_eps = 1e-2;
+  multi_query.num_key_value_heads = 1;
+  multi_query.hidden_size = 5;
+  tiny.hidden_size = tiny.head_dim = tiny.intermediate_size = tiny.num_hidden_layers = 2;
+  tiny.num_attention_heads = tiny.num_key_value_heads = 1;
+  return {{"GQA, left padding", method, 3, 6, {0, 2, 1}},
+          {"tied head, scaled RoPE", tied, 2, 9, {3}},
+          {"MHA, four layers", grouped, 1, 7, {}},
+          {"MQA", multi_query, 2, 5, {0, 5}},  // the second row is nothing but padding
+          {"one head of size 2", tiny, 1, 3, {}},
+          {"one position", method, 2, 1, {}}};
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(brute_force_evaluator)
+
+BOOST_AUTO_TEST_CASE(agrees_on_every_named_tensor) {
+  for (const ModelConfig& method : every_method()) {
+    for (const Situation& s : situations(method)) {
+      for (const uint64_t seed : {51u, 52u}) {
+        const Inputs inputs = random_inputs(s.config, s.batch, s.positions, seed, s.padding);
+        const Tensors weights = synthetic_weights(s.config, seed);
+        const Tensors got = run_model(s.config, inputs, weights);
+        const Tensors expected = brute_force(s.config, inputs, weights);
+        BOOST_TEST_CONTEXT(title(method) << ", " << s.what << ", seed " << seed) {
+          BOOST_TEST(got.size() == expected.size());
+          for (const auto& [name, tensor] : expected) {
+            BOOST_REQUIRE_MESSAGE(got.contains(name), name);
+            BOOST_TEST(got.at(name).shape == tensor.shape, tt::per_element());
+            const double error = relative_error(got.at(name).values, tensor.values);
+            BOOST_TEST(error <= kTolerance, name << ": " << error);
+          }
+        }
+      }
+    }
+  }
+}
+
+// Methods must differ from each other on this data, or agreement would show nothing.
+BOOST_AUTO_TEST_CASE(methods_differ_from_one_another) {
+  const std::vector<ModelConfig> configs = every_method();
+  const Inputs inputs = random_inputs(configs[0], 2, 6, 53);
+  const Tensors weights = synthetic_weights(configs[0], 53);
+  for (std::size_t i = 0; i < configs.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      const double difference =
+          relative_error(run_model(configs[i], inputs, weights).at("logits").values,
+                         run_model(configs[j], inputs, weights).at("logits").values);
+      BOOST_TEST(difference > 1e-3, title(configs[i]) << " and " << title(configs[j]));
+    }
+  }
+}
+
+// D = Dh = 2, F = 1, V = 2, L = 2, one token, eps so small that it rounds away. Every matrix is a
+// multiple of the identity or picks the first feature, so that the numbers stay in the head.
+//   x = (3, 3): rms 3, attn_norm_0 = (1, 1) with gain 1; one key, so A = 1 and O_0 = 2 (1, 1)
+//   Y_0 = (5, 5); mlp_norm_0 = (1, 1); gate = up = ln 3; act = 3/4 (ln 3)^2 = a; U_0 = (a, 0)
+//   X_1 = (5+a, 5).  Layer 1 has wo = 0 and w_down = 0: Y_1 = X_1, U_1 = 0.
+//   Again layer 0 on X_1: norm (p, q) = X_1 / rms(X_1), o = 2 (p, q), X_1 + o = (5+a+2p, 5+2q)
+BOOST_AUTO_TEST_CASE(method_1_by_hand) {
+  ModelConfig config = ragged_config("1", 2);
+  config.hidden_size = config.head_dim = config.vocab_size = 2;
+  config.num_attention_heads = config.num_key_value_heads = config.intermediate_size = 1;
+  config.rms_norm_eps = 1e-30;
+  Tensors weights = synthetic_weights(config, 1);
+  const double ln3 = std::log(3.0), a = 0.75 * ln3 * ln3;
+  const auto set = [&](const std::string& name, std::vector<double> values) {
+    weights.at(name + ".weight").values = std::move(values);
+  };
+  set("model.embed_tokens", {3, 3, 7, 7});
+  for (const std::string layer : {"model.layers.0.", "model.layers.1."}) {
+    set(layer + "input_layernorm", {1, 1});
+    set(layer + "post_attention_layernorm", {1, 1});
+    set(layer + "self_attn.v_proj", {1, 0, 0, 1});
+    set(layer + "mlp.gate_proj", {ln3, 0});
+    set(layer + "mlp.up_proj", {ln3, 0});
+    const bool first = layer == "model.layers.0.";
+    set(layer + "self_attn.o_proj", {first ? 2.0 : 0.0, 0, 0, first ? 2.0 : 0.0});
+    set(layer + "mlp.down_proj", {first ? 1.0 : 0.0, 0});
+  }
+  const Tensors got = run_model(config, {1, 1, {0}, {1}, {0}}, weights);
+  const auto near = tt::tolerance(1e-14);
+  BOOST_TEST(got.at("layers/1/input").values == (std::vector<double>{5 + a, 5}),
+             near << tt::per_element());
+
+  const double rms = std::sqrt(((5 + a) * (5 + a) + 25) / 2), p = (5 + a) / rms, q = 5 / rms;
+  const double y0 = 5 + a + 2 * p, y1 = 5 + 2 * q;
+  const double gate = ln3 * y0 / std::sqrt((y0 * y0 + y1 * y1) / 2);
+  const double r = gate * gate / (1 + std::exp(-gate));
+  BOOST_TEST(got.at("layers/1/recompute/0/attn_out").values == (std::vector<double>{2 * p, 2 * q}),
+             near << tt::per_element());
+  BOOST_TEST(got.at("layers/1/mlp/sum").values == (std::vector<double>{r, 0}),
+             near << tt::per_element());
+  BOOST_TEST(got.at("layers/1/output").values == (std::vector<double>{5 + a + r, 5}),
+             near << tt::per_element());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace assay::reference::testing
