@@ -20,14 +20,19 @@ std::string status_name(Status status) {
   return "unknown";
 }
 
+Status overall(const std::vector<Check>& checks) {
+  for (const Status status : {Status::fail, Status::untrusted, Status::inconclusive, Status::pass,
+                              Status::skipped}) {
+    const bool any = std::any_of(checks.begin(), checks.end(),
+                                 [&](const Check& check) { return check.status == status; });
+    if (any) return status;
+  }
+  return Status::inconclusive;
+}
+
 int exit_code(const std::vector<Check>& checks) {
-  const auto any = [&](Status status) {
-    return std::any_of(checks.begin(), checks.end(),
-                       [&](const Check& check) { return check.status == status; });
-  };
-  if (any(Status::fail)) return 1;
-  if (any(Status::untrusted) || any(Status::inconclusive)) return 3;
-  return any(Status::pass) ? 0 : 3;
+  const Status verdict = overall(checks);
+  return verdict == Status::pass ? 0 : verdict == Status::fail ? 1 : 3;
 }
 
 }  // namespace assay::verify

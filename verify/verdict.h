@@ -18,8 +18,11 @@ struct Check {
   double seconds = 0;
 };
 
-// 0 all passed; 1 a failure; 3 untrusted or inconclusive, or nothing but skipped checks, or no
-// check at all.
+// The verdict of all checks together: the worst of fail, untrusted, inconclusive; else pass if one
+// passed; else skipped, or inconclusive if there is no check at all.
+Status overall(const std::vector<Check>& checks);
+
+// 0 passed; 1 failed; 3 anything else.
 int exit_code(const std::vector<Check>& checks);
 
 }  // namespace assay::verify

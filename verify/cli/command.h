@@ -10,6 +10,7 @@ namespace assay::cli {
 struct Outcome {
   int exit_code = 0;
   std::string command_line;  // as typed, for "again:" lines and reports
+  bool colour = false;       // a terminal that wants colour
 };
 
 void add_methods(CLI::App& app, Outcome& outcome);

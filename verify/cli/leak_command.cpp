@@ -11,15 +11,10 @@
 #include "verify/cli/subjects.h"
 #include "verify/leakage/prefix.h"
 #include "verify/leakage/structural.h"
+#include "verify/report/report.h"
 
 namespace assay::cli {
 namespace {
-
-void print_check(const verify::Check& check) {
-  fmt::print("{:<13} {:<17} {} ({:.2f} s)\n", verify::status_name(check.status), check.name,
-             check.summary, check.seconds);
-  for (const std::string& line : check.details) fmt::print("    {}\n", line);
-}
 
 verify::Check prove(const ModelOptions& options) {
   const auto graph =
@@ -44,7 +39,7 @@ void print_influence(const verify::InfluenceMatrix& influence) {
 }
 
 int leak(const ModelOptions& options, const std::string& subject_name,
-         const std::string& precision) {
+         const std::string& precision, const Outcome& outcome) {
   const golden::ModelConfig config = model_config(options);
   const golden::SyntheticWeights weights(config, options.seed);
   const auto subject =
@@ -64,7 +59,7 @@ int leak(const ModelOptions& options, const std::string& subject_name,
   checks.insert(checks.end(), result.checks.begin(), result.checks.end());
   fmt::print("method {}, [{},{}]; {}\n", config.method, options.batch, options.positions,
              subject->describe());
-  for (const verify::Check& check : checks) print_check(check);
+  for (const verify::Check& check : checks) fmt::print("{}", verify::check_text(check, outcome.colour));
   if (result.influence.positions <= 64) print_influence(result.influence);
   return verify::exit_code(checks);
 }
@@ -79,7 +74,7 @@ void add_prove(CLI::App& app, Outcome& outcome) {
   add_model_options(*command, *options);
   command->callback([options, &outcome] {
     const verify::Check check = prove(*options);
-    print_check(check);
+    fmt::print("{}", verify::check_text(check, outcome.colour));
     outcome.exit_code = verify::exit_code({check});
   });
 }
@@ -96,7 +91,7 @@ void add_leak(CLI::App& app, Outcome& outcome) {
       ->capture_default_str();
   command->add_option("--precision", *precision, "fp32, bf16 or fp64")->capture_default_str();
   command->callback([options, subject, precision, &outcome] {
-    outcome.exit_code = leak(*options, *subject, *precision);
+    outcome.exit_code = leak(*options, *subject, *precision, outcome);
   });
 }
 

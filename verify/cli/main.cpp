@@ -1,7 +1,9 @@
 // assay: golden data for Transformer implementations, and verdicts on them.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <vector>
 
@@ -20,6 +22,9 @@ std::string joined(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) line += std::string(" ") + argv[i];
   return line;
 }
+
+// https://no-color.org
+bool colour_wanted() { return isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr; }
 
 std::string command_names(const CLI::App& app) {
   std::vector<std::string> names;
@@ -50,7 +55,7 @@ int run(int argc, char** argv) {
   app.name("assay");
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("assay " ASSAY_VERSION));
-  assay::cli::Outcome outcome{0, joined(argc, argv)};
+  assay::cli::Outcome outcome{0, joined(argc, argv), colour_wanted()};
   assay::cli::add_methods(app, outcome);
   assay::cli::add_generate(app, outcome);
   assay::cli::add_verify(app, outcome);

@@ -1,10 +1,7 @@
 // assay verify and assay compare: numerics, and with --leakage the detectors, in one report.
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 
 #include "golden/golden_file.h"
@@ -68,19 +65,19 @@ void look_for_leaks(const VerifyOptions& options, const golden::GoldenReader& go
   if (prefix.runs > 0) report.influence = std::move(prefix.influence);
 }
 
-int run_verify(const VerifyOptions& options, const std::string& command_line) {
+int run_verify(const VerifyOptions& options, const Outcome& outcome) {
   const golden::GoldenReader golden(options.golden_path);
   const auto subject = make_subject(options.subject, golden::parse_precision(options.precision),
                                     golden.header().config, golden);
   verify::NumericsOptions numerics_options;
   numerics_options.pattern = options.pattern;
-  numerics_options.command = command_line.substr(0, command_line.find(" --only"));
+  numerics_options.command = outcome.command_line.substr(0, outcome.command_line.find(" --only"));
   const verify::NumericsResult numerics =
       verify::verify_numerics(golden, *subject, numerics_options);
 
   verify::RunReport report;
   report.title = fmt::format("method {}, {}", golden.header().config.method, subject->describe());
-  report.command_line = command_line;
+  report.command_line = outcome.command_line;
   report.golden_path = golden.path();
   report.root_hash = golden.root_hash();
   report.config_json = golden::to_json(golden.header().config);
@@ -93,11 +90,10 @@ int run_verify(const VerifyOptions& options, const std::string& command_line) {
   report.diagnosis = numerics.diagnosis;
   if (options.leakage) look_for_leaks(options, golden, *subject, report);
 
-  const bool colour = isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
-  if (!options.quiet) fmt::print("{}", verify::terminal_text(report, colour));
-  if (!options.html_path.empty()) verify::write_html(report, options.html_path);
-  if (!options.json_path.empty()) verify::write_json(report, options.json_path);
-  if (!options.junit_path.empty()) verify::write_junit(report, options.junit_path);
+  if (!options.quiet) fmt::print("{}", verify::terminal_text(report, outcome.colour));
+  if (!options.html_path.empty()) verify::write_report(verify::html_text(report), options.html_path);
+  if (!options.json_path.empty()) verify::write_report(verify::json_text(report), options.json_path);
+  if (!options.junit_path.empty()) verify::write_report(verify::junit_text(report), options.junit_path);
   return verify::exit_code(report.checks);
 }
 
@@ -118,7 +114,7 @@ void add_verify(CLI::App& app, Outcome& outcome) {
       ->capture_default_str();
   add_report_options(*command, *options);
   command->callback(
-      [options, &outcome] { outcome.exit_code = run_verify(*options, outcome.command_line); });
+      [options, &outcome] { outcome.exit_code = run_verify(*options, outcome); });
 }
 
 void add_compare(CLI::App& app, Outcome& outcome) {
@@ -130,7 +126,7 @@ void add_compare(CLI::App& app, Outcome& outcome) {
   add_report_options(*command, *options);
   command->callback([options, dump, &outcome] {
     options->subject = "file:" + *dump;
-    outcome.exit_code = run_verify(*options, outcome.command_line);
+    outcome.exit_code = run_verify(*options, outcome);
   });
 }
 

@@ -1,0 +1,14 @@
+// The influence matrix as a picture.
+#pragma once
+
+#include <string>
+
+#include "verify/leakage/influence.h"
+
+namespace assay::verify {
+
+// SVG: a row for each position, a column for each token it may depend on. The darker, the later
+// the layer in which the dependence first shows; the future has a colour of its own.
+std::string influence_map_svg(const InfluenceMatrix& influence);
+
+}  // namespace assay::verify

@@ -1,0 +1,82 @@
+// The report as JSON.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "verify/report/report.h"
+
+namespace assay::verify {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// JSON has no infinities and no NaN.
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json check_json(const Check& check) {
+  return {{"name", check.name},
+          {"status", status_name(check.status)},
+          {"summary", check.summary},
+          {"details", check.details},
+          {"seconds", number(check.seconds)}};
+}
+
+Json row_json(const CheckpointRow& row) {
+  return {{"name", row.name},
+          {"shape", row.shape},
+          {"axes", row.axes},
+          {"dtype", golden::dtype_name(row.dtype)},
+          {"status", status_name(row.status)},
+          {"fault", fault_name(row.fault)},
+          {"compared", row.compared},
+          {"local_compared", row.local_compared},
+          {"elements", row.elements},
+          {"free_outside", row.free_outside},
+          {"local_outside", row.local_outside},
+          {"free_ratio", number(row.free_ratio)},
+          {"local_ratio", number(row.local_ratio)},
+          {"free_sigmas", number(row.free_sigmas)},
+          {"relative_bound", number(row.relative_bound)},
+          {"rms_error", number(row.rms_error)},
+          {"golden_rms", number(row.golden_rms)},
+          {"note", row.note}};
+}
+
+Json influence_json(const InfluenceMatrix& influence) {
+  Json rows = Json::array();
+  for (int64_t t = 0; t < influence.positions; ++t) {
+    const auto row = influence.first_layer.begin() + t * influence.positions;
+    rows.push_back(std::vector<int>(row, row + influence.positions));
+  }
+  return {{"positions", influence.positions}, {"first_layer", rows}};
+}
+
+}  // namespace
+
+std::string json_text(const RunReport& report) {
+  Json config = Json::parse(report.config_json, nullptr, false);
+  if (config.is_discarded()) config = nullptr;
+  Json json{{"assay_report", 1},
+            {"title", report.title},
+            {"verdict", status_name(overall(report.checks))},
+            {"exit_code", exit_code(report.checks)},
+            {"command", report.command_line},
+            {"golden",
+             {{"path", report.golden_path},
+              {"root_hash", report.root_hash},
+              {"method", report.method},
+              {"seed", report.seed},
+              {"config", config}}},
+            {"subject", report.subject},
+            {"checks", Json::array()},
+            {"first_divergence", report.first_divergence},
+            {"diagnosis", report.diagnosis},
+            {"checkpoints", Json::array()},
+            {"influence", nullptr}};
+  for (const Check& check : report.checks) json["checks"].push_back(check_json(check));
+  for (const CheckpointRow& row : report.rows) json["checkpoints"].push_back(row_json(row));
+  if (report.influence) json["influence"] = influence_json(*report.influence);
+  // Paths and command lines are bytes; what is not UTF-8 in them is replaced.
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace assay::verify

@@ -1,0 +1,48 @@
+// The report as lines for a terminal or a log.
+#include <fmt/format.h>
+
+#include "verify/report/report.h"
+
+namespace assay::verify {
+namespace {
+
+const char* colour_of(Status status) {
+  switch (status) {
+    case Status::pass:
+      return "\033[32m";
+    case Status::fail:
+      return "\033[31m";
+    case Status::untrusted:
+    case Status::inconclusive:
+    case Status::skipped:
+      return "\033[33m";
+  }
+  return "";
+}
+
+// The status in capitals where it is a verdict, padded to `width` columns.
+std::string status_text(Status status, int width, bool colour) {
+  const std::string padded = fmt::format("{:<{}}", status_name(status), width);
+  return colour ? fmt::format("{}{}\033[0m", colour_of(status), padded) : padded;
+}
+
+}  // namespace
+
+std::string check_text(const Check& check, bool colour) {
+  std::string text = fmt::format("{} {:<17} {} ({:.2f} s)\n", status_text(check.status, 13, colour),
+                                 check.name, check.summary, check.seconds);
+  for (const std::string& line : check.details) text += fmt::format("    {}\n", line);
+  return text;
+}
+
+std::string terminal_text(const RunReport& report, bool colour) {
+  std::string text = fmt::format("{}\n{}  root hash {}\n\n", report.title, report.golden_path,
+                                 report.root_hash);
+  for (const Check& check : report.checks) text += check_text(check, colour);
+  if (!report.first_divergence.empty()) text += "\n";
+  for (const std::string& line : report.first_divergence) text += line + "\n";
+  text += fmt::format("\nverdict: {}\n", status_text(overall(report.checks), 0, colour));
+  return text;
+}
+
+}  // namespace assay::verify
