@@ -138,7 +138,7 @@ Capture parse_capture(const std::string& text) {
   for (const Capture capture : {Capture::hash, Capture::stats, Capture::full}) {
     if (capture_name(capture) == text) return capture;
   }
-  throw InputError(fmt::format("capture {}: no such level; have hash, stats, full", text));
+  throw InputError(fmt::format("--capture {}: no such level; have hash, stats, full", text));
 }
 
 std::string capture_name(Capture capture) {

@@ -148,7 +148,7 @@ std::vector<std::uint32_t> block_order(std::uint64_t blocks, const Config& confi
   if (config.order == Order::reverse) {
     std::reverse(order.begin(), order.end());
   } else {
-    std::mt19937_64 random(config.seed);
+    Random random(config.seed);
     std::shuffle(order.begin(), order.end(), random);
   }
   return order;
@@ -175,7 +175,7 @@ void run_grid(const Launch& launch) {
       const auto block = static_cast<std::uint32_t>(order.empty() ? turn : order[turn]);
       // Seeded by block, so a schedule does not depend on how the blocks are shared out.
       if (settings.order == Order::random) {
-        lease.worker().random.seed(settings.seed * 0x9e3779b97f4a7c15u + block);
+        lease.worker().random = Random(settings.seed * 0xd1342543de82ef95u + block);
       }
       run_block(lease.worker(), {block % grid.x, block / grid.x % grid.y, block / grid.x / grid.y});
     }

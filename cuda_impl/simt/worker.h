@@ -2,7 +2,6 @@
 // to the executor.
 #pragma once
 #include <array>
-#include <random>
 #include <string>
 #include <thread>
 #include <utility>
@@ -34,6 +33,26 @@ struct Lane {
   unsigned mask = 0;
 };
 
+// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+// Not a standard engine: the executor carries no TSan instrumentation, and would call that of a
+// kernel's translation unit if one used the same engine, because the linker keeps one of the two.
+class Random {
+ public:
+  using result_type = std::uint64_t;
+  explicit Random(std::uint64_t seed = 0) : state_(seed) {}
+  static constexpr result_type min() { return 0; }
+  static constexpr result_type max() { return ~result_type{0}; }
+  result_type operator()() {
+    std::uint64_t z = state_ += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
 // The runnable lanes, a ring.
 class ReadyQueue {
  public:
@@ -48,7 +67,7 @@ class ReadyQueue {
     --count_;
     return lane;
   }
-  unsigned pop_any(std::mt19937_64& random) {
+  unsigned pop_any(Random& random) {
     const auto steps = static_cast<unsigned>(random() % count_);
     std::swap(ring_[head_], ring_[(head_ + steps) % kMaxThreads]);
     return pop();
@@ -97,7 +116,7 @@ struct Worker {
   const Launch* launch = nullptr;
   const Config* config = nullptr;
   bool inspects_barriers = false;  // some barrier is to be skipped, or sites are recorded
-  std::mt19937_64 random;
+  Random random;
 
   std::vector<Lane> lanes;
   unsigned lane_count = 0;

@@ -312,7 +312,7 @@ BOOST_AUTO_TEST_CASE(capture_levels_have_names) {
     BOOST_TEST((parse_capture(capture_name(c)) == c));
   }
   BOOST_TEST(complaint([] { parse_capture("all"); }) ==
-             "capture all: no such level; have hash, stats, full");
+             "--capture all: no such level; have hash, stats, full");
 }
 
 }  // namespace

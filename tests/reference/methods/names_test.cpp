@@ -47,7 +47,8 @@ BOOST_AUTO_TEST_CASE(weights_of_the_graph_are_the_weight_list) {
   for (const ModelConfig& config : untied_and_tied()) {
     BOOST_TEST_CONTEXT(title(config)) {
       std::map<std::string, Shape> in_graph, listed;
-      for (const NodeData& node : build_model(config, 2, 5)->nodes()) {
+      const auto graph = build_model(config, 2, 5);
+      for (const NodeData& node : graph->nodes()) {
         if (node.weight) in_graph[node.name] = node.shape();
       }
       for (const golden::TensorInfo& info : golden::weight_list(config)) {
@@ -61,7 +62,8 @@ BOOST_AUTO_TEST_CASE(weights_of_the_graph_are_the_weight_list) {
 
 BOOST_AUTO_TEST_CASE(inputs_are_tokens_mask_and_labels) {
   std::vector<std::string> inputs;
-  for (const NodeData& node : build_model(ragged_config("1"), 2, 5)->nodes()) {
+  const auto graph = build_model(ragged_config("1"), 2, 5);
+  for (const NodeData& node : graph->nodes()) {
     if (node.op != nullptr || node.weight) continue;
     inputs.push_back(node.name);
     BOOST_TEST(node.shape() == (Shape{2, 5}), tt::per_element());

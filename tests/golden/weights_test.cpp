@@ -1,0 +1,107 @@
+// Weights and tokens from a seed.
+#include "golden/weights.h"
+
+#include <tbb/global_control.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+
+#include "golden/error.h"
+#include "golden/random.h"
+
+namespace assay::golden {
+namespace {
+
+std::vector<double> read(const WeightSource& weights, const TensorInfo& info) {
+  std::vector<double> values(static_cast<std::size_t>(element_count(info.shape)));
+  weights.read(info.name, values);
+  return values;
+}
+
+// What golden/weights.h promises of each kind.
+struct Due {
+  double mean, deviation;
+};
+
+Due due(const TensorInfo& info) {
+  if (info.shape.size() == 1) return {1.0, 1 / std::sqrt(12.0)};
+  if (info.name == "model.embed_tokens.weight") return {0, 1};
+  const bool scores = info.name.find("q_proj") != std::string::npos ||
+                      info.name.find("k_proj") != std::string::npos;
+  return {0, (scores ? 1.25 : 1.0) / std::sqrt(static_cast<double>(info.shape[1]))};
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(every_weight_is_distributed_as_documented) {
+  const ModelConfig config = preset("small");
+  const SyntheticWeights weights(config, 3);
+  for (const TensorInfo& info : weight_list(config)) {
+    const std::vector<double> values = read(weights, info);
+    const auto n = static_cast<double>(values.size());
+    double sum = 0, squares = 0, largest = 0;
+    const Due expected = due(info);
+    for (const double value : values) {
+      sum += value;
+      squares += (value - expected.mean) * (value - expected.mean);
+      largest = std::max(largest, std::fabs(value - expected.mean));
+    }
+    // Five standard deviations of the mean, and of the variance of a uniform variable: its fourth
+    // moment is 9/5 of the variance squared.
+    const double variance = expected.deviation * expected.deviation;
+    BOOST_TEST(std::fabs(sum / n - expected.mean) <= 5 * expected.deviation / std::sqrt(n),
+               info.name);
+    BOOST_TEST(std::fabs(squares / n - variance) <= 5 * variance * std::sqrt(0.8 / n), info.name);
+    BOOST_TEST(largest <= expected.deviation * std::sqrt(3.0) * (1 + 0x1p-8), info.name);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(every_weight_is_exact_in_bf16) {
+  const ModelConfig config = preset("tiny");
+  const SyntheticWeights weights(config, 3);
+  for (const TensorInfo& info : weight_list(config)) {
+    for (const double value : read(weights, info)) BOOST_TEST(round_to_bf16(value) == value);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(weights_do_not_depend_on_the_number_of_threads) {
+  const ModelConfig config = preset("small");
+  const SyntheticWeights weights(config, 9);
+  for (const TensorInfo& info : weight_list(config)) {
+    const std::vector<double> many = read(weights, info);
+    const tbb::global_control one(tbb::global_control::max_allowed_parallelism, 1);
+    BOOST_TEST((read(weights, info) == many), info.name);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(seeds_and_names_give_different_numbers) {
+  const ModelConfig config = preset("tiny");
+  const TensorInfo query{"model.layers.0.self_attn.q_proj.weight", {32, 32}, "DD"};
+  const TensorInfo next{"model.layers.1.self_attn.q_proj.weight", {32, 32}, "DD"};
+  const SyntheticWeights one(config, 1), two(config, 2);
+  BOOST_TEST((read(one, query) != read(two, query)));
+  BOOST_TEST((read(one, query) != read(one, next)));
+}
+
+BOOST_AUTO_TEST_CASE(a_weight_that_is_not_there_or_of_another_size_is_refused) {
+  const SyntheticWeights weights(preset("tiny"), 1);
+  std::vector<double> out(7);
+  const auto says = [](const char* text) {
+    return [text](const InputError& error) { return error.what() == std::string(text); };
+  };
+  BOOST_CHECK_EXCEPTION(weights.read("model.norm.bias", out), InputError,
+                        says("weight model.norm.bias: this model has no such weight"));
+  BOOST_CHECK_EXCEPTION(weights.read("model.norm.weight", out), InputError,
+                        says("weight model.norm.weight: expected [32], got 7 elements"));
+}
+
+BOOST_AUTO_TEST_CASE(tokens_are_of_the_vocabulary_and_reach_both_ends) {
+  const std::vector<int32_t> tokens = synthetic_tokens(10, 3, 200, 5);
+  BOOST_TEST(tokens.size() == 600u);
+  const auto [low, high] = std::minmax_element(tokens.begin(), tokens.end());
+  BOOST_TEST(*low == 0);
+  BOOST_TEST(*high == 9);
+  BOOST_TEST((synthetic_tokens(10, 3, 200, 6) != tokens));
+}
+
+}  // namespace assay::golden
