@@ -50,6 +50,8 @@ struct Evaluated {
 
 }  // namespace
 
+Array ErrorObserver::error_of_input(const NodeData& /*node*/, const Array& /*value*/) { return {}; }
+
 void evaluate_with_error(const Graph& graph, const Bindings& bindings,
                          const golden::PrecisionSchedule& schedule, ErrorNorm norm,
                          ErrorObserver& observer) {
@@ -63,7 +65,10 @@ void evaluate_with_error(const Graph& graph, const Bindings& bindings,
     std::vector<Array> operands, errors;
     for (const int input : node.inputs) {
       Evaluated& operand = results[static_cast<std::size_t>(input)];
-      if (operand.value.absent()) operand.value = bind(bindings, graph.node(input));
+      if (operand.value.absent()) {
+        operand.value = bind(bindings, graph.node(input));
+        operand.error = observer.error_of_input(graph.node(input), operand.value);
+      }
       operands.push_back(operand.value);
       errors.push_back(operand.error);
     }

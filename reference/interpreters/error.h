@@ -17,6 +17,8 @@ class ErrorObserver {
   // rounding to the storage type included. To force the node, assign value and make error absent
   // (later nodes then start from an exact value).
   virtual void observe(const NodeData& node, Array& value, Array& error) = 0;
+  // The error that an input or weight starts with; absent: it is exact.
+  virtual Array error_of_input(const NodeData& node, const Array& value);
 };
 
 // Named nodes are rounded to the schedule's storage type, unnamed ones stay in the accumulator

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <optional>
 
 #include "verify/numerics/diagnosis.h"
@@ -82,11 +83,18 @@ Status status_of(const Tally& sum) {
   return sum.untrusted > 0 ? Status::untrusted : Status::pass;
 }
 
+// A line for each reason, with the first checkpoint that it holds for.
 void list_untrusted(const std::vector<CheckpointRow>& rows, Check& check) {
+  std::vector<const CheckpointRow*> firsts;
+  std::map<std::string, int> times;
   for (const CheckpointRow& row : rows) {
-    if (row.compared && !row.note.empty()) {
-      check.details.push_back(fmt::format("untrusted: {}: {}", row.name, row.note));
-    }
+    if (row.compared && !row.note.empty() && times[row.note]++ == 0) firsts.push_back(&row);
+  }
+  for (const CheckpointRow* row : firsts) {
+    const int others = times[row->note] - 1;
+    check.details.push_back(
+        fmt::format("untrusted: {}{}: {}", row->name,
+                    others > 0 ? fmt::format(" and {} more", others) : "", row->note));
   }
 }
 
@@ -146,6 +154,7 @@ Check local_check(const std::vector<CheckpointRow>& rows, const std::string& inp
     check.status = Status::fail;
     check.details = messages(*forced);
   }
+  list_untrusted(rows, check);
   return check;
 }
 
@@ -165,7 +174,8 @@ std::string find_cause(const Case& file, const golden::PrecisionSchedule& schedu
                        const LocalInputs& inputs, const Failure& failure) {
   const Cut cut{.given = inputs.replaced, .value = [&](const reference::NodeData& node) {
                   return node.op == nullptr ? file.bindings(node) : inputs.value(node.name);
-                }};
+                },
+                .held_wider = inputs.held_wider};
   return diagnose(*file.graph, cut, file.graph->find(failure.name), schedule, failure.candidate);
 }
 
@@ -211,6 +221,26 @@ void compare_free(Run& run) {
                        free_check(run.rows.all(), run.tolerance, run.golden, watch.lap())};
 }
 
+// What a dump hands over may be roundings of what the candidate computed with: values that a fused
+// kernel kept in registers, or a computation in a wider type. What is outside only because of that
+// is no defect, and no pass either.
+void doubt_roundings(Run& run) {
+  std::vector<std::string> outside;
+  for (const CheckpointRow& row : run.rows.all()) {
+    if (row.local_outside > 0) outside.push_back(row.name);
+  }
+  run.inputs.held_wider = true;
+  run.local_failure = local_view(run.file, run.schedule, run.inputs, run.ledger, run.rows);
+  for (const std::string& name : outside) {
+    CheckpointRow& row = *run.rows.find(name);
+    if (row.local_outside > 0) continue;
+    row.note += fmt::format(
+        "{}right only if its inputs were held wider than {}, in which they are handed over; dump "
+        "what is computed with, or judge it under its own --precision",
+        row.note.empty() ? "" : "; ", golden::precision_name(run.schedule.storage));
+  }
+}
+
 void compare_local(Run& run) {
   Stopwatch watch;
   const bool can_force = run.subject.capabilities().can_force;
@@ -222,6 +252,7 @@ void compare_local(Run& run) {
   }
   run.local_failure = local_view(run.file, run.schedule, run.inputs,
                                  can_force ? run.forced_ledger : run.ledger, run.rows);
+  if (run.local_failure && !can_force) doubt_roundings(run);
   run.result.checks.push_back(local_check(run.rows.all(), run.inputs.described,
                                           can_force ? &run.forced_ledger : nullptr, watch.lap()));
 }

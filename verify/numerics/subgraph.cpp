@@ -33,16 +33,23 @@ std::set<int> collect(const Graph& graph, int id, const std::function<bool(int)>
 
 class Catch : public reference::ErrorObserver {
  public:
-  explicit Catch(std::string name) : name_(std::move(name)) {}
+  Catch(std::string name, const Cut& cut, const golden::PrecisionSchedule& schedule)
+      : name_(std::move(name)), cut_(cut), schedule_(schedule) {}
   void observe(const NodeData& node, Array& value, Array& error) override {
     if (node.name != name_) return;
     caught = {{value.values().begin(), value.values().end()},
               {error.values().begin(), error.values().end()}};
   }
+  Array error_of_input(const NodeData& node, const Array& value) override {
+    const bool rounded = cut_.held_wider && !node.weight && cut_.given(node.name);
+    return rounded ? rounding_error(schedule_.storage_of(node.name), value) : Array();
+  }
   Recomputed caught;
 
  private:
   std::string name_;
+  const Cut& cut_;
+  const golden::PrecisionSchedule& schedule_;
 };
 
 }  // namespace
@@ -128,7 +135,7 @@ Recomputed Rebuild::evaluate(int target, const golden::PrecisionSchedule& schedu
   }
   const std::string name = result.data().name;
   ASSAY_CHECK(!name.empty(), from_.describe(target));
-  Catch observer(name);
+  Catch observer(name, cut_, schedule);
   const reference::Bindings bindings = [&](const NodeData& input) {
     const auto own = parameters_.find(input.name);
     return own != parameters_.end() ? own->second : cut_.value(from_.node(from_.find(input.name)));

@@ -26,10 +26,11 @@ struct Cut {
   // Whether a named node's value is given. Graph inputs and weights always are.
   std::function<bool(const std::string& name)> given;
   std::function<reference::Array(const reference::NodeData& node)> value;
+  bool held_wider = false;  // the given values are roundings of what was computed with
 };
 
 struct Recomputed {
-  std::vector<double> value, bound;  // bound: worst case, the given values taken as exact
+  std::vector<double> value, bound;  // bound: worst case
 };
 
 // Copies what one node needs into a graph of its own.

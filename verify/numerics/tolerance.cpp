@@ -86,6 +86,16 @@ double worst_with_golden(const golden::PrecisionSchedule& schedule) {
   return 1 + golden_share(schedule);
 }
 
+reference::Array rounding_error(golden::Precision storage, const reference::Array& values) {
+  const double unit = golden::unit_roundoff(storage);
+  reference::Array error = reference::Array::uninitialized(values.shape());
+  for (int64_t i = 0; i < values.size(); ++i) {
+    const double x = values.data()[i];
+    error.data()[i] = std::isfinite(x) ? unit * std::fabs(x) : 0;
+  }
+  return error;
+}
+
 void finish_worst_bounds(const golden::PrecisionSchedule& schedule, std::span<double> bound) {
   const double factor = worst_with_golden(schedule);
   const double least = smallest_normal(schedule.accumulate);

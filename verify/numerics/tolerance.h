@@ -7,6 +7,7 @@
 
 #include "golden/precision.h"
 #include "golden/tensor.h"
+#include "reference/array.h"
 
 namespace assay::verify {
 
@@ -53,6 +54,9 @@ class AnalyticTolerance : public Tolerance {
 // include it: sqrt(2) and 2 for a candidate in fp64, 1 + 2^-29 at most for any other.
 double deviation_with_golden(const golden::PrecisionSchedule& schedule);
 double worst_with_golden(const golden::PrecisionSchedule& schedule);
+
+// Bound on the error of values that were rounded to `storage` when they were handed over.
+reference::Array rounding_error(golden::Precision storage, const reference::Array& values);
 
 // The local view's rule: worst-case bounds of error analysis, the golden value's own error and
 // underflow added. Exact elements stay exact.

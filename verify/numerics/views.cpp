@@ -122,7 +122,7 @@ class LocalObserver : public reference::ErrorObserver {
     }
     if (inputs_.replaced(node.name)) {
       value = inputs_.value(node.name);
-      error = Array();
+      error = inputs_.held_wider ? rounding_error(schedule_.storage_of(node.name), value) : Array();
     }
   }
 

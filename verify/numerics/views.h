@@ -47,6 +47,8 @@ struct LocalInputs {
   // Whether later nodes start from value(name); false: they start from what was computed.
   std::function<bool(const std::string& name)> replaced;
   std::function<reference::Array(const std::string& name)> value;
+  // The values are roundings of what was computed with: the bounds allow for that.
+  bool held_wider = false;
 };
 
 // Golden values in the storage type, scores and probabilities excepted.

@@ -50,7 +50,9 @@ double worst_ratio(const Cell& cell, double CheckpointRow::*ratio, bool Checkpoi
 std::string ratio_text(double ratio) {
   if (!std::isfinite(ratio)) return "&infin;";
   if (ratio < 0) return "&ndash;";
-  return ratio < 1000 ? fmt::format("{:.2f}", ratio) : fmt::format("{:.0e}", ratio);
+  return ratio < 10     ? fmt::format("{:.2f}", ratio)
+         : ratio < 1000 ? fmt::format("{:.0f}", ratio)
+                        : fmt::format("{:.0e}", ratio);
 }
 
 const char* ratio_class(double ratio) {

@@ -31,6 +31,7 @@ struct RunReport {
 // Lines of one check: status, name, summary, time, then its details.
 std::string check_text(const Check& check, bool colour);
 
+// The first divergence stands in the details of the check that found it.
 std::string terminal_text(const RunReport& report, bool colour);
 
 // The whole report as one JSON object, "assay_report" its format's number. Ratios that are not

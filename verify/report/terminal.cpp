@@ -29,7 +29,7 @@ std::string status_text(Status status, int width, bool colour) {
 }  // namespace
 
 std::string check_text(const Check& check, bool colour) {
-  std::string text = fmt::format("{} {:<17} {} ({:.2f} s)\n", status_text(check.status, 13, colour),
+  std::string text = fmt::format("{} {:<22} {} ({:.2f} s)\n", status_text(check.status, 13, colour),
                                  check.name, check.summary, check.seconds);
   for (const std::string& line : check.details) text += fmt::format("    {}\n", line);
   return text;
@@ -39,8 +39,6 @@ std::string terminal_text(const RunReport& report, bool colour) {
   std::string text = fmt::format("{}\n{}  root hash {}\n\n", report.title, report.golden_path,
                                  report.root_hash);
   for (const Check& check : report.checks) text += check_text(check, colour);
-  if (!report.first_divergence.empty()) text += "\n";
-  for (const std::string& line : report.first_divergence) text += line + "\n";
   text += fmt::format("\nverdict: {}\n", status_text(overall(report.checks), 0, colour));
   return text;
 }

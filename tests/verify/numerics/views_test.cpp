@@ -83,29 +83,59 @@ BOOST_AUTO_TEST_CASE(hashes_are_enough_for_the_same_verdict) {
   }
 }
 
+// What the reference computes in `storage`, written as dtype; change() may alter it on the way.
+std::string dump(const GoldenFixture& golden, Precision storage, golden::DType dtype,
+                 const std::function<void(Observed&)>& change = [](Observed&) {}) {
+  std::string path = golden.file("dump.h5");
+  golden::DumpWriter writer(path, golden.reader().config_hash(), kSeed);
+  golden.reference(storage).run({.batch = 2,
+                                 .positions = 12,
+                                 .tokens = golden.reader().read_int32("/inputs/tokens"),
+                                 .attention_mask =
+                                     golden.reader().read_uint8("/inputs/attention_mask"),
+                                 .labels = golden.reader().read_int32("/inputs/labels")},
+                                {}, [&](Observed seen) {
+                                  change(seen);
+                                  writer.write(seen.name, seen.tensor.view(), dtype);
+                                });
+  return path;
+}
+
 BOOST_AUTO_TEST_CASE(dump_of_the_reference_passes_and_a_narrow_one_does_not) {
   const GoldenFixture golden(config_of("tiny", "1"));
-  const auto dump = [&](Precision storage, golden::DType dtype) {
-    const std::string path = golden.file("dump.h5");
-    golden::DumpWriter writer(path, golden.reader().config_hash(), kSeed);
-    golden.reference(storage).run(
-        {.batch = 2,
-         .positions = 12,
-         .tokens = golden.reader().read_int32("/inputs/tokens"),
-         .attention_mask = golden.reader().read_uint8("/inputs/attention_mask"),
-         .labels = golden.reader().read_int32("/inputs/labels")},
-        {}, [&](const Observed& seen) { writer.write(seen.name, seen.tensor.view(), dtype); });
-    return path;
-  };
   for (const Precision storage : {Precision::fp64, Precision::fp32, Precision::bf16}) {
     const auto dtype = storage == Precision::fp64 ? golden::DType::float64 : golden::DType::float32;
-    FileSubject subject(dump(storage, dtype), schedule_of(storage));
+    FileSubject subject(dump(golden, storage, dtype), schedule_of(storage));
     const NumericsResult result = verify_numerics(golden.reader(), subject, {});
     BOOST_TEST(exit_code_of(result) == 0, text_of(result));
   }
-  FileSubject narrow(dump(Precision::fp32, golden::DType::float32), schedule_of(Precision::fp64));
+  FileSubject narrow(dump(golden, Precision::fp32, golden::DType::float32),
+                     schedule_of(Precision::fp64));
   BOOST_TEST(
       has_fault(verify_numerics(golden.reader(), narrow, {}), Fault::dtype, "layers/1/attn/q"));
+}
+
+// Computed in double and handed over in fp32: no step of it is wrong, though what fp32 arithmetic
+// would make of the tensors handed over is something else.
+BOOST_AUTO_TEST_CASE(dump_that_rounds_what_it_computed_with_is_untrusted) {
+  const GoldenFixture golden(config_of("tiny", "1"));
+  FileSubject wide(dump(golden, Precision::fp64, golden::DType::float32),
+                   schedule_of(Precision::fp32));
+  const NumericsResult result = verify_numerics(golden.reader(), wide, {});
+  BOOST_TEST(exit_code_of(result) == 3, text_of(result));
+  BOOST_TEST(result.diverged == "");
+  BOOST_TEST(row_of(result, "layers/1/attn_residual").note.find("held wider than fp32") !=
+             std::string::npos);
+
+  const auto halved = [](Observed& seen) {
+    if (seen.name != "layers/1/mlp/up") return;
+    for (double& x : seen.tensor.values) x /= 2;
+  };
+  FileSubject wrong(dump(golden, Precision::fp64, golden::DType::float32, halved),
+                    schedule_of(Precision::fp32));
+  const NumericsResult found = verify_numerics(golden.reader(), wrong, {});
+  BOOST_TEST(exit_code_of(found) == 1, text_of(found));
+  BOOST_TEST(found.diverged == "layers/1/mlp/up");
 }
 
 class ZeroWeights : public golden::WeightSource {
