@@ -26,7 +26,8 @@ class WeightSource {
 //   norm gains          uniform in [0.5, 1.5)
 //   embed_tokens        uniform, standard deviation 1
 //   q_proj, k_proj      uniform, standard deviation 1.25/sqrt(fan_in): attention neither flat nor
-//   one-hot all other matrices  uniform, standard deviation 1/sqrt(fan_in)
+//                       one-hot
+//   all other matrices  uniform, standard deviation 1/sqrt(fan_in)
 class SyntheticWeights : public WeightSource {
  public:
   SyntheticWeights(ModelConfig config, uint64_t seed);

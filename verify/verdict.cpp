@@ -21,8 +21,8 @@ std::string status_name(Status status) {
 }
 
 Status overall(const std::vector<Check>& checks) {
-  for (const Status status : {Status::fail, Status::untrusted, Status::inconclusive, Status::pass,
-                              Status::skipped}) {
+  for (const Status status :
+       {Status::fail, Status::untrusted, Status::inconclusive, Status::pass, Status::skipped}) {
     const bool any = std::any_of(checks.begin(), checks.end(),
                                  [&](const Check& check) { return check.status == status; });
     if (any) return status;

@@ -1,10 +1,10 @@
 // frequency_i = theta^(-2i/Dh). With rope_scaling of kind llama3, in wavelengths w = 2 pi /
 // frequency and with P = original_max_position_embeddings:
-//   w > P / low_freq_factor     frequency / factor             the head turns less than once in P:
-//   interpolate w < P / high_freq_factor    frequency                      short wavelengths stay
+//   w > P / low_freq_factor     frequency / factor    turns less than once in P: interpolate
+//   w < P / high_freq_factor    frequency             short wavelengths stay
 //   between                     (1 - s) frequency / factor + s frequency,
-//                               s = (P / w - low_freq_factor) / (high_freq_factor -
-//                               low_freq_factor)
+//                               s = (P / w - low_freq_factor)
+//                                   / (high_freq_factor - low_freq_factor)
 // Source: Hugging Face transformers, modeling_rope_utils.py, _compute_llama3_parameters.
 #include "cuda_impl/engine/rope_table.h"
 

@@ -6,14 +6,12 @@
 // of them is what the executor declares at barriers and warp collectives. Five rules keep that
 // picture true:
 //   1. A sync object must not be shared by consecutive barriers: a fast thread's next arrival would
-//   order a slow
-//      one's departure. Hence parity.
+//      order a slow one's departure. Hence parity.
 //   2. Stacks, shared memory and sync objects are a fresh mapping for every block, so no history
-//   survives.
+//      survives.
 //   3. Nothing is allocated on a device thread: the intercepted heap would report or order it.
 //   4. Ids of destroyed fibers are reused soon, and a new thread with an old id looks like the old
-//   one. Dead
-//      fibers are therefore kept for a while.
+//      one. Dead fibers are therefore kept for a while.
 //   5. memset is intercepted too: shared memory is filled before the threads start.
 #pragma once
 #include <cstddef>

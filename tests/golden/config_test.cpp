@@ -101,16 +101,21 @@ BOOST_AUTO_TEST_CASE(every_fault_names_the_file_and_the_key) {
   check_refused([](json& d) { d["attention_bias"] = true; }, "attention_bias: ");
   check_refused([](json& d) { d["hidden_act"] = "gelu"; },
                 "hidden_act: expected \"silu\", got \"gelu\"");
-  check_refused([](json& d) { d["rope_scaling"] = {{"rope_type", "yarn"}}; },
-                "config.json: rope_scaling: rope_type: expected \"llama3\", got \"yarn\"");
-  check_refused([](json& d) { d["assay"] = {{"residual", "swap"}}; },
-                "config.json: assay: residual: expected keep or replace, got \"swap\"");
+  check_refused(
+      [](json& d) {
+        d["rope_scaling"] = {{"rope_type", "yarn"}};
+      },
+      "config.json: rope_scaling: rope_type: expected \"llama3\", got \"yarn\"");
+  check_refused(
+      [](json& d) {
+        d["assay"] = {{"residual", "swap"}};
+      },
+      "config.json: assay: residual: expected keep or replace, got \"swap\"");
 }
 
 BOOST_AUTO_TEST_CASE(a_preset_that_is_not_there_lists_those_that_are) {
   BOOST_CHECK_EXCEPTION(preset("huge"), InputError, [](const InputError& error) {
-    return error.what() ==
-           std::string("--preset huge: no such preset; have tiny, small, author");
+    return error.what() == std::string("--preset huge: no such preset; have tiny, small, author");
   });
 }
 

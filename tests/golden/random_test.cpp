@@ -48,18 +48,18 @@ BOOST_AUTO_TEST_CASE(words_are_laid_out_as_documented) {
   random_words(seed, stream, 8, words);  // blocks 2, 3 and three quarters of 4
   for (std::size_t i = 0; i < words.size(); ++i) {
     const auto block = static_cast<uint32_t>((8 + i) / 4);
-    const Words expected = philox4x32(
-        {block, 0, static_cast<uint32_t>(stream), static_cast<uint32_t>(stream >> 32)},
-        {0x89abcdef, 0x01234567});
+    const Words expected =
+        philox4x32({block, 0, static_cast<uint32_t>(stream), static_cast<uint32_t>(stream >> 32)},
+                   {0x89abcdef, 0x01234567});
     BOOST_TEST(words[i] == expected[i % 4]);
   }
 }
 
 BOOST_AUTO_TEST_CASE(rounding_to_bf16_is_to_nearest_even) {
-  BOOST_TEST(round_to_bf16(1 + 0x1p-8) == 1.0);               // a tie, down to even
-  BOOST_TEST(round_to_bf16(1 + 3 * 0x1p-8) == 1 + 0x1p-6);    // a tie, up to even
+  BOOST_TEST(round_to_bf16(1 + 0x1p-8) == 1.0);                   // a tie, down to even
+  BOOST_TEST(round_to_bf16(1 + 3 * 0x1p-8) == 1 + 0x1p-6);        // a tie, up to even
   BOOST_TEST(round_to_bf16(1 + 0x1p-8 + 0x1p-40) == 1 + 0x1p-7);  // float would make it a tie
-  BOOST_TEST(round_to_bf16(-(2 - 0x1p-9)) == -2.0);           // into the next binade
+  BOOST_TEST(round_to_bf16(-(2 - 0x1p-9)) == -2.0);               // into the next binade
   std::mt19937_64 bits(7);
   for (int i = 0; i < 10000; ++i) {
     const double unit = static_cast<double>(bits() >> 11) * 0x1p-53 - 0.5;
@@ -80,8 +80,8 @@ BOOST_AUTO_TEST_CASE(rounding_to_a_precision) {
   BOOST_TEST(std::isnan(round_to(Precision::bf16, std::nan(""))));
   for (const Precision precision : {Precision::fp64, Precision::fp32, Precision::bf16}) {
     const double u = unit_roundoff(precision);
-    BOOST_TEST(round_to(precision, 1 + u) == 1.0);             // half an ulp is a tie
-    BOOST_TEST(round_to(precision, 1 + 2 * u) == 1 + 2 * u);   // a whole one is kept
+    BOOST_TEST(round_to(precision, 1 + u) == 1.0);            // half an ulp is a tie
+    BOOST_TEST(round_to(precision, 1 + 2 * u) == 1 + 2 * u);  // a whole one is kept
     BOOST_TEST((parse_precision(precision_name(precision)) == precision));
   }
 }

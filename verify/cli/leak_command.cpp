@@ -38,8 +38,8 @@ void print_influence(const verify::InfluenceMatrix& influence) {
   }
 }
 
-int leak(const ModelOptions& options, const std::string& subject_name,
-         const std::string& precision, const Outcome& outcome) {
+int leak(const ModelOptions& options, const std::string& subject_name, const std::string& precision,
+         const Outcome& outcome) {
   const golden::ModelConfig config = model_config(options);
   const golden::SyntheticWeights weights(config, options.seed);
   const auto subject =
@@ -59,7 +59,8 @@ int leak(const ModelOptions& options, const std::string& subject_name,
   checks.insert(checks.end(), result.checks.begin(), result.checks.end());
   fmt::print("method {}, [{},{}]; {}\n", config.method, options.batch, options.positions,
              subject->describe());
-  for (const verify::Check& check : checks) fmt::print("{}", verify::check_text(check, outcome.colour));
+  for (const verify::Check& check : checks)
+    fmt::print("{}", verify::check_text(check, outcome.colour));
   if (result.influence.positions <= 64) print_influence(result.influence);
   return verify::exit_code(checks);
 }

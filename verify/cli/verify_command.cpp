@@ -91,9 +91,12 @@ int run_verify(const VerifyOptions& options, const Outcome& outcome) {
   if (options.leakage) look_for_leaks(options, golden, *subject, report);
 
   if (!options.quiet) fmt::print("{}", verify::terminal_text(report, outcome.colour));
-  if (!options.html_path.empty()) verify::write_report(verify::html_text(report), options.html_path);
-  if (!options.json_path.empty()) verify::write_report(verify::json_text(report), options.json_path);
-  if (!options.junit_path.empty()) verify::write_report(verify::junit_text(report), options.junit_path);
+  if (!options.html_path.empty())
+    verify::write_report(verify::html_text(report), options.html_path);
+  if (!options.json_path.empty())
+    verify::write_report(verify::json_text(report), options.json_path);
+  if (!options.junit_path.empty())
+    verify::write_report(verify::junit_text(report), options.junit_path);
   return verify::exit_code(report.checks);
 }
 
@@ -113,8 +116,7 @@ void add_verify(CLI::App& app, Outcome& outcome) {
                    "positions that the leak detectors run on")
       ->capture_default_str();
   add_report_options(*command, *options);
-  command->callback(
-      [options, &outcome] { outcome.exit_code = run_verify(*options, outcome); });
+  command->callback([options, &outcome] { outcome.exit_code = run_verify(*options, outcome); });
 }
 
 void add_compare(CLI::App& app, Outcome& outcome) {

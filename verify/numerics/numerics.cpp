@@ -92,9 +92,9 @@ void list_untrusted(const std::vector<CheckpointRow>& rows, Check& check) {
   }
   for (const CheckpointRow* row : firsts) {
     const int others = times[row->note] - 1;
-    check.details.push_back(
-        fmt::format("untrusted: {}{}: {}", row->name,
-                    others > 0 ? fmt::format(" and {} more", others) : "", row->note));
+    check.details.push_back(fmt::format("untrusted: {}{}: {}", row->name,
+                                        others > 0 ? fmt::format(" and {} more", others) : "",
+                                        row->note));
   }
 }
 
@@ -172,9 +172,11 @@ void finish_rows(std::vector<CheckpointRow>& rows, const Ledger& ledger) {
 
 std::string find_cause(const Case& file, const golden::PrecisionSchedule& schedule,
                        const LocalInputs& inputs, const Failure& failure) {
-  const Cut cut{.given = inputs.replaced, .value = [&](const reference::NodeData& node) {
-                  return node.op == nullptr ? file.bindings(node) : inputs.value(node.name);
-                },
+  const Cut cut{.given = inputs.replaced,
+                .value =
+                    [&](const reference::NodeData& node) {
+                      return node.op == nullptr ? file.bindings(node) : inputs.value(node.name);
+                    },
                 .held_wider = inputs.held_wider};
   return diagnose(*file.graph, cut, file.graph->find(failure.name), schedule, failure.candidate);
 }

@@ -1,13 +1,13 @@
 // Compares a subject with a golden file, checkpoint by checkpoint, in two views.
 //
 // Free-running: the subject's own activations all the way, against the golden values. The bound is
-// a
-//   statistical one: z * allowance * sigma (tolerance.h).
+//   a statistical one: z * allowance * sigma (tolerance.h).
 // Local: each checkpoint recomputed by the reference from the very inputs that the subject used, so
-// that
-//   only the checkpoint's own error remains. The bound is the worst case, no statistics in it.
+//   that only the checkpoint's own error remains. The bound is the worst case, no statistics in it.
 //   A subject that can be forced starts every checkpoint from the golden values rounded to its
 //   storage type; of one that cannot (a dump) the reference starts from the subject's own tensors.
+//   Those may be roundings of what it computed with: a checkpoint that is outside only if they are
+//   not is untrusted.
 #pragma once
 
 #include <string>

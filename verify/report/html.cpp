@@ -78,9 +78,9 @@ std::string checks_html(const std::vector<Check>& checks) {
                         status_name(check.status), escape_markup(check.name),
                         escape_markup(check.summary));
     if (!check.details.empty()) {
-      html += fmt::format(
-          "<details><summary>details</summary><pre class=\"detail\">{}</pre></details>",
-          lines(check.details));
+      html +=
+          fmt::format("<details><summary>details</summary><pre class=\"detail\">{}</pre></details>",
+                      lines(check.details));
     }
     html += fmt::format("</td><td>{:.2f}</td></tr>\n", check.seconds);
   }

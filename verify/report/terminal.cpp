@@ -36,8 +36,8 @@ std::string check_text(const Check& check, bool colour) {
 }
 
 std::string terminal_text(const RunReport& report, bool colour) {
-  std::string text = fmt::format("{}\n{}  root hash {}\n\n", report.title, report.golden_path,
-                                 report.root_hash);
+  std::string text =
+      fmt::format("{}\n{}  root hash {}\n\n", report.title, report.golden_path, report.root_hash);
   for (const Check& check : report.checks) text += check_text(check, colour);
   text += fmt::format("\nverdict: {}\n", status_text(overall(report.checks), 0, colour));
   return text;

@@ -84,20 +84,22 @@ BOOST_AUTO_TEST_CASE(hashes_are_enough_for_the_same_verdict) {
 }
 
 // What the reference computes in `storage`, written as dtype; change() may alter it on the way.
-std::string dump(const GoldenFixture& golden, Precision storage, golden::DType dtype,
-                 const std::function<void(Observed&)>& change = [](Observed&) {}) {
-  std::string path = golden.file("dump.h5");
+std::string dump(
+    const GoldenFixture& golden, Precision storage, golden::DType dtype,
+    const std::function<void(Observed&)>& change = [](Observed&) {}) {
+  static int number = 0;
+  std::string path = golden.file(fmt::format("dump{}.h5", ++number));
   golden::DumpWriter writer(path, golden.reader().config_hash(), kSeed);
-  golden.reference(storage).run({.batch = 2,
-                                 .positions = 12,
-                                 .tokens = golden.reader().read_int32("/inputs/tokens"),
-                                 .attention_mask =
-                                     golden.reader().read_uint8("/inputs/attention_mask"),
-                                 .labels = golden.reader().read_int32("/inputs/labels")},
-                                {}, [&](Observed seen) {
-                                  change(seen);
-                                  writer.write(seen.name, seen.tensor.view(), dtype);
-                                });
+  golden.reference(storage).run(
+      {.batch = 2,
+       .positions = 12,
+       .tokens = golden.reader().read_int32("/inputs/tokens"),
+       .attention_mask = golden.reader().read_uint8("/inputs/attention_mask"),
+       .labels = golden.reader().read_int32("/inputs/labels")},
+      {}, [&](Observed seen) {
+        change(seen);
+        writer.write(seen.name, seen.tensor.view(), dtype);
+      });
   return path;
 }
 
