@@ -29,7 +29,7 @@ Range range_of(const TensorInfo& weight) {
 
 }  // namespace
 
-SyntheticWeights::SyntheticWeights(ModelConfig config, uint64_t seed)
+SyntheticWeights::SyntheticWeights(const ModelConfig& config, uint64_t seed)
     : list_(weight_list(config)), seed_(seed) {}
 
 void SyntheticWeights::read(const std::string& name, std::span<double> out) const {

@@ -30,7 +30,7 @@ class WeightSource {
 //   all other matrices  uniform, standard deviation 1/sqrt(fan_in)
 class SyntheticWeights : public WeightSource {
  public:
-  SyntheticWeights(ModelConfig config, uint64_t seed);
+  SyntheticWeights(const ModelConfig& config, uint64_t seed);
   void read(const std::string& name, std::span<double> out) const override;
 
  private:

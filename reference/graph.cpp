@@ -34,7 +34,7 @@ Node Graph::weight(const std::string& name, Shape shape) {
                         .weight = true})};
 }
 
-Node Graph::add(std::shared_ptr<const Op> op, std::vector<Node> inputs) {
+Node Graph::add(std::shared_ptr<const Op> op, const std::vector<Node>& inputs) {
   std::vector<Operand> operands;
   std::vector<int> ids;
   for (const Node& input : inputs) {

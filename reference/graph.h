@@ -54,7 +54,7 @@ class Graph {
   Node input(const std::string& name, Shape shape, std::string axes);
   // A parameter under its Hugging Face name. The same name gives the same node.
   Node weight(const std::string& name, Shape shape);
-  Node add(std::shared_ptr<const Op> op, std::vector<Node> inputs);
+  Node add(std::shared_ptr<const Op> op, const std::vector<Node>& inputs);
   // Gives a node its name in the specification. A node has one name, a name one node.
   Node name(Node node, const std::string& name);
 

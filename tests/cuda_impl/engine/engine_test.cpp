@@ -212,7 +212,7 @@ BOOST_AUTO_TEST_CASE(later_tensors_read_a_forced_one) {
   const auto model = make(tiny("1"), Precision::fp32);
   const Recorder free = record(*model, tokens);
   const auto without = [&](const std::string& name) {
-    const Recorder r = record(*model, tokens, {{name, zeros(free, name)}});
+    Recorder r = record(*model, tokens, {{name, zeros(free, name)}});
     BOOST_TEST(r[name] == free[name]);  // the tap comes first: it shows what was computed
     return r;
   };
@@ -339,7 +339,7 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused_by_name) {
                 "model: head_dim: the kernels hold at most 128, got 130");
   BOOST_CHECK_EXCEPTION(make(tiny("7"), Precision::fp32), InputError, [](const InputError& error) {
     const std::string text = error.what();
-    return text.find("7") != text.npos && text.find("plain, 1, 5.1") != text.npos;
+    return text.find('7') != text.npos && text.find("plain, 1, 5.1") != text.npos;
   });
 }
 

@@ -90,7 +90,7 @@ std::vector<Planted> defects() {
        "layers/1/attn/out", "equals layers/1/attn/out times 1/2"},
       {"tiled heads", "plain", "layers/1/attn/v",
        [](Graph&, Node x) {
-         const golden::Shape s = x.shape();
+         const golden::Shape& s = x.shape();
          return rearrange(x, {{s[0], 4, s[2], s[3]}, "BGTD"}, tile_heads(s, 4));
        },
        only("layers/1/attn/context"), "layers/1/attn/context",

@@ -98,7 +98,7 @@ Altered::Alter change_one(const std::string& name, std::function<void(Observed&)
   };
 }
 
-GraphSubject::Build planted(const std::string& name, GraphEdit edit, Reader reader) {
+GraphSubject::Build planted(const std::string& name, const GraphEdit& edit, const Reader& reader) {
   return [=](const golden::ModelConfig& config, int64_t batch, int64_t positions) {
     const auto clean = reference::build_model(config, batch, positions);
     auto graph = std::make_unique<reference::Graph>();

@@ -74,7 +74,7 @@ Altered::Alter change_one(const std::string& name, std::function<void(Observed&)
 using GraphEdit = std::function<reference::Node(reference::Graph& graph, reference::Node original)>;
 // Whether the node under copy, described by the first name at or after it, reads the changed node.
 using Reader = std::function<bool(const std::string& described)>;
-GraphSubject::Build planted(const std::string& name, GraphEdit edit, Reader reader);
+GraphSubject::Build planted(const std::string& name, const GraphEdit& edit, const Reader& reader);
 
 // The whole result as text, for messages of failing tests.
 std::string text_of(const NumericsResult& result);

@@ -119,7 +119,7 @@ BOOST_AUTO_TEST_CASE(other_seed_and_other_config) {
 }
 
 BOOST_AUTO_TEST_CASE(comparing_nothing_is_a_failure) {
-  const NumericsResult silent = verify([](Observed, const Receive&) {});
+  const NumericsResult silent = verify([](const Observed&, const Receive&) {});
   BOOST_TEST(has_fault(silent, Fault::nothing, ""), text_of(silent));
   BOOST_TEST(exit_code_of(silent) == 1);
   const NumericsResult unasked =

@@ -86,7 +86,7 @@ BOOST_AUTO_TEST_CASE(compact_tensors_keep_every_value) {
 }
 
 BOOST_AUTO_TEST_CASE(only_pass_is_a_pass) {
-  const auto code = [](std::vector<Status> statuses) {
+  const auto code = [](const std::vector<Status>& statuses) {
     std::vector<Check> checks;
     for (const Status status : statuses) checks.emplace_back().status = status;
     return exit_code(checks);

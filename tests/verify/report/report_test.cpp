@@ -141,7 +141,7 @@ BOOST_AUTO_TEST_CASE(a_run_without_checks_is_no_pass_in_any_form) {
 }
 
 BOOST_AUTO_TEST_CASE(worst_check_decides) {
-  const auto verdict = [](std::vector<Status> all) {
+  const auto verdict = [](const std::vector<Status>& all) {
     std::vector<Check> checks;
     for (const Status status : all) checks.push_back(check("x", status, ""));
     return overall(checks);
