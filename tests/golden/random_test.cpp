@@ -44,8 +44,8 @@ BOOST_AUTO_TEST_CASE(stream_names_hash_as_fnv_1a) {
 
 BOOST_AUTO_TEST_CASE(words_are_laid_out_as_documented) {
   const uint64_t seed = 0x0123456789abcdef, stream = stream_id("a stream");
-  std::vector<uint32_t> words(11);
-  random_words(seed, stream, 8, words);  // blocks 2, 3 and three quarters of 4
+  std::vector<uint32_t> words(4 * 37 + 3);  // blocks 2 to 38 and three quarters of 39
+  random_words(seed, stream, 8, words);
   for (std::size_t i = 0; i < words.size(); ++i) {
     const auto block = static_cast<uint32_t>((8 + i) / 4);
     const Words expected =
