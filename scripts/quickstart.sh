@@ -17,9 +17,7 @@ step() {
 }
 
 build() {
-  local cuda=OFF
-  if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then cuda=AUTO; fi
-  cmake --preset quickstart -DASSAY_CUDA=$cuda -Wno-dev >"$out/build.log"
+  cmake --preset quickstart -Wno-dev | tee "$out/build.log" | sed -n 's/^-- \(.*CUDA.*\)/   \1/p'
   cmake --build --preset quickstart -j "$(nproc)" >>"$out/build.log" || { tail -n 30 "$out/build.log"; return 1; }
 }
 

@@ -17,8 +17,10 @@ esac
 scripts/setup.sh
 for preset in "${presets[@]}"; do
   echo "== $preset: configure and build"
-  cmake --preset "$preset" -Wno-dev | grep -E '^-- (CUDA|no CUDA)' || true
-  cmake --build --preset "$preset" -j "$(nproc)" | tail -n 1
+  cmake --preset "$preset" -Wno-dev | sed -n 's/^-- \(.*CUDA.*\)/\1/p'
+  log=build/$preset/build.log
+  cmake --build --preset "$preset" -j "$(nproc)" >"$log" || { tail -n 40 "$log"; exit 1; }
+  tail -n 1 "$log"
   echo "== $preset: test"
   ctest --preset "$preset" -j "$(nproc)"
 done
