@@ -17,7 +17,7 @@ step() {
 }
 
 build() {
-  cmake --preset quickstart -Wno-dev | tee "$out/build.log" | sed -n 's/^-- \(.*CUDA.*\)/   \1/p'
+  cmake --preset quickstart -Wno-dev | tee "$out/build.log" | sed -n 's/^-- \(.*kernels .*\)/   \1/p'
   cmake --build --preset quickstart -j "$(nproc)" >>"$out/build.log" || { tail -n 30 "$out/build.log"; return 1; }
 }
 

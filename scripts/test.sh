@@ -17,7 +17,7 @@ esac
 scripts/setup.sh
 for preset in "${presets[@]}"; do
   echo "== $preset: configure and build"
-  cmake --preset "$preset" -Wno-dev | sed -n 's/^-- \(.*CUDA.*\)/\1/p'
+  cmake --preset "$preset" -Wno-dev | sed -n 's/^-- \(.*kernels .*\)/\1/p'
   log=build/$preset/build.log
   cmake --build --preset "$preset" -j "$(nproc)" >"$log" || { tail -n 40 "$log"; exit 1; }
   tail -n 1 "$log"
