@@ -1,52 +1,68 @@
 #include "golden/precision.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "golden/error.h"
-#include "golden/random.h"
 
 namespace assay::golden {
 
-Precision parse_precision(const std::string& text) {
-  if (text == "fp64") return Precision::fp64;
-  if (text == "fp32") return Precision::fp32;
-  if (text == "bf16") return Precision::bf16;
-  throw InputError("--precision " + text + ": no such precision; have fp32, bf16, fp64");
+namespace {
+
+struct Format {
+  Precision precision;
+  const char* name;
+  int significant_bits;  // the hidden one included
+  int least_exponent;    // of a normal number
+  double largest;
+};
+
+constexpr std::array<Format, 5> kFormats{{
+    {Precision::fp64, "fp64", 53, -1022, 0x1.fffffffffffffp1023},
+    {Precision::fp32, "fp32", 24, -126, 0x1.fffffep127},
+    {Precision::tf32, "tf32", 11, -126, 0x1.ffcp127},
+    {Precision::bf16, "bf16", 8, -126, 0x1.fep127},
+    {Precision::fp16, "fp16", 11, -14, 0x1.ffcp15},
+}};
+
+const Format& format(Precision precision) {
+  const Format& found = kFormats[static_cast<std::size_t>(precision)];
+  ASSAY_CHECK(found.precision == precision, found.name);
+  return found;
 }
 
-std::string precision_name(Precision precision) {
-  switch (precision) {
-    case Precision::fp64:
-      return "fp64";
-    case Precision::fp32:
-      return "fp32";
-    case Precision::bf16:
-      return "bf16";
+}  // namespace
+
+Precision parse_precision(const std::string& text) {
+  for (const Format& known : kFormats) {
+    if (text == known.name) return known.precision;
   }
-  throw InternalError("precision_name: no such Precision");
+  throw InputError("--precision " + text +
+                   ": no such precision; have fp64, fp32, tf32, bf16, fp16");
 }
+
+std::string precision_name(Precision precision) { return format(precision).name; }
 
 double unit_roundoff(Precision precision) {
-  switch (precision) {
-    case Precision::fp64:
-      return 0x1p-53;
-    case Precision::fp32:
-      return 0x1p-24;
-    case Precision::bf16:
-      return 0x1p-8;
-  }
-  throw InternalError("unit_roundoff: no such Precision");
+  return std::ldexp(1.0, -format(precision).significant_bits);
 }
+
+double spacing(Precision precision, double x) {
+  const Format& f = format(precision);
+  const int exponent = x == 0 || !std::isfinite(x) ? f.least_exponent : std::ilogb(x);
+  return std::ldexp(1.0, std::max(exponent, f.least_exponent) - f.significant_bits + 1);
+}
+
+double smallest(Precision precision) { return spacing(precision, 0); }
 
 double round_to(Precision precision, double x) {
   if (precision == Precision::fp64) return x;
-  const float nearest = static_cast<float>(x);
-  if (precision == Precision::fp32 || !std::isfinite(nearest)) return nearest;
-  // Straight from the double: rounding to float first could move a value onto a tie.
-  if (std::fabs(x) < 0x1p-126) {  // bfloat16 subnormals have a fixed step of 2^-133
-    return std::nearbyint(x * 0x1p133) * 0x1p-133;
-  }
-  return static_cast<float>(round_to_bf16(x));
+  if (precision == Precision::fp32) return static_cast<float>(x);
+  if (!std::isfinite(x)) return x;
+  const double step = spacing(precision, x);
+  const double nearest = std::nearbyint(x / step) * step;  // both exact: step is a power of two
+  return std::fabs(nearest) > format(precision).largest ? std::copysign(INFINITY, x) : nearest;
 }
 
 Precision PrecisionSchedule::storage_of(const std::string& tensor_name) const {

@@ -1,23 +1,30 @@
 // What a candidate says about its arithmetic; the bounds of verify/ are derived from it.
 #pragma once
 
+#include <optional>
 #include <string>
 
 namespace assay::golden {
 
-enum class Precision { fp64, fp32, bf16 };
+// tf32 is fp32 with the 11 significant bits of fp16: what tensor cores read of an fp32 factor.
+enum class Precision { fp64, fp32, tf32, bf16, fp16 };
 
 Precision parse_precision(const std::string& text);  // throws InputError naming what there is
 std::string precision_name(Precision precision);
-double unit_roundoff(Precision precision);       // half an ulp of 1: 2^-53, 2^-24, 2^-8
-double round_to(Precision precision, double x);  // nearest, ties to even
+double unit_roundoff(Precision precision);  // half an ulp of 1: 2^-53, 2^-24, 2^-11, 2^-8, 2^-11
+double round_to(Precision precision, double x);  // nearest, ties to even; beyond the range: inf
+double spacing(Precision precision, double x);   // between neighbours at x, subnormals included
+double smallest(Precision precision);            // positive number, a subnormal: 2^-149 for fp32
 
 // storage: what tensors between kernels are stored in. accumulate: what a kernel computes in.
+// operands: what the factors of a product are read as, absent: as they are stored (tf32 on tensor
+// cores).
 // wide_attention: scores and probabilities never leave the accumulator type (fused attention).
 struct PrecisionSchedule {
   Precision storage = Precision::fp32;
   Precision accumulate = Precision::fp32;
   bool wide_attention = true;
+  std::optional<Precision> operands = std::nullopt;
 
   // The type in which the named tensor is stored.
   Precision storage_of(const std::string& tensor_name) const;

@@ -14,6 +14,8 @@ using golden::Shape;
 
 class Array {
  public:
+  using Element = double;
+
   Array() =
       default;  // no storage: "absent", which error bounds read as exact and gradients as zero
   // Storage with unspecified contents.

@@ -16,11 +16,10 @@ std::unique_ptr<Model> make_device_model(const golden::ModelConfig& config,
       return std::make_unique<Llama<float>>(config, precision, weights);
     case golden::Precision::bf16:
       return std::make_unique<Llama<simt::bf16>>(config, precision, weights);
-    case golden::Precision::fp64:
-      throw InputError(
-          "subject cuda: precision: expected fp32 or bf16, got fp64; the host executor has it");
+    default:
+      throw InputError("subject cuda: precision: expected fp32 or bf16, got " +
+                       golden::precision_name(precision) + "; the host executor has fp64 too");
   }
-  throw InternalError("make_device_model: no such Precision");
 }
 
 }  // namespace assay::cuda

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <vector>
 
-#include "reference/interpreters/liveness.h"
+#include "reference/interpreters/walk.h"
 #include "reference/ops/rules.h"
 
 namespace assay::reference {
@@ -11,24 +11,11 @@ namespace {
 
 using golden::Precision;
 
-// Half the smallest positive number of the type: the rounding of anything that underflows.
-double underflow(Precision precision) {
-  switch (precision) {
-    case Precision::fp64:
-      return 0x1p-1074;
-    case Precision::fp32:
-      return 0x1p-150;
-    case Precision::bf16:
-      return 0x1p-134;
-  }
-  return 0;
-}
-
 // Adds the rounding of a store. What is exact and representable stays exact.
 void round_store(const ErrorModel& model, Precision storage, const Array& value, Array& error) {
   const bool worst = model.norm == ErrorNorm::worst;
   const double unit = golden::unit_roundoff(storage) / (worst ? 1.0 : std::sqrt(3.0));
-  const double least = underflow(storage);
+  const double least = golden::smallest(storage) / 2;  // the rounding of what underflows
   const int64_t row = value.shape().empty() ? 1 : std::max<int64_t>(1, value.shape().back());
   for_rows(value.size() / row, 4 * row, [&](int64_t r) {
     for (int64_t i = r * row; i < (r + 1) * row; ++i) {
@@ -46,6 +33,8 @@ void round_store(const ErrorModel& model, Precision storage, const Array& value,
 
 struct Evaluated {
   Array value, error;
+
+  bool absent() const { return value.absent(); }
 };
 
 }  // namespace
@@ -56,37 +45,29 @@ void evaluate_with_error(const Graph& graph, const Bindings& bindings,
                          const golden::PrecisionSchedule& schedule, ErrorNorm norm,
                          ErrorObserver& observer) {
   const ErrorModel model{norm, golden::unit_roundoff(schedule.accumulate)};
-  const std::vector<int> order = needed_by_names(graph);
-  const std::vector<int> last = last_uses(graph, order);
-  std::vector<Evaluated> results(graph.nodes().size());
-  for (const int id : order) {
-    const NodeData& node = graph.node(id);
-    if (node.op == nullptr) continue;  // bound by its first reader
-    std::vector<Array> operands, errors;
-    for (const int input : node.inputs) {
-      Evaluated& operand = results[static_cast<std::size_t>(input)];
-      if (operand.value.absent()) {
-        operand.value = bind(bindings, graph.node(input));
-        operand.error = observer.error_of_input(graph.node(input), operand.value);
-      }
-      operands.push_back(operand.value);
-      errors.push_back(operand.error);
-    }
-    for (const int input : node.inputs) {  // apart, for a node may read one tensor twice
-      if (last[static_cast<std::size_t>(input)] == id) {
-        results[static_cast<std::size_t>(input)] = {};
-      }
-    }
-    Evaluated& result = results[static_cast<std::size_t>(id)];
-    result = {Array::uninitialized(node.shape()), Array::uninitialized(node.shape())};
-    node.op->value(operands, result.value);
-    node.op->error(model, operands, errors, result.value, result.error);
-    if (!node.name.empty()) {
-      round_store(model, schedule.storage_of(node.name), result.value, result.error);
-      observer.observe(node, result.value, result.error);
-    }
-    if (last[static_cast<std::size_t>(id)] == id) result = {};
-  }
+  walk<Evaluated>(
+      graph,
+      [&](const NodeData& input) {
+        Array value = bind(bindings, input);
+        Array error = observer.error_of_input(input, value);
+        return Evaluated{std::move(value), std::move(error)};
+      },
+      [&](int, const NodeData& node, const std::vector<Evaluated>& operands) {
+        std::vector<Array> values, errors;
+        for (const Evaluated& operand : operands) {
+          values.push_back(operand.value);
+          errors.push_back(operand.error);
+        }
+        Evaluated result{Array::uninitialized(node.shape()), Array::uninitialized(node.shape())};
+        node.op->value(values, result.value);
+        node.op->error(model, values, errors, result.value, result.error);
+        return result;
+      },
+      [&](const NodeData& node, Evaluated result) {
+        round_store(model, schedule.storage_of(node.name), result.value, result.error);
+        observer.observe(node, result.value, result.error);
+        return result;
+      });
 }
 
 }  // namespace assay::reference

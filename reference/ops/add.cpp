@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class Add final : public Op {
+class Add final : public Computed<Add> {
  public:
   std::string name() const override { return "add"; }
 
@@ -20,8 +20,10 @@ class Add final : public Op {
     return in[0];
   }
 
-  void value(std::span<const Array> in, Array& out) const override {
-    over_chunks(out.size(), [&](int64_t first, int64_t last) {
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
+    over_chunks<X>(out.size(), [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) out.data()[i] = in[0].data()[i];
       for (std::size_t term = 1; term < in.size(); ++term) {
         for (int64_t i = first; i < last; ++i) out.data()[i] += in[term].data()[i];
@@ -69,12 +71,16 @@ class Add final : public Op {
     });
   }
 
+  double flops(std::span<const Operand> in, const Operand& out) const override {
+    return static_cast<double>(in.size() - 1) * count_of(out);
+  }
+
  private:
-  template <class Body>
+  template <class X = double, class Body>
   static void over_chunks(int64_t size, Body&& body) {
     constexpr int64_t kChunk = 8192;
-    for_rows((size + kChunk - 1) / kChunk, kChunk,
-             [&](int64_t chunk) { body(chunk * kChunk, std::min(size, (chunk + 1) * kChunk)); });
+    for_rows<X>((size + kChunk - 1) / kChunk, kChunk,
+                [&](int64_t chunk) { body(chunk * kChunk, std::min(size, (chunk + 1) * kChunk)); });
   }
 };
 

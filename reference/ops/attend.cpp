@@ -1,11 +1,11 @@
 #include "reference/ops/attend.h"
 
-#include "reference/ops/rules.h"
+#include "reference/ops/multiply.h"
 
 namespace assay::reference {
 namespace {
 
-class Attend final : public Op {
+class Attend final : public Computed<Attend> {
  public:
   std::string name() const override { return "attend"; }
 
@@ -17,13 +17,15 @@ class Attend final : public Op {
     return {{in[0].shape[0], in[0].shape[2], in[0].shape[1] * in[1].shape[3]}, "BTD"};
   }
 
-  void value(std::span<const Array> in, Array& out) const override {
-    std::vector<Product> products;
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
+    std::vector<ProductOf<X>> products;
     for (int64_t head = 0; head < heads(in); ++head) {
       products.push_back(
-          {context(in, out, head), plane(in[0], head), plane(in[1], value_head(in, head))});
+          {context(in, out, head), plane_of(in[0], head), plane_of(in[1], value_head(in, head))});
     }
-    multiply_batch(products, false, products_engine());
+    multiply_all(std::span<const ProductOf<X>>(products));
   }
 
   void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
@@ -32,12 +34,12 @@ class Attend final : public Op {
          ++head) {  // a value head is shared: one after the other
       const ConstMatrix dc = context(in, grad_out, head);
       if (!grad_in[0].absent()) {  // dP += dC V^T
-        multiply(plane(grad_in[0], head), dc, plane(in[1], value_head(in, head)).transposed(), true,
-                 products_engine());
+        multiply(plane_of(grad_in[0], head), dc, plane_of(in[1], value_head(in, head)).transposed(),
+                 true);
       }
       if (!grad_in[1].absent()) {  // dV += P^T dC
-        multiply(plane(grad_in[1], value_head(in, head)), plane(in[0], head).transposed(), dc, true,
-                 products_engine());
+        multiply(plane_of(grad_in[1], value_head(in, head)), plane_of(in[0], head).transposed(), dc,
+                 true);
       }
     }
   }
@@ -60,34 +62,36 @@ class Attend final : public Op {
              const Array& out, Array& out_error) const override {
     for (int64_t head = 0; head < heads(in); ++head) {
       const int64_t value = value_head(in, head);
-      product_error(model, plane(in[0], head),
-                    in_error[0].absent() ? ConstMatrix{} : plane(in_error[0], head),
-                    plane(in[1], value),
-                    in_error[1].absent() ? ConstMatrix{} : plane(in_error[1], value),
+      product_error(model, plane_of(in[0], head),
+                    in_error[0].absent() ? ConstMatrix{} : plane_of(in_error[0], head),
+                    plane_of(in[1], value),
+                    in_error[1].absent() ? ConstMatrix{} : plane_of(in_error[1], value),
                     context(in, out, head), context(in, out_error, head));
     }
   }
 
+  double flops(std::span<const Operand> in, const Operand&) const override {
+    return 2 * count_of(in[0]) * static_cast<double>(in[1].shape[3]);
+  }
+
  private:
-  static int64_t heads(std::span<const Array> in) { return in[0].shape()[0] * in[0].shape()[1]; }
-  static int64_t value_head(std::span<const Array> in, int64_t head) {
+  template <class A>
+  static int64_t heads(std::span<const A> in) {
+    return in[0].shape()[0] * in[0].shape()[1];
+  }
+  template <class A>
+  static int64_t value_head(std::span<const A> in, int64_t head) {
     return head / (in[0].shape()[1] / in[1].shape()[1]);
   }
-  static ConstMatrix plane(const Array& x, int64_t head) {
-    const int64_t rows = x.shape()[2], cols = x.shape()[3];
-    return ConstMatrix::row_major(x.data() + head * rows * cols, rows, cols);
-  }
-  static Matrix plane(Array& x, int64_t head) {
-    const int64_t rows = x.shape()[2], cols = x.shape()[3];
-    return Matrix::row_major(x.data() + head * rows * cols, rows, cols);
-  }
   // The columns of head h in the rows of batch b: [T,Dh] with row stride H*Dh.
-  static int64_t context_offset(std::span<const Array> in, int64_t head) {
+  template <class A>
+  static int64_t context_offset(std::span<const A> in, int64_t head) {
     const int64_t query_heads = in[0].shape()[1], queries = in[0].shape()[2],
                   size = in[1].shape()[3];
     return (head / query_heads * queries * query_heads + head % query_heads) * size;
   }
-  static Matrix context(std::span<const Array> in, Array& x, int64_t head) {
+  template <class A>
+  static MatrixOf<typename A::Element> context(std::span<const A> in, A& x, int64_t head) {
     return {x.data() + context_offset(in, head), in[0].shape()[2], in[1].shape()[3], x.shape()[2]};
   }
   static ConstMatrix context(std::span<const Array> in, const Array& x, int64_t head) {

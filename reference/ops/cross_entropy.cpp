@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class CrossEntropy final : public Op {
+class CrossEntropy final : public Computed<CrossEntropy> {
  public:
   std::string name() const override { return "cross_entropy"; }
 
@@ -16,18 +16,20 @@ class CrossEntropy final : public Op {
     return {{}, ""};
   }
 
-  void value(std::span<const Array> in, Array& out) const override {
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
     const std::vector<Target> targets = counted(in);
     const int64_t vocab = in[0].shape()[2];
-    std::vector<double> losses(targets.size());
-    for_rows(static_cast<int64_t>(targets.size()), 8 * vocab, [&](int64_t i) {
+    std::vector<X> losses(targets.size());
+    for_rows<X>(static_cast<int64_t>(targets.size()), 8 * vocab, [&](int64_t i) {
       const Target& target = targets[static_cast<std::size_t>(i)];
-      const double* z = in[0].data() + target.row * vocab;
+      const X* z = in[0].data() + target.row * vocab;
       losses[static_cast<std::size_t>(i)] = log_sum_exp(z, vocab) - z[target.label];
     });
-    double total = 0;
-    for (const double loss : losses) total += loss;
-    out.data()[0] = targets.empty() ? 0.0 : total / static_cast<double>(targets.size());
+    X total = 0;
+    for (const X& loss : losses) total += loss;
+    out.data()[0] = targets.empty() ? X(0.0) : total / X(static_cast<double>(targets.size()));
   }
 
   // dz_v = (softmax(z)_v - [v = y]) / count
@@ -81,18 +83,23 @@ class CrossEntropy final : public Op {
     out_error.data()[0] = total.result();
   }
 
+  double flops(std::span<const Operand> in, const Operand&) const override {
+    return 3 * count_of(in[0]);
+  }
+
  private:
   struct Target {
     int64_t row;    // b*T + t
     int64_t label;  // labels[b,t+1]
   };
 
-  static std::vector<Target> counted(std::span<const Array> in) {
+  template <class A>
+  static std::vector<Target> counted(std::span<const A> in) {
     const int64_t positions = in[1].shape()[1], vocab = in[0].shape()[2];
     std::vector<Target> targets;
     for (int64_t row = 0; row < in[1].size(); ++row) {
       if (row % positions == positions - 1) continue;
-      const double label = in[1].data()[row + 1];
+      const double label = to_double(in[1].data()[row + 1]);
       if (label == -100) continue;
       if (!(label >= 0 && label < static_cast<double>(vocab)) || label != std::floor(label)) {
         throw InputError("cross_entropy: label " + std::to_string(label) +
@@ -103,12 +110,14 @@ class CrossEntropy final : public Op {
     return targets;
   }
 
-  static double log_sum_exp(const double* z, int64_t vocab) {
-    double most = z[0];
-    for (int64_t v = 1; v < vocab; ++v) most = z[v] > most ? z[v] : most;
-    double total = 0;
-    for (int64_t v = 0; v < vocab; ++v) total += std::exp(z[v] - most);
-    return most + std::log(total);
+  template <class X>
+  static X log_sum_exp(const X* z, int64_t vocab) {
+    using std::exp, std::log;
+    X most = z[0];
+    for (int64_t v = 1; v < vocab; ++v) most = to_double(z[v]) > to_double(most) ? z[v] : most;
+    X total = 0;
+    for (int64_t v = 0; v < vocab; ++v) total += exp(z[v] - most);
+    return most + log(total);
   }
 };
 

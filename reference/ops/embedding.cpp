@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class Embedding final : public Op {
+class Embedding final : public Computed<Embedding> {
  public:
   std::string name() const override { return "embedding"; }
 
@@ -15,10 +15,11 @@ class Embedding final : public Op {
     return {{in[0].shape[0], in[0].shape[1], in[1].shape[1]}, "BTD"};
   }
 
-  void value(std::span<const Array> in, Array& out) const override {
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
     const int64_t width = in[1].shape()[1];
     for (int64_t row = 0; row < in[0].size(); ++row) {
-      const double* from = in[1].data() + token(in, row) * width;
+      const auto* from = in[1].data() + token(in, row) * width;
       std::copy(from, from + width, out.data() + row * width);
     }
   }
@@ -44,9 +45,12 @@ class Embedding final : public Op {
     std::fill(out_error.values().begin(), out_error.values().end(), 0.0);
   }
 
+  double flops(std::span<const Operand>, const Operand&) const override { return 0; }
+
  private:
-  static int64_t token(std::span<const Array> in, int64_t row) {
-    const double id = in[0].data()[row];
+  template <class A>
+  static int64_t token(std::span<const A> in, int64_t row) {
+    const double id = to_double(in[0].data()[row]);
     const int64_t vocab = in[1].shape()[0];
     if (!(id >= 0 && id < static_cast<double>(vocab)) || id != std::floor(id)) {
       throw InputError("embedding: token " + std::to_string(id) + " at position " +

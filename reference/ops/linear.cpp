@@ -1,11 +1,11 @@
 #include "reference/ops/linear.h"
 
-#include "reference/ops/rules.h"
+#include "reference/ops/multiply.h"
 
 namespace assay::reference {
 namespace {
 
-class Linear final : public Op {
+class Linear final : public Computed<Linear> {
  public:
   std::string name() const override { return "linear"; }
 
@@ -16,19 +16,18 @@ class Linear final : public Op {
     return {{in[0].shape[0], in[0].shape[1], in[1].shape[0]}, "BTD"};
   }
 
-  void value(std::span<const Array> in, Array& out) const override {
-    multiply(rows_of(out), rows_of(in[0]), weight_of(in[1]).transposed(), false, products_engine());
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    multiply(rows_of(out), rows_of(in[0]), rows_of(in[1]).transposed(), false);
   }
 
   void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
                 std::span<Array> grad_in) const override {
     if (!grad_in[0].absent()) {  // dX += dY W
-      multiply(rows_of(grad_in[0]), rows_of(grad_out), weight_of(in[1]), true, products_engine());
+      multiply(rows_of(grad_in[0]), rows_of(grad_out), rows_of(in[1]), true);
     }
     if (!grad_in[1].absent()) {  // dW += dY^T X
-      Array& grad = grad_in[1];
-      multiply(Matrix::row_major(grad.data(), grad.shape()[0], grad.shape()[1]),
-               rows_of(grad_out).transposed(), rows_of(in[0]), true, products_engine());
+      multiply(rows_of(grad_in[1]), rows_of(grad_out).transposed(), rows_of(in[0]), true);
     }
   }
 
@@ -41,19 +40,11 @@ class Linear final : public Op {
     ASSAY_CHECK(in_error[1].absent(), "weights are exact");
     product_error(model, rows_of(in[0]),
                   in_error[0].absent() ? ConstMatrix{} : rows_of(in_error[0]),
-                  weight_of(in[1]).transposed(), {}, rows_of(out), rows_of(out_error));
+                  rows_of(in[1]).transposed(), {}, rows_of(out), rows_of(out_error));
   }
 
- private:
-  // [B,T,K] as a matrix [B*T,K]
-  static ConstMatrix rows_of(const Array& x) {
-    return ConstMatrix::row_major(x.data(), x.shape()[0] * x.shape()[1], x.shape()[2]);
-  }
-  static Matrix rows_of(Array& x) {
-    return Matrix::row_major(x.data(), x.shape()[0] * x.shape()[1], x.shape()[2]);
-  }
-  static ConstMatrix weight_of(const Array& w) {
-    return ConstMatrix::row_major(w.data(), w.shape()[0], w.shape()[1]);
+  double flops(std::span<const Operand> in, const Operand& out) const override {
+    return 2 * count_of(out) * static_cast<double>(in[1].shape[1]);
   }
 };
 

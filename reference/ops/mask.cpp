@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class CausalMask final : public Op {
+class CausalMask final : public Computed<CausalMask> {
  public:
   std::string name() const override { return "causal_mask"; }
 
@@ -16,9 +16,11 @@ class CausalMask final : public Op {
     return in[0];
   }
 
-  void value(std::span<const Array> in, Array& out) const override {
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
     for_allowed(in, [&](int64_t i, bool allowed) {
-      out.data()[i] = allowed ? in[0].data()[i] : -INFINITY;
+      out.data()[i] = allowed ? in[0].data()[i] : X(-INFINITY);
     });
   }
 
@@ -52,15 +54,17 @@ class CausalMask final : public Op {
     });
   }
 
+  double flops(std::span<const Operand>, const Operand&) const override { return 0; }
+
  private:
-  template <class Body>
-  static void for_allowed(std::span<const Array> in, Body&& body) {
+  template <class A, class Body>
+  static void for_allowed(std::span<const A> in, Body&& body) {
     const int64_t queries = in[0].shape()[2], keys = in[0].shape()[3];
     const int64_t batch_rows = in[0].shape()[1] * queries;
     for_rows(in[0].size() / keys, keys, [&](int64_t row) {
-      const double* real = in[1].data() + row / batch_rows * keys;
+      const auto* real = in[1].data() + row / batch_rows * keys;
       const int64_t t = row % queries;
-      for (int64_t s = 0; s < keys; ++s) body(row * keys + s, s <= t && real[s] != 0);
+      for (int64_t s = 0; s < keys; ++s) body(row * keys + s, s <= t && to_double(real[s]) != 0);
     });
   }
 };

@@ -1,5 +1,10 @@
 // What every operation says about itself: a shape rule and one rule per interpreter. A rule that
 // does not exist is a compile error; one that cannot exist throws NotDifferentiable.
+//
+// The value rule is written once, over any number type (Computed, below): with doubles it gives the
+// value, with duals the tangent, with double-doubles the extended value, with rounded numbers what
+// a kernel of that accumulator computes. The gradient rule is written by hand, and the tangent
+// checks it.
 #pragma once
 
 #include <span>
@@ -9,6 +14,10 @@
 #include "reference/array.h"
 #include "reference/graph.h"
 #include "reference/interpreters/relation.h"
+#include "reference/numbers/double_double.h"
+#include "reference/numbers/dual.h"
+#include "reference/numbers/field.h"
+#include "reference/numbers/rounded.h"
 
 namespace assay::reference {
 
@@ -36,6 +45,10 @@ class Op {
 
   // Fills out (allocated, contents unspecified). Sums run in ascending index order.
   virtual void value(std::span<const Array> in, Array& out) const = 0;
+  virtual void tangent(std::span<const Field<Dual>> in, Field<Dual>& out) const = 0;
+  virtual void extended(std::span<const Field<DoubleDouble>> in,
+                        Field<DoubleDouble>& out) const = 0;
+  virtual void rounded(std::span<const Field<Rounded>> in, Field<Rounded>& out) const = 0;
 
   // Adds J^T grad_out to each grad_in that is not absent.
   virtual void gradient(std::span<const Array> in, const Array& out, const Array& grad_out,
@@ -48,6 +61,30 @@ class Op {
   // accumulator type; the final rounding to the storage type is the interpreter's.
   virtual void error(const ErrorModel& model, std::span<const Array> in,
                      std::span<const Array> in_error, const Array& out, Array& out_error) const = 0;
+
+  // Additions, products, divisions and function calls, one each; a multiply-add counts two.
+  virtual double flops(std::span<const Operand> in, const Operand& out) const = 0;
+};
+
+// Gives an operation the four evaluating rules from one member template
+//   template <class A> void compute(std::span<const A> in, A& out) const
+// where A is Array or Field<X> and A::Element its number type.
+template <class Derived>
+class Computed : public Op {
+ public:
+  void value(std::span<const Array> in, Array& out) const final { self().compute(in, out); }
+  void tangent(std::span<const Field<Dual>> in, Field<Dual>& out) const final {
+    self().compute(in, out);
+  }
+  void extended(std::span<const Field<DoubleDouble>> in, Field<DoubleDouble>& out) const final {
+    self().compute(in, out);
+  }
+  void rounded(std::span<const Field<Rounded>> in, Field<Rounded>& out) const final {
+    self().compute(in, out);
+  }
+
+ private:
+  const Derived& self() const { return static_cast<const Derived&>(*this); }
 };
 
 }  // namespace assay::reference

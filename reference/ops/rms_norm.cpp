@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class RmsNorm final : public Op {
+class RmsNorm final : public Computed<RmsNorm> {
  public:
   explicit RmsNorm(double eps) : eps_(eps) {}
   std::string name() const override { return "rms_norm"; }
@@ -17,12 +17,14 @@ class RmsNorm final : public Op {
     return in[0];
   }
 
-  void value(std::span<const Array> in, Array& out) const override {
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
     const int64_t width = in[1].size();
-    for_rows(out.size() / width, width, [&](int64_t row) {
-      const double* x = in[0].data() + row * width;
-      const double inverse = 1.0 / root(x, width);
-      double* y = out.data() + row * width;
+    for_rows<X>(out.size() / width, width, [&](int64_t row) {
+      const X* x = in[0].data() + row * width;
+      const X inverse = X(1.0) / root(x, width);
+      X* y = out.data() + row * width;
       for (int64_t d = 0; d < width; ++d) y[d] = in[1].data()[d] * (x[d] * inverse);
     });
   }
@@ -83,6 +85,10 @@ class RmsNorm final : public Op {
     });
   }
 
+  double flops(std::span<const Operand>, const Operand& out) const override {
+    return 4 * count_of(out);
+  }
+
  private:
   // With |dx_d| <= e_d the root stays in [low, high], so y_d moves by at most
   // g_d ( e_d / low + |x_d| max(1/low - 1/r, 1/r - 1/high) ); and |y_d| <= g_d sqrt(D) always.
@@ -119,10 +125,12 @@ class RmsNorm final : public Op {
     }
   }
 
-  double root(const double* x, int64_t width) const {
-    double squares = 0;
+  template <class X>
+  X root(const X* x, int64_t width) const {
+    using std::sqrt;
+    X squares = 0;
     for (int64_t d = 0; d < width; ++d) squares += x[d] * x[d];
-    return std::sqrt(squares / static_cast<double>(width) + eps_);
+    return sqrt(squares / X(static_cast<double>(width)) + X(eps_));
   }
 
   double eps_;

@@ -5,7 +5,35 @@
 namespace assay::reference {
 namespace {
 
-class Rope final : public Op {
+double power(double base, double exponent) { return std::pow(base, exponent); }
+double cosine(double angle_rad) { return std::cos(angle_rad); }
+double sine(double angle_rad) { return std::sin(angle_rad); }
+double arc_cosine(double x) { return std::acos(x); }
+Quad power(Quad base, Quad exponent) { return powq(base, exponent); }
+Quad cosine(Quad angle_rad) { return cosq(angle_rad); }
+Quad sine(Quad angle_rad) { return sinq(angle_rad); }
+Quad arc_cosine(Quad x) { return acosq(x); }
+
+// theta^(-2i/Dh), scaled, for i < Dh/2, in double or quadruple precision.
+template <class R>
+std::vector<R> frequencies(int64_t head_dim, double theta,
+                           const std::optional<golden::RopeScaling>& scaling) {
+  std::vector<R> list;
+  for (int64_t i = 0; i < head_dim / 2; ++i) {
+    R f = power(R(theta), R(-2.0) * R(i) / R(head_dim));
+    if (scaling) {
+      const R turns =  // within the original context
+          R(scaling->original_max_position_embeddings) * f / (R(2) * arc_cosine(R(-1)));
+      const R span = R(scaling->high_freq_factor) - R(scaling->low_freq_factor);
+      const R keep = std::clamp((turns - R(scaling->low_freq_factor)) / span, R(0), R(1));
+      f = (R(1) - keep) * f / R(scaling->factor) + keep * f;
+    }
+    list.push_back(f);
+  }
+  return list;
+}
+
+class Rope final : public Computed<Rope> {
  public:
   Rope(double theta, const std::optional<golden::RopeScaling>& scaling)
       : theta_(theta), scaling_(scaling) {}
@@ -17,9 +45,11 @@ class Rope final : public Op {
     return in[0];
   }
 
-  void value(std::span<const Array> in, Array& out) const override {
-    for_pairs(out, [&](int64_t i1, int64_t i2, double c, double s) {
-      const double x1 = in[0].data()[i1], x2 = in[0].data()[i2];
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
+    for_pairs<X>(out, [&](int64_t i1, int64_t i2, X c, X s) {
+      const X x1 = in[0].data()[i1], x2 = in[0].data()[i2];
       out.data()[i1] = x1 * c - x2 * s;
       out.data()[i2] = x2 * c + x1 * s;
     });
@@ -59,16 +89,21 @@ class Rope final : public Op {
     });
   }
 
+  double flops(std::span<const Operand>, const Operand& out) const override {
+    return 3 * count_of(out);
+  }
+
  private:
   // body(index in the first half, index in the second half, cos, sin)
-  template <class Body>
-  void for_pairs(const Array& like, Body&& body) const {
+  template <class X = double, class A, class Body>
+  void for_pairs(const A& like, Body&& body) const {
+    using Angle = std::conditional_t<std::is_same_v<X, DoubleDouble>, Quad, double>;
     const int64_t positions = like.shape()[2], size = like.shape()[3], half = size / 2;
-    const std::vector<double> frequencies = rope_frequencies(size, theta_, scaling_);
-    for_rows(positions, like.size() / positions, [&](int64_t t) {
+    const std::vector<Angle> frequency = frequencies<Angle>(size, theta_, scaling_);
+    for_rows<X>(positions, like.size() / positions, [&](int64_t t) {
       for (int64_t i = 0; i < half; ++i) {
-        const double angle_rad = static_cast<double>(t) * frequencies[static_cast<std::size_t>(i)];
-        const double c = std::cos(angle_rad), s = std::sin(angle_rad);
+        const Angle angle_rad = static_cast<Angle>(t) * frequency[static_cast<std::size_t>(i)];
+        const X c(cosine(angle_rad)), s(sine(angle_rad));
         for (int64_t head = 0; head < like.size() / (positions * size); ++head) {
           const int64_t first = (head * positions + t) * size;
           body(first + i, first + half + i, c, s);
@@ -85,20 +120,7 @@ class Rope final : public Op {
 
 std::vector<double> rope_frequencies(int64_t head_dim, double theta,
                                      const std::optional<golden::RopeScaling>& scaling) {
-  std::vector<double> frequencies;
-  for (int64_t i = 0; i < head_dim / 2; ++i) {
-    double f = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
-    if (scaling) {
-      const double turns =  // within the original context
-          static_cast<double>(scaling->original_max_position_embeddings) * f / (2 * M_PI);
-      const double keep = std::clamp((turns - scaling->low_freq_factor) /
-                                         (scaling->high_freq_factor - scaling->low_freq_factor),
-                                     0.0, 1.0);
-      f = (1 - keep) * f / scaling->factor + keep * f;
-    }
-    frequencies.push_back(f);
-  }
-  return frequencies;
+  return frequencies<double>(head_dim, theta, scaling);
 }
 
 Node rope(Node x, double theta, const std::optional<golden::RopeScaling>& scaling) {

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <span>
 #include <string>
+#include <type_traits>
 
 #include "golden/error.h"
 #include "reference/ops/op.h"
@@ -21,12 +22,34 @@ Engine products_engine();
 void set_products_engine(Engine engine);
 
 // body(row) for row in [0, rows), in parallel; `row_work` is roughly the operations of one row.
-template <class Body>
+// X is the number type that body computes with: rounded numbers draw from a stream of their row.
+template <class X = double, class Body>
 void for_rows(int64_t rows, int64_t row_work, Body&& body) {
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, row_work));
+  const Rounding rule = rounding_state().rule;
   tbb::parallel_for(tbb::blocked_range<int64_t>(0, rows, grain), [&](const auto& range) {
-    for (int64_t row = range.begin(); row < range.end(); ++row) body(row);
+    for (int64_t row = range.begin(); row < range.end(); ++row) {
+      if constexpr (std::is_same_v<X, Rounded>) {
+        const RoundingScope scope(rule, static_cast<uint64_t>(row) + 1);
+        body(row);
+      } else {
+        body(row);
+      }
+    }
   });
+}
+
+// body(i) for every element of a tensor, in parallel over its rows.
+template <class X = double, class Body>
+void for_elements(const Shape& shape, int64_t element_work, Body&& body) {
+  const int64_t row = shape.empty() ? 1 : std::max<int64_t>(1, shape.back());
+  for_rows<X>(golden::element_count(shape) / row, element_work * row, [&](int64_t r) {
+    for (int64_t i = r * row; i < (r + 1) * row; ++i) body(i);
+  });
+}
+
+inline double count_of(const Operand& operand) {
+  return static_cast<double>(golden::element_count(operand.shape));
 }
 
 // Requires axes and rank; throws InputError "op: operand i: expected axes BHTD, got BTD [2,4,8]".

@@ -1,11 +1,11 @@
 #include "reference/ops/scores.h"
 
-#include "reference/ops/rules.h"
+#include "reference/ops/multiply.h"
 
 namespace assay::reference {
 namespace {
 
-class Scores final : public Op {
+class Scores final : public Computed<Scores> {
  public:
   std::string name() const override { return "attention_scores"; }
 
@@ -17,27 +17,28 @@ class Scores final : public Op {
     return {{in[0].shape[0], in[0].shape[1], in[0].shape[2], in[1].shape[2]}, "BHTS"};
   }
 
-  void value(std::span<const Array> in, Array& out) const override {
-    std::vector<Product> products;
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
+    std::vector<ProductOf<X>> products;
     for (int64_t head = 0; head < heads(in[0]); ++head) {
-      products.push_back(
-          {plane(out, head), plane(in[0], head), plane(in[1], key_head(in, head)).transposed()});
+      products.push_back({plane_of(out, head), plane_of(in[0], head),
+                          plane_of(in[1], key_head(in, head)).transposed()});
     }
-    multiply_batch(products, false, products_engine());
+    multiply_all(std::span<const ProductOf<X>>(products));
   }
 
   void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
                 std::span<Array> grad_in) const override {
     for (int64_t head = 0; head < heads(in[0]);
          ++head) {  // a key head is shared: one after the other
-      const ConstMatrix ds = plane(grad_out, head);
+      const ConstMatrix ds = plane_of(grad_out, head);
       if (!grad_in[0].absent()) {  // dQ += dS K
-        multiply(plane(grad_in[0], head), ds, plane(in[1], key_head(in, head)), true,
-                 products_engine());
+        multiply(plane_of(grad_in[0], head), ds, plane_of(in[1], key_head(in, head)), true);
       }
       if (!grad_in[1].absent()) {  // dK += dS^T Q
-        multiply(plane(grad_in[1], key_head(in, head)), ds.transposed(), plane(in[0], head), true,
-                 products_engine());
+        multiply(plane_of(grad_in[1], key_head(in, head)), ds.transposed(), plane_of(in[0], head),
+                 true);
       }
     }
   }
@@ -58,28 +59,28 @@ class Scores final : public Op {
              const Array& out, Array& out_error) const override {
     for (int64_t head = 0; head < heads(in[0]); ++head) {
       const int64_t key = key_head(in, head);
-      const ConstMatrix k_error = in_error[1].absent() ? ConstMatrix{} : plane(in_error[1], key);
-      product_error(model, plane(in[0], head),
-                    in_error[0].absent() ? ConstMatrix{} : plane(in_error[0], head),
-                    plane(in[1], key).transposed(), k_error.transposed(), plane(out, head),
-                    plane(out_error, head));
+      const ConstMatrix k_error = in_error[1].absent() ? ConstMatrix{} : plane_of(in_error[1], key);
+      product_error(model, plane_of(in[0], head),
+                    in_error[0].absent() ? ConstMatrix{} : plane_of(in_error[0], head),
+                    plane_of(in[1], key).transposed(), k_error.transposed(), plane_of(out, head),
+                    plane_of(out_error, head));
     }
+  }
+
+  double flops(std::span<const Operand> in, const Operand& out) const override {
+    return 2 * count_of(out) * static_cast<double>(in[0].shape[3]);
   }
 
  private:
   // Planes are numbered b*H + h; B*H of them.
-  static int64_t heads(const Array& x) { return x.shape()[0] * x.shape()[1]; }
+  template <class A>
+  static int64_t heads(const A& x) {
+    return x.shape()[0] * x.shape()[1];
+  }
   // (b*H + h) / (H/Hkv) = b*Hkv + floor(h / (H/Hkv)), because H/Hkv divides H.
-  static int64_t key_head(std::span<const Array> in, int64_t head) {
+  template <class A>
+  static int64_t key_head(std::span<const A> in, int64_t head) {
     return head / (in[0].shape()[1] / in[1].shape()[1]);
-  }
-  static ConstMatrix plane(const Array& x, int64_t head) {
-    const int64_t rows = x.shape()[2], cols = x.shape()[3];
-    return ConstMatrix::row_major(x.data() + head * rows * cols, rows, cols);
-  }
-  static Matrix plane(Array& x, int64_t head) {
-    const int64_t rows = x.shape()[2], cols = x.shape()[3];
-    return Matrix::row_major(x.data() + head * rows * cols, rows, cols);
   }
 };
 

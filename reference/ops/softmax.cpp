@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class Softmax final : public Op {
+class Softmax final : public Computed<Softmax> {
  public:
   std::string name() const override { return "softmax"; }
 
@@ -14,18 +14,21 @@ class Softmax final : public Op {
     return in[0];
   }
 
-  void value(std::span<const Array> in, Array& out) const override {
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
     const int64_t keys = out.shape()[3];
-    for_rows(out.size() / keys, 8 * keys, [&](int64_t row) {
-      const double* x = in[0].data() + row * keys;
-      double* p = out.data() + row * keys;
-      const double most = largest(x, keys);
-      double total = 0;
+    for_rows<X>(out.size() / keys, 8 * keys, [&](int64_t row) {
+      using std::exp;
+      const X* x = in[0].data() + row * keys;
+      X* p = out.data() + row * keys;
+      const X most = largest(x, keys);
+      X total = 0;
       for (int64_t s = 0; s < keys; ++s) {
-        p[s] = x[s] == -INFINITY ? 0.0 : std::exp(x[s] - most);
+        p[s] = to_double(x[s]) == -INFINITY ? X(0.0) : exp(x[s] - most);
         total += p[s];
       }
-      if (most == -INFINITY && total == 0) return;  // no allowed key
+      if (to_double(most) == -INFINITY && to_double(total) == 0) return;  // no allowed key
       for (int64_t s = 0; s < keys; ++s) p[s] /= total;
     });
   }
@@ -95,10 +98,15 @@ class Softmax final : public Op {
     });
   }
 
+  double flops(std::span<const Operand>, const Operand& out) const override {
+    return 4 * count_of(out);
+  }
+
  private:
-  static double largest(const double* x, int64_t keys) {
-    double most = -INFINITY;
-    for (int64_t s = 0; s < keys; ++s) most = x[s] > most ? x[s] : most;
+  template <class X>
+  static X largest(const X* x, int64_t keys) {
+    X most = -INFINITY;
+    for (int64_t s = 0; s < keys; ++s) most = to_double(x[s]) > to_double(most) ? x[s] : most;
     return most;
   }
 

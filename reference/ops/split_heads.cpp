@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class SplitHeads final : public Op {
+class SplitHeads final : public Computed<SplitHeads> {
  public:
   SplitHeads(int64_t heads, char axis) : heads_(heads), axis_(axis) {}
   std::string name() const override { return "split_heads"; }
@@ -17,7 +17,8 @@ class SplitHeads final : public Op {
             std::string("B") + axis_ + "TD"};
   }
 
-  void value(std::span<const Array> in, Array& out) const override {
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
     for_heads(out, [&](int64_t flat, int64_t split, int64_t size) {
       std::copy(in[0].data() + flat, in[0].data() + flat + size, out.data() + split);
     });
@@ -51,10 +52,12 @@ class SplitHeads final : public Op {
     });
   }
 
+  double flops(std::span<const Operand>, const Operand&) const override { return 0; }
+
  private:
   // body(offset in [B,T,n*Dh], offset in [B,n,T,Dh], Dh) for every head of every position
-  template <class Body>
-  static void for_heads(const Array& out, Body&& body) {
+  template <class A, class Body>
+  static void for_heads(const A& out, Body&& body) {
     const int64_t heads = out.shape()[1], positions = out.shape()[2], size = out.shape()[3];
     for_rows(out.shape()[0] * positions, heads * size, [&](int64_t row) {
       const int64_t b = row / positions, t = row % positions;

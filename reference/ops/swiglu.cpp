@@ -8,7 +8,7 @@ namespace {
 double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 double silu_slope(double x) { return sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x))); }
 
-class Swiglu final : public Op {
+class Swiglu final : public Computed<Swiglu> {
  public:
   std::string name() const override { return "swiglu"; }
 
@@ -19,16 +19,19 @@ class Swiglu final : public Op {
     return in[0];
   }
 
-  void value(std::span<const Array> in, Array& out) const override {
-    over_elements(out, [&](int64_t i) {
-      const double gate = in[0].data()[i];
-      out.data()[i] = gate / (1.0 + std::exp(-gate)) * in[1].data()[i];
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
+    for_elements<X>(out.shape(), 8, [&](int64_t i) {
+      using std::exp;
+      const X gate = in[0].data()[i];
+      out.data()[i] = gate / (X(1.0) + exp(-gate)) * in[1].data()[i];
     });
   }
 
   void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
                 std::span<Array> grad_in) const override {
-    over_elements(grad_out, [&](int64_t i) {
+    for_elements(grad_out.shape(), 8, [&](int64_t i) {
       const double gate = in[0].data()[i], up = in[1].data()[i], dy = grad_out.data()[i];
       if (!grad_in[0].absent()) grad_in[0].data()[i] += dy * up * silu_slope(gate);
       if (!grad_in[1].absent()) grad_in[1].data()[i] += dy * gate * sigmoid(gate);
@@ -44,7 +47,7 @@ class Swiglu final : public Op {
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
     const double rounding = chain_error(model, 8);
-    over_elements(out, [&](int64_t i) {
+    for_elements(out.shape(), 8, [&](int64_t i) {
       const double gate = in[0].data()[i], up = in[1].data()[i];
       const double e_gate = error_at(in_error[0], i), e_up = error_at(in_error[1], i);
       ErrorSum total(model);
@@ -57,13 +60,8 @@ class Swiglu final : public Op {
     });
   }
 
- private:
-  template <class Body>
-  static void over_elements(const Array& like, Body&& body) {
-    const int64_t width = like.shape()[2];
-    for_rows(like.size() / width, 8 * width, [&](int64_t row) {
-      for (int64_t i = row * width; i < (row + 1) * width; ++i) body(i);
-    });
+  double flops(std::span<const Operand>, const Operand& out) const override {
+    return 5 * count_of(out);
   }
 };
 

@@ -29,43 +29,51 @@ enum class Engine { ordered, blas };
 inline constexpr int64_t kBlasTileRows = 256;
 inline constexpr int64_t kBlasTileColumns = 512;
 
-struct ConstMatrix {
-  const double* data = nullptr;
+// A view of numbers X, for the products of other number types too (ops/multiply.h).
+template <class X>
+struct ConstMatrixOf {
+  const X* data = nullptr;
   int64_t rows = 0, cols = 0;
   int64_t row_stride = 0, col_stride = 1;  // in elements
 
-  static ConstMatrix row_major(const double* data, int64_t rows, int64_t cols) {
+  static ConstMatrixOf row_major(const X* data, int64_t rows, int64_t cols) {
     return {data, rows, cols, cols, 1};
   }
-  const double* at(int64_t r, int64_t c) const { return data + r * row_stride + c * col_stride; }
-  ConstMatrix transposed() const { return {data, cols, rows, col_stride, row_stride}; }
-  ConstMatrix block(int64_t r0, int64_t c0, int64_t block_rows, int64_t block_cols) const {
+  const X* at(int64_t r, int64_t c) const { return data + r * row_stride + c * col_stride; }
+  ConstMatrixOf transposed() const { return {data, cols, rows, col_stride, row_stride}; }
+  ConstMatrixOf block(int64_t r0, int64_t c0, int64_t block_rows, int64_t block_cols) const {
     return {at(r0, c0), block_rows, block_cols, row_stride, col_stride};
   }
 };
 
-struct Matrix {
-  double* data = nullptr;
+template <class X>
+struct MatrixOf {
+  X* data = nullptr;
   int64_t rows = 0, cols = 0;
   int64_t row_stride = 0;  // in elements; the column stride is 1
 
-  static Matrix row_major(double* data, int64_t rows, int64_t cols) {
+  static MatrixOf row_major(X* data, int64_t rows, int64_t cols) {
     return {data, rows, cols, cols};
   }
-  double* at(int64_t r, int64_t c) const { return data + r * row_stride + c; }
-  operator ConstMatrix() const { return {data, rows, cols, row_stride, 1}; }
-  Matrix block(int64_t r0, int64_t c0, int64_t block_rows, int64_t block_cols) const {
+  X* at(int64_t r, int64_t c) const { return data + r * row_stride + c; }
+  operator ConstMatrixOf<X>() const { return {data, rows, cols, row_stride, 1}; }
+  MatrixOf block(int64_t r0, int64_t c0, int64_t block_rows, int64_t block_cols) const {
     return {at(r0, c0), block_rows, block_cols, row_stride};
   }
 };
 
+using ConstMatrix = ConstMatrixOf<double>;
+using Matrix = MatrixOf<double>;
+
 // C = A B, or C += A B. Throws std::invalid_argument when the shapes do not fit.
 void multiply(Matrix c, ConstMatrix a, ConstMatrix b, bool accumulate, Engine engine);
 
-struct Product {
-  Matrix c;          // [M,N]
-  ConstMatrix a, b;  // [M,K] [K,N]
+template <class X>
+struct ProductOf {
+  MatrixOf<X> c;          // [M,N]
+  ConstMatrixOf<X> a, b;  // [M,K] [K,N]
 };
+using Product = ProductOf<double>;
 
 // Independent products (the heads of an attention), in parallel over products and inside each.
 // Same bits as one multiply after the other. No two c may overlap.

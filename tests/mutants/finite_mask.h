@@ -8,7 +8,7 @@
 
 namespace assay::mutants {
 
-class FiniteMask : public reference::Op {
+class FiniteMask : public reference::Computed<FiniteMask> {
  public:
   explicit FiniteMask(double value) : value_(value) {}
   std::string name() const override { return "finite_mask"; }
@@ -18,10 +18,12 @@ class FiniteMask : public reference::Op {
     return in[0];
   }
 
-  void value(std::span<const reference::Array> in, reference::Array& out) const override {
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
     const int64_t n = out.shape()[3];
     for (int64_t i = 0; i < out.size(); ++i) {
-      out.data()[i] = in[0].data()[i] + (i % n > i / n % n ? value_ : 0.0);
+      out.data()[i] = in[0].data()[i] + X(i % n > i / n % n ? value_ : 0.0);
     }
   }
 
@@ -43,6 +45,10 @@ class FiniteMask : public reference::Op {
       out_error.data()[i] = reference::error_at(in_error[0], i) +
                             reference::chain_error(model, 1) * std::fabs(out.data()[i]);
     }
+  }
+
+  double flops(std::span<const reference::Operand>, const reference::Operand& out) const override {
+    return reference::count_of(out);
   }
 
  private:

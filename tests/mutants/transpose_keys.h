@@ -6,7 +6,7 @@
 
 namespace assay::mutants {
 
-class TransposeKeys : public reference::Op {
+class TransposeKeys : public reference::Computed<TransposeKeys> {
  public:
   std::string name() const override { return "transpose_keys"; }
 
@@ -15,7 +15,8 @@ class TransposeKeys : public reference::Op {
     return in[0];
   }
 
-  void value(std::span<const reference::Array> in, reference::Array& out) const override {
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
     for_pairs(out.shape(), [&](int64_t i, int64_t j) { out.data()[i] = in[0].data()[j]; });
   }
 
@@ -40,6 +41,10 @@ class TransposeKeys : public reference::Op {
     for_pairs(out.shape(), [&](int64_t i, int64_t j) {
       out_error.data()[i] = reference::error_at(in_error[0], j);
     });
+  }
+
+  double flops(std::span<const reference::Operand>, const reference::Operand&) const override {
+    return 0;
   }
 
  private:

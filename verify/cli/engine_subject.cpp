@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "golden/error.h"
+#include "verify/numerics/tolerance.h"
 
 namespace assay::cli {
 namespace {
@@ -47,15 +48,7 @@ std::string EngineSubject::describe() const {
 }
 
 golden::DType EngineSubject::dtype_of(const std::string& tensor_name) const {
-  switch (precision().storage_of(tensor_name)) {
-    case golden::Precision::fp64:
-      return golden::DType::float64;
-    case golden::Precision::fp32:
-      return golden::DType::float32;
-    case golden::Precision::bf16:
-      return golden::DType::bfloat16;
-  }
-  throw InternalError("dtype_of: no such Precision");
+  return verify::dtype_of(precision().storage_of(tensor_name));
 }
 
 void EngineSubject::run(const verify::Batch& batch, const verify::Forced& forced,

@@ -11,7 +11,7 @@ namespace {
 using reference::Array;
 using reference::Operand;
 
-class Rearrange final : public reference::Op {
+class Rearrange final : public reference::Computed<Rearrange> {
  public:
   Rearrange(Operand result, std::vector<int64_t> from)
       : result_(std::move(result)), from_(std::move(from)) {}
@@ -19,9 +19,11 @@ class Rearrange final : public reference::Op {
   std::string name() const override { return "rearrange"; }
   Operand result(std::span<const Operand>) const override { return result_; }
 
-  void value(std::span<const Array> in, Array& out) const override {
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
     for (std::size_t i = 0; i < from_.size(); ++i) {
-      out.values()[i] = from_[i] < 0 ? 0 : in[0].values()[static_cast<std::size_t>(from_[i])];
+      out.data()[i] = from_[i] < 0 ? X(0.0) : in[0].data()[from_[i]];
     }
   }
 
@@ -46,6 +48,8 @@ class Rearrange final : public reference::Op {
       out_error.values()[i] = error;
     }
   }
+
+  double flops(std::span<const Operand>, const Operand&) const override { return 0; }
 
  private:
   Operand result_;

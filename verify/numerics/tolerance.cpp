@@ -46,15 +46,18 @@ golden::DType dtype_of(Precision precision) {
     case Precision::fp64:
       return golden::DType::float64;
     case Precision::fp32:
+    case Precision::tf32:  // stored in 32 bits
       return golden::DType::float32;
     case Precision::bf16:
       return golden::DType::bfloat16;
+    case Precision::fp16:
+      throw InputError("--precision fp16: golden files and dumps have no 16-bit IEEE type yet");
   }
-  return golden::DType::float64;
+  throw InternalError("dtype_of: no such Precision");
 }
 
 double smallest_normal(Precision precision) {
-  return precision == Precision::fp64 ? 0x1p-1022 : 0x1p-126;  // bf16 has the exponents of fp32
+  return golden::smallest(precision) / (2 * golden::unit_roundoff(precision));
 }
 
 AnalyticTolerance::AnalyticTolerance(const golden::PrecisionSchedule& schedule, int64_t elements,

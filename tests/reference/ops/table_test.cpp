@@ -12,13 +12,14 @@ namespace assay::reference::testing {
 
 BOOST_AUTO_TEST_SUITE(table)
 
-// rules.cpp holds what the rules are written with; every other file of reference/ops is an
-// operation.
+// rules.cpp and multiply.cpp hold what the rules are written with; every other file of
+// reference/ops is an operation.
 BOOST_AUTO_TEST_CASE(every_file_of_reference_ops_has_a_case) {
   std::set<std::string> files, covered;
   std::istringstream list(ASSAY_OP_FILES);
   for (std::string file; list >> file;) files.insert(file.substr(0, file.rfind(".cpp")));
   files.erase("rules");
+  files.erase("multiply");
   for (const OpCase& op_case : op_cases()) covered.insert(op_case.file);
   BOOST_TEST(files.size() > 0u);
   BOOST_TEST(files == covered, boost::test_tools::per_element());
