@@ -63,6 +63,8 @@ hid_t element_type(DType dtype) {
       return H5T_STD_I32LE;
     case DType::uint8:
       return H5T_STD_U8LE;
+    case DType::float16:
+      break;
   }
   ASSAY_CHECK(false, fmt::format("dtype {}", static_cast<int>(dtype)));
 }
@@ -83,11 +85,9 @@ Handle text_type(std::size_t bytes) {
   return type;
 }
 
-// A real of two bytes with the exponent of float32.
-bool is_bfloat16(hid_t type) {
-  std::size_t sign = 0, exponent = 0, exponent_bits = 0, mantissa = 0, mantissa_bits = 0;
-  return H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) >= 0 &&
-         exponent_bits == 8 && H5Tget_size(type) == 2;
+std::size_t exponent_bits(hid_t real) {
+  std::size_t sign = 0, exponent = 0, bits = 0, mantissa = 0, mantissa_bits = 0;
+  return H5Tget_fields(real, &sign, &exponent, &bits, &mantissa, &mantissa_bits) < 0 ? 0 : bits;
 }
 
 herr_t collect_dataset(hid_t group, const char* name, const H5L_info_t* link,
@@ -302,7 +302,8 @@ DType File::stored_dtype(hid_t dataset, const std::string& path) const {
   if (kind == H5T_FLOAT) {
     if (bytes == 8) return DType::float64;
     if (bytes == 4) return DType::float32;
-    if (bytes == 2) return is_bfloat16(type.get()) ? DType::bfloat16 : DType::float32;
+    if (bytes == 2 && exponent_bits(type.get()) == 8) return DType::bfloat16;
+    if (bytes == 2 && exponent_bits(type.get()) == 5) return DType::float16;
   }
   if (kind == H5T_INTEGER) {
     if (bytes == 2 && H5Aexists(dataset, "dtype") > 0) {

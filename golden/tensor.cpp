@@ -22,6 +22,8 @@ std::string dtype_name(DType dtype) {
       return "float32";
     case DType::bfloat16:
       return "bfloat16";
+    case DType::float16:
+      return "float16";
     case DType::int32:
       return "int32";
     case DType::uint8:
@@ -37,6 +39,7 @@ std::size_t dtype_bytes(DType dtype) {
     case DType::float32:
       return 4;
     case DType::bfloat16:
+    case DType::float16:
       return 2;
     case DType::int32:
       return 4;

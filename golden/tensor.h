@@ -13,8 +13,9 @@ using Shape = std::vector<int64_t>;
 int64_t element_count(const Shape& shape);   // 1 for a scalar (empty shape)
 std::string shape_text(const Shape& shape);  // "[2,8,64,64]"
 
-// How the elements of a dataset are stored. bfloat16 is kept as its 16 bits.
-enum class DType { float64, float32, bfloat16, int32, uint8 };
+// How the elements of a dataset are stored. bfloat16 is kept as its 16 bits; float16 is read from
+// candidates' dumps, golden files never hold it.
+enum class DType { float64, float32, bfloat16, float16, int32, uint8 };
 
 std::string dtype_name(DType dtype);
 std::size_t dtype_bytes(DType dtype);

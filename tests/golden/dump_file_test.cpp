@@ -114,6 +114,7 @@ BOOST_AUTO_TEST_CASE(element_types_of_other_tools_become_doubles) {
   BOOST_TEST(dump.read("int64").values == std::vector<double>(whole, whole + 2));
   for (const DumpEntry& entry : dump.entries()) {
     if (entry.name == "bf16") BOOST_TEST((entry.dtype == DType::bfloat16));
+    if (entry.name == "half") BOOST_TEST((entry.dtype == DType::float16));
   }
 }
 

@@ -51,7 +51,7 @@ golden::DType dtype_of(Precision precision) {
     case Precision::bf16:
       return golden::DType::bfloat16;
     case Precision::fp16:
-      throw InputError("--precision fp16: golden files and dumps have no 16-bit IEEE type yet");
+      return golden::DType::float16;
   }
   throw InternalError("dtype_of: no such Precision");
 }
