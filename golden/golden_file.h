@@ -67,7 +67,7 @@ class GoldenWriter {
  public:
   // Throws InputError for an existing file without force, a folder that is missing or read-only,
   // and fewer free bytes than expected_bytes.
-  GoldenWriter(std::string path, Header header, Capture capture, bool force,
+  GoldenWriter(const std::string& path, Header header, Capture capture, bool force,
                uint64_t expected_bytes = 0);
   ~GoldenWriter();
   GoldenWriter(const GoldenWriter&) = delete;
@@ -89,10 +89,6 @@ class GoldenWriter {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// Leftovers of killed runs beside `path`, for a message that says what to clean: partial files
-// whose process is gone.
-std::vector<std::string> partial_files(const std::string& path);
 
 // Opening checks schema, version, size, the hash of all metadata, and the root hash; every read
 // checks the hash of what it reads. All failures are InputError with file, dataset and cause.

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "golden/error.h"
+#include "golden/files.h"
 #include "golden/golden_file.h"
 #include "golden/hdf5.h"
 #include "golden/manifest.h"
@@ -64,7 +65,7 @@ std::string not_there(const std::string& path, const std::string& dataset) {
 
 struct GoldenReader::Impl {
   explicit Impl(const std::string& file_path)
-      : path((hdf5::require_readable_file(file_path), file_path)),
+      : path((require_readable_file(file_path, "an HDF5 file"), file_path)),
         raw(file_path, RawFile::Mode::read) {}
 
   std::string path;

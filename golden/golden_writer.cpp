@@ -1,31 +1,21 @@
-#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <signal.h>
-#include <sys/statvfs.h>
 #include <tbb/parallel_invoke.h>
 #include <tbb/task_arena.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <charconv>
 #include <chrono>
-#include <cstdio>
-#include <cstring>
 #include <ctime>
-#include <filesystem>
 #include <set>
 
 #include "golden/error.h"
+#include "golden/files.h"
 #include "golden/golden_file.h"
 #include "golden/hdf5.h"
 #include "golden/manifest.h"
 
 namespace assay::golden {
 namespace {
-
-namespace fs = std::filesystem;
 
 class Stopwatch {
  public:
@@ -36,65 +26,6 @@ class Stopwatch {
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
-
-std::string folder_of(const std::string& path) {
-  const std::string folder = fs::path(path).parent_path().string();
-  return folder.empty() ? "." : folder;
-}
-
-std::string partial_prefix(const std::string& path) { return path + ".partial-"; }
-
-// Everything about the final name that can be known before hours of work.
-void check_target(const std::string& path, bool force, uint64_t expected_bytes) {
-  const std::string folder = folder_of(path);
-  std::error_code ignored;
-  if (fs::path(path).filename().empty() || fs::is_directory(path, ignored)) {
-    throw InputError(fmt::format("{}: expected the name of a file, got a directory", path));
-  }
-  if (!fs::exists(folder, ignored)) {
-    throw InputError(fmt::format("{}: no such folder: {}; make it first", path, folder));
-  }
-  if (!fs::is_directory(folder, ignored)) {
-    throw InputError(fmt::format("{}: expected a folder, got a file: {}", path, folder));
-  }
-  if (faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
-    throw InputError(fmt::format("{}: the folder {} cannot be written to: {}", path, folder,
-                                 std::strerror(errno)));
-  }
-  if (!force && fs::exists(path, ignored)) {
-    throw InputError(fmt::format("{}: the file exists; --force replaces it", path));
-  }
-  struct statvfs space {};
-  if (expected_bytes > 0 && statvfs(folder.c_str(), &space) == 0) {
-    const uint64_t free_bytes = uint64_t{space.f_bavail} * space.f_frsize;
-    if (free_bytes < expected_bytes) {
-      throw InputError(
-          fmt::format("{}: not enough space in {}: expected {} bytes, got {} free; free some, or "
-                      "store less with --capture stats",
-                      path, folder, expected_bytes, free_bytes));
-    }
-  }
-}
-
-void sync_folder(const std::string& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) return;  // a folder that can be written but not read
-  fsync(descriptor);
-  ::close(descriptor);
-}
-
-// Without force a file that came into being meanwhile is kept.
-void move_into_place(const std::string& from, const std::string& to, bool force) {
-  int failed =
-      renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), force ? 0 : RENAME_NOREPLACE);
-  if (failed != 0 && (errno == EINVAL || errno == ENOSYS)) {  // a file system without the flag
-    failed = std::rename(from.c_str(), to.c_str());
-  }
-  if (failed != 0) {
-    throw InputError(
-        fmt::format("{}: cannot be put in place of {}: {}", to, from, std::strerror(errno)));
-  }
-}
 
 hdf5::Handle fixed_text(std::size_t bytes) {
   hdf5::Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
@@ -154,12 +85,17 @@ std::string capture_name(Capture capture) {
 }
 
 struct GoldenWriter::Impl {
-  ~Impl();
+  Impl(const std::string& name, Header what, Capture level, bool force, uint64_t expected_bytes)
+      : target(name, force, expected_bytes),
+        path(name),
+        header(std::move(what)),
+        capture(level),
+        file(hdf5::File::create(target.written(), name, kBlockBytes)) {}
 
-  std::string path, partial;  // partial is empty once it has its final name
+  PartialFile target;
+  std::string path;
   Header header;
   Capture capture;
-  bool force;
   std::optional<hdf5::File> file;  // empty once finished
   std::vector<ManifestRow> rows;
   std::vector<int64_t> offsets;  // of rows
@@ -174,13 +110,7 @@ struct GoldenWriter::Impl {
   void check_new(const std::string& dataset, const Shape& shape, std::size_t count);
   void write_attributes(const std::string& root);
   void close_signed();
-  void sync_and_rename();
 };
-
-GoldenWriter::Impl::~Impl() {
-  file.reset();
-  if (!partial.empty()) ::unlink(partial.c_str());
-}
 
 void GoldenWriter::Impl::check_new(const std::string& dataset, const Shape& shape,
                                    std::size_t count) {
@@ -261,7 +191,7 @@ void GoldenWriter::Impl::close_signed() {
                     records.size() * sizeof(ManifestRecord)};
   block.manifest_hash = hash_hex(records.data(), block.manifest.bytes);
   if (block.manifest.bytes > 0) extents.push_back(block.manifest);
-  RawFile raw(partial, RawFile::Mode::update);
+  RawFile raw(target.written(), RawFile::Mode::update);
   block.file_bytes = raw.size();
   block.metadata_hash = metadata_hash(raw, block.file_bytes, extents, path);
   raw.write(0, block_text(block));
@@ -269,23 +199,9 @@ void GoldenWriter::Impl::close_signed() {
   bytes_written = block.file_bytes;
 }
 
-void GoldenWriter::Impl::sync_and_rename() {
-  move_into_place(partial, path, force);
-  partial.clear();
-  sync_folder(folder_of(path));
-}
-
-GoldenWriter::GoldenWriter(std::string path, Header header, Capture capture, bool force,
+GoldenWriter::GoldenWriter(const std::string& path, Header header, Capture capture, bool force,
                            uint64_t expected_bytes)
-    : impl_(std::make_unique<Impl>()) {
-  check_target(path, force, expected_bytes);
-  impl_->partial = partial_prefix(path) + std::to_string(getpid());
-  impl_->header = std::move(header);
-  impl_->capture = capture;
-  impl_->force = force;
-  impl_->file = hdf5::File::create(impl_->partial, path, kBlockBytes);
-  impl_->path = std::move(path);
-}
+    : impl_(std::make_unique<Impl>(path, std::move(header), capture, force, expected_bytes)) {}
 
 GoldenWriter::~GoldenWriter() = default;
 
@@ -325,30 +241,12 @@ std::string GoldenWriter::finish() {
   std::string root = root_hash(to_json(impl_->header.config), impl_->header.seed, impl_->rows);
   impl_->write_attributes(root);
   impl_->close_signed();
-  impl_->sync_and_rename();
+  impl_->target.put_in_place();
   impl_->write_seconds += watch.seconds();
   return root;
 }
 
 uint64_t GoldenWriter::bytes_written() const { return impl_->bytes_written; }
 double GoldenWriter::write_seconds() const { return impl_->write_seconds; }
-
-std::vector<std::string> partial_files(const std::string& path) {
-  const std::string prefix = fs::path(partial_prefix(path)).filename().string();
-  std::vector<std::string> found;
-  std::error_code failed;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder_of(path), failed)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(prefix)) continue;
-    pid_t owner = 0;
-    const char* end = name.data() + name.size();
-    const auto parsed = std::from_chars(name.data() + prefix.size(), end, owner);
-    if (parsed.ec != std::errc() || parsed.ptr != end || owner <= 0) continue;
-    if (kill(owner, 0) == 0 || errno == EPERM) continue;  // its process is alive: no leftover
-    found.push_back((fs::path(path).parent_path() / name).string());
-  }
-  std::sort(found.begin(), found.end());
-  return found;
-}
 
 }  // namespace assay::golden

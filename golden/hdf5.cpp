@@ -1,15 +1,12 @@
 #include "golden/hdf5.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
-#include <cstring>
 
 #include "golden/error.h"
+#include "golden/files.h"
 
 namespace assay::golden::hdf5 {
 namespace {
@@ -116,23 +113,6 @@ bool Handle::reset() {
   return id < 0 || close_(id) >= 0;
 }
 
-void require_readable_file(const std::string& path) {
-  struct stat status {};
-  if (stat(path.c_str(), &status) != 0) {
-    if (errno == ENOENT) throw InputError(fmt::format("{}: no such file", path));
-    throw InputError(fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
-  }
-  if (S_ISDIR(status.st_mode)) {
-    throw InputError(fmt::format("{}: expected an HDF5 file, got a directory", path));
-  }
-  if (!S_ISREG(status.st_mode)) {
-    throw InputError(fmt::format("{}: expected an HDF5 file, got something else", path));
-  }
-  if (access(path.c_str(), R_OK) != 0) {
-    throw InputError(fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
-  }
-}
-
 File File::create(const std::string& path, const std::string& shown, uint64_t user_block) {
   silence_library();
   const Handle creation = timeless(H5P_FILE_CREATE);
@@ -146,7 +126,7 @@ File File::create(const std::string& path, const std::string& shown, uint64_t us
 
 File File::open(const std::string& path) {
   silence_library();
-  require_readable_file(path);
+  require_readable_file(path, "an HDF5 file");
   Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (!file) fail(path, "", "expected an HDF5 file, got one that cannot be opened as such");
   return {std::move(file), path};

@@ -34,9 +34,6 @@ class Handle {
   Close close_ = nullptr;
 };
 
-// Throws InputError unless `path` is a regular file that can be read.
-void require_readable_file(const std::string& path);
-
 // A dataset as the file describes it.
 struct DatasetInfo {
   DType dtype = DType::float64;

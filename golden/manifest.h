@@ -104,6 +104,7 @@ class RawFile {
   RawFile(const RawFile&) = delete;
   RawFile& operator=(const RawFile&) = delete;
 
+  int descriptor() const { return descriptor_; }
   uint64_t size() const;
   void read(Extent extent, void* out) const;  // safe from any number of threads
   void write(uint64_t offset, const std::string& text);

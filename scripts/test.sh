@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds everything and runs every test through CTest: the release build, then the kernel tests under
-# ASan + UBSan and under TSan. Needs no GPU and no CUDA toolkit; with nvcc the CUDA side is built too.
+# Builds everything and runs every test through CTest: the release build, then kernels and readers of files under
+# ASan + UBSan, and kernels under TSan. Needs no GPU and no CUDA toolkit; with nvcc the CUDA side is built too.
 #
 #   scripts/test.sh              all of it
 #   scripts/test.sh --release    the release build only

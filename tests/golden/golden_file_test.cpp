@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "golden/files.h"
 #include "tests/golden/sample.h"
 
 namespace assay::golden {

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "golden/files.h"
 #include "golden/generate/generate.h"
 #include "verify/cli/command.h"
 #include "verify/cli/model_options.h"
