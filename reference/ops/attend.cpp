@@ -7,14 +7,17 @@ namespace {
 
 class Attend final : public Computed<Attend> {
  public:
-  std::string name() const override { return "attend"; }
+  explicit Attend(bool back) : back_(back) {}
+  std::string name() const override { return back_ ? "attend_back" : "attend"; }
 
   Operand result(std::span<const Operand> in) const override {
     expect_axes(*this, in, 0, "BHTS");
-    expect_axes(*this, in, 1, "BGTD");
+    expect_axes(*this, in, 1, back_ ? "BHTD" : "BGTD");
     expect_extent(*this, "query heads beyond whole groups", 0, in[0].shape[1] % in[1].shape[1]);
-    expect_extent(*this, "positions of v", in[0].shape[3], in[1].shape[2]);
-    return {{in[0].shape[0], in[0].shape[2], in[0].shape[1] * in[1].shape[3]}, "BTD"};
+    const std::size_t from = back_ ? 2 : 3;  // the axis of p that is summed over
+    expect_extent(*this, back_ ? "positions of q" : "positions of v", in[0].shape[from],
+                  in[1].shape[2]);
+    return {{in[0].shape[0], in[0].shape[5 - from], in[0].shape[1] * in[1].shape[3]}, "BTD"};
   }
 
   template <class A>
@@ -23,7 +26,7 @@ class Attend final : public Computed<Attend> {
     std::vector<ProductOf<X>> products;
     for (int64_t head = 0; head < heads(in); ++head) {
       products.push_back(
-          {context(in, out, head), plane_of(in[0], head), plane_of(in[1], value_head(in, head))});
+          {context(in, out, head), weights(in[0], head), plane_of(in[1], value_head(in, head))});
     }
     multiply_all(std::span<const ProductOf<X>>(products));
   }
@@ -33,12 +36,12 @@ class Attend final : public Computed<Attend> {
     for (int64_t head = 0; head < heads(in);
          ++head) {  // a value head is shared: one after the other
       const ConstMatrix dc = context(in, grad_out, head);
-      if (!grad_in[0].absent()) {  // dP += dC V^T
-        multiply(plane_of(grad_in[0], head), dc, plane_of(in[1], value_head(in, head)).transposed(),
-                 true);
+      if (!grad_in[0].absent()) {  // dP += dC V^T, back: Q dC^T
+        const ConstMatrix v = plane_of(in[1], value_head(in, head));
+        multiply(plane_of(grad_in[0], head), back_ ? v : dc, (back_ ? dc : v).transposed(), true);
       }
-      if (!grad_in[1].absent()) {  // dV += P^T dC
-        multiply(plane_of(grad_in[1], value_head(in, head)), plane_of(in[0], head).transposed(), dc,
+      if (!grad_in[1].absent()) {  // dV += P^T dC, back: P dC
+        multiply(plane_of(grad_in[1], value_head(in, head)), weights(in[0], head).transposed(), dc,
                  true);
       }
     }
@@ -48,12 +51,12 @@ class Attend final : public Computed<Attend> {
     const int64_t query_heads = in[0].cell_shape()[1], queries = in[0].cell_shape()[2];
     const int64_t keys = in[0].cell_shape()[3], group = query_heads / in[1].cell_shape()[1];
     for (int64_t row = 0; row < in[0].cells() / keys; ++row) {  // row = (b*H + h)*T + t
-      const int64_t head = row / queries;
-      const int64_t to = head / query_heads * queries + row % queries;
+      const int64_t head = row / queries, b = head / query_heads, t = row % queries;
       for (int64_t s = 0; s < keys; ++s) {
         if (in[0].kind(row * keys + s) == Relation::Cell::zero) continue;
+        const int64_t to = back_ ? b * keys + s : b * queries + t;
         out.unite(to, in[0], row * keys + s);
-        out.unite(to, in[1], head / group * keys + s);
+        out.unite(to, in[1], head / group * (back_ ? queries : keys) + (back_ ? t : s));
       }
     }
   }
@@ -62,8 +65,8 @@ class Attend final : public Computed<Attend> {
              const Array& out, Array& out_error) const override {
     for (int64_t head = 0; head < heads(in); ++head) {
       const int64_t value = value_head(in, head);
-      product_error(model, plane_of(in[0], head),
-                    in_error[0].absent() ? ConstMatrix{} : plane_of(in_error[0], head),
+      product_error(model, weights(in[0], head),
+                    in_error[0].absent() ? ConstMatrix{} : weights(in_error[0], head),
                     plane_of(in[1], value),
                     in_error[1].absent() ? ConstMatrix{} : plane_of(in_error[1], value),
                     context(in, out, head), context(in, out_error, head));
@@ -75,6 +78,11 @@ class Attend final : public Computed<Attend> {
   }
 
  private:
+  // P of a head, back: its transpose.
+  template <class A>
+  ConstMatrixOf<typename A::Element> weights(const A& probs, int64_t head) const {
+    return back_ ? plane_of(probs, head).transposed() : plane_of(probs, head);
+  }
   template <class A>
   static int64_t heads(std::span<const A> in) {
     return in[0].shape()[0] * in[0].shape()[1];
@@ -85,23 +93,33 @@ class Attend final : public Computed<Attend> {
   }
   // The columns of head h in the rows of batch b: [T,Dh] with row stride H*Dh.
   template <class A>
-  static int64_t context_offset(std::span<const A> in, int64_t head) {
-    const int64_t query_heads = in[0].shape()[1], queries = in[0].shape()[2],
-                  size = in[1].shape()[3];
-    return (head / query_heads * queries * query_heads + head % query_heads) * size;
+  static int64_t context_offset(std::span<const A> in, int64_t positions, int64_t head) {
+    const int64_t query_heads = in[0].shape()[1], size = in[1].shape()[3];
+    return (head / query_heads * positions * query_heads + head % query_heads) * size;
   }
   template <class A>
   static MatrixOf<typename A::Element> context(std::span<const A> in, A& x, int64_t head) {
-    return {x.data() + context_offset(in, head), in[0].shape()[2], in[1].shape()[3], x.shape()[2]};
+    const int64_t positions = x.shape()[1];
+    return {x.data() + context_offset(in, positions, head), positions, in[1].shape()[3],
+            x.shape()[2]};
   }
   static ConstMatrix context(std::span<const Array> in, const Array& x, int64_t head) {
-    return {x.data() + context_offset(in, head), in[0].shape()[2], in[1].shape()[3], x.shape()[2],
-            1};
+    const int64_t positions = x.shape()[1];
+    return {x.data() + context_offset(in, positions, head), positions, in[1].shape()[3],
+            x.shape()[2], 1};
   }
+
+  bool back_;
 };
 
 }  // namespace
 
-Node attend(Node probs, Node v) { return probs.graph->add(std::make_shared<Attend>(), {probs, v}); }
+Node attend(Node probs, Node v) {
+  return probs.graph->add(std::make_shared<Attend>(false), {probs, v});
+}
+
+Node attend_back(Node probs, Node q) {
+  return probs.graph->add(std::make_shared<Attend>(true), {probs, q});
+}
 
 }  // namespace assay::reference

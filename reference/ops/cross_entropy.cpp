@@ -7,7 +7,11 @@ namespace {
 
 class CrossEntropy final : public Computed<CrossEntropy> {
  public:
-  std::string name() const override { return "cross_entropy"; }
+  // Position t predicts label t + ahead; ahead is 0 or 1.
+  explicit CrossEntropy(int64_t ahead) : ahead_(ahead) {}
+  std::string name() const override {
+    return ahead_ == 0 ? "cross_entropy_in_place" : "cross_entropy";
+  }
 
   Operand result(std::span<const Operand> in) const override {
     expect_axes(*this, in, 0, "BTD");
@@ -35,7 +39,7 @@ class CrossEntropy final : public Computed<CrossEntropy> {
   // dz_v = (softmax(z)_v - [v = y]) / count
   void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
                 std::span<Array> grad_in) const override {
-    if (!grad_in[1].absent()) throw NotDifferentiable("cross_entropy: labels are whole numbers");
+    if (!grad_in[1].absent()) throw NotDifferentiable(name() + ": labels are whole numbers");
     if (grad_in[0].absent()) return;
     const std::vector<Target> targets = counted(in);
     const int64_t vocab = in[0].shape()[2];
@@ -50,12 +54,12 @@ class CrossEntropy final : public Computed<CrossEntropy> {
     });
   }
 
-  // The logits of the last position and the label of the first one are never read.
+  // One ahead, the logits of the last position and the label of the first one are never read.
   void dependence(std::span<const Relation> in, Relation& out) const override {
     const int64_t positions = in[1].cell_shape()[1];
     for (int64_t cell = 0; cell < in[1].cells(); ++cell) {
-      if (cell % positions != positions - 1) out.unite(0, in[0], cell);
-      if (cell % positions != 0) out.unite(0, in[1], cell);
+      if (cell % positions < positions - ahead_) out.unite(0, in[0], cell);
+      if (cell % positions >= ahead_) out.unite(0, in[1], cell);
     }
   }
 
@@ -90,20 +94,20 @@ class CrossEntropy final : public Computed<CrossEntropy> {
  private:
   struct Target {
     int64_t row;    // b*T + t
-    int64_t label;  // labels[b,t+1]
+    int64_t label;  // labels[b,t+ahead]
   };
 
   template <class A>
-  static std::vector<Target> counted(std::span<const A> in) {
+  std::vector<Target> counted(std::span<const A> in) const {
     const int64_t positions = in[1].shape()[1], vocab = in[0].shape()[2];
     std::vector<Target> targets;
     for (int64_t row = 0; row < in[1].size(); ++row) {
-      if (row % positions == positions - 1) continue;
-      const double label = to_double(in[1].data()[row + 1]);
+      if (row % positions >= positions - ahead_) continue;
+      const double label = to_double(in[1].data()[row + ahead_]);
       if (label == -100) continue;
       if (!(label >= 0 && label < static_cast<double>(vocab)) || label != std::floor(label)) {
-        throw InputError("cross_entropy: label " + std::to_string(label) +
-                         ": expected -100 or 0 .. " + std::to_string(vocab - 1));
+        throw InputError(name() + ": label " + std::to_string(label) + ": expected -100 or 0 .. " +
+                         std::to_string(vocab - 1));
       }
       targets.push_back({row, static_cast<int64_t>(label)});
     }
@@ -119,12 +123,18 @@ class CrossEntropy final : public Computed<CrossEntropy> {
     for (int64_t v = 0; v < vocab; ++v) total += exp(z[v] - most);
     return most + log(total);
   }
+
+  int64_t ahead_;
 };
 
 }  // namespace
 
 Node cross_entropy(Node logits, Node labels) {
-  return logits.graph->add(std::make_shared<CrossEntropy>(), {logits, labels});
+  return logits.graph->add(std::make_shared<CrossEntropy>(1), {logits, labels});
+}
+
+Node cross_entropy_in_place(Node logits, Node labels) {
+  return logits.graph->add(std::make_shared<CrossEntropy>(0), {logits, labels});
 }
 
 }  // namespace assay::reference

@@ -1,8 +1,9 @@
-// loss = mean over counted (b,t) of  log sum_v exp(z[b,t,v]) - z[b,t,y],  y = labels[b,t+1]
+// loss = mean over counted (b,t) of  log sum_v exp(z[b,t,v]) - z[b,t,y]
 //
-//   logits z [B,T,V], labels [B,T]; position t predicts label t+1, so the last one predicts
-//   nothing. Label -100 is not counted; with nothing counted the loss is 0. Other labels outside
-//   [0,V) are an InputError. Sums run over ascending v, then ascending (b,t).
+//   logits z [B,T,V], labels [B,T]. cross_entropy: y = labels[b,t+1], position t predicts the next
+//   one, so the last predicts nothing. cross_entropy_in_place: y = labels[b,t]. Label -100 is not
+//   counted; with nothing counted the loss is 0. Other labels outside [0,V) are an InputError. Sums
+//   run over ascending v, then ascending (b,t).
 #pragma once
 
 #include "reference/graph.h"
@@ -10,5 +11,6 @@
 namespace assay::reference {
 
 Node cross_entropy(Node logits, Node labels);
+Node cross_entropy_in_place(Node logits, Node labels);
 
 }  // namespace assay::reference

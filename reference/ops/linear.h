@@ -1,6 +1,7 @@
-// Y = X W^T:  y[b,t,n] = sum_k x[b,t,k] w[n,k], k ascending.
+// Y = X W^T:  y[b,t,n] = sum_k x[b,t,k] w[n,k], k ascending. x [B,T,K], w [N,K], y [B,T,N].
+// Y = X W:    the same weight backwards, x [B,T,N], y [B,T,K], sums over n ascending.
 //
-//   x [B,T,K], w [N,K] as in a state dict, y [B,T,N]. Mixes features only.
+// w is laid out as in a state dict. Mixes features only.
 #pragma once
 
 #include "reference/graph.h"
@@ -8,5 +9,6 @@
 namespace assay::reference {
 
 Node linear(Node x, Node weight);
+Node linear_back(Node x, Node weight);
 
 }  // namespace assay::reference

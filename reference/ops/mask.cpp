@@ -5,9 +5,54 @@
 namespace assay::reference {
 namespace {
 
-class CausalMask final : public Computed<CausalMask> {
+// A rule says which pairs are allowed by their positions, and which positions have to be real.
+struct CausalRule {
+  static constexpr const char* kName = "causal_mask";
+  static constexpr bool kQueryIsReal = false;
+  bool allows(int64_t t, int64_t s) const { return s <= t; }
+};
+struct HeadRule {
+  static constexpr const char* kName = "head_mask";
+  static constexpr bool kQueryIsReal = true;
+  Heads heads;
+  bool allows(int64_t t, int64_t s) const { return heads == Heads::earlier_word ? s < t : s != t; }
+};
+
+// body(i, allowed) for every score i of [B,H,T,T], by its rule and attention_mask [B,T].
+template <class Rule, class A, class Body>
+void for_allowed(const Rule& rule, const Shape& scores, const A& attention_mask, Body&& body) {
+  const int64_t queries = scores[2], keys = scores[3], batch_rows = scores[1] * queries;
+  for_rows(golden::element_count(scores) / keys, keys, [&](int64_t row) {
+    const auto* real = attention_mask.data() + row / batch_rows * keys;
+    const int64_t t = row % queries;
+    const bool query = !Rule::kQueryIsReal || to_double(real[t]) != 0;
+    for (int64_t s = 0; s < keys; ++s) {
+      body(row * keys + s, query && rule.allows(t, s) && to_double(real[s]) != 0);
+    }
+  });
+}
+
+// A pair that no mask allows is excluded; the others depend on the mask's entries.
+template <class Rule>
+void mask_dependence(const Rule& rule, const Relation& attention_mask, Relation& out) {
+  const int64_t queries = out.cell_shape()[2], keys = out.cell_shape()[3];
+  const int64_t batch_cells = out.cells() / out.cell_shape()[0];
+  for (int64_t cell = 0; cell < out.cells(); ++cell) {
+    const int64_t s = cell % keys, t = cell / keys % queries, b = cell / batch_cells;
+    if (!rule.allows(t, s)) {
+      out.set_kind(cell, Relation::Cell::excluded);
+      continue;
+    }
+    out.unite(cell, attention_mask, b * keys + s);
+    if (Rule::kQueryIsReal) out.unite(cell, attention_mask, b * keys + t);
+  }
+}
+
+template <class Rule>
+class Mask final : public Computed<Mask<Rule>> {
  public:
-  std::string name() const override { return "causal_mask"; }
+  explicit Mask(Rule rule) : rule_(rule) {}
+  std::string name() const override { return Rule::kName; }
 
   Operand result(std::span<const Operand> in) const override {
     expect_axes(*this, in, 0, "BHTS");
@@ -19,37 +64,30 @@ class CausalMask final : public Computed<CausalMask> {
   template <class A>
   void compute(std::span<const A> in, A& out) const {
     using X = typename A::Element;
-    for_allowed(in, [&](int64_t i, bool allowed) {
+    for_allowed(rule_, out.shape(), in[1], [&](int64_t i, bool allowed) {
       out.data()[i] = allowed ? in[0].data()[i] : X(-INFINITY);
     });
   }
 
-  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
+  void gradient(std::span<const Array> in, const Array& out, const Array& grad_out,
                 std::span<Array> grad_in) const override {
-    if (!grad_in[1].absent()) throw NotDifferentiable("causal_mask: the mask is a selection");
+    if (!grad_in[1].absent()) throw NotDifferentiable(name() + ": the mask is a selection");
     if (grad_in[0].absent()) return;
-    for_allowed(in, [&](int64_t i, bool allowed) {
+    for_allowed(rule_, out.shape(), in[1], [&](int64_t i, bool allowed) {
       if (allowed) grad_in[0].data()[i] += grad_out.data()[i];
     });
   }
 
   void dependence(std::span<const Relation> in, Relation& out) const override {
-    const int64_t positions = out.cell_shape()[3];
-    const int64_t batch_cells = out.cells() / out.cell_shape()[0];
+    mask_dependence(rule_, in[1], out);
     for (int64_t cell = 0; cell < out.cells(); ++cell) {
-      const int64_t s = cell % positions, t = cell / positions % out.cell_shape()[2];
-      if (s > t) {
-        out.set_kind(cell, Relation::Cell::excluded);
-      } else {
-        out.unite(cell, in[0], cell);
-        out.unite(cell, in[1], cell / batch_cells * positions + s);
-      }
+      if (out.kind(cell) != Relation::Cell::excluded) out.unite(cell, in[0], cell);
     }
   }
 
   void error(const ErrorModel&, std::span<const Array> in, std::span<const Array> in_error,
-             const Array&, Array& out_error) const override {
-    for_allowed(in, [&](int64_t i, bool allowed) {
+             const Array& out, Array& out_error) const override {
+    for_allowed(rule_, out.shape(), in[1], [&](int64_t i, bool allowed) {
       out_error.data()[i] = allowed ? error_at(in_error[0], i) : 0.0;
     });
   }
@@ -57,22 +95,62 @@ class CausalMask final : public Computed<CausalMask> {
   double flops(std::span<const Operand>, const Operand&) const override { return 0; }
 
  private:
-  template <class A, class Body>
-  static void for_allowed(std::span<const A> in, Body&& body) {
-    const int64_t queries = in[0].shape()[2], keys = in[0].shape()[3];
-    const int64_t batch_rows = in[0].shape()[1] * queries;
-    for_rows(in[0].size() / keys, keys, [&](int64_t row) {
-      const auto* real = in[1].data() + row / batch_rows * keys;
-      const int64_t t = row % queries;
-      for (int64_t s = 0; s < keys; ++s) body(row * keys + s, s <= t && to_double(real[s]) != 0);
-    });
+  Rule rule_;
+};
+
+class EvenHeadScores final : public Computed<EvenHeadScores> {
+ public:
+  EvenHeadScores(int64_t channels, Heads heads) : channels_(channels), rule_{heads} {}
+  std::string name() const override { return "even_head_scores"; }
+
+  Operand result(std::span<const Operand> in) const override {
+    expect_axes(*this, in, 0, "BT");
+    return {{in[0].shape[0], channels_, in[0].shape[1], in[0].shape[1]}, "BHTS"};
   }
+
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
+    for_allowed(rule_, out.shape(), in[0],
+                [&](int64_t i, bool allowed) { out.data()[i] = allowed ? X(0.0) : X(-INFINITY); });
+  }
+
+  void gradient(std::span<const Array>, const Array&, const Array&,
+                std::span<Array> grad_in) const override {
+    if (!grad_in[0].absent()) throw NotDifferentiable(name() + ": the mask is a selection");
+  }
+
+  void dependence(std::span<const Relation> in, Relation& out) const override {
+    mask_dependence(rule_, in[0], out);
+  }
+
+  void error(const ErrorModel&, std::span<const Array>, std::span<const Array>, const Array&,
+             Array& out_error) const override {
+    std::fill(out_error.values().begin(), out_error.values().end(), 0.0);
+  }
+
+  double flops(std::span<const Operand>, const Operand&) const override { return 0; }
+
+ private:
+  int64_t channels_;
+  HeadRule rule_;
 };
 
 }  // namespace
 
 Node causal_mask(Node scores, Node attention_mask) {
-  return scores.graph->add(std::make_shared<CausalMask>(), {scores, attention_mask});
+  return scores.graph->add(std::make_shared<Mask<CausalRule>>(CausalRule{}),
+                           {scores, attention_mask});
+}
+
+Node head_mask(Node scores, Node attention_mask, Heads heads) {
+  return scores.graph->add(std::make_shared<Mask<HeadRule>>(HeadRule{heads}),
+                           {scores, attention_mask});
+}
+
+Node even_head_scores(Node attention_mask, int64_t channels, Heads heads) {
+  return attention_mask.graph->add(std::make_shared<EvenHeadScores>(channels, heads),
+                                   {attention_mask});
 }
 
 }  // namespace assay::reference

@@ -1,14 +1,23 @@
-// y[b,h,t,s] = x[b,h,t,s] if s <= t and key s is not padding, else -inf: what enters the softmax.
+// Which scores [B,H,T,S] take part in a softmax: the others become -inf, by selection.
 //
-//   x [B,H,T,T] scaled and summed scores, attention_mask [B,T] with 1 for a real token, 0 for
-//   padding.
-// The mask selects; it is never a number that could be summed or scaled.
+//   causal_mask   key s for query t iff s <= t and s is not padding
+//   head_mask     word s as the head of word t iff s != t (heads: any word) or s < t (heads: an
+//                 earlier word), and neither is padding
 #pragma once
 
 #include "reference/graph.h"
 
 namespace assay::reference {
 
+enum class Heads { any_word, earlier_word };
+
+// attention_mask [B,T]: 1 for a position that may be attended, 0 for padding. Not differentiable in
+// it.
 Node causal_mask(Node scores, Node attention_mask);
+Node head_mask(Node scores, Node attention_mask, Heads heads);
+
+// The head_mask of scores that are all 0, [B,channels,T,T]: their softmax is uniform over the words
+// that can be a head.
+Node even_head_scores(Node attention_mask, int64_t channels, Heads heads);
 
 }  // namespace assay::reference

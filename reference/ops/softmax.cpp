@@ -10,14 +10,17 @@ class Softmax final : public Computed<Softmax> {
   std::string name() const override { return "softmax"; }
 
   Operand result(std::span<const Operand> in) const override {
-    expect_axes(*this, in, 0, "BHTS");
+    if (in[0].axes != "BHTS" && in[0].axes != "BTD") {
+      throw InputError("softmax: operand 0: expected axes BHTS or BTD, got " + in[0].axes + " " +
+                       golden::shape_text(in[0].shape));
+    }
     return in[0];
   }
 
   template <class A>
   void compute(std::span<const A> in, A& out) const {
     using X = typename A::Element;
-    const int64_t keys = out.shape()[3];
+    const int64_t keys = out.shape().back();
     for_rows<X>(out.size() / keys, 8 * keys, [&](int64_t row) {
       using std::exp;
       const X* x = in[0].data() + row * keys;
@@ -37,7 +40,7 @@ class Softmax final : public Computed<Softmax> {
   void gradient(std::span<const Array>, const Array& out, const Array& grad_out,
                 std::span<Array> grad_in) const override {
     if (grad_in[0].absent()) return;
-    const int64_t keys = out.shape()[3];
+    const int64_t keys = out.shape().back();
     for_rows(out.size() / keys, keys, [&](int64_t row) {
       const double* p = out.data() + row * keys;
       const double* dp = grad_out.data() + row * keys;
@@ -49,6 +52,10 @@ class Softmax final : public Computed<Softmax> {
   }
 
   void dependence(std::span<const Relation> in, Relation& out) const override {
+    if (out.cell_axes().back() != 'S') {  // a row of features is one cell
+      unite_cellwise(in, out);
+      return;
+    }
     const int64_t keys = out.cell_shape()[3];
     Relation row_sources({1}, "B", out.sources());
     for (int64_t row = 0; row < out.cells() / keys; ++row) {
@@ -75,7 +82,7 @@ class Softmax final : public Computed<Softmax> {
   // stored log-sum-exp.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
-    const int64_t keys = out.shape()[3];
+    const int64_t keys = out.shape().back();
     const double log_keys = std::log(static_cast<double>(keys));
     for_rows(out.size() / keys, 8 * keys, [&](int64_t row) {
       const double* x = in[0].data() + row * keys;

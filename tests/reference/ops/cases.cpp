@@ -8,6 +8,7 @@
 #include "reference/ops/add.h"
 #include "reference/ops/attend.h"
 #include "reference/ops/cross_entropy.h"
+#include "reference/ops/distance.h"
 #include "reference/ops/embedding.h"
 #include "reference/ops/linear.h"
 #include "reference/ops/mask.h"
@@ -28,6 +29,7 @@ using Index = std::vector<int64_t>;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr int64_t kVocab = 7;
+constexpr int64_t kAllowed = 44;  // (b=1, h=0, t=3, s=0) of [2,2,4,4]: both words are real
 constexpr double kFactor = 0.3, kEps = 1e-5, kTheta = 100.0;
 
 double token(double u) { return std::floor((u + 1) / 2 * kVocab); }
@@ -60,6 +62,8 @@ std::vector<OpCase> make_cases() {
       .shape = {2, 4, 3, 3}, .axes = "BHTS", .element = probability, .cell = no_future};
   const OperandCase masked{
       .shape = {2, 2, 3, 5}, .axes = "BHTS", .element = score, .cell = future_excluded};
+  const OperandCase grouped{.shape = {2, 12, 4, 4}, .axes = "BHTS", .cell = no_future};
+  const DistanceGroups near_or_far{.starts = {2}, .both_sides = true};
   const auto parameter = [](Shape shape) {
     const std::string axes(shape.size(), 'D');
     return OperandCase{.kind = Kind::parameter, .shape = std::move(shape), .axes = axes};
@@ -90,11 +94,42 @@ std::vector<OpCase> make_cases() {
        .build = [](const Nodes& in) { return attend(in[0], in[1]); },
        .quadratic = true,
        .float_twin = float_attend});
+  add({.file = "attend",
+       .what = "attend_back",
+       .operands = {probs, {.shape = {2, 4, 3, 6}, .axes = "BHTD"}},
+       .build = [](const Nodes& in) { return attend_back(in[0], in[1]); },
+       .quadratic = true,
+       .float_twin = float_attend_back});
+  add({.file = "cross_entropy",
+       .what = "cross_entropy_in_place",
+       .operands = {{.shape = {2, 4, kVocab}, .axes = "BTD"}, whole(label)},
+       .build = [](const Nodes& in) { return cross_entropy_in_place(in[0], in[1]); }});
   add({.file = "cross_entropy",
        .what = "cross_entropy",
        .operands = {{.shape = {2, 4, kVocab}, .axes = "BTD"}, whole(label)},
        .build = [](const Nodes& in) { return cross_entropy(in[0], in[1]); },
        .float_twin = float_cross_entropy});
+  add({.file = "distance",
+       .what = "pick_by_distance",
+       .operands = {grouped},
+       .build = [near_or_far](const Nodes& in) { return pick_by_distance(in[0], near_or_far); },
+       .quadratic = true,
+       .moves_only = true});
+  add({.file = "distance",
+       .what = "pick_by_distance, one side",
+       .operands = {grouped},
+       .build =
+           [](const Nodes& in) {
+             return pick_by_distance(in[0], {{2, 3}, false});
+           },
+       .quadratic = true,
+       .moves_only = true});
+  add({.file = "distance",
+       .what = "spread_by_distance",
+       .operands = {probs},
+       .build = [near_or_far](const Nodes& in) { return spread_by_distance(in[0], near_or_far); },
+       .quadratic = true,
+       .moves_only = true});
   add({.file = "embedding",
        .what = "embedding",
        .operands = {tokens, parameter({kVocab, 5})},
@@ -107,6 +142,32 @@ std::vector<OpCase> make_cases() {
        .build = [](const Nodes& in) { return linear(in[0], in[1]); },
        .quadratic = true,
        .float_twin = float_linear});
+  add({.file = "linear",
+       .what = "linear_back",
+       .operands = {x, parameter({5, 7})},
+       .build = [](const Nodes& in) { return linear_back(in[0], in[1]); },
+       .quadratic = true,
+       .float_twin = float_linear_back});
+  add({.file = "mask",
+       .what = "head_mask, any word",
+       .operands = {scores, whole(real_or_padding)},
+       .build = [](const Nodes& in) { return head_mask(in[0], in[1], Heads::any_word); },
+       .quadratic = true,
+       .moves_only = true,
+       .used = kAllowed});
+  add({.file = "mask",
+       .what = "head_mask, earlier word",
+       .operands = {scores, whole(real_or_padding)},
+       .build = [](const Nodes& in) { return head_mask(in[0], in[1], Heads::earlier_word); },
+       .quadratic = true,
+       .moves_only = true,
+       .used = kAllowed});
+  add({.file = "mask",
+       .what = "even_head_scores",
+       .operands = {whole(real_or_padding)},
+       .build = [](const Nodes& in) { return even_head_scores(in[0], 2, Heads::any_word); },
+       .quadratic = true,
+       .moves_only = true});
   add({.file = "mask",
        .what = "causal_mask",
        .operands = {scores, whole(real_or_padding)},
@@ -144,6 +205,11 @@ std::vector<OpCase> make_cases() {
   add({.file = "softmax",
        .what = "softmax",
        .operands = {masked},
+       .build = [](const Nodes& in) { return softmax(in[0]); },
+       .float_twin = float_softmax});
+  add({.file = "softmax",
+       .what = "softmax of features",
+       .operands = {x},
        .build = [](const Nodes& in) { return softmax(in[0]); },
        .float_twin = float_softmax});
   add({.file = "split_heads",

@@ -38,6 +38,7 @@ struct OpCase {
   bool quadratic = false;
   bool moves_only = false;         // no arithmetic, so no rounding
   FloatTwin float_twin = nullptr;  // the operation in float arithmetic
+  int64_t used = 0;                // an element of each operand that the result has a trace of
 };
 
 const std::vector<OpCase>& op_cases();

@@ -41,6 +41,21 @@ std::vector<float> float_attend(const std::vector<FloatTensor>& in) {
   return y;
 }
 
+std::vector<float> float_attend_back(const std::vector<FloatTensor>& in) {
+  const FloatTensor &p = in[0], &q = in[1];  // [B,H,T,S] [B,H,T,Dh]
+  const std::size_t H = extent(p, 1), T = extent(p, 2), S = extent(p, 3), Dh = extent(q, 3);
+  std::vector<float> y(extent(p, 0) * S * H * Dh, 0.0f);
+  for (std::size_t row = 0; row < p.values.size() / S; ++row) {  // row = (b*H + h)*T + t
+    const std::size_t b = row / T / H, h = row / T % H;
+    for (std::size_t s = 0; s < S; ++s) {
+      for (std::size_t d = 0; d < Dh; ++d) {
+        y[((b * S + s) * H + h) * Dh + d] += p.values[row * S + s] * q.values[row * Dh + d];
+      }
+    }
+  }
+  return y;
+}
+
 std::vector<float> float_cross_entropy(const std::vector<FloatTensor>& in) {
   const FloatTensor &z = in[0], &labels = in[1];  // [B,T,V] [B,T]
   const std::size_t T = extent(z, 1), V = extent(z, 2);
@@ -65,6 +80,20 @@ std::vector<float> float_linear(const std::vector<FloatTensor>& in) {
     for (std::size_t n = 0; n < N; ++n) {
       for (std::size_t k = 0; k < K; ++k) {
         y[row * N + n] += x.values[row * K + k] * w.values[n * K + k];
+      }
+    }
+  }
+  return y;
+}
+
+std::vector<float> float_linear_back(const std::vector<FloatTensor>& in) {
+  const FloatTensor &x = in[0], &w = in[1];  // [B,T,N] [N,K]
+  const std::size_t N = extent(w, 0), K = extent(w, 1), rows = x.values.size() / N;
+  std::vector<float> y(rows * K, 0.0f);
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t n = 0; n < N; ++n) {
+      for (std::size_t k = 0; k < K; ++k) {
+        y[row * K + k] += x.values[row * N + n] * w.values[n * K + k];
       }
     }
   }
@@ -138,7 +167,7 @@ std::vector<float> float_scores(const std::vector<FloatTensor>& in) {
 }
 
 std::vector<float> float_softmax(const std::vector<FloatTensor>& in) {
-  const std::size_t S = extent(in[0], 3);
+  const std::size_t S = static_cast<std::size_t>(in[0].shape.back());
   std::vector<float> p(in[0].values.size(), 0.0f);
   for (std::size_t row = 0; row < p.size() / S; ++row) {
     const float* x = in[0].values.data() + row * S;

@@ -18,8 +18,10 @@ using FloatTwin = std::function<std::vector<float>(const std::vector<FloatTensor
 
 std::vector<float> float_add(const std::vector<FloatTensor>& in);
 std::vector<float> float_attend(const std::vector<FloatTensor>& in);
+std::vector<float> float_attend_back(const std::vector<FloatTensor>& in);
 std::vector<float> float_cross_entropy(const std::vector<FloatTensor>& in);
 std::vector<float> float_linear(const std::vector<FloatTensor>& in);
+std::vector<float> float_linear_back(const std::vector<FloatTensor>& in);
 FloatTwin float_rms_norm(double eps);
 FloatTwin float_rope(double theta);
 FloatTwin float_scale(double factor);

@@ -8,6 +8,7 @@
 #include "reference/ops/add.h"
 #include "reference/ops/attend.h"
 #include "reference/ops/cross_entropy.h"
+#include "reference/ops/distance.h"
 #include "reference/ops/embedding.h"
 #include "reference/ops/linear.h"
 #include "reference/ops/mask.h"
@@ -66,6 +67,51 @@ BOOST_AUTO_TEST_CASE(a_second_softmax_flattens_a_row) {
   const auto p =
       value_of({{{1, 1, 1, 2}, "BHTS", {0.9, 0.1}}}, [](auto& in) { return softmax(in[0]); });
   BOOST_TEST(std::fabs(p[0] - 0.6900) < 5e-5);
+}
+
+// A word is not its own head, the third word is padding: it has no head and is none.
+BOOST_AUTO_TEST_CASE(a_head_is_another_real_word) {
+  const auto x = kMinusInfinity;
+  const auto heads = [](Heads rule) {
+    return [rule](auto& in) { return head_mask(in[0], in[1], rule); };
+  };
+  const std::vector<Value> operands{{{1, 1, 3, 3}, "BHTS", {1, 2, 3, 4, 5, 6, 7, 8, 9}},
+                                    {{1, 3}, "BT", {1, 1, 0}}};
+  BOOST_TEST(value_of(operands, heads(Heads::any_word)) ==
+                 (std::vector<double>{x, 2, x, 4, x, x, x, x, x}),
+             tt::per_element());
+  BOOST_TEST(value_of(operands, heads(Heads::earlier_word)) ==
+                 (std::vector<double>{x, x, x, 4, x, x, x, x, x}),
+             tt::per_element());
+}
+
+// P = [[1, 2], [3, 4]], q = (10, 100): the columns give 1*10 + 3*100 and 2*10 + 4*100.
+BOOST_AUTO_TEST_CASE(attending_backwards_reads_columns) {
+  const auto y = value_of({{{1, 1, 2, 2}, "BHTS", {1, 2, 3, 4}}, {{1, 1, 2, 1}, "BHTD", {10, 100}}},
+                          [](auto& in) { return attend_back(in[0], in[1]); });
+  BOOST_TEST(y == (std::vector<double>{310, 420}), tt::per_element());
+}
+
+// One group a side, keys before the query from head 0, keys behind it from head 1; what a pair does
+// not belong to is 0 when it is spread again.
+BOOST_AUTO_TEST_CASE(a_pair_belongs_to_the_group_of_its_side) {
+  const DistanceGroups sides{.starts = {}, .both_sides = true};
+  const auto picked = value_of({{{1, 2, 2, 2}, "BHTS", {1, 2, 3, 4, 5, 6, 7, 8}}},
+                               [&](auto& in) { return pick_by_distance(in[0], sides); });
+  BOOST_TEST(picked == (std::vector<double>{1, 6, 3, 4}), tt::per_element());
+  const auto spread = value_of({{{1, 1, 2, 2}, "BHTS", {1, 6, 3, 4}}},
+                               [&](auto& in) { return spread_by_distance(in[0], sides); });
+  BOOST_TEST(spread == (std::vector<double>{1, 0, 3, 4, 0, 6, 0, 0}), tt::per_element());
+}
+
+// {2, 4}: distance 1, distances 2 and 3, distances 4 and more.
+BOOST_AUTO_TEST_CASE(a_group_starts_at_its_distance) {
+  const DistanceGroups groups{.starts = {2, 4}, .both_sides = true};
+  BOOST_TEST(groups.count() == 6);
+  for (const auto& [s, group] : std::vector<std::pair<int64_t, int64_t>>{
+           {9, 0}, {8, 1}, {7, 1}, {6, 2}, {0, 2}, {11, 3}, {12, 4}, {13, 4}, {14, 5}}) {
+    BOOST_TEST(groups.of(10, s) == group, s);
+  }
 }
 
 // exp(1000) is infinite: only the difference to the maximum may be exponentiated.
@@ -177,6 +223,15 @@ BOOST_AUTO_TEST_CASE(cross_entropy_does_not_count_ignored_labels) {
   const auto loss = value_of(
       {{{1, 3, 2}, "BTD", {0, std::log(3.0), 5, 5, 1e9, -1e9}}, {{1, 3}, "BT", {1, 1, -100}}},
       [](auto& in) { return cross_entropy(in[0], in[1]); });
+  BOOST_TEST(loss[0] == std::log(4.0) - std::log(3.0), tt::tolerance(1e-15));
+}
+
+// In place, the label of position 1 is its own: ln 4 - ln 3; position 0 is not asked, so its logits
+// may be anything.
+BOOST_AUTO_TEST_CASE(cross_entropy_in_place_predicts_its_own_label) {
+  const auto loss =
+      value_of({{{1, 2, 2}, "BTD", {7, -9, 0, std::log(3.0)}}, {{1, 2}, "BT", {-100, 1}}},
+               [](auto& in) { return cross_entropy_in_place(in[0], in[1]); });
   BOOST_TEST(loss[0] == std::log(4.0) - std::log(3.0), tt::tolerance(1e-15));
 }
 
