@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "golden/error.h"
+#include "golden/methods.h"
 
 namespace assay::golden {
 namespace {
@@ -86,6 +88,75 @@ Residual parse_residual(const std::string& text, const std::string& where) {
   throw InputError(fmt::format("{}: residual: expected keep or replace, got \"{}\"", where, text));
 }
 
+Params parse_params(const std::string& text, const std::string& where) {
+  if (text == "generic") return Params::generic;
+  if (text == "initial") return Params::initial;
+  throw InputError(fmt::format("{}: params: expected generic or initial, got \"{}\"", where, text));
+}
+
+[[noreturn]] void refuse_option(const MethodInfo& method, const std::string& option,
+                                const std::string& where) {
+  const std::vector<std::string> texts = option_texts(method);
+  throw InputError(fmt::format("{}: {}: method {} has no such option; it has {}", where, option,
+                               method.id,
+                               texts.empty() ? "none" : fmt::format("{}", fmt::join(texts, ", "))));
+}
+
+// "assay": the method and its options.
+void parse_method(const Keys& keys, ModelConfig& c) {
+  c.method = keys.text("method", c.method);
+  const MethodInfo& method = find_method(c.method, keys.where() + ": method");
+  for (const char* option : {"detach_stored", "form", "score_gate_eps", "score_positions"}) {
+    if (keys.has(option) && !method.takes(option)) refuse_option(method, option, keys.where());
+  }
+  c.residual = parse_residual(keys.text("residual", "keep"), keys.where());
+  c.detach_stored = keys.boolean("detach_stored", c.detach_stored);
+  c.form = keys.text("form", c.form);
+  c.score_gate_eps = keys.number("score_gate_eps", c.score_gate_eps);
+  c.score_positions = keys.integer("score_positions", c.score_positions);
+  c.params = parse_params(keys.text("params", "generic"), keys.where());
+}
+
+json method_json(const ModelConfig& c) {
+  const MethodInfo& method = find_method(c.method);
+  json options = {{"method", c.method},
+                  {"residual", c.residual == Residual::keep ? "keep" : "replace"}};
+  if (c.detach_stored) options["detach_stored"] = true;
+  if (method.takes("form")) options["form"] = form_of(c);
+  if (method.takes("score_gate_eps")) options["score_gate_eps"] = c.score_gate_eps;
+  if (method.takes("score_positions")) options["score_positions"] = score_positions_of(c);
+  if (c.params == Params::initial) options["params"] = "initial";
+  return options;
+}
+
+void validate_method(const ModelConfig& c, const std::string& where) {
+  const MethodInfo& method = find_method(c.method, where + ": method");
+  const ModelConfig defaults;
+  const auto set = [&](const char* option, bool given) {
+    if (given && !method.takes(option)) refuse_option(method, option, where);
+  };
+  set("residual", c.residual != defaults.residual);
+  set("detach_stored", c.detach_stored);
+  set("form", !c.form.empty());
+  set("score_gate_eps", c.score_gate_eps != defaults.score_gate_eps);
+  set("score_positions", c.score_positions != 0);
+  const auto& forms = method.forms;
+  if (!c.form.empty() && std::find(forms.begin(), forms.end(), c.form) == forms.end()) {
+    throw InputError(fmt::format("{}: form: method {}: expected {}, got \"{}\"", where, c.method,
+                                 fmt::join(forms, ", "), c.form));
+  }
+  if (!(c.score_gate_eps > 0)) {
+    throw InputError(
+        fmt::format("{}: score_gate_eps: expected > 0, got {}", where, c.score_gate_eps));
+  }
+  if (c.score_positions < 0 || c.score_positions > (int64_t{1} << 31)) {
+    throw InputError(
+        fmt::format("{}: score_positions: expected 1 .. 2^31, or 0 for max_position_embeddings, "
+                    "got {}",
+                    where, c.score_positions));
+  }
+}
+
 void refuse_biases(const Keys& keys) {
   for (const char* key : {"attention_bias", "mlp_bias"}) {
     if (keys.boolean(key, false)) {
@@ -128,31 +199,25 @@ ModelConfig parse_config(const std::string& json_text, const std::string& where)
   c.rope_theta = keys.number("rope_theta", c.rope_theta);
   if (keys.has("rope_scaling")) c.rope_scaling = parse_rope_scaling(keys.object("rope_scaling"));
   c.tie_word_embeddings = keys.boolean("tie_word_embeddings", false);
-  if (keys.has("assay")) {
-    const Keys options = keys.object("assay");
-    c.method = options.text("method", c.method);
-    c.residual = parse_residual(options.text("residual", "keep"), options.where());
-  }
+  if (keys.has("assay")) parse_method(keys.object("assay"), c);
   validate(c, where);
   return c;
 }
 
 std::string to_json(const ModelConfig& c) {
-  json document = {
-      {"hidden_size", c.hidden_size},
-      {"intermediate_size", c.intermediate_size},
-      {"num_hidden_layers", c.num_hidden_layers},
-      {"num_attention_heads", c.num_attention_heads},
-      {"num_key_value_heads", c.num_key_value_heads},
-      {"head_dim", c.head_dim},
-      {"vocab_size", c.vocab_size},
-      {"max_position_embeddings", c.max_position_embeddings},
-      {"rms_norm_eps", c.rms_norm_eps},
-      {"rope_theta", c.rope_theta},
-      {"rope_scaling", nullptr},
-      {"tie_word_embeddings", c.tie_word_embeddings},
-      {"assay",
-       {{"method", c.method}, {"residual", c.residual == Residual::keep ? "keep" : "replace"}}}};
+  json document = {{"hidden_size", c.hidden_size},
+                   {"intermediate_size", c.intermediate_size},
+                   {"num_hidden_layers", c.num_hidden_layers},
+                   {"num_attention_heads", c.num_attention_heads},
+                   {"num_key_value_heads", c.num_key_value_heads},
+                   {"head_dim", c.head_dim},
+                   {"vocab_size", c.vocab_size},
+                   {"max_position_embeddings", c.max_position_embeddings},
+                   {"rms_norm_eps", c.rms_norm_eps},
+                   {"rope_theta", c.rope_theta},
+                   {"rope_scaling", nullptr},
+                   {"tie_word_embeddings", c.tie_word_embeddings},
+                   {"assay", method_json(c)}};
   if (c.rope_scaling) {
     document["rope_scaling"] = {
         {"rope_type", "llama3"},
@@ -199,6 +264,16 @@ void validate(const ModelConfig& c, const std::string& where) {
         "{}: rope_scaling: expected factor >= 1 and high_freq_factor > low_freq_factor > 0",
         where));
   }
+  validate_method(c, where);
+}
+
+std::string form_of(const ModelConfig& c) {
+  const MethodInfo& method = find_method(c.method);
+  return c.form.empty() && !method.forms.empty() ? method.forms.front() : c.form;
+}
+
+int64_t score_positions_of(const ModelConfig& c) {
+  return c.score_positions == 0 ? c.max_position_embeddings : c.score_positions;
 }
 
 std::vector<std::string> preset_names() { return {"tiny", "small", "author"}; }

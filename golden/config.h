@@ -21,6 +21,10 @@ struct RopeScaling {
 // Whether a recompute method keeps the block's own residual at its site in layers l >= 1.
 enum class Residual { keep, replace };
 
+// How drawn weights set the learned parameters of a method: away from the values that training
+// starts from (where methods coincide), or at them. Weights from elsewhere are what they are.
+enum class Params { generic, initial };
+
 // Names in comments elsewhere: D = hidden_size, F = intermediate_size, L = num_hidden_layers,
 // H = num_attention_heads, Hkv = num_key_value_heads, Dh = head_dim, V = vocab_size.
 struct ModelConfig {
@@ -37,18 +41,31 @@ struct ModelConfig {
   std::optional<RopeScaling> rope_scaling = std::nullopt;
   bool tie_word_embeddings = false;
 
-  std::string method = "plain";  // methods.md's number: "plain", "1", "5.1"
+  // The method by its number and its options; golden/methods.h says which method takes which.
+  std::string method = "plain";
   Residual residual = Residual::keep;
+  bool detach_stored = false;       // stored probabilities are constants for gradients
+  std::string form = "";            // of the coefficients; "" is the method's default
+  double score_gate_eps = 0x1p-52;  // of the norm inside the gate of 5.1D, 5.1E, D-base
+  // P, the positions that parameters of 5.1A, 5.1B, 5.1C and C-base are for; 0 means
+  // max_position_embeddings. A run with T <= P reads the first T of them.
+  int64_t score_positions = 0;
+  Params params = Params::generic;
 };
 
+// The options with their defaults resolved: "exp" for method 5.5 without a form; P.
+std::string form_of(const ModelConfig& config);
+int64_t score_positions_of(const ModelConfig& config);
+
 // Throws InputError naming `where` and the key for anything missing, mistyped or inconsistent
-// (extents < 1, Hkv not dividing H, odd Dh, biases, an unknown rope_scaling kind or method option).
-// Keys of config.json that do not change the mathematics are ignored; the method stands under
-// "assay": {"method": .., "residual": "keep" | "replace"}.
+// (extents < 1, Hkv not dividing H, odd Dh, biases, an unknown rope_scaling kind, an unknown method
+// or an option that the method does not take). Keys of config.json that do not change the
+// mathematics are ignored; under "assay" stand method and its options by the names they have here.
 ModelConfig parse_config(const std::string& json_text, const std::string& where);
 
-// Canonical JSON: sorted keys, every key written. parse_config(to_json(c)) == c, and equal configs
-// give equal text, which config_hash rests on.
+// Canonical JSON: sorted keys; every key of the model, of the options those that apply.
+// to_json(parse_config(to_json(c))) == to_json(c), and configs of one meaning give one text, which
+// config_hash rests on.
 std::string to_json(const ModelConfig& config);
 
 // The checks of parse_config on a config made in code.

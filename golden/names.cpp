@@ -11,7 +11,7 @@ namespace {
 class Lister {
  public:
   Lister(const ModelConfig& config, int64_t batch, int64_t positions)
-      : c_(config), b_(batch), t_(positions) {}
+      : c_(config), family_(find_method(config.method).family), b_(batch), t_(positions) {}
 
   std::vector<TensorInfo> list() {
     add("embed", {b_, t_, c_.hidden_size}, "BTD");
@@ -35,28 +35,31 @@ class Lister {
     add(in_layer("attn/probs"), {b_, heads, t_, t_}, "BHTS");
     add(in_layer("attn/context"), {b_, t_, heads * dh}, "BTD");
     add(in_layer("attn/out"), {b_, t_, c_.hidden_size}, "BTD");
+    if (family_ == Family::recompute_attn && l > 0) recompute(l, "attn/sum");
     add(in_layer("attn_residual"), {b_, t_, c_.hidden_size}, "BTD");
     add(in_layer("mlp_norm"), {b_, t_, c_.hidden_size}, "BTD");
     add(in_layer("mlp/gate"), {b_, t_, c_.intermediate_size}, "BTD");
     add(in_layer("mlp/up"), {b_, t_, c_.intermediate_size}, "BTD");
     add(in_layer("mlp/act"), {b_, t_, c_.intermediate_size}, "BTD");
     add(in_layer("mlp/out"), {b_, t_, c_.hidden_size}, "BTD");
-    if (c_.method == "1" && l > 0) recompute_mlp(l);
+    if (family_ == Family::recompute_mlp && l > 0) recompute(l, "mlp/sum");
     add(in_layer("output"), {b_, t_, c_.hidden_size}, "BTD");
   }
 
-  void recompute_mlp(int64_t l) {
+  // Earlier layers run again in layer l, up to where the method takes their output.
+  void recompute(int64_t l, const char* sum) {
     for (int64_t j = 0; j < l; ++j) {
       const auto again = [&](const char* tensor) { return recompute_name(l, j, tensor); };
       add(again("attn_norm"), {b_, t_, c_.hidden_size}, "BTD");
       add(again("v"), {b_, c_.num_key_value_heads, t_, c_.head_dim}, "BGTD");
       add(again("context"), {b_, t_, c_.num_attention_heads * c_.head_dim}, "BTD");
       add(again("attn_out"), {b_, t_, c_.hidden_size}, "BTD");
+      if (family_ == Family::recompute_attn) continue;
       add(again("mlp_norm"), {b_, t_, c_.hidden_size}, "BTD");
       add(again("mlp_act"), {b_, t_, c_.intermediate_size}, "BTD");
       add(again("mlp_out"), {b_, t_, c_.hidden_size}, "BTD");
     }
-    add(layer_name(l, "mlp/sum"), {b_, t_, c_.hidden_size}, "BTD");
+    add(layer_name(l, sum), {b_, t_, c_.hidden_size}, "BTD");
   }
 
   void add(std::string name, Shape shape, std::string axes) {
@@ -64,9 +67,24 @@ class Lister {
   }
 
   const ModelConfig& c_;
+  Family family_;
   int64_t b_, t_;
   std::vector<TensorInfo> tensors_;
 };
+
+int64_t extent_of(char axis, const ModelConfig& c, int64_t layer) {
+  switch (axis) {
+    case 'm':
+      return layer + 1;
+    case 'P':
+      return score_positions_of(c);
+    case 'D':
+      return c.hidden_size;
+    default:
+      ASSAY_CHECK(axis == '1', std::string(1, axis));
+      return 1;
+  }
+}
 
 }  // namespace
 
@@ -79,9 +97,12 @@ std::string recompute_name(int64_t layer, int64_t earlier, const std::string& te
 }
 
 std::vector<TensorInfo> tensor_list(const ModelConfig& config, int64_t batch, int64_t positions) {
-  if (config.method != "plain" && config.method != "1" && config.method != "5.1") {
-    throw InputError(
-        fmt::format("method {}: no list of tensors; have plain, 1, 5.1", config.method));
+  if (find_method(config.method).takes("score_positions") &&
+      positions > score_positions_of(config)) {
+    throw InputError(fmt::format(
+        "method {}: its parameters are for {} positions: expected T <= {}, got {}; raise "
+        "score_positions",
+        config.method, score_positions_of(config), score_positions_of(config), positions));
   }
   return Lister(config, batch, positions).list();
 }
@@ -105,9 +126,25 @@ std::vector<TensorInfo> weight_list(const ModelConfig& c) {
     add("mlp.down_proj", {d, f});
     add("input_layernorm", {d});
     add("post_attention_layernorm", {d});
+    for (LearnedWeight& learned : learned_weights(c, l)) weights.push_back(std::move(learned.info));
   }
   weights.push_back({"model.norm.weight", {d}, "D"});
   if (!c.tie_word_embeddings) weights.push_back({"lm_head.weight", {c.vocab_size, d}, "DD"});
+  return weights;
+}
+
+std::vector<LearnedWeight> learned_weights(const ModelConfig& c, int64_t layer) {
+  std::vector<LearnedWeight> weights;
+  for (const Parameter& parameter : find_method(c.method).parameters) {
+    if (!parameter.form.empty() && parameter.form != form_of(c)) continue;
+    if (layer == 0 && !parameter.first_layer) continue;
+    Shape shape;
+    for (const char axis : parameter.extents) shape.push_back(extent_of(axis, c, layer));
+    const std::string axes(shape.size(), 'D');
+    weights.push_back(
+        {{fmt::format("model.layers.{}.{}", layer, parameter.suffix), std::move(shape), axes},
+         parameter});
+  }
   return weights;
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "golden/config.h"
+#include "golden/methods.h"
 #include "golden/tensor.h"
 
 namespace assay::golden {
@@ -26,13 +27,23 @@ struct TensorInfo {
 };
 
 // Every tensor that a forward pass of the config's method computes for tokens [B,T], in order of
-// computation: the checkpoints that a golden file declares. Throws InputError for a method that has
-// no list.
+// computation: the checkpoints that a golden file declares. Throws InputError for an unknown method
+// and for T > P of a method with parameters per position.
+//
+// attn/sum and mlp/sum are what a method adds at its site: the sum over earlier layers in methods
+// 1, 2 and the plans; in 3.x and 4.x the mean of all m terms, the layer's own output among them.
 std::vector<TensorInfo> tensor_list(const ModelConfig& config, int64_t batch, int64_t positions);
 
-// The weights under their Hugging Face names, in the order of a LlamaForCausalLM state dict.
-// lm_head.weight is absent when tied.
+// The weights under their Hugging Face names, in the order of a LlamaForCausalLM state dict, each
+// layer's followed by what its method learns. lm_head.weight is absent when tied.
 std::vector<TensorInfo> weight_list(const ModelConfig& config);
+
+// What the method learns in layer l: the weight and where its numbers come from.
+struct LearnedWeight {
+  TensorInfo info;      // "model.layers.2.self_attn.score.alpha"
+  Parameter parameter;  // its row of the table of methods
+};
+std::vector<LearnedWeight> learned_weights(const ModelConfig& config, int64_t layer);
 
 // Shell-style pattern: * matches any run of characters, ? one. "" matches everything.
 bool matches(const std::string& pattern, const std::string& name);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 
 #include "golden/error.h"
 #include "golden/random.h"
@@ -13,24 +14,79 @@
 namespace assay::golden {
 namespace {
 
-struct Range {
-  double center = 0;
-  double half_width = 0;  // sqrt(3) standard deviations
-};
+// One element from its index and two numbers of its own, uniform in (-1, 1).
+using Draw = std::function<double(std::size_t i, double u, double second)>;
 
-Range range_of(const TensorInfo& weight) {
-  if (weight.shape.size() == 1) return {1.0, 0.5};  // a norm gain
-  if (weight.name == "model.embed_tokens.weight") return {0.0, std::sqrt(3.0)};
+Draw uniform(double center, double half_width) {
+  return [=](std::size_t, double u, double) { return round_to_bf16(center + half_width * u); };
+}
+
+// A uniform variable of standard deviation 1 reaches from -sqrt(3) to sqrt(3).
+Draw matrix(const TensorInfo& weight, double gain) {
+  return uniform(0.0, gain * std::sqrt(3.0 / static_cast<double>(weight.shape[1])));
+}
+
+Draw draw_of(const TensorInfo& weight) {
+  if (weight.shape.size() == 1) return uniform(1.0, 0.5);  // a norm gain
+  if (weight.name == "model.embed_tokens.weight") return uniform(0.0, std::sqrt(3.0));
   const bool scores = weight.name.find("q_proj") != std::string::npos ||
                       weight.name.find("k_proj") != std::string::npos;
-  const double gain = scores ? 1.25 : 1.0;
-  return {0.0, gain * std::sqrt(3.0 / static_cast<double>(weight.shape[1]))};
+  return matrix(weight, scores ? 1.25 : 1.0);
 }
+
+// Box and Muller, "A note on the generation of random normal deviates", 1958.
+double normal(double u, double second) {
+  return std::sqrt(-2 * std::log((u + 1) / 2)) * std::cos(M_PI * second);
+}
+
+double initial_value(Initial initial, const ModelConfig& config) {
+  const auto head = static_cast<double>(config.head_dim);
+  switch (initial) {
+    case Initial::zero:
+      return 0;
+    case Initial::half:
+      return 0.5;
+    case Initial::one:
+      return 1;
+    case Initial::sqrt_head:
+      return std::sqrt(head);
+    case Initial::log_sqrt_head:
+      return std::log(std::sqrt(head));
+    case Initial::normal:
+      break;
+  }
+  throw InternalError("initial_value: drawn, not a value");
+}
+
+Draw draw_of(const TensorInfo& weight, const Parameter& p, const ModelConfig& config) {
+  const bool initial = config.params == Params::initial;
+  if (p.initial == Initial::normal) {
+    if (!initial) return matrix(weight, 1.0);
+    return [](std::size_t, double u, double second) {
+      return round_to_bf16(0.02 * normal(u, second));
+    };
+  }
+  const double start = initial_value(p.initial, config);
+  if (initial) return [start](std::size_t, double, double) { return start; };
+  if (!p.any_sign) return uniform(start + p.center, p.half_width);
+  return [=](std::size_t i, double u, double) {
+    const double size = round_to_bf16(start * (p.center + p.half_width * u));
+    return i % 2 == 0 ? size : -size;
+  };
+}
+
+double centered(uint32_t word) { return (word + 0.5) * 0x1p-31 - 1.0; }  // in (-1, 1), exact
 
 }  // namespace
 
 SyntheticWeights::SyntheticWeights(const ModelConfig& config, uint64_t seed)
-    : list_(weight_list(config)), seed_(seed) {}
+    : config_(config), list_(weight_list(config)), seed_(seed) {
+  for (int64_t l = 0; l < config.num_hidden_layers; ++l) {
+    for (const LearnedWeight& w : learned_weights(config, l)) {
+      learned_[w.info.name] = w.parameter;
+    }
+  }
+}
 
 void SyntheticWeights::read(const std::string& name, std::span<double> out) const {
   const auto weight =
@@ -42,17 +98,20 @@ void SyntheticWeights::read(const std::string& name, std::span<double> out) cons
     throw InputError(fmt::format("weight {}: expected {}, got {} elements", name,
                                  shape_text(weight->shape), out.size()));
   }
-  const Range range = range_of(*weight);
-  const uint64_t stream = stream_id(name);
+  const auto learned = learned_.find(name);
+  const Draw draw =
+      learned == learned_.end() ? draw_of(*weight) : draw_of(*weight, learned->second, config_);
+  const uint64_t stream = stream_id(name), second = stream_id(name + "#2");
   constexpr std::size_t kChunk = 4096;
   const std::size_t chunks = (out.size() + kChunk - 1) / kChunk;
   tbb::parallel_for(std::size_t{0}, chunks, [&](std::size_t chunk) {
     const std::size_t first = chunk * kChunk, count = std::min(kChunk, out.size() - first);
-    std::array<uint32_t, kChunk> words;
+    std::array<uint32_t, kChunk> words, more;
     random_words(seed_, stream, first, {words.data(), count});
+    if (learned != learned_.end()) random_words(seed_, second, first, {more.data(), count});
     for (std::size_t i = 0; i < count; ++i) {
-      const double centered = (words[i] + 0.5) * 0x1p-31 - 1.0;  // in (-1, 1), exact
-      out[first + i] = round_to_bf16(range.center + range.half_width * centered);
+      const double other = learned == learned_.end() ? 0.0 : centered(more[i]);
+      out[first + i] = draw(first + i, centered(words[i]), other);
     }
   });
 }

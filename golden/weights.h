@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "golden/config.h"
@@ -28,13 +29,18 @@ class WeightSource {
 //   q_proj, k_proj      uniform, standard deviation 1.25/sqrt(fan_in): attention neither flat nor
 //                       one-hot
 //   all other matrices  uniform, standard deviation 1/sqrt(fan_in)
+//   learned parameters  Params::generic: as golden/methods.h says of each; Params::initial: exactly
+//                       the values that training starts from, which bfloat16 may not hold (normal
+//                       ones it does: they are rounded to it)
 class SyntheticWeights : public WeightSource {
  public:
   SyntheticWeights(const ModelConfig& config, uint64_t seed);
   void read(const std::string& name, std::span<double> out) const override;
 
  private:
+  ModelConfig config_;
   std::vector<TensorInfo> list_;
+  std::unordered_map<std::string, Parameter> learned_;  // by weight name
   uint64_t seed_;
 };
 

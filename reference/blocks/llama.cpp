@@ -1,6 +1,5 @@
 #include "reference/blocks/llama.h"
 
-#include <cmath>
 #include <vector>
 
 #include "golden/names.h"
@@ -12,7 +11,6 @@
 #include "reference/ops/mask.h"
 #include "reference/ops/rms_norm.h"
 #include "reference/ops/rope.h"
-#include "reference/ops/scale.h"
 #include "reference/ops/scores.h"
 #include "reference/ops/softmax.h"
 #include "reference/ops/split_heads.h"
@@ -23,15 +21,20 @@ namespace {
 
 using golden::ModelConfig;
 
-Layer make_layer(Graph& graph, const ModelConfig& c, int64_t index) {
+// The weights of one layer.
+struct Weights {
+  Node attn_norm, wq, wk, wv, wo;       // [D] [H*Dh,D] [Hkv*Dh,D] [Hkv*Dh,D] [D,H*Dh]
+  Node mlp_norm, w_gate, w_up, w_down;  // [D] [F,D] [F,D] [D,F]
+};
+
+Weights weights_of(Graph& graph, const ModelConfig& c, int64_t index) {
   const int64_t d = c.hidden_size, f = c.intermediate_size;
   const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
   const auto weight = [&](const std::string& name, Shape shape) {
     return graph.weight("model.layers." + std::to_string(index) + "." + name + ".weight",
                         std::move(shape));
   };
-  return {.index = index,
-          .attn_norm = weight("input_layernorm", {d}),
+  return {.attn_norm = weight("input_layernorm", {d}),
           .wq = weight("self_attn.q_proj", {q, d}),
           .wk = weight("self_attn.k_proj", {kv, d}),
           .wv = weight("self_attn.v_proj", {kv, d}),
@@ -39,61 +42,52 @@ Layer make_layer(Graph& graph, const ModelConfig& c, int64_t index) {
           .mlp_norm = weight("post_attention_layernorm", {d}),
           .w_gate = weight("mlp.gate_proj", {f, d}),
           .w_up = weight("mlp.up_proj", {f, d}),
-          .w_down = weight("mlp.down_proj", {d, f}),
+          .w_down = weight("mlp.down_proj", {d, f})};
+}
+
+Layer make_layer(const ModelConfig& c, const Weights& w, int64_t index) {
+  const double eps = c.rms_norm_eps;
+  const int64_t value_heads = c.num_key_value_heads;
+  return {.index = index,
+          .attn_norm = [=](Node x) { return rms_norm(x, w.attn_norm, eps); },
+          .value_heads = [=](Node h) { return split_heads(linear(h, w.wv), value_heads, 'G'); },
+          .attn_out = [=](Node context) { return linear(context, w.wo); },
+          .mlp_norm = [=](Node y) { return rms_norm(y, w.mlp_norm, eps); },
+          .mlp_act = [=](Node n) { return swiglu(linear(n, w.w_gate), linear(n, w.w_up)); },
+          .mlp_out = [=](Node act) { return linear(act, w.w_down); },
+          .attn_input = {},
           .raw_scores = {},
           .probs = {}};
 }
 
 // One layer: X_l to X_{l+1}. Fills what later layers may read.
-Node run_layer(const ModelConfig& c, const Method& method, Layer& layer,
+Node run_layer(const ModelConfig& c, const Method& method, const Weights& w, Layer& layer,
                std::span<const Layer> earlier, Node x, Node attention_mask) {
   const Site site{c, layer, earlier, x};
-  const Node h = named(site, rms_norm(x, layer.attn_norm, c.rms_norm_eps), "attn_norm");
+  const Node h = layer.attn_input = named(site, layer.attn_norm(x), "attn_norm");  // [B,T,D]
 
-  const Node q_flat = split_heads(linear(h, layer.wq), c.num_attention_heads, 'H');
+  const Node q_flat = split_heads(linear(h, w.wq), c.num_attention_heads, 'H');
   const Node q = named(site, rope(q_flat, c.rope_theta, c.rope_scaling), "attn/q");  // [B,H,T,Dh]
-  const Node k_flat = split_heads(linear(h, layer.wk), c.num_key_value_heads, 'G');
+  const Node k_flat = split_heads(linear(h, w.wk), c.num_key_value_heads, 'G');
   const Node k = named(site, rope(k_flat, c.rope_theta, c.rope_scaling), "attn/k");  // [B,Hkv,T,Dh]
-  const Node v = named(site, value_heads(c, layer, h), "attn/v");                    // [B,Hkv,T,Dh]
+  const Node v = named(site, layer.value_heads(h), "attn/v");                        // [B,Hkv,T,Dh]
 
   layer.raw_scores = attention_scores(q, k);  // [B,H,T,T]
   const Node scores = named(site, causal_mask(method.scores(site), attention_mask), "attn/scores");
   layer.probs = named(site, softmax(scores), "attn/probs");                  // [B,H,T,T]
   const Node context = named(site, attend(layer.probs, v), "attn/context");  // [B,T,H*Dh]
-  const Node attn_out = named(site, linear(context, layer.wo), "attn/out");  // [B,T,D]
+  const Node attn_out = named(site, layer.attn_out(context), "attn/out");    // [B,T,D]
   const Node y = named(site, method.after_attention(site, attn_out), "attn_residual");
 
-  const Node n = named(site, rms_norm(y, layer.mlp_norm, c.rms_norm_eps), "mlp_norm");
-  const Node gate = named(site, linear(n, layer.w_gate), "mlp/gate");      // [B,T,F]
-  const Node up = named(site, linear(n, layer.w_up), "mlp/up");            // [B,T,F]
-  const Node act = named(site, swiglu(gate, up), "mlp/act");               // [B,T,F]
-  const Node mlp_out = named(site, linear(act, layer.w_down), "mlp/out");  // [B,T,D]
-  return named(site, method.after_mlp(site, y, mlp_out), "output");        // [B,T,D]
+  const Node n = named(site, layer.mlp_norm(y), "mlp_norm");
+  const Node gate = named(site, linear(n, w.w_gate), "mlp/gate");    // [B,T,F]
+  const Node up = named(site, linear(n, w.w_up), "mlp/up");          // [B,T,F]
+  const Node act = named(site, swiglu(gate, up), "mlp/act");         // [B,T,F]
+  const Node mlp_out = named(site, layer.mlp_out(act), "mlp/out");   // [B,T,D]
+  return named(site, method.after_mlp(site, y, mlp_out), "output");  // [B,T,D]
 }
 
 }  // namespace
-
-Method plain_method() {
-  return {.scores =
-              [](const Site& site) {
-                const auto head_dim = static_cast<double>(site.config.head_dim);
-                return scale(site.layer.raw_scores, 1.0 / std::sqrt(head_dim));
-              },
-          .after_attention = [](const Site& site, Node attn_out) { return site.stream + attn_out; },
-          .after_mlp = [](const Site&, Node y, Node mlp_out) { return y + mlp_out; }};
-}
-
-Node named(const Site& site, Node node, const std::string& tensor) {
-  return node.graph->name(node, golden::layer_name(site.layer.index, tensor));
-}
-
-Node value_heads(const ModelConfig& config, const Layer& layer, Node normalised) {
-  return split_heads(linear(normalised, layer.wv), config.num_key_value_heads, 'G');
-}
-
-Node mlp_act(const Layer& layer, Node normalised) {
-  return swiglu(linear(normalised, layer.w_gate), linear(normalised, layer.w_up));
-}
 
 std::unique_ptr<Graph> build_llama(const ModelConfig& c, const Method& method, int64_t batch,
                                    int64_t positions) {
@@ -106,9 +100,10 @@ std::unique_ptr<Graph> build_llama(const ModelConfig& c, const Method& method, i
   Node x = graph->name(embedding(tokens, table), "embed");  // [B,T,D]
   std::vector<Layer> layers;
   for (int64_t l = 0; l < c.num_hidden_layers; ++l) {
-    Layer layer = make_layer(*graph, c, l);
+    const Weights weights = weights_of(*graph, c, l);
+    Layer layer = make_layer(c, weights, l);
     x = graph->name(sum({x}), golden::layer_name(l, "input"));
-    x = run_layer(c, method, layer, layers, x, attention_mask);
+    x = run_layer(c, method, weights, layer, layers, x, attention_mask);
     layers.push_back(layer);
   }
   const Node gain = graph->weight("model.norm.weight", {c.hidden_size});

@@ -17,8 +17,6 @@
 #include "golden/names.h"
 #include "reference/ops/add.h"
 #include "reference/ops/attend.h"
-#include "reference/ops/linear.h"
-#include "reference/ops/rms_norm.h"
 
 namespace assay::reference {
 namespace {
@@ -28,15 +26,14 @@ Node run_again(const Site& site, const Layer& j) {
   const auto again = [&](Node node, const char* tensor) {
     return node.graph->name(node, golden::recompute_name(site.layer.index, j.index, tensor));
   };
-  const double eps = site.config.rms_norm_eps;
-  const Node x = site.stream;                                          // [B,T,D]
-  const Node h = again(rms_norm(x, j.attn_norm, eps), "attn_norm");    // [B,T,D]
-  const Node v = again(value_heads(site.config, j, h), "v");           // [B,Hkv,T,Dh]
-  const Node context = again(attend(j.probs, v), "context");           // [B,T,H*Dh]
-  const Node o = again(linear(context, j.wo), "attn_out");             // [B,T,D]     (1)
-  const Node n = again(rms_norm(x + o, j.mlp_norm, eps), "mlp_norm");  // [B,T,D]
-  const Node act = again(mlp_act(j, n), "mlp_act");                    // [B,T,F]
-  return again(linear(act, j.w_down), "mlp_out");                      // [B,T,D]     (2)
+  const Node x = site.stream;                                 // [B,T,D]
+  const Node h = again(j.attn_norm(x), "attn_norm");          // [B,T,D]
+  const Node v = again(j.value_heads(h), "v");                // [B,Hkv,T,Dh]
+  const Node context = again(attend(j.probs, v), "context");  // [B,T,H*Dh]
+  const Node o = again(j.attn_out(context), "attn_out");      // [B,T,D]     (1)
+  const Node n = again(j.mlp_norm(x + o), "mlp_norm");        // [B,T,D]
+  const Node act = again(j.mlp_act(n), "mlp_act");            // [B,T,F]
+  return again(j.mlp_out(act), "mlp_out");                    // [B,T,D]     (2)
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 // recompute_mlp.cpp.
 #pragma once
 
-#include "reference/blocks/llama.h"
+#include "reference/blocks/block.h"
 
 namespace assay::reference {
 

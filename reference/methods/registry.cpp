@@ -2,56 +2,24 @@
 
 #include <fmt/format.h>
 
-#include <functional>
-
 #include "golden/error.h"
+#include "golden/names.h"
+#include "reference/blocks/llama.h"
 #include "reference/methods/recompute_mlp.h"
 #include "reference/methods/score_accumulation.h"
 
 namespace assay::reference {
 namespace {
 
-struct Registered {
-  MethodEntry entry;
-  std::function<Method(const golden::ModelConfig&)> make;
-};
-
-const std::vector<Registered>& registered() {
-  static const std::vector<Registered> list{
-      {{"plain", "the Llama block", "X_{l+1} = Y_l + U_l", ""},
-       [](const golden::ModelConfig&) { return plain_method(); }},
-      {{"1", "earlier layers run again, added at the MLP",
-        "X_{l+1} = Y_l + U_l + sum_{j<l} r_{j>l}", "residual = keep | replace"},
-       [](const golden::ModelConfig& config) { return recompute_mlp(config.residual); }},
-      {{"5.1", "scores accumulated over layers", "A_l = softmax(mask(sum_{i<=l} S_i / sqrt(Dh)))",
-        ""},
-       [](const golden::ModelConfig&) { return score_accumulation(); }},
-  };
-  return list;
-}
-
-const Registered& find(const std::string& id) {
-  std::vector<std::string> known;
-  for (const Registered& method : registered()) {
-    if (method.entry.id == id) return method;
-    known.push_back(method.entry.id);
-  }
-  throw InputError(fmt::format("--method {}: no such method; have {} ('assay methods' lists them)",
-                               id, fmt::join(known, ", ")));
+Method make_method(const golden::ModelConfig& config) {
+  if (config.detach_stored) throw InputError("detach_stored: the reference does not have it");
+  if (config.method == "plain") return plain_method();
+  if (config.method == "1") return recompute_mlp(config.residual);
+  if (config.method == "5.1") return score_accumulation();
+  throw InputError("--method " + config.method + ": the reference has plain, 1, 5.1");
 }
 
 }  // namespace
-
-const std::vector<MethodEntry>& methods() {
-  static const std::vector<MethodEntry> entries = [] {
-    std::vector<MethodEntry> list;
-    for (const Registered& method : registered()) list.push_back(method.entry);
-    return list;
-  }();
-  return entries;
-}
-
-const MethodEntry& find_method(const std::string& id) { return find(id).entry; }
 
 std::unique_ptr<Graph> build_model(const golden::ModelConfig& config, int64_t batch,
                                    int64_t positions) {
@@ -60,7 +28,8 @@ std::unique_ptr<Graph> build_model(const golden::ModelConfig& config, int64_t ba
     throw InputError(fmt::format("tokens: expected at least one row and one position, got [{},{}]",
                                  batch, positions));
   }
-  return build_llama(config, find(config.method).make(config), batch, positions);
+  golden::tensor_list(config, batch, positions);  // refuses positions without parameters
+  return build_llama(config, make_method(config), batch, positions);
 }
 
 }  // namespace assay::reference

@@ -1,7 +1,7 @@
 // Method 5.1: attention with the scores of all layers so far. See score_accumulation.cpp.
 #pragma once
 
-#include "reference/blocks/llama.h"
+#include "reference/blocks/block.h"
 
 namespace assay::reference {
 

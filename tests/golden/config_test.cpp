@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "golden/error.h"
+#include "golden/methods.h"
 
 namespace assay::golden {
 namespace {
@@ -77,6 +78,73 @@ BOOST_AUTO_TEST_CASE(canonical_json_is_a_fixed_point) {
     BOOST_TEST(again.rope_scaling->factor == 4.0);
     BOOST_TEST((again.residual == Residual::replace));
   }
+}
+
+BOOST_AUTO_TEST_CASE(canonical_json_is_a_fixed_point_for_every_method_and_form) {
+  for (const MethodInfo& method : methods()) {
+    for (std::string form : method.forms.empty() ? std::vector<std::string>{""} : method.forms) {
+      ModelConfig config = preset("tiny");
+      config.method = method.id;
+      config.form = form;
+      config.params = Params::initial;
+      if (method.takes("detach_stored")) config.detach_stored = true;
+      if (method.takes("score_gate_eps")) config.score_gate_eps = 1e-6;
+      if (method.takes("score_positions")) config.score_positions = 9;
+      const ModelConfig again = parse_config(to_json(config), method.id);
+      BOOST_TEST(to_json(again) == to_json(config));
+      BOOST_TEST(again.method == method.id);
+      BOOST_TEST(again.form == form);
+      BOOST_TEST((again.params == Params::initial));
+      BOOST_TEST(again.detach_stored == config.detach_stored);
+      BOOST_TEST(again.score_gate_eps == config.score_gate_eps);
+      BOOST_TEST(again.score_positions == config.score_positions);
+    }
+  }
+}
+
+// What a golden file is found by: a default that is stated and one that is not are one model.
+BOOST_AUTO_TEST_CASE(a_stated_default_gives_the_same_text) {
+  ModelConfig config = preset("tiny"), stated = config;
+  config.method = stated.method = "5.6";
+  stated.form = "free";
+  BOOST_TEST(to_json(stated) == to_json(config));
+  config.method = stated.method = "5.1A";
+  stated.form = "";
+  stated.score_positions = stated.max_position_embeddings;
+  BOOST_TEST(to_json(stated) == to_json(config));
+}
+
+// Hashes of files that are already there rest on this text.
+BOOST_AUTO_TEST_CASE(methods_without_options_of_their_own_write_method_and_residual_only) {
+  for (const char* method : {"plain", "1", "5.1"}) {
+    ModelConfig config = preset("tiny");
+    config.method = method;
+    BOOST_TEST(json::parse(to_json(config))["assay"] ==
+               (json{{"method", method}, {"residual", "keep"}}));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(an_option_that_the_method_does_not_take_is_refused) {
+  const auto refused = [](json options, const std::string& message) {
+    check_refused([&](json& d) { d["assay"] = options; }, message);
+  };
+  refused({{"method", "5.1"}, {"residual", "replace"}},
+          "config.json: residual: method 5.1 has no such option; it has none");
+  refused({{"method", "5.5"}, {"detach_stored", false}},
+          "config.json: assay: detach_stored: method 5.5 has no such option; it has form = exp | "
+          "softmax | free");
+  refused({{"method", "2"}, {"form", "free"}}, "assay: form: method 2 has no such option");
+  refused({{"method", "5.1A"}, {"score_gate_eps", 1e-6}},
+          "assay: score_gate_eps: method 5.1A has no such option");
+  refused({{"method", "5.1D"}, {"score_positions", 8}},
+          "assay: score_positions: method 5.1D has no such option");
+  refused({{"method", "5.6"}, {"form", "softmax"}},
+          "config.json: form: method 5.6: expected free, log, got \"softmax\"");
+  refused({{"method", "7"}}, "config.json: assay: method 7: no such method; have plain, 1, ");
+  refused({{"params", "random"}},
+          "config.json: assay: params: expected generic or initial, got \"random\"");
+  refused({{"method", "5.1D"}, {"score_gate_eps", 0}}, "score_gate_eps: expected > 0, got 0");
+  refused({{"method", "5.1A"}, {"score_positions", -1}}, "score_positions: expected 1 .. 2^31");
 }
 
 BOOST_AUTO_TEST_CASE(order_and_spacing_of_keys_do_not_matter) {

@@ -64,6 +64,107 @@ BOOST_AUTO_TEST_CASE(every_weight_is_exact_in_bf16) {
   }
 }
 
+namespace {
+
+// Every method and form at size tiny, with parameters for 20 positions.
+std::vector<ModelConfig> every_method(Params params) {
+  std::vector<ModelConfig> configs;
+  for (const MethodInfo& method : methods()) {
+    for (std::string form : method.forms.empty() ? std::vector<std::string>{""} : method.forms) {
+      ModelConfig config = preset("tiny");
+      config.method = method.id;
+      config.form = form;
+      config.params = params;
+      if (method.takes("score_positions")) config.score_positions = 20;
+      configs.push_back(config);
+    }
+  }
+  return configs;
+}
+
+// fn(config, weight, its values) for everything that any method learns.
+template <class F>
+void for_learned(Params params, F&& fn) {
+  for (const ModelConfig& config : every_method(params)) {
+    const SyntheticWeights weights(config, 3);
+    for (int64_t l = 0; l < config.num_hidden_layers; ++l) {
+      for (const LearnedWeight& w : learned_weights(config, l))
+        fn(config, w, read(weights, w.info));
+    }
+  }
+}
+
+double start_of(Initial initial, const ModelConfig& config) {
+  const double root = std::sqrt(static_cast<double>(config.head_dim));
+  return initial == Initial::half            ? 0.5
+         : initial == Initial::one           ? 1.0
+         : initial == Initial::sqrt_head     ? root
+         : initial == Initial::log_sqrt_head ? std::log(root)
+                                             : 0.0;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(initial_parameters_are_exactly_those_of_the_table) {
+  int64_t values_seen = 0;
+  for_learned(Params::initial, [&](const ModelConfig& config, const LearnedWeight& w,
+                                   const std::vector<double>& values) {
+    if (w.parameter.initial == Initial::normal) return;
+    for (const double value : values) {
+      BOOST_TEST(value == start_of(w.parameter.initial, config), w.info.name);
+      ++values_seen;
+    }
+  });
+  BOOST_TEST(values_seen > 1000);
+}
+
+// 5.1D of small: 4 layers, W1 [m,128]. Mean and deviation within five standard errors; 5 % of a
+// normal variable lie beyond 1.96 deviations, none of a uniform one does.
+BOOST_AUTO_TEST_CASE(initial_gate_matrices_are_normal_with_deviation_0_02) {
+  ModelConfig config = preset("small");
+  config.method = "5.1D";
+  config.params = Params::initial;
+  const SyntheticWeights weights(config, 3);
+  double n = 0, sum = 0, squares = 0, tail = 0;
+  for (int64_t l = 0; l < config.num_hidden_layers; ++l) {
+    for (const LearnedWeight& w : learned_weights(config, l)) {
+      if (w.parameter.initial != Initial::normal) continue;
+      for (const double value : read(weights, w.info)) {
+        ++n;
+        sum += value;
+        squares += value * value;
+        tail += std::fabs(value) > 1.96 * 0.02;
+      }
+    }
+  }
+  BOOST_TEST(n > 1000);
+  BOOST_TEST(std::fabs(sum / n) <= 5 * 0.02 / std::sqrt(n));
+  BOOST_TEST(std::fabs(squares / n / 4e-4 - 1) <= 5 * std::sqrt(2 / n));
+  BOOST_TEST(std::fabs(tail / n - 0.05) <= 5 * std::sqrt(0.05 * 0.95 / n));
+}
+
+// Where coefficients may have either sign, every layer beyond the first has one below zero.
+BOOST_AUTO_TEST_CASE(generic_parameters_are_in_bf16_and_away_from_where_training_starts) {
+  for_learned(Params::generic, [&](const ModelConfig& config, const LearnedWeight& w,
+                                   const std::vector<double>& values) {
+    const double start = start_of(w.parameter.initial, config);
+    bool differs = false, negative = false;
+    for (const double value : values) {
+      BOOST_TEST(round_to_bf16(value) == value);
+      differs = differs || std::fabs(value - start) > 1e-3;
+      negative = negative || value < 0;
+    }
+    BOOST_TEST(differs, config.method << ": " << w.info.name);
+    if (w.parameter.any_sign) {
+      BOOST_TEST(negative == (values.size() > 1), w.info.name);
+      for (const double value : values) {
+        BOOST_TEST(std::fabs(value) >= 0.74 * start);
+        BOOST_TEST(std::fabs(value) <= 2.01 * start);
+      }
+    }
+  });
+}
+
 BOOST_AUTO_TEST_CASE(weights_do_not_depend_on_the_number_of_threads) {
   const ModelConfig config = preset("small");
   const SyntheticWeights weights(config, 9);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "golden/methods.h"
 #include "golden/weights.h"
 #include "reference/methods/registry.h"
 #include "tests/reference/random.h"
@@ -89,18 +90,27 @@ ModelConfig ragged_config(const std::string& method, int64_t layers) {
 
 std::vector<ModelConfig> every_method(int64_t layers) {
   std::vector<ModelConfig> configs;
-  for (const MethodEntry& method : methods()) {
-    configs.push_back(ragged_config(method.id, layers));
-    if (method.options.find("residual") == std::string::npos) continue;
-    configs.push_back(configs.back());
-    configs.back().residual = golden::Residual::replace;
+  for (const golden::MethodInfo& method : golden::methods()) {
+    if (method.id != "plain" && method.id != "1" && method.id != "5.1") continue;
+    ModelConfig config = ragged_config(method.id, layers);
+    if (method.takes("score_positions")) config.score_positions = kMostPositions;
+    configs.push_back(config);
+    for (std::size_t form = 1; form < method.forms.size(); ++form) {
+      configs.push_back(config);
+      configs.back().form = method.forms[form];
+    }
+    if (method.takes("residual")) {
+      configs.push_back(config);
+      configs.back().residual = golden::Residual::replace;
+    }
   }
   return configs;
 }
 
 std::string title(const ModelConfig& config) {
-  return "method " + config.method +
-         (config.residual == golden::Residual::replace ? ", residual = replace" : "");
+  return "method " + config.method + (config.form.empty() ? "" : ", form = " + config.form) +
+         (config.residual == golden::Residual::replace ? ", residual = replace" : "") +
+         (config.detach_stored ? ", detached" : "");
 }
 
 Tensor slice(const Tensor& tensor, const std::string& axes, const std::vector<int64_t>& rows,

@@ -58,7 +58,10 @@ Tensors run_model(const ModelConfig& config, const Inputs& inputs, const Tensors
 // D=10, F=7, L layers, H=6, Hkv=3, Dh=4, V=11.
 ModelConfig ragged_config(const std::string& method, int64_t layers = 3);
 
-// All methods, and method 1 with both residuals.
+// The longest run that every_method()'s parameters are for.
+inline constexpr int64_t kMostPositions = 65;
+
+// All methods, each with all its forms, residuals and with stored probabilities detached.
 std::vector<ModelConfig> every_method(int64_t layers = 3);
 std::string title(const ModelConfig& config);
 

@@ -7,8 +7,8 @@
 
 #include "datasets/tokens.h"
 #include "golden/error.h"
+#include "golden/methods.h"
 #include "golden/weights.h"
-#include "reference/methods/registry.h"
 
 namespace assay::cli {
 namespace {
@@ -17,6 +17,73 @@ std::string read_text(const std::string& path) {
   std::ifstream file(path);
   if (!file) throw InputError(path + ": cannot be read: expected a config.json");
   return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// "(methods 1, 2, 3.1)": those that take the option.
+std::string takers(const std::string& option) {
+  std::vector<std::string> ids;
+  for (const golden::MethodInfo& method : golden::methods()) {
+    if (method.takes(option)) ids.push_back(method.id);
+  }
+  return fmt::format(" (methods {})", fmt::join(ids, ", "));
+}
+
+void add_method_options(CLI::App& command, ModelOptions& options) {
+  const auto add = [&](const char* flag, auto& value, const char* key, const char* what) {
+    command.add_option(flag, value, what + takers(key));
+  };
+  add("--residual", options.residual, "residual", "keep (default) or replace the block's residual");
+  command.add_flag("--detach-stored", options.detach_stored,
+                   "no gradient through stored probabilities" + takers("detach_stored"));
+  add("--form", options.form, "form", "form of the coefficients, see 'assay methods'");
+  add("--score-gate-eps", options.score_gate_eps, "score_gate_eps",
+      "eps of the gate's norm, default 2^-52");
+  add("--score-positions", options.score_positions, "score_positions",
+      "positions that parameters are for, default with a preset: --seq");
+  command.add_option(
+      "--params", options.params,
+      "learned parameters of the method: generic (default), away from where training "
+      "starts, or initial");
+}
+
+golden::Residual parse_residual(const std::string& text) {
+  if (text == "keep") return golden::Residual::keep;
+  if (text == "replace") return golden::Residual::replace;
+  throw InputError("--residual " + text + ": expected keep or replace");
+}
+
+golden::Params parse_params(const std::string& text) {
+  if (text == "generic") return golden::Params::generic;
+  if (text == "initial") return golden::Params::initial;
+  throw InputError("--params " + text + ": expected generic or initial");
+}
+
+// Options that are given, one by one, so that a complaint names what was typed.
+void set_method_options(const ModelOptions& options, golden::ModelConfig& config) {
+  const golden::MethodInfo& method = golden::find_method(config.method);
+  const auto given = [&](const char* flag, const char* key, bool is_given) {
+    if (is_given && !method.takes(key)) {
+      const std::vector<std::string> texts = golden::option_texts(method);
+      throw InputError(
+          fmt::format("{}: method {} has no such option; it has {}", flag, method.id,
+                      texts.empty() ? "none" : fmt::format("{}", fmt::join(texts, ", "))));
+    }
+    return is_given;
+  };
+  if (given("--residual", "residual", !options.residual.empty())) {
+    config.residual = parse_residual(options.residual);
+  }
+  if (given("--detach-stored", "detach_stored", options.detach_stored)) config.detach_stored = true;
+  if (given("--form", "form", !options.form.empty())) config.form = options.form;
+  if (given("--score-gate-eps", "score_gate_eps", options.score_gate_eps != 0)) {
+    config.score_gate_eps = options.score_gate_eps;
+  }
+  if (given("--score-positions", "score_positions", options.score_positions != 0)) {
+    config.score_positions = options.score_positions;
+  } else if (options.config_path.empty() && method.takes("score_positions")) {
+    config.score_positions = options.positions;
+  }
+  if (!options.params.empty()) config.params = parse_params(options.params);
 }
 
 }  // namespace
@@ -29,7 +96,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("--config", options.config_path, "Hugging Face Llama config.json")
       ->excludes(preset);
   command.add_option("--method", options.method, "method number ('assay methods' lists them)");
-  command.add_option("--residual", options.residual, "method 1: keep (default) or replace");
+  add_method_options(command, options);
   command.add_option("--batch", options.batch, "rows of tokens")->capture_default_str();
   command.add_option("--seq", options.positions, "positions in a row")->capture_default_str();
   command.add_option(
@@ -44,21 +111,12 @@ golden::ModelConfig model_config(const ModelOptions& options) {
           ? golden::preset(options.preset)
           : golden::parse_config(read_text(options.config_path), options.config_path);
   if (!options.method.empty()) config.method = options.method;
-  reference::find_method(config.method);
-  if (!options.residual.empty()) {
-    if (options.residual != "keep" && options.residual != "replace") {
-      throw InputError("--residual " + options.residual + ": expected keep or replace");
-    }
-    if (config.method != "1") {
-      throw InputError("--residual: an option of method 1, but the method is " + config.method);
-    }
-    config.residual =
-        options.residual == "keep" ? golden::Residual::keep : golden::Residual::replace;
-  }
   if (options.batch < 1 || options.positions < 1) {
     throw InputError(fmt::format("--batch {} --seq {}: expected at least 1 each", options.batch,
                                  options.positions));
   }
+  set_method_options(options, config);
+  golden::validate(config, options.config_path.empty() ? "options" : options.config_path);
   return config;
 }
 

@@ -12,9 +12,13 @@ namespace assay::cli {
 
 struct ModelOptions {
   std::string preset = "tiny";
-  std::string config_path;  // config.json; excludes preset
-  std::string method;       // "" leaves what the config says
-  std::string residual;
+  std::string config_path;     // config.json; excludes preset
+  std::string method;          // "" leaves what the config says
+  std::string residual, form;  // options of the method; "" and 0 leave what the config says
+  bool detach_stored = false;
+  double score_gate_eps = 0;
+  int64_t score_positions = 0;
+  std::string params;
   int64_t batch = 1;
   int64_t positions = 64;
   std::string tokens_path;  // "" draws uniform tokens from the seed
@@ -23,7 +27,8 @@ struct ModelOptions {
 
 void add_model_options(CLI::App& command, ModelOptions& options);
 
-// Throws InputError for an unknown preset, method or residual, or a bad config.json.
+// Throws InputError for an unknown preset or method, an option that the method does not take, or a
+// bad config.json. A preset's score_positions are the positions of the run unless stated.
 golden::ModelConfig model_config(const ModelOptions& options);
 
 std::vector<int32_t> model_tokens(const ModelOptions& options, const golden::ModelConfig& config);

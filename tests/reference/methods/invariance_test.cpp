@@ -80,15 +80,12 @@ BOOST_AUTO_TEST_CASE(permuting_the_batch_permutes_the_results) {
 BOOST_AUTO_TEST_CASE(the_number_of_threads_does_not_change_a_bit) {
   for (ModelConfig config : every_method()) {
     const ModelConfig small = golden::preset("small");
-    config = {.hidden_size = small.hidden_size,
-              .intermediate_size = small.intermediate_size,
-              .num_hidden_layers = 3,
-              .num_attention_heads = small.num_attention_heads,
-              .num_key_value_heads = small.num_key_value_heads,
-              .head_dim = small.head_dim,
-              .vocab_size = small.vocab_size,
-              .method = config.method,
-              .residual = config.residual};
+    config.hidden_size = small.hidden_size;
+    config.intermediate_size = small.intermediate_size;
+    config.num_attention_heads = small.num_attention_heads;
+    config.num_key_value_heads = small.num_key_value_heads;
+    config.head_dim = small.head_dim;
+    config.vocab_size = small.vocab_size;
     const auto run_with = [&](std::size_t threads) {
       const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, threads);
       return run_model(config, random_inputs(config, 2, 65, kSeed, {0, 3}),

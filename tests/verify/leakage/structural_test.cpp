@@ -2,7 +2,6 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "golden/config.h"
 #include "reference/methods/registry.h"
 #include "reference/ops/add.h"
 #include "reference/ops/attend.h"
@@ -12,6 +11,7 @@
 #include "reference/ops/scores.h"
 #include "reference/ops/softmax.h"
 #include "reference/ops/split_heads.h"
+#include "tests/reference/models.h"
 
 namespace {
 
@@ -41,16 +41,12 @@ Node logits_of(Graph& graph, Node x) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(every_method_is_causal_in_every_row_of_a_batch) {
-  for (const reference::MethodEntry& method : reference::methods()) {
-    golden::ModelConfig config = golden::preset("tiny");
-    config.method = method.id;
-    for (const auto residual : {golden::Residual::keep, golden::Residual::replace}) {
-      config.residual = residual;
-      const auto graph = reference::build_model(config, 2, 9);
-      const verify::ProofResult proof = verify::prove_causality(*graph);
-      BOOST_TEST((proof.check.status == Status::pass), method.id << ": " << proof.check.summary);
-      BOOST_TEST(proof.cells > 1000);
-    }
+  for (const golden::ModelConfig& config : reference::testing::every_method()) {
+    const auto graph = reference::build_model(config, 2, 9);
+    const verify::ProofResult proof = verify::prove_causality(*graph);
+    BOOST_TEST((proof.check.status == Status::pass), reference::testing::title(config)
+                                                         << ": " << proof.check.summary);
+    BOOST_TEST(proof.cells > 1000);
   }
 }
 
