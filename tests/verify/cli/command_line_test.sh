@@ -32,10 +32,10 @@ expect 2 'expected a command: methods, generate' frobnicate
 expect 2 'expected a command' ''
 expect 2 "generate: .*--sequence.*'assay generate --help'" generate --out g.h5 --sequence 3
 expect 2 '--out.*required' generate
-expect 2 '--method 7: no such method; have plain, 1, 5.1' generate --method 7 --out g.h5
+expect 2 '--method 7: no such method; have plain, 1, ' generate --method 7 --out g.h5
 expect 2 '--preset huge: no such preset; have tiny, small, author' generate --preset huge --out g.h5
 expect 2 '--residual swap: expected keep or replace' generate --method 1 --residual swap --out g.h5
-expect 2 'residual: an option of method 1' generate --method 5.1 --residual keep --out g.h5
+expect 2 '--residual: method 5.1 has no such option' generate --method 5.1 --residual keep --out g.h5
 expect 2 '--capture some: ' generate --capture some --out g.h5
 expect 2 'nowhere/g.h5|nowhere' generate --out nowhere/g.h5
 expect 2 'missing.json: cannot be read' generate --config missing.json --out g.h5
