@@ -1,5 +1,7 @@
 #include "reference/ops/linear.h"
 
+#include <fmt/format.h>
+
 #include "reference/ops/multiply.h"
 
 namespace assay::reference {
@@ -7,31 +9,56 @@ namespace {
 
 class Linear final : public Computed<Linear> {
  public:
-  explicit Linear(bool back) : back_(back) {}
-  std::string name() const override { return back_ ? "linear_back" : "linear"; }
+  Linear(WeightLayout layout, std::optional<Columns> columns)
+      : out_in_(layout == WeightLayout::out_in), columns_(columns) {}
+  std::string name() const override { return "linear"; }
 
   Operand result(std::span<const Operand> in) const override {
     expect_axes(*this, in, 0, "BTD");
     expect_axes(*this, in, 1, "DD");
-    const std::size_t from = back_ ? 0 : 1;  // the weight's axis that is summed over
-    expect_extent(*this, back_ ? "rows of the weight" : "columns of the weight", in[0].shape[2],
-                  in[1].shape[from]);
-    return {{in[0].shape[0], in[0].shape[1], in[1].shape[1 - from]}, "BTD"};
+    const int64_t inputs = in[1].shape[out_in_ ? 1 : 0], outputs = in[1].shape[out_in_ ? 0 : 1];
+    expect_extent(*this, out_in_ ? "columns of the weight" : "rows of the weight", in[0].shape[2],
+                  inputs);
+    const Columns columns = columns_.value_or(Columns{0, outputs});
+    if (columns.first < 0 || columns.count < 1 || columns.first + columns.count > outputs) {
+      throw InputError(fmt::format("linear: outputs of the weight: expected at least {}, got {}",
+                                   columns.first + columns.count, outputs));
+    }
+    if (in.size() > 2) {
+      expect_axes(*this, in, 2, "D");
+      expect_extent(*this, "bias", outputs, in[2].shape[0]);
+    }
+    return {{in[0].shape[0], in[0].shape[1], columns.count}, "BTD"};
   }
 
   template <class A>
   void compute(std::span<const A> in, A& out) const {
-    multiply(rows_of(out), rows_of(in[0]), factor(in[1]), false);
+    using X = typename A::Element;
+    multiply(rows_of(out), rows_of(in[0]), weight_of(in[1], width(out)), false);
+    if (in.size() < 3) return;
+    const X* bias = in[2].data() + first();
+    for_rows<X>(out.size() / width(out), width(out), [&](int64_t row) {
+      X* y = out.data() + row * width(out);
+      for (int64_t n = 0; n < width(out); ++n) y[n] += bias[n];
+    });
   }
 
-  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
+  void gradient(std::span<const Array> in, const Array& out, const Array& grad_out,
                 std::span<Array> grad_in) const override {
-    if (!grad_in[0].absent()) {  // dX += dY W, back: dY W^T
-      multiply(rows_of(grad_in[0]), rows_of(grad_out), factor(in[1]).transposed(), true);
+    const int64_t outputs = width(out), inputs = width(in[0]);
+    const ConstMatrix dy = rows_of(grad_out), x = rows_of(in[0]);
+    if (!grad_in[0].absent()) {  // dX += dY W^T
+      multiply(rows_of(grad_in[0]), dy, weight_of(in[1], outputs).transposed(), true);
     }
-    if (!grad_in[1].absent()) {  // dW += dY^T X, back: X^T dY
-      const Array &left = back_ ? in[0] : grad_out, &right = back_ ? grad_out : in[0];
-      multiply(rows_of(grad_in[1]), rows_of(left).transposed(), rows_of(right), true);
+    if (!grad_in[1].absent() && out_in_) {  // d(W^T) += dY^T X
+      multiply(rows_of(grad_in[1]).block(first(), 0, outputs, inputs), dy.transposed(), x, true);
+    } else if (!grad_in[1].absent()) {  // dW += X^T dY
+      multiply(rows_of(grad_in[1]).block(0, first(), inputs, outputs), x.transposed(), dy, true);
+    }
+    if (grad_in.size() < 3 || grad_in[2].absent()) return;
+    double* db = grad_in[2].data() + first();  // db += sum of the rows of dY
+    for (int64_t row = 0; row < dy.rows; ++row) {
+      for (int64_t n = 0; n < outputs; ++n) db[n] += *dy.at(row, n);
     }
   }
 
@@ -39,36 +66,75 @@ class Linear final : public Computed<Linear> {
     unite_cellwise(in, out);
   }
 
+  // A bias is one more term, in whatever order it is added: X W + b = [X, 1] [W; b], a product with
+  // K + 1 terms.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
     ASSAY_CHECK(in_error[1].absent(), "weights are exact");
-    product_error(model, rows_of(in[0]),
-                  in_error[0].absent() ? ConstMatrix{} : rows_of(in_error[0]), factor(in[1]), {},
-                  rows_of(out), rows_of(out_error));
+    const ConstMatrix x = rows_of(in[0]), w = weight_of(in[1], width(out));
+    const ConstMatrix x_error = in_error[0].absent() ? ConstMatrix{} : rows_of(in_error[0]);
+    if (in.size() < 3) {
+      product_error(model, x, x_error, w, {}, rows_of(out), rows_of(out_error));
+      return;
+    }
+    ASSAY_CHECK(in_error[2].absent(), "biases are exact");
+    const Array x1 = with_column(x, 1.0);
+    const Array e0 = in_error[0].absent() ? Array() : with_column(x_error, 0.0);
+    const double* bias = in[2].data() + first();
+    Array wb = Array::uninitialized({x.cols + 1, width(out)});
+    for (int64_t n = 0; n < width(out); ++n) {
+      for (int64_t k = 0; k < x.cols; ++k) *rows_of(wb).at(k, n) = *w.at(k, n);
+      *rows_of(wb).at(x.cols, n) = bias[n];
+    }
+    product_error(model, rows_of(x1), e0.absent() ? ConstMatrix{} : rows_of(e0),
+                  rows_of(std::as_const(wb)), {}, rows_of(out), rows_of(out_error));
   }
 
   double flops(std::span<const Operand> in, const Operand& out) const override {
-    return 2 * count_of(out) * static_cast<double>(in[0].shape[2]);
+    const int64_t inputs = in[0].shape[2];
+    return (2 * static_cast<double>(inputs) + (in.size() > 2 ? 1 : 0)) * count_of(out);
   }
 
  private:
-  // What X is multiplied with: W^T, back: W.
+  int64_t first() const { return columns_ ? columns_->first : 0; }
+
   template <class A>
-  ConstMatrixOf<typename A::Element> factor(const A& weight) const {
-    return back_ ? rows_of(weight) : rows_of(weight).transposed();
+  static int64_t width(const A& x) {
+    return x.shape().back();
   }
 
-  bool back_;
+  // The meant columns of W, as [K,N] whichever way it is stored.
+  template <class A>
+  ConstMatrixOf<typename A::Element> weight_of(const A& stored, int64_t outputs) const {
+    const auto matrix = out_in_ ? rows_of(stored).transposed() : rows_of(stored);
+    return matrix.block(0, first(), matrix.rows, outputs);
+  }
+
+  static Array with_column(ConstMatrix x, double last) {
+    Array wider = Array::uninitialized({x.rows, x.cols + 1});
+    for_rows(x.rows, x.cols, [&](int64_t row) {
+      double* to = std::copy(x.at(row, 0), x.at(row, 0) + x.cols, rows_of(wider).at(row, 0));
+      *to = last;
+    });
+    return wider;
+  }
+
+  bool out_in_;
+  std::optional<Columns> columns_;
 };
 
 }  // namespace
 
 Node linear(Node x, Node weight) {
-  return x.graph->add(std::make_shared<Linear>(false), {x, weight});
+  return x.graph->add(std::make_shared<Linear>(WeightLayout::out_in, std::nullopt), {x, weight});
 }
 
 Node linear_back(Node x, Node weight) {
-  return x.graph->add(std::make_shared<Linear>(true), {x, weight});
+  return x.graph->add(std::make_shared<Linear>(WeightLayout::in_out, std::nullopt), {x, weight});
+}
+
+Node linear(Node x, Node weight, Node bias, WeightLayout layout, std::optional<Columns> columns) {
+  return x.graph->add(std::make_shared<Linear>(layout, columns), {x, weight, bias});
 }
 
 }  // namespace assay::reference

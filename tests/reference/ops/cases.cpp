@@ -10,8 +10,11 @@
 #include "reference/ops/cross_entropy.h"
 #include "reference/ops/distance.h"
 #include "reference/ops/embedding.h"
+#include "reference/ops/gelu.h"
+#include "reference/ops/layer_norm.h"
 #include "reference/ops/linear.h"
 #include "reference/ops/mask.h"
+#include "reference/ops/positions.h"
 #include "reference/ops/rms_norm.h"
 #include "reference/ops/rope.h"
 #include "reference/ops/scale.h"
@@ -136,6 +139,21 @@ std::vector<OpCase> make_cases() {
        .build = [](const Nodes& in) { return embedding(in[0], in[1]); },
        .quadratic = true,
        .moves_only = true});
+  add({.file = "gelu",
+       .what = "gelu",
+       .operands = {x},
+       .build = [](const Nodes& in) { return gelu(in[0], Gelu::exact); },
+       .float_twin = float_gelu(Gelu::exact)});
+  add({.file = "gelu",
+       .what = "gelu, tanh form",
+       .operands = {x},
+       .build = [](const Nodes& in) { return gelu(in[0], Gelu::tanh); },
+       .float_twin = float_gelu(Gelu::tanh)});
+  add({.file = "layer_norm",
+       .what = "layer_norm",
+       .operands = {x, parameter({5}), parameter({5})},
+       .build = [](const Nodes& in) { return layer_norm(in[0], in[1], in[2], kEps); },
+       .float_twin = float_layer_norm(kEps)});
   add({.file = "linear",
        .what = "linear",
        .operands = {x, parameter({7, 5})},
@@ -148,6 +166,30 @@ std::vector<OpCase> make_cases() {
        .build = [](const Nodes& in) { return linear_back(in[0], in[1]); },
        .quadratic = true,
        .float_twin = float_linear_back});
+  add({.file = "linear",
+       .what = "linear with a bias",
+       .operands = {x, parameter({7, 5}), parameter({7})},
+       .build = [](const Nodes& in) { return linear(in[0], in[1], in[2], WeightLayout::out_in); },
+       .quadratic = true,
+       .float_twin = float_linear_with_bias(WeightLayout::out_in, {0, 7})});
+  add({.file = "linear",
+       .what = "linear with a bias, some rows of a state dict's weight",
+       .operands = {x, parameter({7, 5}), parameter({7})},
+       .build =
+           [](const Nodes& in) {
+             return linear(in[0], in[1], in[2], WeightLayout::out_in, Columns{1, 4});
+           },
+       .quadratic = true,
+       .float_twin = float_linear_with_bias(WeightLayout::out_in, {1, 4})});
+  add({.file = "linear",
+       .what = "linear with a bias, some columns of a Conv1D weight",
+       .operands = {x, parameter({5, 7}), parameter({7})},
+       .build =
+           [](const Nodes& in) {
+             return linear(in[0], in[1], in[2], WeightLayout::in_out, Columns{2, 3});
+           },
+       .quadratic = true,
+       .float_twin = float_linear_with_bias(WeightLayout::in_out, {2, 3})});
   add({.file = "mask",
        .what = "head_mask, any word",
        .operands = {scores, whole(real_or_padding)},
@@ -174,6 +216,12 @@ std::vector<OpCase> make_cases() {
        .build = [](const Nodes& in) { return causal_mask(in[0], in[1]); },
        .quadratic = true,
        .moves_only = true});
+  add({.file = "positions",
+       .what = "add_positions",
+       .operands = {x, parameter({4, 5})},
+       .build = [](const Nodes& in) { return add_positions(in[0], in[1]); },
+       .quadratic = true,
+       .float_twin = float_add_positions});
   add({.file = "rms_norm",
        .what = "rms_norm",
        .operands = {x, parameter({5})},

@@ -19,6 +19,14 @@ std::vector<float> float_add(const std::vector<FloatTensor>& in) {
   return y;
 }
 
+std::vector<float> float_add_positions(const std::vector<FloatTensor>& in) {
+  const FloatTensor &x = in[0], &w = in[1];  // [B,T,D] [P,D]
+  const std::size_t T = extent(x, 1), D = extent(x, 2);
+  std::vector<float> y = x.values;
+  for (std::size_t i = 0; i < y.size(); ++i) y[i] += w.values[i / D % T * D + i % D];
+  return y;
+}
+
 std::vector<float> float_attend(const std::vector<FloatTensor>& in) {
   const FloatTensor &p = in[0], &v = in[1];  // [B,H,T,S] [B,Hkv,S,Dh]
   const std::size_t B = extent(p, 0), H = extent(p, 1), T = extent(p, 2), S = extent(p, 3);
@@ -72,6 +80,41 @@ std::vector<float> float_cross_entropy(const std::vector<FloatTensor>& in) {
   return {count == 0.0f ? 0.0f : total / count};
 }
 
+FloatTwin float_gelu(Gelu form) {
+  return [form](const std::vector<FloatTensor>& in) {
+    std::vector<float> y;
+    for (const float x : in[0].values) {
+      const float odd = form == Gelu::exact
+                            ? std::erf(x * 0.70710678f)
+                            : std::tanh(0.79788456f * (x + 0.044715f * (x * x * x)));
+      y.push_back(0.5f * x * (1.0f + odd));
+    }
+    return y;
+  };
+}
+
+// Scale and shift folded into one multiply-add, as some kernels do: x inverse + (-mean inverse).
+FloatTwin float_layer_norm(double eps) {
+  return [eps](const std::vector<FloatTensor>& in) {
+    const std::size_t D = extent(in[1], 0);
+    const auto count = static_cast<float>(D);
+    std::vector<float> y(in[0].values.size());
+    for (std::size_t row = 0; row < y.size() / D; ++row) {
+      const float* x = in[0].values.data() + row * D;
+      float sum = 0.0f, squares = 0.0f;
+      for (std::size_t d = 0; d < D; ++d) sum += x[d];
+      const float mean = sum / count;
+      for (std::size_t d = 0; d < D; ++d) squares += (x[d] - mean) * (x[d] - mean);
+      const float inverse = 1.0f / std::sqrt(squares / count + static_cast<float>(eps));
+      const float shift = -mean * inverse;
+      for (std::size_t d = 0; d < D; ++d) {
+        y[row * D + d] = (x[d] * inverse + shift) * in[1].values[d] + in[2].values[d];
+      }
+    }
+    return y;
+  };
+}
+
 std::vector<float> float_linear(const std::vector<FloatTensor>& in) {
   const FloatTensor &x = in[0], &w = in[1];  // [B,T,K] [N,K]
   const std::size_t N = extent(w, 0), K = extent(w, 1), rows = x.values.size() / K;
@@ -98,6 +141,27 @@ std::vector<float> float_linear_back(const std::vector<FloatTensor>& in) {
     }
   }
   return y;
+}
+
+// The bias comes first: every sum starts from it.
+FloatTwin float_linear_with_bias(WeightLayout layout, Columns columns) {
+  return [=](const std::vector<FloatTensor>& in) {
+    const FloatTensor &x = in[0], &w = in[1], &b = in[2];  // [B,T,K] [N,K] or [K,N] [N]
+    const std::size_t K = extent(x, 2), N = extent(b, 0), rows = x.values.size() / K;
+    const bool out_in = layout == WeightLayout::out_in;
+    std::vector<float> y;
+    for (std::size_t row = 0; row < rows; ++row) {
+      for (int64_t column = 0; column < columns.count; ++column) {
+        const auto n = static_cast<std::size_t>(columns.first + column);
+        float sum = b.values[n];
+        for (std::size_t k = 0; k < K; ++k) {
+          sum += x.values[row * K + k] * w.values[out_in ? n * K + k : k * N + n];
+        }
+        y.push_back(sum);
+      }
+    }
+    return y;
+  };
 }
 
 FloatTwin float_rms_norm(double eps) {

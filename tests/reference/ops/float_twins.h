@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "golden/tensor.h"
+#include "reference/ops/gelu.h"
+#include "reference/ops/linear.h"
 
 namespace assay::reference::testing {
 
@@ -17,11 +19,15 @@ struct FloatTensor {
 using FloatTwin = std::function<std::vector<float>(const std::vector<FloatTensor>& operands)>;
 
 std::vector<float> float_add(const std::vector<FloatTensor>& in);
+std::vector<float> float_add_positions(const std::vector<FloatTensor>& in);
 std::vector<float> float_attend(const std::vector<FloatTensor>& in);
 std::vector<float> float_attend_back(const std::vector<FloatTensor>& in);
 std::vector<float> float_cross_entropy(const std::vector<FloatTensor>& in);
+FloatTwin float_gelu(Gelu form);
+FloatTwin float_layer_norm(double eps);
 std::vector<float> float_linear(const std::vector<FloatTensor>& in);
 std::vector<float> float_linear_back(const std::vector<FloatTensor>& in);
+FloatTwin float_linear_with_bias(WeightLayout layout, Columns columns);
 FloatTwin float_rms_norm(double eps);
 FloatTwin float_rope(double theta);
 FloatTwin float_scale(double factor);

@@ -10,9 +10,12 @@
 #include "reference/ops/cross_entropy.h"
 #include "reference/ops/distance.h"
 #include "reference/ops/embedding.h"
+#include "reference/ops/gelu.h"
+#include "reference/ops/layer_norm.h"
 #include "reference/ops/linear.h"
 #include "reference/ops/mask.h"
 #include "reference/ops/op.h"
+#include "reference/ops/positions.h"
 #include "reference/ops/rms_norm.h"
 #include "reference/ops/rope.h"
 #include "reference/ops/scale.h"
@@ -140,6 +143,86 @@ BOOST_AUTO_TEST_CASE(linear_reads_its_weight_as_out_by_in) {
   const auto y = value_of({{{1, 1, 3}, "BTD", {1, 2, 3}}, {{2, 3}, "DD", {1, 0, -1, 2, 5, 1}}},
                           [](auto& in) { return linear(in[0], in[1]); });
   BOOST_TEST(y == (std::vector<double>{-2, 15}), tt::per_element());
+}
+
+// The same weight stored as [3,2], with biases 10 and 20.
+BOOST_AUTO_TEST_CASE(linear_reads_a_conv1d_weight_as_in_by_out) {
+  const auto y = value_of(
+      {{{1, 1, 3}, "BTD", {1, 2, 3}}, {{3, 2}, "DD", {1, 2, 0, 5, -1, 1}}, {{2}, "D", {10, 20}}},
+      [](auto& in) { return linear(in[0], in[1], in[2], WeightLayout::in_out); });
+  BOOST_TEST(y == (std::vector<double>{8, 35}), tt::per_element());
+}
+
+// Only output 1 of the two is wanted, so only its weights and its bias are read.
+BOOST_AUTO_TEST_CASE(linear_reads_the_columns_it_is_asked_for) {
+  const double unread = std::nan("");
+  const auto y = value_of({{{1, 1, 3}, "BTD", {1, 2, 3}},
+                           {{3, 2}, "DD", {unread, 2, unread, 5, unread, 1}},
+                           {{2}, "D", {unread, 20}}},
+                          [](auto& in) {
+                            return linear(in[0], in[1], in[2], WeightLayout::in_out, Columns{1, 1});
+                          });
+  BOOST_TEST(y == (std::vector<double>{35}), tt::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(columns_beyond_the_weight_are_refused) {
+  Graph graph;
+  const Node x = graph.input("x", {1, 1, 3}, "BTD");
+  const Node w = graph.weight("w", {3, 2}), b = graph.weight("b", {2});
+  BOOST_CHECK_EXCEPTION(
+      linear(x, w, b, WeightLayout::in_out, Columns{1, 2}), InputError, [](const InputError& e) {
+        return std::string(e.what()) == "linear: outputs of the weight: expected at least 3, got 2";
+      });
+}
+
+// (0, 2, 4, 6): mean 3, c = (-3, -1, 1, 3), mean of squares 5; r = sqrt(5 + 4) = 3. Divided by
+// D - 1 instead of D the variance would be 20/3.
+BOOST_AUTO_TEST_CASE(layer_norm_of_four) {
+  const auto y = value_of(
+      {{{1, 1, 4}, "BTD", {0, 2, 4, 6}}, {{4}, "D", {1, 3, 6, 2}}, {{4}, "D", {0.5, 0, -1, 10}}},
+      [](auto& in) { return layer_norm(in[0], in[1], in[2], 4.0); });
+  BOOST_TEST(y == (std::vector<double>{-0.5, -1, 1, 12}), tt::tolerance(1e-15)
+                                                              << tt::per_element());
+}
+
+// A mean of 2^30 beside a spread of 1: E[x^2] - E[x]^2 would be lost in rounding (2^60 has a unit
+// of 2^8), two passes are exact.
+BOOST_AUTO_TEST_CASE(layer_norm_takes_the_mean_off_first) {
+  const double m = 0x1p30;
+  const auto y =
+      value_of({{{1, 1, 2}, "BTD", {m - 3, m + 3}}, {{2}, "D", {1, 1}}, {{2}, "D", {0, 0}}},
+               [](auto& in) { return layer_norm(in[0], in[1], in[2], 7.0); });
+  BOOST_TEST(y == (std::vector<double>{-0.75, 0.75}), tt::per_element());
+}
+
+// Phi(1) = 0.84134474606854293, so gelu(1) is that and gelu(-1) = -(1 - Phi(1)). The tanh form at
+// 1: t = sqrt(2/pi) 1.044715 = 0.83356, tanh t = 0.68238, 0.84119.
+BOOST_AUTO_TEST_CASE(gelu_and_its_tanh_form_are_two_functions) {
+  const Value x{{1, 1, 3}, "BTD", {0, 1, -1}};
+  const auto exact = value_of({x}, [](auto& in) { return gelu(in[0], Gelu::exact); });
+  const double phi = 0.84134474606854293;
+  BOOST_TEST(exact == (std::vector<double>{0, phi, phi - 1}), tt::tolerance(1e-15)
+                                                                  << tt::per_element());
+  const auto tanh = value_of({x}, [](auto& in) { return gelu(in[0], Gelu::tanh); });
+  BOOST_TEST(tanh[0] == 0.0);
+  BOOST_TEST(std::fabs(tanh[1] - 0.84119) < 5e-6);
+  BOOST_TEST(std::fabs(tanh[2] - (0.84119 - 1)) < 5e-6);
+}
+
+// Both rows of the batch start at position 0; the table's last position is not read.
+BOOST_AUTO_TEST_CASE(positions_count_from_0_in_every_row) {
+  const auto y =
+      value_of({{{2, 2, 1}, "BTD", {1, 2, 3, 4}}, {{3, 1}, "DD", {10, 20, std::nan("")}}},
+               [](auto& in) { return add_positions(in[0], in[1]); });
+  BOOST_TEST(y == (std::vector<double>{11, 22, 13, 24}), tt::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(more_positions_than_learned_ones_are_refused) {
+  Graph graph;
+  const Node x = graph.input("x", {1, 3, 2}, "BTD"), w = graph.weight("w", {2, 2});
+  BOOST_CHECK_EXCEPTION(add_positions(x, w), InputError, [](const InputError& e) {
+    return std::string(e.what()) == "add_positions: expected at most 2 positions, got 3";
+  });
 }
 
 // Stored probabilities (0.9, 0.1) on values 10 and 20 give 0.9*10 + 0.1*20 = 11, as they are; a

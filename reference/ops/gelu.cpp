@@ -1,0 +1,85 @@
+#include "reference/ops/gelu.h"
+
+#include "reference/ops/rules.h"
+
+namespace assay::reference {
+namespace {
+
+constexpr double kCubic = 0.044715;
+const double kSqrtTwoOverPi = std::sqrt(2.0 / M_PI);
+
+class GeluOp final : public Computed<GeluOp> {
+ public:
+  explicit GeluOp(Gelu form) : form_(form) {}
+  std::string name() const override { return form_ == Gelu::exact ? "gelu" : "gelu_tanh"; }
+
+  Operand result(std::span<const Operand> in) const override { return in[0]; }
+
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
+    for_elements<X>(out.shape(), 16, [&](int64_t i) {
+      const X x = in[0].data()[i];
+      out.data()[i] = X(0.5) * x * (X(1.0) + odd_part(x));
+    });
+  }
+
+  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
+                std::span<Array> grad_in) const override {
+    if (grad_in[0].absent()) return;
+    for_elements(grad_out.shape(), 16, [&](int64_t i) {
+      grad_in[0].data()[i] += grad_out.data()[i] * slope(in[0].data()[i]);
+    });
+  }
+
+  void dependence(std::span<const Relation> in, Relation& out) const override {
+    unite_cellwise(in, out);
+  }
+
+  // |y''| <= 2/sqrt(2 pi) < 0.8 for both forms (their value at 0, its maximum) gives the term of
+  // second order, which counts in deep bf16 models. Own rounding: the odd part, of size <= 1, is
+  // off by up to 4 units of its own, and by less than 4 through its argument (7 roundings, and
+  // t erf'(t) < 0.49, t (1 - tanh(t)^2) < 0.45); a sum and a product relative to y.
+  void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
+             const Array& out, Array& out_error) const override {
+    const double odd = chain_error(model, 8), products = chain_error(model, 2);
+    for_elements(out.shape(), 16, [&](int64_t i) {
+      const double x = in[0].data()[i], e = error_at(in_error[0], i);
+      ErrorSum total(model);
+      total.add(slope(x) * e);
+      total.add(0.4 * e * e);
+      total.add(odd * 0.5 * x);
+      total.add(products * out.data()[i]);
+      out_error.data()[i] = total.result();
+    });
+  }
+
+  double flops(std::span<const Operand>, const Operand& out) const override {
+    return (form_ == Gelu::exact ? 5 : 9) * count_of(out);
+  }
+
+ private:
+  // What 1 is added to: odd in x, in [-1, 1].
+  template <class X>
+  X odd_part(X x) const {
+    using std::erf, std::tanh;
+    return form_ == Gelu::exact ? erf(x * X(M_SQRT1_2))
+                                : tanh(X(kSqrtTwoOverPi) * (x + X(kCubic) * x * x * x));
+  }
+
+  double slope(double x) const {
+    const double odd = odd_part(x);
+    const double inner_slope = kSqrtTwoOverPi * (1 + 3 * kCubic * x * x);
+    const double odd_slope = form_ == Gelu::exact ? kSqrtTwoOverPi * std::exp(-0.5 * x * x)
+                                                  : (1 - odd * odd) * inner_slope;
+    return 0.5 * (1 + odd) + 0.5 * x * odd_slope;
+  }
+
+  Gelu form_;
+};
+
+}  // namespace
+
+Node gelu(Node x, Gelu form) { return x.graph->add(std::make_shared<GeluOp>(form), {x}); }
+
+}  // namespace assay::reference

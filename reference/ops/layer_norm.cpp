@@ -1,0 +1,184 @@
+#include "reference/ops/layer_norm.h"
+
+#include "reference/ops/rules.h"
+
+namespace assay::reference {
+namespace {
+
+// mean(x) and r of one row.
+template <class X>
+struct Moments {
+  X mean = 0, root = 0;
+
+  Moments(const X* x, int64_t width, double eps) {
+    using std::sqrt;
+    const X count(static_cast<double>(width));
+    for (int64_t d = 0; d < width; ++d) mean += x[d];
+    mean /= count;
+    for (int64_t d = 0; d < width; ++d) root += (x[d] - mean) * (x[d] - mean);
+    root = sqrt(root / count + X(eps));
+  }
+};
+
+class LayerNorm final : public Computed<LayerNorm> {
+ public:
+  explicit LayerNorm(double eps) : eps_(eps) {}
+  std::string name() const override { return "layer_norm"; }
+
+  Operand result(std::span<const Operand> in) const override {
+    expect_axes(*this, in, 0, "BTD");
+    expect_axes(*this, in, 1, "D");
+    expect_axes(*this, in, 2, "D");
+    expect_extent(*this, "gain", in[0].shape[2], in[1].shape[0]);
+    expect_extent(*this, "bias", in[0].shape[2], in[2].shape[0]);
+    return in[0];
+  }
+
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    using X = typename A::Element;
+    const int64_t width = in[1].size();
+    const X *gain = in[1].data(), *bias = in[2].data();
+    for_rows<X>(out.size() / width, width, [&](int64_t row) {
+      const X* x = in[0].data() + row * width;
+      const Moments<X> m(x, width, eps_);
+      const X inverse = X(1.0) / m.root;
+      X* y = out.data() + row * width;
+      for (int64_t d = 0; d < width; ++d) y[d] = gain[d] * ((x[d] - m.mean) * inverse) + bias[d];
+    });
+  }
+
+  // With z_d = c_d / r and u_d = g_d dy_d:
+  //   dx_d = ( u_d - mean(u) - z_d mean(u z) ) / r;   dg_d = sum_rows dy_d z_d;   dh_d = sum_rows dy_d
+  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
+                std::span<Array> grad_in) const override {
+    const int64_t width = in[1].size(), rows = grad_out.size() / width;
+    const double* gain = in[1].data();
+    if (!grad_in[0].absent()) {
+      for_rows(rows, width, [&](int64_t row) {
+        const double* x = in[0].data() + row * width;
+        const double* dy = grad_out.data() + row * width;
+        const Moments<double> m(x, width, eps_);
+        double mean = 0, along = 0;
+        for (int64_t d = 0; d < width; ++d) {
+          mean += gain[d] * dy[d];
+          along += gain[d] * dy[d] * (x[d] - m.mean) / m.root;
+        }
+        mean /= static_cast<double>(width);
+        along /= static_cast<double>(width);
+        double* dx = grad_in[0].data() + row * width;
+        for (int64_t d = 0; d < width; ++d) {
+          dx[d] += (gain[d] * dy[d] - mean - (x[d] - m.mean) / m.root * along) / m.root;
+        }
+      });
+    }
+    if (grad_in[1].absent() && grad_in[2].absent()) return;
+    for (int64_t row = 0; row < rows; ++row) {
+      const double* x = in[0].data() + row * width;
+      const double* dy = grad_out.data() + row * width;
+      const Moments<double> m(x, width, eps_);
+      for (int64_t d = 0; d < width; ++d) {
+        if (!grad_in[1].absent()) grad_in[1].data()[d] += dy[d] * (x[d] - m.mean) / m.root;
+        if (!grad_in[2].absent()) grad_in[2].data()[d] += dy[d];
+      }
+    }
+  }
+
+  void dependence(std::span<const Relation> in, Relation& out) const override {
+    unite_cellwise(in, out);
+  }
+
+  // Own rounding. The mean is off by at most (D + 3) u mean|x|: its sum, its division, and the two
+  // steps more of kernels that subtract it as mean/r. That moves all c_d of a row alike, like an
+  // error of x that the norm does not see. Relative to c_d / r: a difference, D squares under a
+  // root (D/2 steps and the differences in them), division, root, two products; then one sum.
+  void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
+             const Array& out, Array& out_error) const override {
+    const int64_t width = in[1].size();
+    const auto count = static_cast<double>(width);
+    const double scaling = chain_error(model, count / 2 + 8), adding = chain_error(model, 1);
+    for_rows(out.size() / width, width, [&](int64_t row) {
+      const int64_t first = row * width;
+      const double* x = in[0].data() + first;
+      const double* e = in_error[0].absent() ? nullptr : in_error[0].data() + first;
+      double* error = out_error.data() + first;
+      double size = 0;
+      for (int64_t d = 0; d < width; ++d) size += std::fabs(x[d]) / count;
+      const double shift = chain_error(model, count + 3) * size;
+      const Moments<double> m(x, width, eps_);
+      if (model.norm == ErrorNorm::worst) {
+        worst_row(x, e, shift, m, width, error);
+      } else {
+        deviation_row(x, e, shift, m, width, error);
+      }
+      for (int64_t d = 0; d < width; ++d) {
+        const double gain = in[1].data()[d];
+        ErrorSum total(model);
+        total.add(gain * error[d]);
+        total.add(scaling * gain * (x[d] - m.mean) / m.root);
+        total.add(adding * out.data()[first + d]);
+        error[d] = total.result();
+      }
+    });
+  }
+
+  double flops(std::span<const Operand>, const Operand& out) const override {
+    return 7 * count_of(out);
+  }
+
+ private:
+  // Errors of z_d = c_d / r. |dc_d| <= (1 - 1/D) e_d + sum_{i != d} e_i / D + shift =: f_d, so r
+  // stays in [low, high] and z_d moves by at most f_d / low + |c_d| max(1/low - 1/r, 1/r - 1/high);
+  // and |z_d| <= sqrt(D) always.
+  void worst_row(const double* x, const double* e, double shift, const Moments<double>& m,
+                 int64_t width, double* error) const {
+    const auto count = static_cast<double>(width);
+    double all = 0, low = 0, high = 0;
+    for (int64_t d = 0; e != nullptr && d < width; ++d) all += e[d];
+    for (int64_t d = 0; d < width; ++d) {
+      const double own = e == nullptr ? 0 : e[d], c = std::fabs(x[d] - m.mean);
+      error[d] = (1 - 1 / count) * own + std::max(0.0, all - own) / count + shift;
+      const double least = std::max(0.0, c - error[d]), most = c + error[d];
+      low += least * least;
+      high += most * most;
+    }
+    low = std::sqrt(low / count + eps_);
+    high = std::sqrt(high / count + eps_);
+    const double turn = std::max(1 / low - 1 / m.root, 1 / m.root - 1 / high);
+    for (int64_t d = 0; d < width; ++d) {
+      const double c = std::fabs(x[d] - m.mean), moved = error[d] / low + c * turn;
+      error[d] = std::min(moved, std::sqrt(count) + c / m.root);
+    }
+  }
+
+  // dz_d = sum_i a_di dx_i / r with a_di = [d = i] - 1/D - z_d z_i / D, so the variance is
+  //   sum_i a_di^2 e_i^2 = e_d^2 (1 - 2/D - 2 z_d^2 / D) + sum_i (1 + z_d z_i)^2 e_i^2 / D^2
+  void deviation_row(const double* x, const double* e, double shift, const Moments<double>& m,
+                     int64_t width, double* error) const {
+    const auto count = static_cast<double>(width);
+    const auto z = [&](int64_t d) { return (x[d] - m.mean) / m.root; };
+    double squares = 0, along = 0, twice = 0;  // sums of e^2, z e^2, z^2 e^2
+    for (int64_t d = 0; e != nullptr && d < width; ++d) {
+      squares += e[d] * e[d];
+      along += z(d) * e[d] * e[d];
+      twice += z(d) * z(d) * e[d] * e[d];
+    }
+    for (int64_t d = 0; d < width; ++d) {
+      const double own = e == nullptr ? 0 : e[d] * e[d];
+      const double others = squares + 2 * z(d) * along + z(d) * z(d) * twice;
+      const double variance =
+          own * (1 - 2 / count - 2 * z(d) * z(d) / count) + others / (count * count);
+      error[d] = std::sqrt(std::max(0.0, variance) + shift * shift) / m.root;
+    }
+  }
+
+  double eps_;
+};
+
+}  // namespace
+
+Node layer_norm(Node x, Node gain, Node bias, double eps) {
+  return x.graph->add(std::make_shared<LayerNorm>(eps), {x, gain, bias});
+}
+
+}  // namespace assay::reference
