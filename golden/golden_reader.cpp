@@ -171,7 +171,12 @@ std::optional<std::string> GoldenReader::Impl::first_missing_of_altered() const 
     uint8_t superblock_version = 0;
     raw.read({kBlockBytes + 8, 1}, &superblock_version);
     if (superblock_version != 2) return std::nullopt;
-    return first_missing(hdf5::File::open(path).datasets());
+    const hdf5::File file = hdf5::File::open(path);
+    const auto missing = std::find_if(rows.begin(), rows.end(), [&](const ManifestRow& row) {
+      return row.stored && file.lacks(row.path);
+    });
+    if (missing == rows.end()) return std::nullopt;
+    return missing->path;
   } catch (const InputError&) {
     return std::nullopt;
   }

@@ -268,6 +268,14 @@ std::vector<std::string> File::datasets() const {
   return found;
 }
 
+bool File::lacks(const std::string& path) const {
+  silence_library();
+  for (auto slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
+    const htri_t exists = H5Lexists(file_.get(), path.substr(0, slash).c_str(), H5P_DEFAULT);
+    if (exists <= 0 || slash == std::string::npos) return exists == 0;
+  }
+}
+
 Handle File::open_dataset(const std::string& path) const {
   silence_library();
   Handle dataset(H5Dopen2(file_.get(), path.c_str(), H5P_DEFAULT), H5Dclose);
