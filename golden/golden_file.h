@@ -58,6 +58,8 @@ struct Header {
   ModelConfig config;
   uint64_t seed = 0;
   std::string provenance;  // JSON
+  // Weights that config and seed do not give: they are stored whatever is captured.
+  bool store_weights = false;
 };
 
 // Calls come from one thread at a time. Writes beside the final name and renames in finish().

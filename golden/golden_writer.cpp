@@ -137,7 +137,8 @@ void GoldenWriter::Impl::add(const std::string& role, const std::string& dataset
   row.dtype = dtype;
   row.shape = shape;
   row.role = role;
-  row.stored = capture == Capture::full || role == "input";
+  row.stored =
+      capture == Capture::full || role == "input" || (role == "weight" && header.store_weights);
   to_record(row, -1, path);  // rejects what has no room before anything is written
   int64_t offset = -1;
   // Isolated: while this waits, its thread must not pick up a task of whoever produces the tensors.

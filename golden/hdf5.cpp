@@ -113,6 +113,12 @@ bool Handle::reset() {
   return id < 0 || close_(id) >= 0;
 }
 
+bool safe_from_threads() {
+  hbool_t safe = false;
+  H5is_library_threadsafe(&safe);
+  return safe;
+}
+
 File File::create(const std::string& path, const std::string& shown, uint64_t user_block) {
   silence_library();
   const Handle creation = timeless(H5P_FILE_CREATE);

@@ -34,6 +34,9 @@ class Handle {
   Close close_ = nullptr;
 };
 
+// Whether threads may be inside of the library at the same time; how it was built decides.
+bool safe_from_threads();
+
 // A dataset as the file describes it.
 struct DatasetInfo {
   DType dtype = DType::float64;

@@ -111,8 +111,10 @@ GenerateResult generate(const GenerateRequest& incomplete) {
   const GenerateRequest request = completed(incomplete);
   const Shape shape{request.batch, request.positions};
   const auto graph = reference::build_model(request.config, request.batch, request.positions);
-  GoldenWriter writer(request.out, {request.config, request.seed, provenance()}, request.capture,
-                      request.force, expected_bytes(request));
+  GoldenWriter writer(
+      request.out,
+      {request.config, request.seed, provenance(request.recipe), request.store_weights},
+      request.capture, request.force, expected_bytes(request));
   writer.write_input("tokens", shape, request.tokens);
   writer.write_mask("attention_mask", shape, request.attention_mask);
   writer.write_input("labels", shape, request.labels);

@@ -11,6 +11,10 @@
 
 namespace assay::golden {
 
+// Raised with every change of the reference that alters a value of a golden file: files made before
+// it are not up to date.
+inline constexpr int kGoldenVersion = 1;
+
 struct GenerateRequest {
   ModelConfig config;
   uint64_t seed = 1;
@@ -20,6 +24,8 @@ struct GenerateRequest {
   std::vector<uint8_t> attention_mask;    // [B,T]; empty: no padding
   std::vector<int32_t> labels;            // [B,T]; empty: the tokens, -100 where padded
   const WeightSource* weights = nullptr;  // null: SyntheticWeights(config, seed)
+  bool store_weights = false;             // also where only hashes are captured
+  std::string recipe;                     // recipe_hash of a suite's case, for the provenance
   Capture capture = Capture::full;
   bool gradients = false;  // also every gradient of the loss, below /grad
   std::string out;

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "golden/generate/generate.h"
 #include "reference/ops/rules.h"
 
 namespace assay::golden {
@@ -20,10 +21,11 @@ std::string cpu_model() {
 
 }  // namespace
 
-std::string provenance() {
+std::string provenance(const std::string& recipe) {
   const bool ordered = reference::products_engine() == reference::Engine::ordered;
-  const nlohmann::json document = {
+  nlohmann::json document = {
       {"version", ASSAY_VERSION},
+      {"golden_version", kGoldenVersion},
       {"commit", ASSAY_COMMIT},
       {"compiler", "g++ " __VERSION__},
       {"build", ASSAY_BUILD},
@@ -32,6 +34,7 @@ std::string provenance() {
       {"blas", "OpenBLAS " + reference::blas_core_name()},
       {"threads", tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism)},
       {"cpu", cpu_model()}};
+  if (!recipe.empty()) document["recipe"] = recipe;
   return document.dump();
 }
 

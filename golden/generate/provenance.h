@@ -6,7 +6,7 @@
 namespace assay::golden {
 
 // JSON: version, commit, compiler, build type, products engine and vector width, BLAS core type,
-// threads, CPU.
-std::string provenance();
+// threads, CPU, the version of the reference's values, and the recipe if it is not empty.
+std::string provenance(const std::string& recipe);
 
 }  // namespace assay::golden

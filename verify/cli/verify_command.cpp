@@ -29,7 +29,9 @@ struct VerifyOptions {
 };
 
 void add_report_options(CLI::App& command, VerifyOptions& options) {
-  command.add_option("--precision", options.precision, "storage type judged for: fp32, tf32, bf16, fp16, fp64")
+  command
+      .add_option("--precision", options.precision,
+                  "storage type judged for: fp32, tf32, bf16, fp16, fp64")
       ->capture_default_str();
   command.add_option("--only", options.pattern, "checkpoints to compare, e.g. 'layers/3/*'");
   command.add_option("--report", options.html_path, "HTML report to write");

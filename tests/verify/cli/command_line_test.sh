@@ -22,7 +22,7 @@ expect() {
 
 # Help is everywhere and succeeds.
 expect 0 'generate.*write a golden file' --help
-for command in methods generate verify compare prove leak inspect bench; do
+for command in methods generate verify compare prove leak inspect suite bench; do
   expect 0 'help' "$command" --help
 done
 expect 0 '^assay [0-9]+\.' --version
@@ -43,6 +43,24 @@ expect 2 'missing.txt: cannot be read' generate --preset small --tokens missing.
 expect 2 'expected vocab_size >= 256, got 64' generate --tokens missing.txt --out g.h5
 expect 2 'missing.h5' verify missing.h5
 expect 2 'missing.h5' inspect missing.h5
+
+# Suites: what they hold, what is mistyped, what is made and what is left alone.
+expect 0 '^plain-llama-gqa-b1-t33 +\[1,33\].*' suite list ci
+expect 2 'suite nothing: no such suite; have ci, full, exact, stress' suite list nothing
+expect 2 'suite ci: no case matches 7-' suite list ci --only '7-*'
+expect 0 '2 cases, 2 written, 0 up to date, 0 failed' suite generate ci --only 'plain-*-b1-*' --dir s
+expect 0 '2 cases, 0 written, 2 up to date, 0 failed' suite generate ci --only 'plain-*-b1-*' --dir s --json s.json
+grep -q '"state": "up to date"' s.json || { echo 's.json: no state'; failures=$((failures + 1)); }
+expect 2 'failed: case plain.* raise --memory' suite generate ci --only 'plain-*-b3-*' --dir s --memory 1K
+expect 2 'no root hashes are committed' suite hashes full --compare --only 'plain-*-b1-t2'
+expect 0 '^[0-9a-f]{32}  plain-llama-gqa-b1-t1$' suite hashes ci --only 'plain-*-b1-t1'
+expect 0 '1 cases, 0 differ' suite hashes ci --only 'plain-*-b1-t1' --compare
+printf '%032d  plain-llama-gqa-b1-t1\n' 0 >other.hashes
+expect 1 'plain-llama-gqa-b1-t1: root hash: expected 0{32}, got' \
+  suite hashes ci --only 'plain-*-b1-t1' --compare --hash-file other.hashes
+printf '{"assay_suite": 1, "blocks": {}, "entries": [{"methods": ["plain"], "blocks": ["x"], "heads": ["mha"],
+  "shapes": [{"positions": 3}]}]}' >mine.json
+expect 2 'mine.json: entry 0: blocks: x: no such block' suite list mine.json
 
 # A config.json with a fault names the key; one without works.
 echo '{"hidden_size": 16}' >bad.json
