@@ -114,9 +114,12 @@ class GoldenReader : public WeightSource {
   Tensor read_tensor(const std::string& path) const;  // any float type, as doubles
   std::vector<int32_t> read_int32(const std::string& path) const;
   std::vector<uint8_t> read_uint8(const std::string& path) const;
-  // A weight: from the file, or under Capture::hash and stats drawn again from the seed and checked
-  // against the manifest's hash.
+  // A weight: from the file, or under Capture::hash and stats drawn again from the seed; with
+  // weights_from from there. Always checked against the manifest's hash.
   void read(const std::string& name, std::span<double> out) const override;
+
+  // Takes weights from `source`, which must outlive the reader.
+  void weights_from(const WeightSource& source, const std::string& name_of_source);
 
   // Reads and checks every stored dataset; returns the bytes read.
   uint64_t check_all() const;

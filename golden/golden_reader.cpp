@@ -73,6 +73,8 @@ struct GoldenReader::Impl {
   Header header;
   std::string created, root_hash, config_hash;
   Capture capture = Capture::full;
+  const WeightSource* source = nullptr;  // of weights, when somebody gave one
+  std::string name_of_source;
   std::vector<ManifestRow> rows;
   std::vector<Extent> extents;  // of rows
   std::map<std::string, std::size_t> index;
@@ -92,7 +94,7 @@ struct GoldenReader::Impl {
   void stream(std::size_t row, Sink&& sink) const;
   void read_raw(std::size_t row, void* out) const;
   void read_doubles(std::size_t row, std::span<double> out) const;
-  void draw_weight(const std::string& name, std::size_t row, std::span<double> out) const;
+  void obtain_weight(const std::string& name, std::size_t row, std::span<double> out) const;
   const ManifestRow& tokens() const;
 };
 
@@ -292,19 +294,29 @@ void GoldenReader::Impl::read_doubles(std::size_t row, std::span<double> out) co
   }
 }
 
-void GoldenReader::Impl::draw_weight(const std::string& name, std::size_t row,
-                                     std::span<double> out) const {
-  SyntheticWeights(header.config, header.seed).read(name, out);
+// A weight from outside of the file, which counts only if its bytes are those of the manifest.
+void GoldenReader::Impl::obtain_weight(const std::string& name, std::size_t row,
+                                       std::span<double> out) const {
+  if (source != nullptr) {
+    source->read(name, out);
+  } else {
+    SyntheticWeights(header.config, header.seed).read(name, out);
+  }
   const std::vector<float> floats = as_exact_floats(out);
   const bool exact = floats.size() == out.size();
   const std::string got = exact ? hash_hex(floats.data(), floats.size() * sizeof(float))
                                 : hash_hex(out.data(), out.size_bytes());
-  if (got != rows[row].hash) {
+  if (got == rows[row].hash) return;
+  if (source != nullptr) {
     throw InputError(fmt::format(
-        "{}: {}: weights are not in the file and the seed does not give them: expected {}, got {} "
-        "for seed {}; generate it with --capture full",
-        path, rows[row].path, rows[row].hash, got, header.seed));
+        "{}: {}: was made with other weights than those of {}: expected hash {}, got {}", path,
+        rows[row].path, name_of_source, rows[row].hash, got));
   }
+  throw InputError(fmt::format(
+      "{}: {}: weights are not in the file and the seed does not give them: expected {}, got {} "
+      "for seed {}; give the checkpoint it was made from with --weights, or generate it with "
+      "--capture full",
+      path, rows[row].path, rows[row].hash, got, header.seed));
 }
 
 const ManifestRow& GoldenReader::Impl::tokens() const {
@@ -370,9 +382,16 @@ void GoldenReader::read(const std::string& name, std::span<double> out) const {
     throw InputError(fmt::format("{}: {}: expected {} elements, got {} {}", impl_->path, dataset,
                                  out.size(), element_count(shape), shape_text(shape)));
   }
-  if (!impl_->rows[declared].stored) return impl_->draw_weight(name, declared, out);
+  if (impl_->source != nullptr || !impl_->rows[declared].stored) {
+    return impl_->obtain_weight(name, declared, out);
+  }
   const std::size_t row = impl_->row_of(dataset, {DType::float64, DType::float32, DType::bfloat16});
   impl_->read_doubles(row, out);
+}
+
+void GoldenReader::weights_from(const WeightSource& source, const std::string& name_of_source) {
+  impl_->source = &source;
+  impl_->name_of_source = name_of_source;
 }
 
 uint64_t GoldenReader::check_all() const {

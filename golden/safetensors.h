@@ -44,8 +44,8 @@ class SafetensorsReader {
   const SafetensorsEntry* find(const std::string& name) const;  // nullptr if there is none
   std::string metadata(const std::string& key) const;           // "" if there is none
 
-  // Fills `out`, whose size is the tensor's. Safe from any number of threads.
-  void read(const SafetensorsEntry& entry, std::span<double> out) const;
+  // Fills `out` with elements first, first + 1, .. of the tensor. Safe from any number of threads.
+  void read(const SafetensorsEntry& entry, std::span<double> out, uint64_t first = 0) const;
 
   // XXH3-128 of the whole file, 32 hex digits: what `xxhsum -H2` prints.
   std::string file_hash() const;

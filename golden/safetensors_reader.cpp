@@ -4,13 +4,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
-#include <set>
 
 #include "golden/error.h"
 #include "golden/files.h"
 #include "golden/manifest.h"
 #include "golden/safetensors.h"
+#include "golden/strict_json.h"
 
 namespace assay::golden {
 namespace {
@@ -18,56 +17,8 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMostHeaderBytes = 100'000'000;
-constexpr std::size_t kMostExtents = 32;
-constexpr int kDeepest = 3;           // header, tensor, shape
 constexpr uint64_t kPiece = 1 << 20;  // bytes hashed at once
 constexpr char kMetadata[] = "__metadata__";
-
-// JSON as far as the format goes: the parser reports each event, and what nests deeper, repeats a
-// key or lists more numbers than a shape has stops it there, however long the text is.
-class HeaderParser {
- public:
-  explicit HeaderParser(std::string where) : where_(std::move(where)) {}
-
-  json parse(const std::string& text) {
-    // The format forbids what the parser would skip in front of the object.
-    if (!text.starts_with('{')) fail("expected a JSON object", text.substr(0, 1));
-    try {
-      return json::parse(text, [this](int depth, json::parse_event_t event, json& parsed) {
-        see(depth, event, parsed);
-        return true;
-      });
-    } catch (const json::exception& error) {
-      fail("expected JSON", error.what());
-    }
-  }
-
- private:
-  void see(int depth, json::parse_event_t event, const json& parsed) {
-    using Event = json::parse_event_t;
-    if (event == Event::object_start || event == Event::array_start) {
-      if (depth >= kDeepest) fail("expected a table of tensors", "deeper nesting");
-      keys_.emplace_back();
-      values_ = 0;
-    } else if (event == Event::object_end || event == Event::array_end) {
-      keys_.pop_back();
-    } else if (event == Event::key) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      if (!keys_.back().insert(key).second) fail("expected each key once", "'" + key + "' twice");
-    } else if (depth >= kDeepest && ++values_ > kMostExtents) {
-      fail(fmt::format("expected at most {} numbers in a list", kMostExtents), "more");
-    }
-  }
-
-  [[noreturn]] void fail(const std::string& expected, const std::string& got) const {
-    throw InputError(fmt::format("{}: the header is damaged: {}, got {}; save the file again",
-                                 where_, expected, printable(got)));
-  }
-
-  std::string where_;
-  std::vector<std::set<std::string>> keys_;  // seen so far, of each open object
-  std::size_t values_ = 0;                   // seen so far in the innermost list
-};
 
 // One entry of the header. Offsets stay relative to the data.
 class EntryParser {
@@ -275,7 +226,11 @@ void SafetensorsReader::Impl::check_layout(uint64_t data_begin) {
 SafetensorsReader::SafetensorsReader(const std::string& path)
     : impl_(std::make_unique<Impl>(path)) {
   const std::string text = impl_->read_header();
-  const json header = HeaderParser(path).parse(text);
+  if (!text.starts_with('{')) {  // what a JSON parser skips there, the format forbids
+    throw InputError(fmt::format("{}: header: expected '{{' first, got '{}'; save it again", path,
+                                 printable(text.substr(0, 1))));
+  }
+  const json header = parse_strict_json(text, path + ": header", {.depth = 3, .in_list = 32});
   const uint64_t data_begin = sizeof(uint64_t) + text.size();
   impl_->read_metadata(header);
   for (const auto& [name, entry] : header.items()) {
@@ -302,11 +257,13 @@ std::string SafetensorsReader::metadata(const std::string& key) const {
   return found == impl_->metadata.end() ? "" : found->second;
 }
 
-void SafetensorsReader::read(const SafetensorsEntry& entry, std::span<double> out) const {
+void SafetensorsReader::read(const SafetensorsEntry& entry, std::span<double> out,
+                             uint64_t first) const {
   const std::string where = fmt::format("{}: {}", impl_->path, printable(entry.name));
-  if (element_count(entry.shape) != static_cast<int64_t>(out.size())) {
-    throw InputError(fmt::format("{}: expected {} elements, got {} {}", where, out.size(),
-                                 element_count(entry.shape), shape_text(entry.shape)));
+  const auto count = static_cast<uint64_t>(element_count(entry.shape));
+  if (first > count || out.size() > count - first) {
+    throw InputError(fmt::format("{}: expected elements {} .. {}, got {} {}", where, first,
+                                 first + out.size(), count, shape_text(entry.shape)));
   }
   if (out.empty()) return;
   // Reading a mapping beyond the end of a file kills the process.
@@ -315,7 +272,9 @@ void SafetensorsReader::read(const SafetensorsEntry& entry, std::span<double> ou
         fmt::format("{}: the file changed while it was read: expected {} bytes, got {}", where,
                     impl_->file_bytes, bytes));
   }
-  const Mapping mapping(impl_->file.descriptor(), {entry.offset, entry.bytes}, where);
+  const uint64_t size = element_bytes(entry.element);
+  const Mapping mapping(impl_->file.descriptor(), {entry.offset + first * size, out.size() * size},
+                        where);
   decode(entry.element, mapping.data(), out, where);
 }
 

@@ -63,7 +63,8 @@ uint64_t expected_bytes(const GenerateRequest& request) {
     weight_elements += static_cast<uint64_t>(element_count(w.shape));
   }
   if (request.gradients) elements += elements + weight_elements;
-  return 8 * elements + 4 * weight_elements;
+  const uint64_t weight_bytes = request.weights == nullptr ? 4 : 8;  // float32 if drawn
+  return 8 * elements + weight_bytes * weight_elements;
 }
 
 template <class T>
@@ -111,10 +112,10 @@ GenerateResult generate(const GenerateRequest& incomplete) {
   const GenerateRequest request = completed(incomplete);
   const Shape shape{request.batch, request.positions};
   const auto graph = reference::build_model(request.config, request.batch, request.positions);
-  GoldenWriter writer(
-      request.out,
-      {request.config, request.seed, provenance(request.recipe), request.store_weights},
-      request.capture, request.force, expected_bytes(request));
+  GoldenWriter writer(request.out,
+                      {request.config, request.seed,
+                       provenance(request.recipe, request.weights_origin), request.store_weights},
+                      request.capture, request.force, expected_bytes(request));
   writer.write_input("tokens", shape, request.tokens);
   writer.write_mask("attention_mask", shape, request.attention_mask);
   writer.write_input("labels", shape, request.labels);

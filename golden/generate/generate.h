@@ -26,6 +26,7 @@ struct GenerateRequest {
   const WeightSource* weights = nullptr;  // null: SyntheticWeights(config, seed)
   bool store_weights = false;             // also where only hashes are captured
   std::string recipe;                     // recipe_hash of a suite's case, for the provenance
+  std::string weights_origin;             // CheckpointWeights::contents(), for the provenance
   Capture capture = Capture::full;
   bool gradients = false;  // also every gradient of the loss, below /grad
   std::string out;

@@ -21,7 +21,7 @@ std::string cpu_model() {
 
 }  // namespace
 
-std::string provenance(const std::string& recipe) {
+std::string provenance(const std::string& recipe, const std::string& weights) {
   const bool ordered = reference::products_engine() == reference::Engine::ordered;
   nlohmann::json document = {
       {"version", ASSAY_VERSION},
@@ -35,6 +35,7 @@ std::string provenance(const std::string& recipe) {
       {"threads", tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism)},
       {"cpu", cpu_model()}};
   if (!recipe.empty()) document["recipe"] = recipe;
+  if (!weights.empty()) document["weights"] = nlohmann::json::parse(weights);
   return document.dump();
 }
 

@@ -6,7 +6,8 @@
 namespace assay::golden {
 
 // JSON: version, commit, compiler, build type, products engine and vector width, BLAS core type,
-// threads, CPU, the version of the reference's values, and the recipe if it is not empty.
-std::string provenance(const std::string& recipe);
+// threads, CPU, the version of the reference's values; where not empty, the recipe and the files
+// that the weights come from (`weights` is JSON).
+std::string provenance(const std::string& recipe, const std::string& weights);
 
 }  // namespace assay::golden

@@ -110,24 +110,24 @@ BOOST_AUTO_TEST_CASE(lengths_that_do_not_fit_the_file_are_named) {
                       "at most 100000000 bytes, got 100000001"));
   BOOST_TEST(complaint_about(std::string("\x03\0\0\0\0\0\0\0{}", 10)) ==
              "truncated: expected a header of 3 bytes, got 2; copy or save the file again");
-  BOOST_TEST(contains(complaint_about(std::string(8, '\0')), "expected a JSON object"));
+  BOOST_TEST(contains(complaint_about(std::string(8, '\0')), "expected '{' first"));
 }
 
 BOOST_AUTO_TEST_CASE(headers_that_are_no_table_of_tensors_are_named) {
   const auto about = [](const std::string& header) {
     return complaint_about(safetensors_bytes(header, ""));
   };
-  BOOST_TEST(contains(about("{"), "the header is damaged: expected JSON"));
-  BOOST_TEST(contains(about("[]"), "expected a JSON object, got ["));
-  BOOST_TEST(contains(about(" {}"), "expected a JSON object"));
+  BOOST_TEST(contains(about("{"), "header: expected JSON, got"));
+  BOOST_TEST(contains(about("[]"), "header: expected '{' first, got '['"));
+  BOOST_TEST(contains(about(" {}"), "expected '{' first"));
   BOOST_TEST(contains(about("{\"\xff\":1}"), "expected JSON"));
   BOOST_TEST(contains(about(R"({"a":1})"), "a: expected a table with dtype, shape and data_off"));
   BOOST_TEST(contains(about(R"({"a":{},"a":{}})"), "expected each key once, got 'a' twice"));
-  BOOST_TEST(contains(about(R"({"a":{"b":[[1]]}})"), "got deeper nesting"));
-  BOOST_TEST(contains(about("{\"a\":" + std::string(1 << 20, '[')), "got deeper nesting"));
+  BOOST_TEST(contains(about(R"({"a":{"b":[[1]]}})"), "at most 3 nested levels"));
+  BOOST_TEST(contains(about("{\"a\":" + std::string(1 << 20, '[')), "at most 3 nested levels"));
   std::string ones = "1";
   for (int i = 0; i < 40; ++i) ones += ",1";
-  BOOST_TEST(contains(about(R"({"a":{"shape":[)" + ones + "]}}"), "at most 32 numbers"));
+  BOOST_TEST(contains(about(R"({"a":{"shape":[)" + ones + "]}}"), "at most 32 values in a list"));
   BOOST_TEST(contains(about(R"({"__metadata__":{"a":1}})"), "__metadata__: expected a table of t"));
   BOOST_TEST(contains(about(R"({"__metadata__":[]})"), "__metadata__: expected a table of texts"));
   BOOST_TEST(about("{}") == "");  // a file without tensors is one

@@ -3,7 +3,9 @@
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 
+#include "golden/checkpoint.h"
 #include "golden/files.h"
 #include "golden/generate/generate.h"
 #include "verify/cli/command.h"
@@ -47,6 +49,12 @@ void run_generate(const GenerateOptions& options) {
                left);
   }
   if (!options.quiet && isatty(STDERR_FILENO) != 0) request.progress = show_progress;
+  std::optional<golden::CheckpointWeights> checkpoint;
+  if (!options.model.checkpoint.empty()) {
+    checkpoint.emplace(options.model.checkpoint, request.config);
+    request.weights = &*checkpoint;
+    request.weights_origin = checkpoint->contents();
+  }
   const golden::GenerateResult result = golden::generate(request);
   if (options.quiet) return;
   fmt::print("{}: method {}, {} tensors of [{},{}], loss {:.6f}\n", options.out,
@@ -63,6 +71,12 @@ void add_generate(CLI::App& app, Outcome&) {
       app.add_subcommand("generate", "evaluate the reference and write a golden file");
   auto options = std::make_shared<GenerateOptions>();
   add_model_options(*command, options->model);
+  command
+      ->add_option("--weights", options->model.checkpoint,
+                   "Hugging Face folder with config.json and safetensors; default: weights drawn "
+                   "from the seed")
+      ->excludes("--preset")
+      ->excludes("--config");
   command
       ->add_option("--capture", options->capture,
                    "what is kept of each tensor: hash, stats (hash and statistics) or full")

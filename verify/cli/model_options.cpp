@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "datasets/tokens.h"
+#include "golden/checkpoint.h"
 #include "golden/error.h"
 #include "golden/methods.h"
 #include "golden/weights.h"
@@ -80,10 +81,17 @@ void set_method_options(const ModelOptions& options, golden::ModelConfig& config
   }
   if (given("--score-positions", "score_positions", options.score_positions != 0)) {
     config.score_positions = options.score_positions;
-  } else if (options.config_path.empty() && method.takes("score_positions")) {
+  } else if (options.config_path.empty() && options.checkpoint.empty() &&
+             method.takes("score_positions")) {
     config.score_positions = options.positions;
   }
   if (!options.params.empty()) config.params = parse_params(options.params);
+}
+
+golden::ModelConfig base_config(const ModelOptions& options) {
+  if (!options.checkpoint.empty()) return golden::read_checkpoint_config(options.checkpoint);
+  if (options.config_path.empty()) return golden::preset(options.preset);
+  return golden::parse_config(read_text(options.config_path), options.config_path);
 }
 
 }  // namespace
@@ -106,10 +114,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 }
 
 golden::ModelConfig model_config(const ModelOptions& options) {
-  golden::ModelConfig config =
-      options.config_path.empty()
-          ? golden::preset(options.preset)
-          : golden::parse_config(read_text(options.config_path), options.config_path);
+  golden::ModelConfig config = base_config(options);
   if (!options.method.empty()) config.method = options.method;
   if (options.batch < 1 || options.positions < 1) {
     throw InputError(fmt::format("--batch {} --seq {}: expected at least 1 each", options.batch,

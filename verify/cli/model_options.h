@@ -13,6 +13,7 @@ namespace assay::cli {
 struct ModelOptions {
   std::string preset = "tiny";
   std::string config_path;     // config.json; excludes preset
+  std::string checkpoint;      // folder whose config.json counts; excludes both
   std::string method;          // "" leaves what the config says
   std::string residual, form;  // options of the method; "" and 0 leave what the config says
   bool detach_stored = false;

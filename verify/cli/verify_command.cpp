@@ -3,7 +3,9 @@
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 
+#include "golden/checkpoint.h"
 #include "golden/golden_file.h"
 #include "reference/methods/registry.h"
 #include "verify/cli/command.h"
@@ -22,6 +24,7 @@ struct VerifyOptions {
   std::string subject = "auto";
   std::string precision = "fp32";
   std::string pattern;
+  std::string checkpoint;  // folder to take weights from; empty: as the golden file says
   bool leakage = false;
   int64_t leakage_positions = 40;
   std::string html_path, json_path, junit_path;
@@ -33,6 +36,9 @@ void add_report_options(CLI::App& command, VerifyOptions& options) {
       .add_option("--precision", options.precision,
                   "storage type judged for: fp32, tf32, bf16, fp16, fp64")
       ->capture_default_str();
+  command.add_option("--weights", options.checkpoint,
+                     "folder with the checkpoint that the golden file was made from; needed where "
+                     "the file has only hashes of it");
   command.add_option("--only", options.pattern, "checkpoints to compare, e.g. 'layers/3/*'");
   command.add_option("--report", options.html_path, "HTML report to write");
   command.add_option("--json", options.json_path, "JSON report to write");
@@ -68,7 +74,12 @@ void look_for_leaks(const VerifyOptions& options, const golden::GoldenReader& go
 }
 
 int run_verify(const VerifyOptions& options, const Outcome& outcome) {
-  const golden::GoldenReader golden(options.golden_path);
+  golden::GoldenReader golden(options.golden_path);
+  std::optional<golden::CheckpointWeights> checkpoint;
+  if (!options.checkpoint.empty()) {
+    checkpoint.emplace(options.checkpoint, golden.header().config);
+    golden.weights_from(*checkpoint, options.checkpoint);
+  }
   const auto subject = make_subject(options.subject, golden::parse_precision(options.precision),
                                     golden.header().config, golden);
   verify::NumericsOptions numerics_options;
