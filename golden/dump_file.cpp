@@ -8,6 +8,8 @@
 #include "golden/error.h"
 #include "golden/golden_file.h"
 #include "golden/hdf5.h"
+#include "golden/npz.h"
+#include "golden/safetensors.h"
 
 namespace assay::golden {
 namespace {
@@ -26,18 +28,109 @@ bool is_part_of_a_golden_file(const std::string& path) {
          path.starts_with("/grad/");
 }
 
+// A file of named tensors in one of the formats. Paths begin with "/", also where the format's own
+// names do not.
+class Format {
+ public:
+  virtual ~Format() = default;
+  virtual std::vector<std::string> paths() const = 0;
+  virtual DumpEntry describe(const std::string& path) const = 0;  // its name is not filled in
+  virtual Tensor read(const std::string& path) const = 0;
+  virtual std::string attribute(const std::string& name) const = 0;  // "" if there is none
+};
+
+class Hdf5Format : public Format {
+ public:
+  explicit Hdf5Format(const std::string& path) : file_(hdf5::File::open(path)) {}
+
+  std::vector<std::string> paths() const override { return file_.datasets(); }
+  DumpEntry describe(const std::string& path) const override {
+    const hdf5::DatasetInfo info = file_.info(path);
+    return {"", info.dtype, info.shape};
+  }
+  Tensor read(const std::string& path) const override { return file_.read(path); }
+  std::string attribute(const std::string& name) const override {
+    if (!file_.has_attribute(name)) return "";
+    return name == "seed" ? std::to_string(file_.integer_attribute(name))
+                          : file_.text_attribute(name);
+  }
+
+ private:
+  hdf5::File file_;
+};
+
+class SafetensorsFormat : public Format {
+ public:
+  explicit SafetensorsFormat(const std::string& path) : reader_(path) {
+    for (const SafetensorsEntry& entry : reader_.entries()) entries_["/" + entry.name] = &entry;
+  }
+
+  std::vector<std::string> paths() const override {
+    std::vector<std::string> all;
+    for (const SafetensorsEntry& entry : reader_.entries()) all.push_back("/" + entry.name);
+    return all;
+  }
+  DumpEntry describe(const std::string& path) const override {
+    const SafetensorsEntry& entry = *entries_.at(path);
+    return {"", dtype_of(entry.element), entry.shape};
+  }
+  Tensor read(const std::string& path) const override {
+    const SafetensorsEntry& entry = *entries_.at(path);
+    Tensor tensor{entry.shape,
+                  std::vector<double>(static_cast<std::size_t>(element_count(entry.shape)))};
+    reader_.read(entry, tensor.values);
+    return tensor;
+  }
+  std::string attribute(const std::string& name) const override { return reader_.metadata(name); }
+
+ private:
+  SafetensorsReader reader_;
+  std::map<std::string, const SafetensorsEntry*> entries_;
+};
+
+class NpzFormat : public Format {
+ public:
+  explicit NpzFormat(const std::string& path) : reader_(path) {
+    for (const NpzEntry& entry : reader_.entries()) entries_["/" + entry.name] = &entry;
+  }
+
+  std::vector<std::string> paths() const override {
+    std::vector<std::string> all;
+    for (const NpzEntry& entry : reader_.entries()) all.push_back("/" + entry.name);
+    return all;
+  }
+  DumpEntry describe(const std::string& path) const override {
+    const NpyHeader& header = entries_.at(path)->header;
+    return {"", dtype_of(header.element), header.shape};
+  }
+  Tensor read(const std::string& path) const override {
+    const NpzEntry& entry = *entries_.at(path);
+    return {entry.header.shape, reader_.read(entry)};
+  }
+  std::string attribute(const std::string&) const override { return ""; }
+
+ private:
+  NpzReader reader_;
+  std::map<std::string, const NpzEntry*> entries_;
+};
+
+std::unique_ptr<Format> open_format(const std::string& path) {
+  if (path.ends_with(".npz")) return std::make_unique<NpzFormat>(path);
+  if (path.ends_with(".safetensors")) return std::make_unique<SafetensorsFormat>(path);
+  return std::make_unique<Hdf5Format>(path);
+}
+
 }  // namespace
 
 struct DumpReader::Impl {
   std::string path;
-  hdf5::File file;
+  std::unique_ptr<Format> format;
   std::vector<DumpEntry> entries;
   std::map<std::string, std::string> paths;  // of entries, by name
 };
 
-DumpReader::DumpReader(const std::string& path)
-    : impl_(new Impl{path, hdf5::File::open(path), {}, {}}) {
-  for (const std::string& dataset : impl_->file.datasets()) {
+DumpReader::DumpReader(const std::string& path) : impl_(new Impl{path, open_format(path), {}, {}}) {
+  for (const std::string& dataset : impl_->format->paths()) {
     if (is_part_of_a_golden_file(dataset)) continue;
     const std::string name = name_of(dataset);
     const auto [known, is_new] = impl_->paths.emplace(name, dataset);
@@ -45,23 +138,16 @@ DumpReader::DumpReader(const std::string& path)
       throw InputError(fmt::format("{}: {}: the same tensor also stands at {}; keep one of them",
                                    path, dataset, known->second));
     }
-    const hdf5::DatasetInfo info = impl_->file.info(dataset);
-    impl_->entries.push_back({name, info.dtype, info.shape});
+    impl_->entries.push_back(impl_->format->describe(dataset));
+    impl_->entries.back().name = name;
   }
 }
 
 DumpReader::~DumpReader() = default;
 
 const std::vector<DumpEntry>& DumpReader::entries() const { return impl_->entries; }
-
-std::string DumpReader::config_hash() const {
-  return impl_->file.has_attribute("config_hash") ? impl_->file.text_attribute("config_hash") : "";
-}
-
-std::string DumpReader::seed() const {
-  return impl_->file.has_attribute("seed") ? std::to_string(impl_->file.integer_attribute("seed"))
-                                           : "";
-}
+std::string DumpReader::config_hash() const { return impl_->format->attribute("config_hash"); }
+std::string DumpReader::seed() const { return impl_->format->attribute("seed"); }
 
 Tensor DumpReader::read(const std::string& name) const {
   const auto found = impl_->paths.find(name);
@@ -72,7 +158,7 @@ Tensor DumpReader::read(const std::string& name) const {
                     impl_->path, name));
   }
   try {
-    return impl_->file.read(found->second);
+    return impl_->format->read(found->second);
   } catch (const std::bad_alloc&) {
     throw InputError(fmt::format("{}: {}: does not fit into memory", impl_->path, found->second));
   }

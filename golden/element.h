@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -37,5 +38,15 @@ enum class Rounding { refuse, nearest };
 // beginning with `where` and naming element and value. NaN stays NaN.
 std::vector<std::byte> encode(Element element, std::span<const double> values, Rounding rounding,
                               const std::string& where);
+
+// What a file to be written holds.
+struct ExchangeTensor {
+  std::string name;
+  Element element = Element::f64;
+  Shape shape;
+};
+
+// The values of a tensor to be written; called once for each, in order.
+using FetchValues = std::function<std::vector<double>(const std::string& name)>;
 
 }  // namespace assay::golden

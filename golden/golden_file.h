@@ -133,8 +133,9 @@ class GoldenReader : public WeightSource {
 std::string hash_hex(const void* data, std::size_t bytes);
 
 // A file with tensors of a candidate: datasets named as in a golden file, at the root, below
-// /candidate or below /forward. Attributes "config_hash" and "seed" (of the golden file's header)
-// are read if present.
+// /candidate or below /forward. Its format goes by its name: .npz, .safetensors, else HDF5.
+// Attributes (.safetensors: metadata) "config_hash" and "seed", of the golden file's header, are
+// read if present.
 struct DumpEntry {
   std::string name;  // without the leading /candidate/ or /forward/
   DType dtype;

@@ -3,11 +3,10 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <cstring>
 #include <map>
 #include <optional>
 
+#include "golden/element.h"
 #include "golden/error.h"
 #include "golden/files.h"
 #include "golden/golden_file.h"
@@ -279,19 +278,10 @@ void GoldenReader::Impl::read_raw(std::size_t row, void* out) const {
 }
 
 void GoldenReader::Impl::read_doubles(std::size_t row, std::span<double> out) const {
-  if (rows[row].dtype == DType::float64) {
-    read_raw(row, out.data());
-  } else if (rows[row].dtype == DType::float32) {
-    std::vector<float> floats(out.size());
-    read_raw(row, floats.data());
-    std::copy(floats.begin(), floats.end(), out.begin());
-  } else {
-    std::vector<uint16_t> bits(out.size());
-    read_raw(row, bits.data());
-    std::transform(bits.begin(), bits.end(), out.begin(), [](uint16_t b) {
-      return static_cast<double>(std::bit_cast<float>(uint32_t{b} << 16));
-    });
-  }
+  if (rows[row].dtype == DType::float64) return read_raw(row, out.data());
+  std::vector<std::byte> stored(extents[row].bytes);
+  read_raw(row, stored.data());
+  decode(element_of(rows[row].dtype), stored.data(), out, path + ": " + rows[row].path);
 }
 
 // A weight from outside of the file, which counts only if its bytes are those of the manifest.
@@ -321,11 +311,9 @@ void GoldenReader::Impl::obtain_weight(const std::string& name, std::size_t row,
 
 const ManifestRow& GoldenReader::Impl::tokens() const {
   const ManifestRow& row = rows[row_of("/inputs/tokens")];
-  if (row.shape.size() != 2) {
-    throw InputError(
-        fmt::format("{}: {}: expected [B,T], got {}", path, row.path, shape_text(row.shape)));
-  }
-  return row;
+  if (row.shape.size() == 2) return row;
+  throw InputError(
+      fmt::format("{}: {}: expected [B,T], got {}", path, row.path, shape_text(row.shape)));
 }
 
 GoldenReader::GoldenReader(const std::string& path) : impl_(std::make_unique<Impl>(path)) {

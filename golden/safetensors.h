@@ -9,7 +9,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -54,16 +53,6 @@ class SafetensorsReader {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// What a file to be written holds.
-struct ExchangeTensor {
-  std::string name;
-  Element element = Element::f64;
-  Shape shape;
-};
-
-// The values of a tensor to be written; called once for each, in order.
-using FetchValues = std::function<std::vector<double>(const std::string& name)>;
 
 // Writes the tensors in the order given, one in memory at a time; the file has its name only when
 // it is whole. Throws InputError for an existing file without force, two tensors of one name, and a

@@ -90,8 +90,9 @@ class EntryParser {
   uint64_t bytes_of(const SafetensorsEntry& entry) const {
     uint64_t bytes = element_bytes(entry.element);
     for (const int64_t extent : entry.shape) {
-      if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(extent), &bytes)) {
-        fail("a shape whose size 64 bits can count", shape_text(entry.shape));
+      if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(extent), &bytes) ||
+          bytes > uint64_t{1} << 62) {
+        fail("a shape of at most 2^62 bytes", shape_text(entry.shape));
       }
     }
     return bytes;

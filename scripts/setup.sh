@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build pkg-config git
   libopenblas-dev libtbb-dev libboost-test-dev libboost-context-dev libfmt-dev libhdf5-dev
-  libcli11-dev nlohmann-json3-dev libxxhash-dev
+  libcli11-dev nlohmann-json3-dev libxxhash-dev libzip-dev
   python3 python3-h5py python3-numpy   # h5py reads golden files in a test
   bible-kjv-text bible-kjv             # real text for the quickstart
 )

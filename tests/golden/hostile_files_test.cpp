@@ -4,8 +4,8 @@
 #include <random>
 #include <sstream>
 
-#include "golden/safetensors.h"
-#include "tests/golden/safetensors_files.h"
+#include "golden/golden_file.h"
+#include "tests/golden/npz_files.h"
 
 namespace assay::golden {
 namespace {
@@ -46,10 +46,9 @@ std::string mutated(std::string bytes, std::mt19937& random) {
 // Opens the file, reads everything in it and says what shapes it has.
 std::string shapes_of(const std::string& path) {
   std::ostringstream shapes;
-  const SafetensorsReader reader(path);
-  for (const SafetensorsEntry& entry : reader.entries()) {
-    std::vector<double> values(static_cast<std::size_t>(element_count(entry.shape)));
-    reader.read(entry, values);
+  const DumpReader reader(path);
+  for (const DumpEntry& entry : reader.entries()) {
+    reader.read(entry.name);
     shapes << shape_text(entry.shape);
   }
   return shapes.str();
@@ -80,6 +79,14 @@ void throw_mutations_at(const std::string& name, const std::string& bytes) {
 
 BOOST_AUTO_TEST_CASE(damaged_safetensors_are_refused_or_say_the_same_shapes) {
   throw_mutations_at("x.safetensors", small_safetensors());
+}
+
+BOOST_AUTO_TEST_CASE(damaged_npz_files_are_refused_or_say_the_same_shapes) {
+  for (const zip_int32_t method : {ZIP_CM_STORE, ZIP_CM_DEFLATE}) {
+    const TemporaryFolder folder;
+    put_zip(folder.file("x.npz"), small_arrays(), method);
+    throw_mutations_at("x.npz", bytes_of(folder.file("x.npz")));
+  }
 }
 
 }  // namespace assay::golden

@@ -148,9 +148,9 @@ BOOST_AUTO_TEST_CASE(wrong_entries_are_named_with_tensor_and_cause) {
   BOOST_TEST(contains(about_entry(R"("F32")", "[9223372036854775807]", "[0,8]"),
                       "expected extents below 2^62, got 9223372036854775807"));
   BOOST_TEST(contains(about_entry(R"("F32")", "[4611686018427387904,2]", "[0,8]"),
-                      "expected a shape whose size 64 bits can count"));
+                      "expected a shape of at most 2^62 bytes"));
   BOOST_TEST(contains(about_entry(R"("F32")", "[2147483648,2147483648]", "[0,8]"),
-                      "expected a shape whose size 64 bits can count"));
+                      "expected a shape of at most 2^62 bytes"));
   BOOST_TEST(contains(about_entry(R"("F32")", "[3]", "[0,8]"),
                       "expected 12 bytes for F32 [3], got data_offsets [0,8], 8 bytes"));
   BOOST_TEST(contains(about_entry(R"("F32")", "[2]", "[8,0]"),
