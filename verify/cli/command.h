@@ -21,6 +21,7 @@ void add_prove(CLI::App& app, Outcome& outcome);
 void add_leak(CLI::App& app, Outcome& outcome);
 void add_inspect(CLI::App& app, Outcome& outcome);
 void add_suite(CLI::App& app, Outcome& outcome);
+void add_export(CLI::App& app, Outcome& outcome);
 void add_bench(CLI::App& app, Outcome& outcome);
 
 }  // namespace assay::cli

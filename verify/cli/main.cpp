@@ -64,6 +64,7 @@ int run(int argc, char** argv) {
   assay::cli::add_leak(app, outcome);
   assay::cli::add_inspect(app, outcome);
   assay::cli::add_suite(app, outcome);
+  assay::cli::add_export(app, outcome);
   assay::cli::add_bench(app, outcome);
   try {
     app.parse(argc, argv);

@@ -137,7 +137,10 @@ void add_compare(CLI::App& app, Outcome& outcome) {
   auto options = std::make_shared<VerifyOptions>();
   auto dump = std::make_shared<std::string>();
   command->add_option("golden", options->golden_path, "golden file")->required();
-  command->add_option("candidate", *dump, "HDF5 file with the candidate's tensors")->required();
+  command
+      ->add_option("candidate", *dump,
+                   "HDF5, .npz or .safetensors file with the candidate's tensors")
+      ->required();
   add_report_options(*command, *options);
   command->callback([options, dump, &outcome] {
     options->subject = "file:" + *dump;

@@ -22,7 +22,7 @@ expect() {
 
 # Help is everywhere and succeeds.
 expect 0 'generate.*write a golden file' --help
-for command in methods generate verify compare prove leak inspect suite bench; do
+for command in methods generate verify compare export prove leak inspect suite bench; do
   expect 0 'help' "$command" --help
 done
 expect 0 '^assay [0-9]+\.' --version
@@ -102,6 +102,41 @@ expect 2 'short.h5: .*truncated: expected [0-9]+ bytes, got 5000' verify short.h
 # Less in the file, the same verdict.
 expect 0 '' generate --method 1 --seq 20 --capture hash --out hash.h5
 expect 0 '' verify hash.h5 --subject simt --precision fp32
+
+# A model goes out as a checkpoint and comes back with the same hash; only its own weights count.
+expect 0 'config.json and model.safetensors with 30 weights' export g.h5 --to model
+expect 2 'model/config.json: the file exists; --force' export g.h5 --to model
+expect 0 '' export g.h5 --to bf16 --dtype bf16
+expect 0 'root hash' generate --weights model --method 1 --seq 20 --out back.h5
+same() { [ "$("$ASSAY" inspect "$1" | grep '/forward/')" = "$("$ASSAY" inspect "$2" | grep '/forward/')" ]; }
+same g.h5 back.h5 || { echo "a checkpoint gives other tensors than its golden file"; failures=$((failures + 1)); }
+expect 0 'xxh3_128' inspect back.h5
+expect 2 '--weights.*excludes.*--preset|--preset.*excludes.*--weights' \
+  generate --weights model --preset tiny --out x.h5
+expect 2 'nothing: expected|expected a folder|config.json: no such file' generate --weights nothing --out x.h5
+head -c 3000 model/model.safetensors >short.safetensors
+mkdir cut && cp model/config.json cut && cp short.safetensors cut/model.safetensors
+expect 2 'cut/model.safetensors: ' generate --weights cut --out x.h5
+expect 0 '' export other.h5 --to other
+expect 0 '' generate --weights other --method 1 --seq 20 --seed 5 --capture hash --out real.h5
+expect 2 'the seed does not give them.*--weights' verify real.h5 --subject reference
+expect 2 'was made with other weights than those of model' verify real.h5 --subject reference --weights model
+expect 0 '' verify real.h5 --subject reference --weights other
+expect 0 '' verify real.h5 --subject simt --weights other
+
+# Tensors go out to other formats and come back as a perfect candidate.
+for file in t.npz t.safetensors; do
+  expect 0 'tensors of g.h5' export g.h5 --to $file --only 'forward/*'
+  expect 0 '' compare g.h5 $file --precision fp64
+  expect 1 '' compare other.h5 $file --precision fp64
+done
+expect 2 'does not hold .* exactly; --round' export g.h5 --to f.npz --dtype fp32
+expect 0 '' export g.h5 --to f.npz --dtype fp32 --round
+expect 3 'free-running 0 of 75 checkpoints outside' compare g.h5 f.npz --precision fp32
+expect 2 'no tensor matches' export g.h5 --to x.npz --only 'no/such/*'
+expect 2 '--dtype fp8: expected fp64' export g.h5 --to x.npz --dtype fp8
+expect 2 'a folder holds a whole model' export g.h5 --to x --only 'forward/*'
+expect 2 'short.safetensors: ' compare g.h5 short.safetensors
 
 expect 0 'causal for all inputs' prove --method 1
 expect 0 'who sees whom' leak --method 1 --subject simt --precision fp32 --seq 12
