@@ -1,5 +1,4 @@
-// Dense row-major doubles with shared ownership; storage is reused, because freshly mapped pages
-// cost more than the arithmetic on them.
+// Dense row-major doubles with shared ownership. Freed storage is used again (storage.h).
 #pragma once
 
 #include <cstdint>
@@ -21,6 +20,7 @@ class Array {
   // Storage with unspecified contents.
   static Array uninitialized(Shape shape);
   static Array zeros(Shape shape);
+  static Array shape_only(Shape shape);  // absent, but of that shape
   static Array copy_of(Shape shape, std::span<const double> values);
 
   bool absent() const { return storage_ == nullptr; }

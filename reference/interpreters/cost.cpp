@@ -25,6 +25,7 @@ class Held {
     peak = std::max(peak, live);
   }
   bool absent() const { return counted_ == nullptr; }
+  bool unique() const { return counted_.use_count() == 1; }
 
  private:
   std::shared_ptr<int64_t> counted_;
@@ -41,7 +42,7 @@ Cost cost_of(const Graph& graph) {
         if (input.weight) cost.weight_bytes += bytes_of(input);
         return Held(bytes_of(input), live, cost.peak_bytes);
       },
-      [&](int, const NodeData& node, const std::vector<Held>&) {
+      [&](int, const NodeData& node, const std::vector<Held>& held) {
         std::vector<Operand> operands;
         for (const int input : node.inputs) {
           operands.push_back(graph.node(input).result);
@@ -49,6 +50,7 @@ Cost cost_of(const Graph& graph) {
         }
         cost.flops += node.op->flops(operands, node.result);
         cost.bytes += static_cast<double>(bytes_of(node));
+        if (node.op->in_place() && held[0].unique()) return held[0];  // as value_of() does
         return Held(bytes_of(node), live, cost.peak_bytes);
       },
       [](const NodeData&, Held held) { return held; });

@@ -3,8 +3,9 @@
 #include <vector>
 
 #include "golden/error.h"
-#include "reference/interpreters/liveness.h"
+#include "reference/interpreters/walk.h"
 #include "reference/ops/op.h"
+#include "reference/ops/rules.h"
 
 namespace assay::reference {
 namespace {
@@ -31,33 +32,55 @@ std::vector<bool> on_the_way(const Graph& graph, int loss) {
   return to_loss;
 }
 
-}  // namespace
+// Filled by all threads: a page costs most when it is touched first.
+Array zeros(const Shape& shape) {
+  Array array = Array::uninitialized(shape);
+  for_elements(shape, 1, [&](int64_t i) { array.data()[i] = 0.0; });
+  return array;
+}
 
-void evaluate_with_gradient(const Graph& graph, const Bindings& bindings, int loss,
-                            Observer& observer, GradientObserver& gradients) {
-  ASSAY_CHECK(graph.node(loss).shape().empty(), golden::shape_text(graph.node(loss).shape()));
-  std::vector<Array> values(graph.nodes().size()), grads(graph.nodes().size());
-  const std::vector<int> order = needed_by_names(graph);
-  for (const int id : order) {
-    const NodeData& node = graph.node(id);
-    Array& value = values[static_cast<std::size_t>(id)];
-    if (node.op == nullptr) {
-      value = bind(bindings, node);
-      continue;
+// The tensors that gradient rules read, filled while the values are computed.
+class Tape {
+ public:
+  Tape(const Graph& graph, const std::vector<bool>& wanted)
+      : graph_(graph), wanted_(wanted), values_(graph.nodes().size()) {}
+
+  // Keeps what the rule of `id` reads: operands, and its own result, when a reader brings it.
+  void keep(int id, const std::vector<Array>& operands) {
+    const NodeData& node = graph_.node(id);
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      const auto input = static_cast<std::size_t>(node.inputs[i]);
+      const NodeData& made = graph_.node(node.inputs[i]);
+      const bool by_reader = wanted_[static_cast<std::size_t>(id)] && node.op->gradient_reads(i);
+      const bool by_maker =
+          wanted_[input] && made.op != nullptr && made.op->gradient_reads_result();
+      if (by_reader || by_maker) values_[input] = operands[i];
     }
-    std::vector<Array> operands;
-    for (const int input : node.inputs) operands.push_back(values[static_cast<std::size_t>(input)]);
-    value = Array::uninitialized(node.shape());
-    node.op->value(operands, value);
-    if (!node.name.empty()) value = observer.observe(node, std::move(value));
   }
 
-  const std::vector<bool> wanted = on_the_way(graph, loss);
-  if (!wanted[static_cast<std::size_t>(loss)]) return;  // no weight reaches it
+  // The kept tensor, or its shape alone.
+  Array read(int id) const {
+    const Array& value = values_[static_cast<std::size_t>(id)];
+    return value.absent() ? Array::shape_only(graph_.node(id).shape()) : value;
+  }
+
+  void drop(int id) { values_[static_cast<std::size_t>(id)] = Array(); }
+
+ private:
+  const Graph& graph_;
+  const std::vector<bool>& wanted_;
+  std::vector<Array> values_;
+};
+
+// From the loss backwards: every node has its whole gradient when it is reached, because all that
+// read it come later in the graph.
+void run_backwards(const Graph& graph, int loss, const std::vector<bool>& wanted, Tape& tape,
+                   GradientObserver& observer) {
+  std::vector<Array> grads(graph.nodes().size());
   const auto gradient_of = [&](int id) -> Array& {
     Array& grad = grads[static_cast<std::size_t>(id)];
     if (wanted[static_cast<std::size_t>(id)] && grad.absent()) {
-      grad = Array::zeros(graph.node(id).shape());
+      grad = zeros(graph.node(id).shape());
     }
     return grad;
   };
@@ -65,21 +88,40 @@ void evaluate_with_gradient(const Graph& graph, const Bindings& bindings, int lo
   for (int id = loss; id >= 0; --id) {
     const NodeData& node = graph.node(id);
     Array& grad = grads[static_cast<std::size_t>(id)];
-    if (grad.absent()) continue;
-    if (!node.name.empty()) gradients.observe_gradient(node, grad);
-    if (node.op != nullptr) {
-      // An operand read twice by one node (x + x) appears twice here with one storage, and adds
-      // twice.
-      std::vector<Array> operands, operand_grads;
-      for (const int input : node.inputs) {
-        operands.push_back(values[static_cast<std::size_t>(input)]);
-        operand_grads.push_back(gradient_of(input));
+    if (!grad.absent()) {
+      if (!node.name.empty()) observer.observe_gradient(node, grad);
+      if (node.op != nullptr) {
+        // An operand read twice by one node (x + x) appears twice here with one storage, and adds
+        // twice.
+        std::vector<Array> operands, operand_grads;
+        for (const int input : node.inputs) {
+          operands.push_back(tape.read(input));
+          operand_grads.push_back(gradient_of(input));
+        }
+        node.op->gradient(operands, tape.read(id), grad, operand_grads);
       }
-      node.op->gradient(operands, values[static_cast<std::size_t>(id)], grad, operand_grads);
+      grad = Array();
     }
-    grad = Array();
-    values[static_cast<std::size_t>(id)] = Array();
+    tape.drop(id);
   }
+}
+
+}  // namespace
+
+void evaluate_with_gradient(const Graph& graph, const Bindings& bindings, int loss,
+                            Observer& observer, GradientObserver& gradients) {
+  ASSAY_CHECK(graph.node(loss).shape().empty(), golden::shape_text(graph.node(loss).shape()));
+  const std::vector<bool> wanted = on_the_way(graph, loss);
+  Tape tape(graph, wanted);
+  walk<Array>(
+      graph, [&](const NodeData& input) { return bind(bindings, input); },
+      [&](int id, const NodeData& node, const std::vector<Array>& operands) {
+        tape.keep(id, operands);
+        return value_of(node, operands);
+      },
+      [&](const NodeData& node, Array value) { return observer.observe(node, std::move(value)); });
+  if (!wanted[static_cast<std::size_t>(loss)]) return;  // no weight reaches it
+  run_backwards(graph, loss, wanted, tape, gradients);
 }
 
 }  // namespace assay::reference

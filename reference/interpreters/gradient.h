@@ -13,7 +13,10 @@ class GradientObserver {
   virtual void observe_gradient(const NodeData& node, const Array& gradient) = 0;
 };
 
-// Evaluates forward (observer sees named nodes), keeps what the reverse pass needs, then runs it.
+// Evaluates forward (observer sees named nodes), keeps the tensors that gradient rules read, then
+// runs the rules from the loss backwards. A gradient is the sum over the readers of its node, the
+// last reader first. Memory: the live set of the values, what is kept, and the gradients that are
+// begun and not yet passed on.
 // loss must be a scalar node.
 void evaluate_with_gradient(const Graph& graph, const Bindings& bindings, int loss,
                             Observer& observer, GradientObserver& gradients);

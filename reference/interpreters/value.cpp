@@ -5,13 +5,18 @@
 
 namespace assay::reference {
 
+Array value_of(const NodeData& node, const std::vector<Array>& operands) {
+  const bool reuse = node.op->in_place() && operands[0].unique();
+  Array value = reuse ? operands[0] : Array::uninitialized(node.shape());
+  node.op->value(operands, value);
+  return value;
+}
+
 void evaluate(const Graph& graph, const Bindings& bindings, Observer& observer) {
   walk<Array>(
       graph, [&](const NodeData& input) { return bind(bindings, input); },
       [](int, const NodeData& node, const std::vector<Array>& operands) {
-        Array value = Array::uninitialized(node.shape());
-        node.op->value(operands, value);
-        return value;
+        return value_of(node, operands);
       },
       [&](const NodeData& node, Array value) { return observer.observe(node, std::move(value)); });
 }

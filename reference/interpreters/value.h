@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "reference/array.h"
 #include "reference/graph.h"
@@ -19,6 +20,10 @@ class Observer {
   virtual ~Observer() = default;
   virtual Array observe(const NodeData& node, Array value) = 0;
 };
+
+// The result of one node. It takes the first operand's storage where the operation allows that and
+// nobody else holds it.
+Array value_of(const NodeData& node, const std::vector<Array>& operands);
 
 // Nodes that no named node needs are not evaluated. Memory is the live set.
 void evaluate(const Graph& graph, const Bindings& bindings, Observer& observer);

@@ -8,6 +8,8 @@ namespace {
 class Add final : public Computed<Add> {
  public:
   std::string name() const override { return "add"; }
+  bool in_place() const override { return true; }
+  bool gradient_reads(std::size_t) const override { return false; }
 
   Operand result(std::span<const Operand> in) const override {
     for (const Operand& term : in) {

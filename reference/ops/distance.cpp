@@ -25,6 +25,7 @@ class PickByDistance final : public Computed<PickByDistance> {
  public:
   explicit PickByDistance(DistanceGroups groups) : groups_(std::move(groups)) {}
   std::string name() const override { return "pick_by_distance"; }
+  bool gradient_reads(std::size_t) const override { return false; }
 
   Operand result(std::span<const Operand> in) const override {
     expect_axes(*this, in, 0, "BHTS");
@@ -70,6 +71,7 @@ class SpreadByDistance final : public Computed<SpreadByDistance> {
  public:
   explicit SpreadByDistance(DistanceGroups groups) : groups_(std::move(groups)) {}
   std::string name() const override { return "spread_by_distance"; }
+  bool gradient_reads(std::size_t) const override { return false; }
 
   Operand result(std::span<const Operand> in) const override {
     expect_axes(*this, in, 0, "BHTS");

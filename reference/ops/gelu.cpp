@@ -12,6 +12,7 @@ class GeluOp final : public Computed<GeluOp> {
  public:
   explicit GeluOp(Gelu form) : form_(form) {}
   std::string name() const override { return form_ == Gelu::exact ? "gelu" : "gelu_tanh"; }
+  bool in_place() const override { return true; }
 
   Operand result(std::span<const Operand> in) const override { return in[0]; }
 

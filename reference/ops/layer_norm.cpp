@@ -24,6 +24,7 @@ class LayerNorm final : public Computed<LayerNorm> {
  public:
   explicit LayerNorm(double eps) : eps_(eps) {}
   std::string name() const override { return "layer_norm"; }
+  bool in_place() const override { return true; }
 
   Operand result(std::span<const Operand> in) const override {
     expect_axes(*this, in, 0, "BTD");

@@ -53,6 +53,8 @@ class Mask final : public Computed<Mask<Rule>> {
  public:
   explicit Mask(Rule rule) : rule_(rule) {}
   std::string name() const override { return Rule::kName; }
+  bool in_place() const override { return true; }
+  bool gradient_reads(std::size_t operand) const override { return operand == 1; }
 
   Operand result(std::span<const Operand> in) const override {
     expect_axes(*this, in, 0, "BHTS");

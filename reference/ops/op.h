@@ -43,12 +43,20 @@ class Op {
   // Shape and axes of the result; throws InputError naming the op and both shapes for a misfit.
   virtual Operand result(std::span<const Operand> in) const = 0;
 
+  // Whether value() may be given the storage of in[0] as out: it has read what lies in a place
+  // before it writes there.
+  virtual bool in_place() const { return false; }
+
   // Fills out (allocated, contents unspecified). Sums run in ascending index order.
   virtual void value(std::span<const Array> in, Array& out) const = 0;
   virtual void tangent(std::span<const Field<Dual>> in, Field<Dual>& out) const = 0;
   virtual void extended(std::span<const Field<DoubleDouble>> in,
                         Field<DoubleDouble>& out) const = 0;
   virtual void rounded(std::span<const Field<Rounded>> in, Field<Rounded>& out) const = 0;
+
+  // Whose values the gradient rule reads. The others it gets without values: shapes only.
+  virtual bool gradient_reads(std::size_t /*operand*/) const { return true; }
+  virtual bool gradient_reads_result() const { return false; }
 
   // Adds J^T grad_out to each grad_in that is not absent.
   virtual void gradient(std::span<const Array> in, const Array& out, const Array& grad_out,

@@ -10,6 +10,8 @@ namespace {
 class AddPositions final : public Computed<AddPositions> {
  public:
   std::string name() const override { return "add_positions"; }
+  bool in_place() const override { return true; }
+  bool gradient_reads(std::size_t) const override { return false; }
 
   Operand result(std::span<const Operand> in) const override {
     expect_axes(*this, in, 0, "BTD");

@@ -9,6 +9,7 @@ class RmsNorm final : public Computed<RmsNorm> {
  public:
   explicit RmsNorm(double eps) : eps_(eps) {}
   std::string name() const override { return "rms_norm"; }
+  bool in_place() const override { return true; }
 
   Operand result(std::span<const Operand> in) const override {
     expect_axes(*this, in, 0, "BTD");

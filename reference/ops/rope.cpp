@@ -38,6 +38,8 @@ class Rope final : public Computed<Rope> {
   Rope(double theta, const std::optional<golden::RopeScaling>& scaling)
       : theta_(theta), scaling_(scaling) {}
   std::string name() const override { return "rope"; }
+  bool in_place() const override { return true; }
+  bool gradient_reads(std::size_t) const override { return false; }
 
   Operand result(std::span<const Operand> in) const override {
     if (in[0].axes != "BHTD" && in[0].axes != "BGTD") expect_axes(*this, in, 0, "BHTD");

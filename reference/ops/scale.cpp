@@ -9,6 +9,8 @@ class Scale final : public Computed<Scale> {
  public:
   explicit Scale(double factor) : factor_(factor) {}
   std::string name() const override { return "scale"; }
+  bool in_place() const override { return true; }
+  bool gradient_reads(std::size_t) const override { return false; }
 
   Operand result(std::span<const Operand> in) const override { return in[0]; }
 

@@ -8,6 +8,9 @@ namespace {
 class Softmax final : public Computed<Softmax> {
  public:
   std::string name() const override { return "softmax"; }
+  bool in_place() const override { return true; }
+  bool gradient_reads(std::size_t) const override { return false; }
+  bool gradient_reads_result() const override { return true; }
 
   Operand result(std::span<const Operand> in) const override {
     if (in[0].axes != "BHTS" && in[0].axes != "BTD") {

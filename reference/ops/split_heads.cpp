@@ -9,6 +9,7 @@ class SplitHeads final : public Computed<SplitHeads> {
  public:
   SplitHeads(int64_t heads, char axis) : heads_(heads), axis_(axis) {}
   std::string name() const override { return "split_heads"; }
+  bool gradient_reads(std::size_t) const override { return false; }
 
   Operand result(std::span<const Operand> in) const override {
     expect_axes(*this, in, 0, "BTD");

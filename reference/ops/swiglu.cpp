@@ -11,6 +11,7 @@ double silu_slope(double x) { return sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x)))
 class Swiglu final : public Computed<Swiglu> {
  public:
   std::string name() const override { return "swiglu"; }
+  bool in_place() const override { return true; }
 
   Operand result(std::span<const Operand> in) const override {
     expect_axes(*this, in, 0, "BTD");

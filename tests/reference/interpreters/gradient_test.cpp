@@ -73,6 +73,26 @@ BOOST_AUTO_TEST_CASE(only_tensors_between_a_weight_and_the_loss_have_gradients) 
   BOOST_TEST(values.tensors.contains("beside"));
 }
 
+// 40 links of 8000 bytes whose rules read no values. What stays is x (for dw), the logits (for
+// their own gradient), two neighbouring gradients and the small w, dw and labels: below five links.
+BOOST_AUTO_TEST_CASE(what_no_rule_reads_is_not_kept) {
+  Graph graph;
+  const Node labels = graph.input("labels", {1, 200}, "BT");
+  Node x = linear(graph.input("x", {1, 200, 5}, "BTD"), graph.weight("w", {5, 5}));
+  for (int link = 0; link < 40; ++link) x = scale(x, 1.01);
+  const Node loss = graph.name(cross_entropy(x, labels), "loss");
+  const Bindings zeros = [](const NodeData& input) { return Array::zeros(input.shape()); };
+  struct : Observer, GradientObserver {
+    Array observe(const NodeData&, Array value) override { return value; }
+    void observe_gradient(const NodeData&, const Array&) override {}
+  } ignore;
+  const int64_t before = live_bytes();
+  reset_peak_bytes();
+  evaluate_with_gradient(graph, zeros, loss.id, ignore, ignore);
+  BOOST_TEST(peak_bytes() - before < 5 * 8000);
+  BOOST_TEST(live_bytes() == before);
+}
+
 // What is forced is what gradients are taken at: z forced to (ln 3, 0) has softmax (3/4, 1/4), and
 // dz = (3/4, -3/4).
 BOOST_AUTO_TEST_CASE(gradients_are_taken_at_forced_values) {

@@ -5,8 +5,10 @@
 
 #include "golden/error.h"
 #include "golden/names.h"
+#include "reference/interpreters/cost.h"
 #include "reference/methods/registry.h"
 #include "reference/ops/add.h"
+#include "reference/ops/linear.h"
 #include "reference/ops/scale.h"
 #include "tests/reference/models.h"
 #include "tests/reference/random.h"
@@ -30,6 +32,16 @@ Bindings ones() {
   };
 }
 
+// Bytes that evaluating a graph holds at its worst moment.
+int64_t peak_of(const Graph& graph) {
+  const int64_t before = live_bytes();
+  reset_peak_bytes();
+  Ignore observer;
+  evaluate(graph, ones(), observer);
+  BOOST_TEST(live_bytes() == before);
+  return peak_bytes() - before;
+}
+
 // The message of the InputError that a run of the ragged model 5.1 ends with.
 std::string refusal(const Inputs& inputs, const Tensors& weights) {
   try {
@@ -44,18 +56,46 @@ std::string refusal(const Inputs& inputs, const Tensors& weights) {
 
 BOOST_AUTO_TEST_SUITE(value)
 
-// 40 links of 8000 bytes each: a link, its operand, and nothing else is alive.
+// 40 links of 8000 bytes each and a weight of 800: a link, its operand, and nothing else is alive.
 BOOST_AUTO_TEST_CASE(memory_of_a_long_chain_is_its_live_set) {
+  Graph graph;
+  Node x = graph.input("x", {1, 100, 10}, "BTD");
+  for (int link = 0; link < 40; ++link) x = linear(x, graph.weight("w", {10, 10}));
+  graph.name(x, "end");
+  BOOST_TEST(peak_of(graph) == 2 * 8000 + 800);
+  BOOST_TEST(cost_of(graph).peak_bytes == 2 * 8000 + 800);
+}
+
+// An operation that can write over its operand does, once nobody else holds it.
+BOOST_AUTO_TEST_CASE(a_chain_of_operations_in_place_holds_one_tensor) {
   Graph graph;
   Node x = graph.input("x", {1000}, "D");
   for (int link = 0; link < 40; ++link) x = scale(x, 1.01);
   graph.name(x, "end");
-  const int64_t before = live_bytes();
-  reset_peak_bytes();
-  Ignore observer;
-  evaluate(graph, ones(), observer);
-  BOOST_TEST(peak_bytes() - before == 2 * 8000);
-  BOOST_TEST(live_bytes() == before);
+  BOOST_TEST(peak_of(graph) == 8000);
+  BOOST_TEST(cost_of(graph).peak_bytes == 8000);
+}
+
+// Bound tensors that the caller holds, tensors that an observer holds and tensors that are read
+// again keep their values.
+BOOST_AUTO_TEST_CASE(what_somebody_else_holds_is_not_written_over) {
+  Graph graph;
+  const Node x = graph.input("x", {3}, "D");
+  const Node y = graph.name(scale(x, 2), "y");
+  const Node z = graph.name(scale(y, 2), "z");
+  graph.name(sum({scale(z, 2), z}), "w");
+  struct Keeper : Observer {
+    Array observe(const NodeData& node, Array value) override { return kept[node.name] = value; }
+    std::map<std::string, Array> kept;
+  } keeper;
+  const Array bound = Array::copy_of({3}, std::vector<double>{1, 1, 1});
+  evaluate(
+      graph, [&](const NodeData&) { return bound; }, keeper);
+  const auto first = [&](const char* name) { return keeper.kept.at(name).data()[0]; };
+  BOOST_TEST(bound.data()[0] == 1);
+  BOOST_TEST(first("y") == 2);
+  BOOST_TEST(first("z") == 4);
+  BOOST_TEST(first("w") == 12);
 }
 
 BOOST_AUTO_TEST_CASE(memory_of_a_model_does_not_grow_with_its_layers) {

@@ -156,6 +156,25 @@ BOOST_AUTO_TEST_CASE(gradients_are_added_and_each_operand_stands_alone) {
   });
 }
 
+// The reverse pass frees what a rule does not claim to read.
+BOOST_AUTO_TEST_CASE(rules_read_no_values_but_those_they_name) {
+  for_cases([](const OpCase& op_case, const Bench& bench, const std::vector<Array>& operands,
+               const Array& y) {
+    const std::vector<Array> grads = pull_back(op_case, bench, operands, y, all);
+    std::vector<Array> read = operands, again(operands.size());
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      if (!bench.op().gradient_reads(i)) read[i] = Array::shape_only(operands[i].shape());
+      if (!grads[i].absent()) again[i] = Array::zeros(operands[i].shape());
+    }
+    const Array out =
+        bench.op().gradient_reads_result() ? bench.value(operands) : Array::shape_only(y.shape());
+    bench.op().gradient(read, out, y, again);
+    for (std::size_t i = 0; i < operands.size(); ++i) {
+      if (!grads[i].absent()) BOOST_TEST(same_bits(again[i].values(), grads[i].values()));
+    }
+  });
+}
+
 BOOST_AUTO_TEST_CASE(whole_numbers_are_not_differentiable) {
   int refused = 0;
   for (const OpCase& op_case : op_cases()) {

@@ -61,6 +61,25 @@ BOOST_AUTO_TEST_CASE(a_nan_in_an_activation_reaches_the_result) {
   }
 }
 
+// The value interpreter hands over a first operand that nobody else holds.
+BOOST_AUTO_TEST_CASE(operations_in_place_give_the_same_bits_over_their_operand) {
+  int in_place = 0;
+  for (const OpCase& op_case : op_cases()) {
+    const Bench bench(op_case);
+    if (!bench.op().in_place()) continue;
+    BOOST_TEST_CONTEXT(op_case.what) {
+      const Array apart = bench.value(bench.draw(3));
+      const std::vector<Array> operands = bench.draw(3);
+      Array over = operands[0];
+      bench.op().value(operands, over);
+      BOOST_TEST((over.shape() == apart.shape()));
+      BOOST_TEST(same_bits(over.values(), apart.values()));
+    }
+    ++in_place;
+  }
+  BOOST_TEST(in_place > 0);
+}
+
 // One operand with every extent one larger never fits the others; one alone has nothing to fit.
 BOOST_AUTO_TEST_CASE(operands_that_do_not_fit_are_refused_by_the_operations_name) {
   for (const OpCase& op_case : op_cases()) {
