@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "golden/error.h"
+#include "golden/json_keys.h"
 #include "golden/methods.h"
 
 namespace assay::golden {
@@ -13,62 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-// Reads keys of one JSON object; every complaint names the file and the key.
-class Keys {
- public:
-  Keys(const json& object, std::string where) : object_(object), where_(std::move(where)) {
-    if (!object_.is_object()) throw InputError(where_ + ": expected a JSON object");
-  }
-
-  bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
-
-  int64_t integer(const char* key) const {
-    const json& value = required(key);
-    if (!value.is_number_integer()) {
-      throw InputError(
-          fmt::format("{}: {}: expected a whole number, got {}", where_, key, value.dump()));
-    }
-    return value.get<int64_t>();
-  }
-  int64_t integer(const char* key, int64_t absent) const {
-    return has(key) ? integer(key) : absent;
-  }
-  double number(const char* key) const {
-    const json& value = required(key);
-    if (!value.is_number()) {
-      throw InputError(fmt::format("{}: {}: expected a number, got {}", where_, key, value.dump()));
-    }
-    return value.get<double>();
-  }
-  double number(const char* key, double absent) const { return has(key) ? number(key) : absent; }
-  bool boolean(const char* key, bool absent) const {
-    if (!has(key)) return absent;
-    if (!object_[key].is_boolean()) {
-      throw InputError(
-          fmt::format("{}: {}: expected true or false, got {}", where_, key, object_[key].dump()));
-    }
-    return object_[key].get<bool>();
-  }
-  std::string text(const char* key, const std::string& absent) const {
-    if (!has(key)) return absent;
-    if (!object_[key].is_string()) {
-      throw InputError(
-          fmt::format("{}: {}: expected a string, got {}", where_, key, object_[key].dump()));
-    }
-    return object_[key].get<std::string>();
-  }
-  Keys object(const char* key) const { return {required(key), where_ + ": " + key}; }
-  const std::string& where() const { return where_; }
-
- private:
-  const json& required(const char* key) const {
-    if (!has(key)) throw InputError(fmt::format("{}: key \"{}\" is missing", where_, key));
-    return object_[key];
-  }
-
-  const json& object_;
-  std::string where_;
-};
+using Keys = JsonKeys;
 
 RopeScaling parse_rope_scaling(const Keys& keys) {
   const std::string kind = keys.text("rope_type", keys.text("type", ""));
@@ -106,7 +52,7 @@ Params parse_params(const std::string& text, const std::string& where) {
 void parse_method(const Keys& keys, ModelConfig& c) {
   c.method = keys.text("method", c.method);
   const MethodInfo& method = find_method(c.method, keys.where() + ": method");
-  for (const char* option : {"detach_stored", "form", "score_gate_eps", "score_positions"}) {
+  for (const char* option : {"detach_stored", "form", "score_gate_eps", "score_positions", "pt"}) {
     if (keys.has(option) && !method.takes(option)) refuse_option(method, option, keys.where());
   }
   c.residual = parse_residual(keys.text("residual", "keep"), keys.where());
@@ -115,6 +61,7 @@ void parse_method(const Keys& keys, ModelConfig& c) {
   c.score_gate_eps = keys.number("score_gate_eps", c.score_gate_eps);
   c.score_positions = keys.integer("score_positions", c.score_positions);
   c.params = parse_params(keys.text("params", "generic"), keys.where());
+  if (keys.has("pt")) c.pt = parse_prob_transformer(keys.object("pt"));
 }
 
 json method_json(const ModelConfig& c) {
@@ -126,6 +73,7 @@ json method_json(const ModelConfig& c) {
   if (method.takes("score_gate_eps")) options["score_gate_eps"] = c.score_gate_eps;
   if (method.takes("score_positions")) options["score_positions"] = score_positions_of(c);
   if (c.params == Params::initial) options["params"] = "initial";
+  if (method.takes("pt")) options["pt"] = json::parse(prob_transformer_json(c));
   return options;
 }
 
@@ -140,6 +88,8 @@ void validate_method(const ModelConfig& c, const std::string& where) {
   set("form", !c.form.empty());
   set("score_gate_eps", c.score_gate_eps != defaults.score_gate_eps);
   set("score_positions", c.score_positions != 0);
+  set("pt", c.pt != defaults.pt);
+  if (method.takes("pt")) validate_prob_transformer(c, where);
   const auto& forms = method.forms;
   if (!c.form.empty() && std::find(forms.begin(), forms.end(), c.form) == forms.end()) {
     throw InputError(fmt::format("{}: form: method {}: expected {}, got \"{}\"", where, c.method,

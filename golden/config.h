@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "golden/prob_transformer.h"
 #include "golden/tensor.h"
 
 namespace assay::golden {
@@ -51,6 +52,7 @@ struct ModelConfig {
   // max_position_embeddings. A run with T <= P reads the first T of them.
   int64_t score_positions = 0;
   Params params = Params::generic;
+  ProbTransformer pt = {};  // of method pt
 };
 
 // The options with their defaults resolved: "exp" for method 5.5 without a form; P.

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "golden/error.h"
+#include "golden/prob_transformer.h"
 
 namespace assay::golden {
 namespace {
@@ -188,12 +189,21 @@ std::vector<MethodInfo> modulated_score_methods() {
   };
 }
 
+MethodInfo prob_transformer() {
+  return {"pt",
+          "Probabilistic Transformer: labels and heads of words by mean field",
+          "Qh = softmax(mask(F / lambda_h)), Qz = softmax((S + G) / lambda_z)",
+          Family::prob_transformer,
+          {"pt"}};
+}
+
 std::vector<MethodInfo> make_methods() {
   std::vector<MethodInfo> list{{"plain", "the block itself", "X_{l+1} = Y_l + U_l", Family::plain}};
   for (const auto& family :
        {recompute_methods(), scalar_score_methods(), modulated_score_methods()}) {
     list.insert(list.end(), family.begin(), family.end());
   }
+  list.push_back(prob_transformer());
   return list;
 }
 
@@ -249,6 +259,9 @@ std::vector<std::string> option_texts(const MethodInfo& method) {
     if (option == "detach_stored") texts.push_back("detach_stored = false | true");
     if (option == "form") texts.push_back(fmt::format("form = {}", fmt::join(method.forms, " | ")));
     if (option == "score_gate_eps") texts.push_back("score_gate_eps = 2^-52");
+    if (option == "pt") {
+      for (const std::string& text : prob_transformer_option_texts()) texts.push_back(text);
+    }
     if (option == "score_positions") texts.push_back("score_positions = max_position_embeddings");
   }
   return texts;

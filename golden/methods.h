@@ -9,8 +9,8 @@
 namespace assay::golden {
 
 // Where a method works: nowhere, on earlier layers run again (added at the MLP or at the attention
-// residual), or on what enters the softmax.
-enum class Family { plain, recompute_mlp, recompute_attn, scores };
+// residual), on what enters the softmax, or instead of the block: inference in a random field.
+enum class Family { plain, recompute_mlp, recompute_attn, scores, prob_transformer };
 
 // What a learned parameter starts from in training; sqrt and log are of the head size Dh.
 enum class Initial { zero, half, one, sqrt_head, log_sqrt_head, normal };

@@ -104,10 +104,14 @@ std::vector<TensorInfo> tensor_list(const ModelConfig& config, int64_t batch, in
         "score_positions",
         config.method, score_positions_of(config), score_positions_of(config), positions));
   }
+  if (find_method(config.method).family == Family::prob_transformer) {
+    return prob_transformer_tensors(config, batch, positions);
+  }
   return Lister(config, batch, positions).list();
 }
 
 std::vector<TensorInfo> weight_list(const ModelConfig& c) {
+  if (find_method(c.method).family == Family::prob_transformer) return prob_transformer_weights(c);
   const int64_t d = c.hidden_size, f = c.intermediate_size;
   const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
   std::vector<TensorInfo> weights{{"model.embed_tokens.weight", {c.vocab_size, d}, "DD"}};

@@ -26,9 +26,18 @@ Draw matrix(const TensorInfo& weight, double gain) {
   return uniform(0.0, gain * std::sqrt(3.0 / static_cast<double>(weight.shape[1])));
 }
 
-Draw draw_of(const TensorInfo& weight) {
+// Factors U, V of the Probabilistic Transformer: head scores are sums of r products of two of them,
+// whose deviation then does not depend on r.
+Draw factor(const ModelConfig& config) {
+  const auto rank = static_cast<double>(prob_transformer_of(config).rank);
+  return uniform(0.0, 0.75 * std::sqrt(3.0) * std::pow(rank, -0.25));
+}
+
+Draw draw_of(const TensorInfo& weight, const ModelConfig& config) {
   if (weight.shape.size() == 1) return uniform(1.0, 0.5);  // a norm gain
-  if (weight.name == "model.embed_tokens.weight") return uniform(0.0, std::sqrt(3.0));
+  const bool unary = weight.name.starts_with("model.unary.");
+  if (unary || weight.name == "model.embed_tokens.weight") return uniform(0.0, std::sqrt(3.0));
+  if (weight.name.starts_with("model.groups.")) return factor(config);
   const bool scores = weight.name.find("q_proj") != std::string::npos ||
                       weight.name.find("k_proj") != std::string::npos;
   return matrix(weight, scores ? 1.25 : 1.0);
@@ -99,8 +108,8 @@ void SyntheticWeights::read(const std::string& name, std::span<double> out) cons
                                  shape_text(weight->shape), out.size()));
   }
   const auto learned = learned_.find(name);
-  const Draw draw =
-      learned == learned_.end() ? draw_of(*weight) : draw_of(*weight, learned->second, config_);
+  const Draw draw = learned == learned_.end() ? draw_of(*weight, config_)
+                                              : draw_of(*weight, learned->second, config_);
   const uint64_t stream = stream_id(name), second = stream_id(name + "#2");
   constexpr std::size_t kChunk = 4096;
   const std::size_t chunks = (out.size() + kChunk - 1) / kChunk;
@@ -114,6 +123,25 @@ void SyntheticWeights::read(const std::string& name, std::span<double> out) cons
       out[first + i] = draw(first + i, centered(words[i]), other);
     }
   });
+}
+
+MaskedTokens mask_tokens(const std::vector<int32_t>& tokens,
+                         const std::vector<uint8_t>& attention_mask, int64_t vocab_size,
+                         uint64_t seed) {
+  std::vector<uint32_t> words(tokens.size());
+  random_words(seed, stream_id("masked positions"), 0, words);
+  MaskedTokens result{tokens, std::vector<int32_t>(tokens.size(), -100)};
+  std::size_t least = tokens.size();  // the real position with the least word: masked in any case
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (attention_mask[i] != 0 && (least == tokens.size() || words[i] < words[least])) least = i;
+  }
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const bool drawn = words[i] < 0.15 * 0x1p32 && attention_mask[i] != 0;
+    if (!drawn && i != least) continue;
+    result.labels[i] = tokens[i];
+    result.tokens[i] = static_cast<int32_t>(vocab_size - 1);
+  }
+  return result;
 }
 
 std::vector<int32_t> synthetic_tokens(int64_t vocab_size, int64_t batch, int64_t positions,

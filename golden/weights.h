@@ -28,6 +28,8 @@ class WeightSource {
 //   embed_tokens        uniform, standard deviation 1
 //   q_proj, k_proj      uniform, standard deviation 1.25/sqrt(fan_in): attention neither flat nor
 //                       one-hot
+//   unary of pt         uniform, standard deviation 1
+//   u, v of pt          uniform, standard deviation 0.75 r^(-1/4): heads neither flat nor one-hot
 //   all other matrices  uniform, standard deviation 1/sqrt(fan_in)
 //   learned parameters  Params::generic: as golden/methods.h says of each; Params::initial: exactly
 //                       the values that training starts from, which bfloat16 may not hold (normal
@@ -43,6 +45,16 @@ class SyntheticWeights : public WeightSource {
   std::unordered_map<std::string, Parameter> learned_;  // by weight name
   uint64_t seed_;
 };
+
+// What a masked language model is asked: about 15 % of the positions that are not padding are
+// masked, drawn from stream "masked positions", at least one. There the label is the token and the
+// token becomes the last one of the vocabulary; everywhere else the label is -100.
+struct MaskedTokens {
+  std::vector<int32_t> tokens, labels;  // [B,T]
+};
+MaskedTokens mask_tokens(const std::vector<int32_t>& tokens,
+                         const std::vector<uint8_t>& attention_mask, int64_t vocab_size,
+                         uint64_t seed);
 
 // Tokens [B,T], uniform over the vocabulary, stream "tokens".
 std::vector<int32_t> synthetic_tokens(int64_t vocab_size, int64_t batch, int64_t positions,

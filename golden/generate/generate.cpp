@@ -36,6 +36,14 @@ GenerateRequest completed(GenerateRequest request) {
   check_length("tokens", request.tokens.size(), request);
   if (request.attention_mask.empty()) request.attention_mask.assign(request.tokens.size(), 1);
   check_length("attention_mask", request.attention_mask.size(), request);
+  const bool masked = find_method(request.config.method).family == Family::prob_transformer &&
+                      request.config.pt.output == ProbTransformer::Output::mlm;
+  if (request.labels.empty() && masked) {
+    MaskedTokens asked = mask_tokens(request.tokens, request.attention_mask,
+                                     request.config.vocab_size, request.seed);
+    request.tokens = std::move(asked.tokens);
+    request.labels = std::move(asked.labels);
+  }
   if (request.labels.empty()) {
     request.labels = request.tokens;
     for (std::size_t i = 0; i < request.labels.size(); ++i) {

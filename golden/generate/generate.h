@@ -22,7 +22,8 @@ struct GenerateRequest {
   int64_t positions = 0;
   std::vector<int32_t> tokens;            // [B,T]
   std::vector<uint8_t> attention_mask;    // [B,T]; empty: no padding
-  std::vector<int32_t> labels;            // [B,T]; empty: the tokens, -100 where padded
+  std::vector<int32_t> labels;            // [B,T]; empty: the tokens, -100 where padded, or
+                                          // for a masked language model mask_tokens
   const WeightSource* weights = nullptr;  // null: SyntheticWeights(config, seed)
   bool store_weights = false;             // also where only hashes are captured
   std::string recipe;                     // recipe_hash of a suite's case, for the provenance

@@ -109,7 +109,7 @@ BOOST_AUTO_TEST_CASE(an_unknown_method_is_refused_with_those_there_are) {
   BOOST_CHECK_EXCEPTION(tensor_list(config, 1, 4), InputError, [](const InputError& error) {
     const std::string text = error.what();
     return text.starts_with("--method 9.9: no such method; have plain, 1, 1-plan-a, ") &&
-           text.ends_with(", C-base, D-base ('assay methods' lists them)");
+           text.ends_with(", C-base, D-base, pt ('assay methods' lists them)");
   });
 }
 
