@@ -7,6 +7,7 @@
 #include "reference/blocks/llama.h"
 #include "reference/methods/recompute_mlp.h"
 #include "reference/methods/score_accumulation.h"
+#include "reference/prob_transformer/prob_transformer.h"
 
 namespace assay::reference {
 namespace {
@@ -29,6 +30,9 @@ std::unique_ptr<Graph> build_model(const golden::ModelConfig& config, int64_t ba
                                  batch, positions));
   }
   golden::tensor_list(config, batch, positions);  // refuses positions without parameters
+  if (golden::find_method(config.method).family == golden::Family::prob_transformer) {
+    return build_prob_transformer(config, batch, positions);
+  }
   return build_llama(config, make_method(config), batch, positions);
 }
 

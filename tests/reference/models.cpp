@@ -91,6 +91,7 @@ ModelConfig ragged_config(const std::string& method, int64_t layers) {
 std::vector<ModelConfig> every_method(int64_t layers) {
   std::vector<ModelConfig> configs;
   for (const golden::MethodInfo& method : golden::methods()) {
+    if (method.family == golden::Family::prob_transformer) continue;
     if (method.id != "plain" && method.id != "1" && method.id != "5.1") continue;
     ModelConfig config = ragged_config(method.id, layers);
     if (method.takes("score_positions")) config.score_positions = kMostPositions;
