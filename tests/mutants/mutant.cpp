@@ -21,9 +21,9 @@ std::unique_ptr<Graph> rewrite(const Graph& original, const Replace& replace) {
 }
 
 std::vector<Mutant> all_mutants() {
-  return {full_recursion(),  lost_mask("plain"), lost_mask("1"),    lost_mask("5.1"),
-          masked_sum(),      re_softmax(),       silent_fallback(), transposed_replay(),
-          unmasked_replay(), wrong_layer_norm()};
+  return {dependents_message(), full_recursion(),  lost_mask("plain"), lost_mask("1"),
+          lost_mask("5.1"),     masked_sum(),      re_softmax(),       silent_fallback(),
+          transposed_replay(),  unmasked_replay(), wrong_layer_norm()};
 }
 
 }  // namespace assay::mutants

@@ -52,6 +52,7 @@ struct Mutant {
 };
 
 // One file each. (j>l) is layer j run again in layer l.
+Mutant dependents_message();
 Mutant full_recursion();
 Mutant lost_mask(const std::string& method);
 Mutant masked_sum();

@@ -25,6 +25,10 @@ constexpr int64_t kPositions = 12;
 golden::ModelConfig config_of(const std::string& method) {
   golden::ModelConfig config = golden::preset("tiny");
   config.method = method;
+  if (method == "pt") {
+    config.pt.causal_heads = true;
+    config.pt.message = golden::ProbTransformer::Message::head;
+  }
   return config;
 }
 
@@ -130,7 +134,7 @@ BOOST_AUTO_TEST_CASE(every_mutant_is_detected_localised_and_leaks_are_told_from_
 }
 
 BOOST_AUTO_TEST_CASE(every_clean_twin_is_accepted_by_every_check) {
-  for (const std::string method : {"plain", "1", "5.1"}) {
+  for (const std::string method : {"plain", "1", "5.1", "pt"}) {
     const GoldenCase file(method);
     const golden::ModelConfig config = config_of(method);
     for (const auto storage :

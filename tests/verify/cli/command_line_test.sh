@@ -86,6 +86,16 @@ expect 1 '' verify g.h5 --only 'no/such/*'
 expect 2 '--subject tpu: expected simt, cuda, reference' verify g.h5 --subject tpu
 expect 2 '--precision fp8: no such precision' verify g.h5 --precision fp8
 
+# The Probabilistic Transformer: the reference has it, the engines do not and say so.
+expect 0 'pt.message = full | symmetric | head' methods
+expect 0 'method pt' generate --method pt --seq 9 --grad --out pt.h5
+expect 2 'method pt: the engine has no kernels for it' verify pt.h5
+expect 0 '' verify pt.h5 --subject reference --precision bf16
+sed 's/"method": "5.1"/"method": "pt", "pt": {"causal_heads": true}/' good.json >pt.json
+expect 2 'pt.json: pt: message: full is not causal with causal heads' prove --config pt.json
+sed -i 's/"causal_heads": true/"causal_heads": true, "message": "head", "output": "causal"/' pt.json
+expect 0 'causal for all inputs' prove --config pt.json
+
 # A golden file has every tensor of a perfect candidate, and none of another seed's.
 expect 0 '' compare g.h5 g.h5 --precision fp64
 expect 0 '' generate --method 1 --seq 20 --seed 2 --out other.h5
@@ -139,6 +149,7 @@ expect 2 'a folder holds a whole model' export g.h5 --to x --only 'forward/*'
 expect 2 'short.safetensors: ' compare g.h5 short.safetensors
 
 expect 0 'causal for all inputs' prove --method 1
+expect 1 'leak at ' prove --method pt
 expect 0 'who sees whom' leak --method 1 --subject simt --precision fp32 --seq 12
 if ! command -v nvidia-smi >/dev/null; then
   expect 77 'skipped' verify g.h5 --subject cuda
