@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <numeric>
+#include <set>
 
 #include "golden/error.h"
 #include "golden/generate/provenance.h"
@@ -32,6 +33,10 @@ GenerateRequest completed(GenerateRequest request) {
   if (request.batch < 1 || request.positions < 1) {
     throw InputError(fmt::format("tokens: expected at least one row and one position, got [{},{}]",
                                  request.batch, request.positions));
+  }
+  if (request.gradients && request.weight_memory) {
+    throw InputError(
+        "weight memory: a gradient keeps every weight: expected a bound or gradients, got both");
   }
   check_length("tokens", request.tokens.size(), request);
   if (request.attention_mask.empty()) request.attention_mask.assign(request.tokens.size(), 1);
@@ -133,13 +138,14 @@ GenerateResult generate(const GenerateRequest& incomplete) {
 
   const SyntheticWeights synthetic(request.config, request.seed);
   const WeightSource& weights = request.weights == nullptr ? synthetic : *request.weights;
+  std::set<std::string> written;  // weights; one that was let go is asked for again
   const reference::Bindings bindings = [&](const NodeData& input) {
     if (input.name == "tokens") return as_doubles(shape, request.tokens);
     if (input.name == "attention_mask") return as_doubles(shape, request.attention_mask);
     if (input.name == "labels") return as_doubles(shape, request.labels);
     Array weight = Array::uninitialized(input.shape());
     weights.read(input.name, weight.values());
-    writer.write_weight(input.name, weight.view());
+    if (written.insert(input.name).second) writer.write_weight(input.name, weight.view());
     return weight;
   };
 
@@ -147,7 +153,8 @@ GenerateResult generate(const GenerateRequest& incomplete) {
   if (request.gradients) {
     reference::evaluate_with_gradient(*graph, bindings, graph->find("loss"), recorder, recorder);
   } else {
-    reference::evaluate(*graph, bindings, recorder);
+    reference::evaluate(*graph, bindings, recorder,
+                        request.weight_memory.value_or(reference::kNoLimit));
   }
   GenerateResult result;
   result.root_hash = writer.finish();

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct GenerateRequest {
   const WeightSource* weights = nullptr;  // null: SyntheticWeights(config, seed)
   bool store_weights = false;             // also where only hashes are captured
   std::string recipe;                     // recipe_hash of a suite's case, for the provenance
+  std::optional<int64_t> weight_memory;   // bytes of weights held as doubles; empty: no limit
   std::string weights_origin;             // CheckpointWeights::contents(), for the provenance
   Capture capture = Capture::full;
   bool gradients = false;  // also every gradient of the loss, below /grad

@@ -12,13 +12,16 @@ Array value_of(const NodeData& node, const std::vector<Array>& operands) {
   return value;
 }
 
-void evaluate(const Graph& graph, const Bindings& bindings, Observer& observer) {
+void evaluate(const Graph& graph, const Bindings& bindings, Observer& observer,
+              int64_t weight_bytes) {
+  const WeightBudget budget(graph, needed_by_names(graph), weight_bytes);
   walk<Array>(
       graph, [&](const NodeData& input) { return bind(bindings, input); },
       [](int, const NodeData& node, const std::vector<Array>& operands) {
         return value_of(node, operands);
       },
-      [&](const NodeData& node, Array value) { return observer.observe(node, std::move(value)); });
+      [&](const NodeData& node, Array value) { return observer.observe(node, std::move(value)); },
+      &budget);
 }
 
 }  // namespace assay::reference

@@ -1,7 +1,9 @@
 // Evaluates a graph in double precision, node by node, freeing each tensor after its last use.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -10,7 +12,7 @@
 
 namespace assay::reference {
 
-// Gives the graph's inputs by name, weights included, when they are first needed.
+// Gives the graph's inputs by name, weights included, when they are needed.
 using Bindings = std::function<Array(const NodeData& input)>;
 
 // Sees every named node as soon as it is computed. What observe() returns is what later nodes read:
@@ -25,7 +27,12 @@ class Observer {
 // nobody else holds it.
 Array value_of(const NodeData& node, const std::vector<Array>& operands);
 
-// Nodes that no named node needs are not evaluated. Memory is the live set.
-void evaluate(const Graph& graph, const Bindings& bindings, Observer& observer);
+inline constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
+
+// Nodes that no named node needs are not evaluated. Memory is the live set, in which weights take
+// at most weight_bytes, or what one node reads: beyond that they are let go and asked for again, so
+// that `bindings` gives a weight any number of times, the same values each time.
+void evaluate(const Graph& graph, const Bindings& bindings, Observer& observer,
+              int64_t weight_bytes = kNoLimit);
 
 }  // namespace assay::reference

@@ -1,11 +1,12 @@
 // The loop of every evaluating interpreter: nodes in order of computation, each operand bound when
-// it is first read and freed after it is last read.
+// it is first read and freed after it is last read, weights sooner where there is a budget.
 #pragma once
 
 #include <utility>
 #include <vector>
 
 #include "reference/interpreters/liveness.h"
+#include "reference/interpreters/weight_budget.h"
 
 namespace assay::reference {
 
@@ -14,8 +15,10 @@ namespace assay::reference {
 //   compute    A compute(int id, const NodeData& node, const std::vector<A>& operands)
 //   observe    A observe(const NodeData& node, A result): for named nodes; later nodes read what it
 //              returns
+//   budget     of weights that are held; none without it
 template <class A, class Bind, class Compute, class Observe>
-void walk(const Graph& graph, Bind&& bind, Compute&& compute, Observe&& observe) {
+void walk(const Graph& graph, Bind&& bind, Compute&& compute, Observe&& observe,
+          const WeightBudget* budget = nullptr) {
   const std::vector<int> order = needed_by_names(graph);
   const std::vector<int> last = last_uses(graph, order);
   std::vector<A> results(graph.nodes().size());
@@ -23,6 +26,10 @@ void walk(const Graph& graph, Bind&& bind, Compute&& compute, Observe&& observe)
   for (const int id : order) {
     const NodeData& node = graph.node(id);
     if (node.op == nullptr) continue;  // bound by its first reader
+    if (budget != nullptr) {
+      const auto is_held = [&](int weight) { return !held(weight).absent(); };
+      for (const int weight : budget->surplus(id, is_held)) held(weight) = A();
+    }
     std::vector<A> operands;
     for (const int input : node.inputs) {
       if (held(input).absent()) held(input) = bind(graph.node(input));

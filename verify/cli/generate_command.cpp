@@ -3,9 +3,11 @@
 
 #include <cstdio>
 #include <memory>
+#include <new>
 #include <optional>
 
 #include "golden/checkpoint.h"
+#include "golden/error.h"
 #include "golden/files.h"
 #include "golden/generate/generate.h"
 #include "verify/cli/command.h"
@@ -18,6 +20,7 @@ struct GenerateOptions {
   ModelOptions model;
   std::string capture = "full";
   std::string out;
+  std::optional<int64_t> weight_memory;  // bytes
   bool gradients = false;
   bool force = false;
   bool quiet = false;
@@ -32,6 +35,17 @@ void show_progress(int64_t done, int64_t total) {
   std::fflush(stderr);
 }
 
+golden::GenerateResult generate_within_memory(const golden::GenerateRequest& request) {
+  try {
+    return golden::generate(request);
+  } catch (const std::bad_alloc&) {
+    throw InputError(fmt::format(
+        "{}: out of memory; --weight-memory 1G bounds what weights take, a smaller --batch or "
+        "--seq what tensors take",
+        request.out));
+  }
+}
+
 void run_generate(const GenerateOptions& options) {
   golden::GenerateRequest request;
   request.config = model_config(options.model);
@@ -41,6 +55,7 @@ void run_generate(const GenerateOptions& options) {
   request.tokens = model_tokens(options.model, request.config);
   request.capture = golden::parse_capture(options.capture);
   request.gradients = options.gradients;
+  request.weight_memory = options.weight_memory;
   request.out = options.out;
   request.force = options.force;
   for (const std::string& left : golden::partial_files(options.out)) {
@@ -55,7 +70,7 @@ void run_generate(const GenerateOptions& options) {
     request.weights = &*checkpoint;
     request.weights_origin = checkpoint->contents();
   }
-  const golden::GenerateResult result = golden::generate(request);
+  const golden::GenerateResult result = generate_within_memory(request);
   if (options.quiet) return;
   fmt::print("{}: method {}, {} tensors of [{},{}], loss {:.6f}\n", options.out,
              request.config.method, result.tensors, request.batch, request.positions, result.loss);
@@ -82,6 +97,12 @@ void add_generate(CLI::App& app, Outcome&) {
                    "what is kept of each tensor: hash, stats (hash and statistics) or full")
       ->capture_default_str();
   command->add_flag("--grad", options->gradients, "also every gradient of the loss");
+  command
+      ->add_option(
+          "--weight-memory", options->weight_memory,
+          "bytes of weights held in double, e.g. 2G; what is more is read again when it is "
+          "needed; default: no limit")
+      ->transform(CLI::AsSizeValue(false));
   command->add_option("--out", options->out, "golden file to write")->required();
   command->add_flag("--force", options->force, "replace an existing file");
   command->add_flag("--quiet", options->quiet, "print errors only");

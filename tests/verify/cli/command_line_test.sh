@@ -121,6 +121,11 @@ expect 0 'root hash' generate --weights model --method 1 --seq 20 --out back.h5
 same() { [ "$("$ASSAY" inspect "$1" | grep '/forward/')" = "$("$ASSAY" inspect "$2" | grep '/forward/')" ]; }
 same g.h5 back.h5 || { echo "a checkpoint gives other tensors than its golden file"; failures=$((failures + 1)); }
 expect 0 'xxh3_128' inspect back.h5
+expect 0 '' generate --weights model --method 1 --seq 20 --weight-memory 20k --out little.h5
+root_of() { "$ASSAY" inspect "$1" | grep 'root hash'; }
+[ "$(root_of back.h5)" = "$(root_of little.h5)" ] || { echo "--weight-memory changes values"; failures=$((failures + 1)); }
+expect 2 'a gradient keeps every weight' generate --grad --weight-memory 1G --out x.h5
+expect 2 'weight-memory' generate --weight-memory some --out x.h5
 expect 2 '--weights.*excludes.*--preset|--preset.*excludes.*--weights' \
   generate --weights model --preset tiny --out x.h5
 expect 2 'nothing: expected|expected a folder|config.json: no such file' generate --weights nothing --out x.h5
