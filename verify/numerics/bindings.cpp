@@ -3,8 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "golden/error.h"
+#include "golden/methods.h"
 
 namespace assay::verify {
 namespace {
@@ -18,6 +20,12 @@ reference::Array widen(const reference::NodeData& input, const std::vector<T>& v
   reference::Array out = reference::Array::uninitialized(input.shape());
   std::copy(values.begin(), values.end(), out.values().begin());
   return out;
+}
+
+bool is_learned(const golden::MethodInfo& method, const std::string& weight) {
+  return std::any_of(
+      method.parameters.begin(), method.parameters.end(),
+      [&](const golden::Parameter& parameter) { return weight.ends_with(parameter.suffix); });
 }
 
 }  // namespace
@@ -44,6 +52,28 @@ reference::Bindings bind(const Batch& batch, const golden::WeightSource& weights
         "graph input '{}': nothing to bind it to: have tokens, attention_mask, labels, weights",
         input.name));
   };
+}
+
+void require_weights_in(const golden::GoldenReader& golden, golden::Precision storage) {
+  static const std::string kFolder = "/weights/";
+  if (storage == golden::Precision::fp64) return;
+  const bool is_fp32 = storage == golden::Precision::fp32;
+  const golden::MethodInfo& method = golden::find_method(golden.header().config.method);
+  for (const golden::ManifestRow& row : golden.manifest()) {
+    if (row.role != "weight" || is_learned(method, row.path)) continue;
+    if (is_fp32 && row.dtype == golden::DType::float32) continue;
+    std::vector<double> values(static_cast<std::size_t>(golden::element_count(row.shape)));
+    golden.read(row.path.substr(kFolder.size()), values);
+    for (const double x : values) {
+      if (std::isnan(x) || golden::round_to(storage, x) == x) continue;
+      const std::string type = golden::precision_name(storage);
+      throw InputError(fmt::format(
+          "{0}: {1}: expected values that {2} holds, got {3}: a candidate in {2} computes with "
+          "other weights; 'assay export {0} --to DIR --dtype {2} --round' makes a checkpoint that "
+          "it can hold, for 'assay generate --weights DIR'",
+          golden.path(), row.path, type, x));
+    }
+  }
 }
 
 }  // namespace assay::verify

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "verify/numerics/bindings.h"
 #include "verify/numerics/diagnosis.h"
 #include "verify/numerics/divergence.h"
 #include "verify/numerics/views.h"
@@ -283,6 +284,7 @@ void explain(Run& run) {
 
 NumericsResult verify_numerics(const golden::GoldenReader& golden, Subject& subject,
                                const NumericsOptions& options) {
+  require_weights_in(golden, subject.precision().storage);
   Run run(golden, subject, options);
   compare_free(run);
   compare_local(run);

@@ -140,6 +140,20 @@ BOOST_AUTO_TEST_CASE(dump_that_rounds_what_it_computed_with_is_untrusted) {
   BOOST_TEST(found.diverged == "layers/1/mlp/up");
 }
 
+// Drawn weights, of which one is not what float32, or what bfloat16 holds.
+class OddWeights : public golden::WeightSource {
+ public:
+  OddWeights(const golden::ModelConfig& config, double odd) : drawn_(config, kSeed), odd_(odd) {}
+  void read(const std::string& name, std::span<double> out) const override {
+    drawn_.read(name, out);
+    if (name == "model.norm.weight") out[3] = odd_;
+  }
+
+ private:
+  golden::SyntheticWeights drawn_;
+  double odd_;
+};
+
 class ZeroWeights : public golden::WeightSource {
  public:
   void read(const std::string&, std::span<double> out) const override {
@@ -177,6 +191,26 @@ BOOST_AUTO_TEST_CASE(small_preset_passes) {
       BOOST_TEST(exit_code_of(result) == 0, text_of(result));
     }
   }
+}
+
+// 1 + 2^-10 is a float32 and no bfloat16, 1 + 2^-30 is neither: the candidate would be blamed for
+// rounding its weights.
+BOOST_AUTO_TEST_CASE(weights_that_the_storage_type_does_not_hold_are_bad_input) {
+  const golden::ModelConfig config = config_of("tiny", "plain");
+  const auto said = [&](double odd, Precision storage) {
+    const GoldenFixture golden(config, OddWeights(config, odd), 12, golden::Capture::full);
+    return golden::sample::complaint([&] { verify_reference(golden, storage, true, true); });
+  };
+  BOOST_TEST(said(1.5, Precision::bf16) == "");
+  BOOST_TEST(said(1 + 0x1p-10, Precision::fp32) == "");
+  BOOST_TEST(said(1 + 0x1p-30, Precision::fp64) == "");
+  const std::string narrow = said(1 + 0x1p-10, Precision::bf16);
+  BOOST_TEST(golden::sample::contains(narrow,
+                                      "/weights/model.norm.weight: expected values that bf16 "
+                                      "holds, got 1.0009765625: a candidate in bf16"),
+             narrow);
+  BOOST_TEST(golden::sample::contains(narrow, "--dtype bf16 --round"));
+  BOOST_TEST(golden::sample::contains(said(1 + 0x1p-30, Precision::fp32), "that fp32 holds, got"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
