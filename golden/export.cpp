@@ -110,8 +110,15 @@ int64_t export_tensors(const GoldenReader& golden, const std::string& path,
 int64_t export_model(const GoldenReader& golden, const std::string& folder,
                      const ExportOptions& options) {
   const Element element = options.element.value_or(Element::f64);
+  const std::vector<TensorInfo> weights = weight_list(golden.header().config);
+  if (weights.front().name != "model.embed_tokens.weight") {
+    throw InputError(fmt::format(
+        "{}: {}: expected the weights of a LlamaForCausalLM, got those of method {}; --to "
+        "FILE.safetensors --only 'weights/*' exports them",
+        golden.path(), weights.front().name, golden.header().config.method));
+  }
   std::vector<ExchangeTensor> tensors;
-  for (const TensorInfo& weight : weight_list(golden.header().config)) {
+  for (const TensorInfo& weight : weights) {
     if (golden.find("/weights/" + weight.name) == nullptr) {
       throw InputError(fmt::format("{}: {}: not in the golden file; a model needs all its weights",
                                    golden.path(), weight.name));

@@ -149,6 +149,16 @@ BOOST_AUTO_TEST_CASE(an_exported_config_says_what_transformers_asks) {
   BOOST_TEST(SafetensorsReader(folder.file("m/model.safetensors")).metadata("format") == "pt");
 }
 
+BOOST_AUTO_TEST_CASE(a_model_that_is_no_llama_is_not_called_one) {
+  const TemporaryFolder folder;
+  ModelConfig config = preset("tiny");
+  config.method = "pt";
+  write_model(folder.file("g.h5"), config);
+  BOOST_TEST(contains(
+      complaint([&] { export_model(GoldenReader(folder.file("g.h5")), folder.file("m"), {}); }),
+      "expected the weights of a LlamaForCausalLM, got those of method pt"));
+}
+
 BOOST_AUTO_TEST_CASE(models_are_not_written_over_or_halved) {
   const Sample folder;
   BOOST_TEST(contains(
