@@ -7,6 +7,9 @@
 //   /weights/<HF name>      float32 where it holds every value exactly, else float64
 //   /forward/<name>         float64
 //   /grad/<name>            float64
+//   /bound/<name>           float64 scalar: largest |element - its value in double-double|
+//   /sigma/<schedule>/<name>  float32: noise of rounding under a schedule ("bf16"), root mean square
+//                           over K runs; /sigma/<schedule>/setup int32 [2] holds K and the seed
 //   /manifest               one row a dataset (ManifestRow and the offset of its raw data in the
 //                           file), rows in order of writing
 //
@@ -31,7 +34,7 @@
 namespace assay::golden {
 
 // hash: manifest with hashes only. stats: manifest with hashes and statistics. full: the data too.
-// Inputs are always stored in full.
+// Inputs, bounds and sigmas are always stored in full.
 enum class Capture { hash, stats, full };
 
 Capture parse_capture(const std::string& text);
@@ -47,7 +50,7 @@ struct ManifestRow {
   std::string path;  // "/forward/layers/0/attn/q"
   DType dtype = DType::float64;
   Shape shape;
-  std::string role;     // input, weight, forward, grad
+  std::string role;     // input, weight, forward, grad, bound, sigma
   std::string hash;     // XXH3-128 of the raw little-endian bytes, 32 hex digits
   Statistics stats;     // zeros under Capture::hash
   bool stored = false;  // whether the data itself is in the file
@@ -80,6 +83,9 @@ class GoldenWriter {
   void write_weight(const std::string& name, const TensorView& values);  // float32 if exact
   void write_forward(const std::string& name, const TensorView& values);
   void write_grad(const std::string& name, const TensorView& values);
+  void write_bound(const std::string& name, double largest_error);
+  void write_sigma_setup(const std::string& schedule, int runs, uint64_t seed);
+  void write_sigma(const std::string& schedule, const std::string& name, const TensorView& values);
 
   // Manifest, root hash, sync, rename. Returns the root hash (32 hex digits).
   std::string finish();

@@ -137,8 +137,9 @@ void GoldenWriter::Impl::add(const std::string& role, const std::string& dataset
   row.dtype = dtype;
   row.shape = shape;
   row.role = role;
+  const bool measured = role == "forward" || role == "grad";
   row.stored =
-      capture == Capture::full || role == "input" || (role == "weight" && header.store_weights);
+      capture == Capture::full || !(measured || (role == "weight" && !header.store_weights));
   to_record(row, -1, path);  // rejects what has no room before anything is written
   int64_t offset = -1;
   // Isolated: while this waits, its thread must not pick up a task of whoever produces the tensors.
@@ -234,6 +235,24 @@ void GoldenWriter::write_forward(const std::string& name, const TensorView& valu
 
 void GoldenWriter::write_grad(const std::string& name, const TensorView& values) {
   impl_->add("grad", "/grad/" + name, DType::float64, values.shape, values.values, values.values);
+}
+
+void GoldenWriter::write_bound(const std::string& name, double largest_error) {
+  const std::span<const double> one(&largest_error, 1);
+  impl_->add("bound", "/bound/" + name, DType::float64, {}, one, one);
+}
+
+void GoldenWriter::write_sigma_setup(const std::string& schedule, int runs, uint64_t seed) {
+  const std::vector<int32_t> setup{runs, static_cast<int32_t>(seed)};
+  impl_->add("sigma", fmt::format("/sigma/{}/setup", schedule), DType::int32, {2},
+             std::span<const int32_t>(setup), std::span<const int32_t>(setup));
+}
+
+void GoldenWriter::write_sigma(const std::string& schedule, const std::string& name,
+                               const TensorView& values) {
+  const std::vector<float> floats(values.values.begin(), values.values.end());
+  impl_->add("sigma", fmt::format("/sigma/{}/{}", schedule, name), DType::float32, values.shape,
+             std::span<const float>(floats), values.values);
 }
 
 std::string GoldenWriter::finish() {

@@ -72,4 +72,14 @@ Precision PrecisionSchedule::storage_of(const std::string& tensor_name) const {
   return (attention && wide_attention) || tensor_name == "loss" ? accumulate : storage;
 }
 
+PrecisionSchedule usual_schedule(Precision storage) {
+  PrecisionSchedule schedule{.storage = storage, .accumulate = Precision::fp32};
+  if (storage == Precision::fp64) schedule.accumulate = Precision::fp64;
+  if (storage == Precision::tf32) {
+    schedule.storage = Precision::fp32;
+    schedule.operands = Precision::tf32;
+  }
+  return schedule;
+}
+
 }  // namespace assay::golden

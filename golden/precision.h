@@ -30,4 +30,8 @@ struct PrecisionSchedule {
   Precision storage_of(const std::string& tensor_name) const;
 };
 
+// What kernels of this storage type usually do: they accumulate in fp32 at least, tf32 reads factors
+// of fp32 tensors.
+PrecisionSchedule usual_schedule(Precision storage);
+
 }  // namespace assay::golden

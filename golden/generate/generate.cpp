@@ -138,15 +138,20 @@ GenerateResult generate(const GenerateRequest& incomplete) {
 
   const SyntheticWeights synthetic(request.config, request.seed);
   const WeightSource& weights = request.weights == nullptr ? synthetic : *request.weights;
-  std::set<std::string> written;  // weights; one that was let go is asked for again
-  const reference::Bindings bindings = [&](const NodeData& input) {
+  const reference::Bindings values = [&](const NodeData& input) {
     if (input.name == "tokens") return as_doubles(shape, request.tokens);
     if (input.name == "attention_mask") return as_doubles(shape, request.attention_mask);
     if (input.name == "labels") return as_doubles(shape, request.labels);
     Array weight = Array::uninitialized(input.shape());
     weights.read(input.name, weight.values());
-    if (written.insert(input.name).second) writer.write_weight(input.name, weight.view());
     return weight;
+  };
+  std::set<std::string> written;  // weights; one that was let go is asked for again
+  const reference::Bindings bindings = [&](const NodeData& input) {
+    Array value = values(input);
+    if (input.weight && written.insert(input.name).second)
+      writer.write_weight(input.name, value.view());
+    return value;
   };
 
   Recorder recorder(request, writer);
@@ -156,6 +161,7 @@ GenerateResult generate(const GenerateRequest& incomplete) {
     reference::evaluate(*graph, bindings, recorder,
                         request.weight_memory.value_or(reference::kNoLimit));
   }
+  calibrate(request.calibration, *graph, values, writer);
   GenerateResult result;
   result.root_hash = writer.finish();
   result.tensors = recorder.done();

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "golden/generate/calibration.h"
 #include "golden/golden_file.h"
 #include "golden/weights.h"
 
@@ -32,6 +33,7 @@ struct GenerateRequest {
   std::string weights_origin;             // CheckpointWeights::contents(), for the provenance
   Capture capture = Capture::full;
   bool gradients = false;  // also every gradient of the loss, below /grad
+  CalibrationRequest calibration;
   std::string out;
   bool force = false;  // replace an existing file
   // Called after each named tensor with how many of how many are done; may be empty.

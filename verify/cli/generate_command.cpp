@@ -22,6 +22,9 @@ struct GenerateOptions {
   std::string out;
   std::optional<int64_t> weight_memory;  // bytes
   bool gradients = false;
+  bool bounds = false;
+  std::vector<std::string> sigmas;
+  int sigma_runs = 8;
   bool force = false;
   bool quiet = false;
 };
@@ -56,6 +59,12 @@ void run_generate(const GenerateOptions& options) {
   request.capture = golden::parse_capture(options.capture);
   request.gradients = options.gradients;
   request.weight_memory = options.weight_memory;
+  request.calibration.bounds = options.bounds;
+  for (const std::string& name : options.sigmas) {
+    request.calibration.sigmas.push_back(golden::parse_precision(name));
+  }
+  request.calibration.sigma_runs = options.sigma_runs;
+  request.calibration.seed = options.model.seed;
   request.out = options.out;
   request.force = options.force;
   for (const std::string& left : golden::partial_files(options.out)) {
@@ -103,6 +112,14 @@ void add_generate(CLI::App& app, Outcome&) {
           "bytes of weights held in double, e.g. 2G; what is more is read again when it is "
           "needed; default: no limit")
       ->transform(CLI::AsSizeValue(false));
+  command->add_flag("--bound", options->bounds,
+                    "also the reference's own error of every tensor, against double-double");
+  command
+      ->add_option("--sigma", options->sigmas,
+                   "also the noise of rounding under these storage types, e.g. bf16,fp32")
+      ->delimiter(',');
+  command->add_option("--sigma-runs", options->sigma_runs, "stochastic runs that the noise is from")
+      ->capture_default_str();
   command->add_option("--out", options->out, "golden file to write")->required();
   command->add_flag("--force", options->force, "replace an existing file");
   command->add_flag("--quiet", options->quiet, "print errors only");
