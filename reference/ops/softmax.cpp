@@ -13,8 +13,8 @@ class Softmax final : public Computed<Softmax> {
   bool gradient_reads_result() const override { return true; }
 
   Operand result(std::span<const Operand> in) const override {
-    if (in[0].axes != "BHTS" && in[0].axes != "BTD") {
-      throw InputError("softmax: operand 0: expected axes BHTS or BTD, got " + in[0].axes + " " +
+    if (in[0].axes != "BHTS" && in[0].axes != "BTD" && in[0].axes != "D") {
+      throw InputError("softmax: operand 0: expected axes BHTS, BTD or D, got " + in[0].axes + " " +
                        golden::shape_text(in[0].shape));
     }
     return in[0];
@@ -55,7 +55,7 @@ class Softmax final : public Computed<Softmax> {
   }
 
   void dependence(std::span<const Relation> in, Relation& out) const override {
-    if (out.cell_axes().back() != 'S') {  // a row of features is one cell
+    if (!out.cell_axes().ends_with('S')) {  // a row of features is one cell
       unite_cellwise(in, out);
       return;
     }

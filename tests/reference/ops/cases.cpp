@@ -8,13 +8,17 @@
 #include "reference/ops/add.h"
 #include "reference/ops/attend.h"
 #include "reference/ops/cross_entropy.h"
+#include "reference/ops/detach.h"
 #include "reference/ops/distance.h"
 #include "reference/ops/embedding.h"
+#include "reference/ops/exponential.h"
 #include "reference/ops/gelu.h"
 #include "reference/ops/layer_norm.h"
 #include "reference/ops/linear.h"
 #include "reference/ops/mask.h"
 #include "reference/ops/positions.h"
+#include "reference/ops/query_bias.h"
+#include "reference/ops/reciprocal.h"
 #include "reference/ops/rms_norm.h"
 #include "reference/ops/rope.h"
 #include "reference/ops/scale.h"
@@ -22,6 +26,8 @@
 #include "reference/ops/softmax.h"
 #include "reference/ops/split_heads.h"
 #include "reference/ops/swiglu.h"
+#include "reference/ops/times.h"
+#include "reference/ops/weighted_sum.h"
 #include "tests/reference/random.h"
 
 namespace assay::reference::testing {
@@ -39,6 +45,8 @@ double token(double u) { return std::floor((u + 1) / 2 * kVocab); }
 double label(double u) { return u < -0.7 ? -100 : token(u); }
 double real_or_padding(double u) { return u < -0.4 ? 0 : 1; }
 double probability(double u) { return (u + 1) / 2; }
+// Between 1 and 2 in size, of either sign.
+double away_from_zero(double u) { return std::copysign(1 + std::fabs(u), u); }
 // One score in eight belongs to a padded key.
 double score(double u) { return u < -0.75 ? -kInfinity : 2 * u; }
 
@@ -103,6 +111,60 @@ std::vector<OpCase> make_cases() {
        .build = [](const Nodes& in) { return attend_back(in[0], in[1]); },
        .quadratic = true,
        .float_twin = float_attend_back});
+  add({.file = "query_bias",
+       .what = "query_bias",
+       .operands = {scores, parameter({5})},
+       .build = [](const Nodes& in) { return query_bias(in[0], in[1]); },
+       .quadratic = true,
+       .float_twin = float_query_bias,
+       .leading_part = true});
+  add({.file = "detach",
+       .what = "detach",
+       .operands = {probs},
+       .build = [](const Nodes& in) { return detach(in[0]); },
+       .moves_only = true,
+       .constant = true});
+  add({.file = "exponential",
+       .what = "exponential",
+       .operands = {x},
+       .build = [](const Nodes& in) { return exponential(in[0], kFactor, 0.7); },
+       .float_twin = float_exponential(kFactor, 0.7)});
+  add({.file = "reciprocal",
+       .what = "reciprocal",
+       .operands = {{.shape = {2, 3, 5}, .axes = "BTD", .element = away_from_zero}},
+       .build = [](const Nodes& in) { return reciprocal(in[0], 3.0); },
+       .float_twin = float_reciprocal(3.0)});
+  add({.file = "times",
+       .what = "times",
+       .operands = {x, x},
+       .build = [](const Nodes& in) { return times(in[0], in[1]); },
+       .quadratic = true,
+       .float_twin = float_times});
+  const auto weighted = [&](const char* what, OperandCase factors, Factor which) {
+    add({.file = "weighted_sum",
+         .what = what,
+         .operands = {scores, scores, scores, std::move(factors)},
+         .build =
+             [which](const Nodes& in) {
+               return weighted_sum({in[0], in[1], in[2]}, in[3], which);
+             },
+         .quadratic = true});
+  };
+  weighted("weighted_sum, a factor per element", parameter({3, 5, 5}), Factor::element);
+  weighted("weighted_sum, a factor per key", parameter({3, 5}), Factor::key);
+  weighted("weighted_sum, a factor per query", parameter({3, 5}), Factor::query);
+  const OperandCase features{.shape = {2, 4, 3}, .axes = "BTD"};
+  weighted("weighted_sum, features of keys", features, Factor::key_feature);
+  weighted("weighted_sum, features of queries", features, Factor::query_feature);
+  add({.file = "weighted_sum",
+       .what = "weighted_sum",
+       .operands = {x, x, parameter({2})},
+       .build =
+           [](const Nodes& in) {
+             return weighted_sum({in[0], in[1]}, in[2]);
+           },
+       .quadratic = true,
+       .float_twin = float_weighted_sum});
   add({.file = "cross_entropy",
        .what = "cross_entropy_in_place",
        .operands = {{.shape = {2, 4, kVocab}, .axes = "BTD"}, whole(label)},
@@ -255,6 +317,10 @@ std::vector<OpCase> make_cases() {
        .operands = {masked},
        .build = [](const Nodes& in) { return softmax(in[0]); },
        .float_twin = float_softmax});
+  add({.file = "softmax",
+       .what = "softmax of a parameter",
+       .operands = {parameter({5})},
+       .build = [](const Nodes& in) { return softmax(in[0]); }});
   add({.file = "softmax",
        .what = "softmax of features",
        .operands = {x},

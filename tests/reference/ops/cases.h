@@ -38,6 +38,8 @@ struct OpCase {
   bool quadratic = false;
   bool moves_only = false;         // no arithmetic, so no rounding
   FloatTwin float_twin = nullptr;  // the operation in float arithmetic
+  bool constant = false;           // its derivative is 0 by definition, whatever its values do
+  bool leading_part = false;       // the last operand may be longer: its leading part is read
   int64_t used = 0;                // an element of each operand that the result has a trace of
 };
 

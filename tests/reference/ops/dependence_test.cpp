@@ -106,7 +106,7 @@ BOOST_AUTO_TEST_CASE(the_relation_is_sound_and_tight) {
           loose += stated && !seen.contains({cell, source});
         }
       }
-      BOOST_TEST(pairs > 0);
+      if (!setup.sources.empty()) BOOST_TEST(pairs > 0);  // else it works on parameters alone
       BOOST_TEST(unsound == 0);
       BOOST_TEST(loose == 0);
     }

@@ -208,6 +208,13 @@ FloatTwin float_scale(double factor) {
   };
 }
 
+std::vector<float> float_query_bias(const std::vector<FloatTensor>& in) {
+  const std::size_t T = extent(in[0], 2), S = extent(in[0], 3);
+  std::vector<float> y = in[0].values;
+  for (std::size_t i = 0; i < y.size(); ++i) y[i] += in[1].values[i / S % T];
+  return y;
+}
+
 std::vector<float> float_scores(const std::vector<FloatTensor>& in) {
   const FloatTensor &q = in[0], &k = in[1];  // [B,H,T,Dh] [B,Hkv,S,Dh]
   const std::size_t B = extent(q, 0), H = extent(q, 1), T = extent(q, 2), Dh = extent(q, 3);
@@ -249,6 +256,40 @@ std::vector<float> float_swiglu(const std::vector<FloatTensor>& in) {
   for (std::size_t i = 0; i < in[0].values.size(); ++i) {
     const float gate = in[0].values[i];
     y.push_back(gate / (1.0f + std::exp(-gate)) * in[1].values[i]);
+  }
+  return y;
+}
+
+FloatTwin float_exponential(double factor, double shift) {
+  return [factor, shift](const std::vector<FloatTensor>& in) {
+    std::vector<float> y;
+    for (const float x : in[0].values) {
+      y.push_back(std::exp(static_cast<float>(factor) * x) * std::exp(static_cast<float>(shift)));
+    }
+    return y;
+  };
+}
+
+FloatTwin float_reciprocal(double numerator) {
+  return [numerator](const std::vector<FloatTensor>& in) {
+    std::vector<float> y;
+    for (const float x : in[0].values) y.push_back(static_cast<float>(numerator) / x);
+    return y;
+  };
+}
+
+std::vector<float> float_times(const std::vector<FloatTensor>& in) {
+  std::vector<float> y = in[0].values;
+  for (std::size_t i = 0; i < y.size(); ++i) y[i] *= in[1].values[i];
+  return y;
+}
+
+std::vector<float> float_weighted_sum(const std::vector<FloatTensor>& in) {
+  std::vector<float> y(in[0].values.size(), 0.0f);
+  for (std::size_t term = 0; term + 1 < in.size(); ++term) {
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      y[i] += in.back().values[term] * in[term].values[i];
+    }
   }
   return y;
 }

@@ -22,17 +22,24 @@ std::vector<float> float_add(const std::vector<FloatTensor>& in);
 std::vector<float> float_add_positions(const std::vector<FloatTensor>& in);
 std::vector<float> float_attend(const std::vector<FloatTensor>& in);
 std::vector<float> float_attend_back(const std::vector<FloatTensor>& in);
+std::vector<float> float_query_bias(const std::vector<FloatTensor>& in);
 std::vector<float> float_cross_entropy(const std::vector<FloatTensor>& in);
 FloatTwin float_gelu(Gelu form);
 FloatTwin float_layer_norm(double eps);
 std::vector<float> float_linear(const std::vector<FloatTensor>& in);
 std::vector<float> float_linear_back(const std::vector<FloatTensor>& in);
 FloatTwin float_linear_with_bias(WeightLayout layout, Columns columns);
+FloatTwin float_exponential(double factor, double shift);
+std::vector<float> float_linear(const std::vector<FloatTensor>& in);
+std::vector<float> float_linear_back(const std::vector<FloatTensor>& in);
+FloatTwin float_reciprocal(double numerator);
 FloatTwin float_rms_norm(double eps);
 FloatTwin float_rope(double theta);
 FloatTwin float_scale(double factor);
 std::vector<float> float_scores(const std::vector<FloatTensor>& in);
 std::vector<float> float_softmax(const std::vector<FloatTensor>& in);
 std::vector<float> float_swiglu(const std::vector<FloatTensor>& in);
+std::vector<float> float_times(const std::vector<FloatTensor>& in);
+std::vector<float> float_weighted_sum(const std::vector<FloatTensor>& in);  // Factor::term
 
 }  // namespace assay::reference::testing

@@ -84,6 +84,7 @@ BOOST_AUTO_TEST_SUITE(gradient)
 BOOST_AUTO_TEST_CASE(each_element_agrees_with_central_differences) {
   for_cases([](const OpCase& op_case, const Bench& bench, const std::vector<Array>& operands,
                const Array& y) {
+    if (op_case.constant) return;
     const auto [step, tolerance] = accuracy(op_case);
     const std::vector<Array> grads = pull_back(op_case, bench, operands, y, all);
     for (std::size_t i = 0; i < operands.size(); ++i) {
@@ -106,6 +107,7 @@ BOOST_AUTO_TEST_CASE(each_element_agrees_with_central_differences) {
 BOOST_AUTO_TEST_CASE(pull_back_is_the_adjoint_of_the_differential) {
   for_cases([](const OpCase& op_case, const Bench& bench, const std::vector<Array>& operands,
                const Array& y) {
+    if (op_case.constant) return;
     const auto [step, tolerance] = accuracy(op_case);
     std::vector<Array> v;
     for (std::size_t i = 0; i < operands.size(); ++i) {
@@ -173,6 +175,31 @@ BOOST_AUTO_TEST_CASE(rules_read_no_values_but_those_they_name) {
       if (!grads[i].absent()) BOOST_TEST(same_bits(again[i].values(), grads[i].values()));
     }
   });
+}
+
+// A constant by definition: nothing comes back and nothing goes on, though the value follows.
+BOOST_AUTO_TEST_CASE(a_detached_value_has_neither_gradient_nor_tangent) {
+  int detached = 0;
+  for_cases([&](const OpCase& op_case, const Bench& bench, const std::vector<Array>& operands,
+                const Array& y) {
+    if (!op_case.constant) return;
+    ++detached;
+    for (const Array& grad : pull_back(op_case, bench, operands, y, all)) {
+      for (const double g : grad.values()) BOOST_TEST(g == 0.0);
+    }
+    std::vector<Field<Dual>> moving;
+    for (const Array& operand : operands) {
+      moving.push_back(Field<Dual>::from(operand, [](double x, int64_t) { return Dual(x, 1.0); }));
+    }
+    auto out = Field<Dual>::uninitialized(bench.result().shape);
+    bench.op().tangent(moving, out);
+    const Array value = bench.value(operands);
+    for (int64_t i = 0; i < out.size(); ++i) {
+      BOOST_TEST(out.data()[i].value == value.data()[i]);
+      BOOST_TEST(out.data()[i].tangent == 0.0);
+    }
+  });
+  BOOST_TEST(detached > 0);
 }
 
 BOOST_AUTO_TEST_CASE(whole_numbers_are_not_differentiable) {

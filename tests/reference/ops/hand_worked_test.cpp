@@ -10,12 +10,15 @@
 #include "reference/ops/cross_entropy.h"
 #include "reference/ops/distance.h"
 #include "reference/ops/embedding.h"
+#include "reference/ops/exponential.h"
 #include "reference/ops/gelu.h"
 #include "reference/ops/layer_norm.h"
 #include "reference/ops/linear.h"
 #include "reference/ops/mask.h"
 #include "reference/ops/op.h"
 #include "reference/ops/positions.h"
+#include "reference/ops/query_bias.h"
+#include "reference/ops/reciprocal.h"
 #include "reference/ops/rms_norm.h"
 #include "reference/ops/rope.h"
 #include "reference/ops/scale.h"
@@ -23,6 +26,7 @@
 #include "reference/ops/softmax.h"
 #include "reference/ops/split_heads.h"
 #include "reference/ops/swiglu.h"
+#include "reference/ops/weighted_sum.h"
 
 namespace tt = boost::test_tools;
 
@@ -351,6 +355,62 @@ BOOST_AUTO_TEST_CASE(sums_run_from_left_to_right) {
   const auto y = value_of({{{1}, "D", {1e16}}, {{1}, "D", {1}}, {{1}, "D", {-1e16}}},
                           [](auto& in) { return sum(in); });
   BOOST_TEST(y[0] == 0.0);
+}
+
+// 4^-0.5 = exp(-ln 4 / 2) = 1/2, and exp(0 ln 4 + ln 3) = 3.
+BOOST_AUTO_TEST_CASE(powers_of_a_constant_are_exponentials) {
+  const auto y =
+      value_of({{{1}, "D", {0.5}}}, [](auto& in) { return exponential(in[0], -std::log(4.0)); });
+  BOOST_TEST(y == (std::vector<double>{0.5}), tt::tolerance(1e-15) << tt::per_element());
+  const auto z = value_of({{{1}, "D", {0.0}}}, [](auto& in) {
+    return exponential(in[0], std::log(4.0), std::log(3.0));
+  });
+  BOOST_TEST(z == (std::vector<double>{3}), tt::tolerance(1e-15) << tt::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(reciprocals_keep_the_sign) {
+  const auto y = value_of({{{2}, "D", {4, -0.5}}}, [](auto& in) { return reciprocal(in[0], 2.0); });
+  BOOST_TEST(y == (std::vector<double>{0.5, -4}), tt::per_element());
+}
+
+// softmax(0, ln 3) = (1/4, 3/4), of a parameter as of a row of scores.
+BOOST_AUTO_TEST_CASE(softmax_of_a_parameter) {
+  const auto w =
+      value_of({{{2}, "D", {0, std::log(3.0)}}}, [](auto& in) { return softmax(in[0]); });
+  BOOST_TEST(w == (std::vector<double>{0.25, 0.75}), tt::tolerance(1e-15) << tt::per_element());
+}
+
+// 1/4 * 8 + 3/4 * 16
+BOOST_AUTO_TEST_CASE(a_learned_mean_weighs_its_terms) {
+  const auto y =
+      value_of({{{1}, "D", {8}}, {{1}, "D", {16}}, {{2}, "D", {0.25, 0.75}}}, [](auto& in) {
+        return weighted_sum({in[0], in[1]}, in[2]);
+      });
+  BOOST_TEST(y == (std::vector<double>{14}), tt::per_element());
+}
+
+// One batch row, one head, T = 2, one term of ones; parameters for P = 3 positions, of which the
+// third is not read. A factor is chosen by (t,s), by s, or by t.
+BOOST_AUTO_TEST_CASE(factors_belong_to_an_element_a_key_or_a_query) {
+  const Value ones{{1, 1, 2, 2}, "BHTS", {1, 1, 1, 1}};
+  const auto with = [&](Value factors, Factor which) {
+    return value_of({ones, factors},
+                    [which](auto& in) { return weighted_sum({in[0]}, in[1], which); });
+  };
+  using Expected = std::vector<double>;
+  const Value table{{1, 3, 3}, "DDD", {1, 2, 9, 3, 4, 9, 9, 9, 9}}, row{{3}, "D", {5, 6, 9}};
+  const Value features{{1, 2, 1}, "BTD", {7, 8}};
+  BOOST_TEST(with(table, Factor::element) == (Expected{1, 2, 3, 4}), tt::per_element());
+  BOOST_TEST(with(row, Factor::key) == (Expected{5, 6, 5, 6}), tt::per_element());
+  BOOST_TEST(with(row, Factor::query) == (Expected{5, 5, 6, 6}), tt::per_element());
+  BOOST_TEST(with(features, Factor::key_feature) == (Expected{7, 8, 7, 8}), tt::per_element());
+  BOOST_TEST(with(features, Factor::query_feature) == (Expected{7, 7, 8, 8}), tt::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(a_query_bias_is_constant_along_a_row) {
+  const auto y = value_of({{{1, 1, 2, 2}, "BHTS", {0, 0, 0, 1}}, {{3}, "D", {5, 6, 9}}},
+                          [](auto& in) { return query_bias(in[0], in[1]); });
+  BOOST_TEST(y == (std::vector<double>{5, 5, 6, 7}), tt::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(scaling_keeps_excluded_scores_excluded) {

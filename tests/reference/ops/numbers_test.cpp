@@ -143,7 +143,7 @@ BOOST_AUTO_TEST_CASE(gradient_rule_is_the_adjoint_of_the_value_rules_tangent) {
       }
     }
     BOOST_TEST(std::fabs(pushed - pulled) <= 1e-12 * size, pushed << " and " << pulled);
-    if (has_activation(op_case)) BOOST_TEST(size > 0);
+    if (has_activation(op_case) && !op_case.constant) BOOST_TEST(size > 0);
     ++checked;
   });
   BOOST_TEST(checked == static_cast<int>(3 * op_cases().size()));

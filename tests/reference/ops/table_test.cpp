@@ -83,7 +83,9 @@ BOOST_AUTO_TEST_CASE(operations_in_place_give_the_same_bits_over_their_operand) 
 // One operand with every extent one larger never fits the others; one alone has nothing to fit.
 BOOST_AUTO_TEST_CASE(operands_that_do_not_fit_are_refused_by_the_operations_name) {
   for (const OpCase& op_case : op_cases()) {
-    if (op_case.operands.size() < 2 || op_case.file == "embedding") continue;
+    if (op_case.operands.size() < 2 || op_case.leading_part || op_case.file == "embedding") {
+      continue;
+    }
     BOOST_TEST_CONTEXT(op_case.what) {
       const Bench bench(op_case);
       std::vector<Operand> operands;
