@@ -32,9 +32,9 @@ Parameter score(std::string name, std::string extents, Initial initial, double c
           .form = std::move(form)};
 }
 
-// A divisor that may have either sign: between 0.75 and 2 of its initial value in size.
-Parameter divisor(Initial initial, std::string form) {
-  Parameter a = score("a", "m", initial, 1.375, 0.625, std::move(form));
+// A divisor that may have either sign; its size in units of its initial value.
+Parameter divisor(Initial initial, double center, double half_width) {
+  Parameter a = score("a", "m", initial, center, half_width, "free");
   a.any_sign = true;
   return a;
 }
@@ -42,9 +42,9 @@ Parameter divisor(Initial initial, std::string form) {
 // g = W2 GELU(W1 RMSNorm'(.)) + b with `outputs` rows in W2 and b.
 Parameters gate(const std::string& outputs) {
   return {score("gate.norm", "D", Initial::one, 0, 0.5),
-          score("gate.w1", "mD", Initial::normal, 0, 0),
-          score("gate.w2", outputs + "m", Initial::normal, 0, 0),
-          score("gate.bias", outputs, Initial::zero, 0, 0.5)};
+          score("gate.w1", "mD", Initial::normal, 0, 1),
+          score("gate.w2", outputs + "m", Initial::normal, 0, 0.4),
+          score("gate.bias", outputs, Initial::zero, 0, 0.3)};
 }
 
 std::string attends(const std::string& scores) { return "A_l = softmax(mask(" + scores + "))"; }
@@ -84,7 +84,7 @@ std::vector<MethodInfo> recompute_methods() {
 }
 
 std::vector<MethodInfo> scalar_score_methods() {
-  const auto scores = Family::scores;
+  const auto scores = Family::score_accumulation;
   const auto zero = Initial::zero, half = Initial::half, one = Initial::one;
   return {
       {"5.1", "scores accumulated over layers", attends("sum_{i<=l} S_i / sqrt(Dh)"), scores},
@@ -104,14 +104,14 @@ std::vector<MethodInfo> scalar_score_methods() {
        {"form"},
        {"exp", "softmax", "free"},
        {score("alpha", "m", zero, 0.25, 0.75, "exp"), score("z", "m", zero, 0, 1, "softmax"),
-        divisor(one, "free")}},
+        divisor(one, 1.375, 0.625)}},
       {"5.6",
        "accumulated scores, a learned divisor and power per layer",
        attends("sum_{i<=l} S_i / (a_i Dh^(b_i))"),
        scores,
        {"form"},
        {"free", "log"},
-       {divisor(one, "free"), score("u", "m", zero, 0.25, 0.5, "log"),
+       {divisor(one, 1.375, 0.625), score("u", "m", zero, 0.25, 0.5, "log"),
         score("b", "m", half, 0, 0.15)}},
       {"5.7",
        "accumulated scores, a learned divisor instead of sqrt(Dh)",
@@ -119,7 +119,7 @@ std::vector<MethodInfo> scalar_score_methods() {
        scores,
        {"form"},
        {"free", "log"},
-       {divisor(Initial::sqrt_head, "free"),
+       {divisor(Initial::sqrt_head, 1.25, 0.45),
         score("u", "m", Initial::log_sqrt_head, 0.25, 0.5, "log")}},
       {"5.8",
        "accumulated scores, one learned power",
@@ -131,8 +131,8 @@ std::vector<MethodInfo> scalar_score_methods() {
   };
 }
 
-std::vector<MethodInfo> modulated_score_methods() {
-  const auto scores = Family::scores;
+std::vector<MethodInfo> score_factor_methods() {
+  const auto scores = Family::score_factors;
   const auto zero = Initial::zero;
   const Options table{"score_positions"}, gated{"score_gate_eps"};
   const std::string gate_text = ", g = W2 GELU(W1 RMSNorm'(attn_norm_l(X_l))) + b";
@@ -199,8 +199,7 @@ MethodInfo prob_transformer() {
 
 std::vector<MethodInfo> make_methods() {
   std::vector<MethodInfo> list{{"plain", "the block itself", "X_{l+1} = Y_l + U_l", Family::plain}};
-  for (const auto& family :
-       {recompute_methods(), scalar_score_methods(), modulated_score_methods()}) {
+  for (const auto& family : {recompute_methods(), scalar_score_methods(), score_factor_methods()}) {
     list.insert(list.end(), family.begin(), family.end());
   }
   list.push_back(prob_transformer());

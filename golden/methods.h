@@ -8,9 +8,17 @@
 
 namespace assay::golden {
 
-// Where a method works: nowhere, on earlier layers run again (added at the MLP or at the attention
-// residual), on what enters the softmax, or instead of the block: inference in a random field.
-enum class Family { plain, recompute_mlp, recompute_attn, scores, prob_transformer };
+// Where a method works: nowhere, on earlier layers run again (added at the MLP or at the
+// attention), on what enters the softmax (scores of all layers, or a factor on scores), or instead
+// of the block: inference in a random field.
+enum class Family {
+  plain,
+  recompute_mlp,
+  recompute_attn,
+  score_accumulation,
+  score_factors,
+  prob_transformer
+};
 
 // What a learned parameter starts from in training; sqrt and log are of the head size Dh.
 enum class Initial { zero, half, one, sqrt_head, log_sqrt_head, normal };
@@ -21,7 +29,7 @@ std::string initial_text(Initial initial);  // "ln sqrt(Dh)", "N(0, 0.02^2)"
 // D = hidden_size, 1 = 1; none for a scalar. Golden data draws it away from its initial value, where
 // methods would coincide: initial + center + half_width u, u uniform in (-1, 1); with any_sign
 // initial (center + half_width u), negative in every second element. `normal` matrices are drawn
-// with standard deviation 1/sqrt(fan_in).
+// with standard deviation half_width/sqrt(fan_in).
 struct Parameter {
   std::string suffix;  // of the weight's name, below its layer
   std::string extents;

@@ -70,7 +70,7 @@ double initial_value(Initial initial, const ModelConfig& config) {
 Draw draw_of(const TensorInfo& weight, const Parameter& p, const ModelConfig& config) {
   const bool initial = config.params == Params::initial;
   if (p.initial == Initial::normal) {
-    if (!initial) return matrix(weight, 1.0);
+    if (!initial) return matrix(weight, p.half_width);
     return [](std::size_t, double u, double second) {
       return round_to_bf16(0.02 * normal(u, second));
     };

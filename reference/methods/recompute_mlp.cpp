@@ -1,52 +1,32 @@
-// Method 1: earlier layers run again on the current stream, added at the MLP residual.
+// Methods 1, 3.1 and 3.2: earlier layers run again on the current stream, added at the MLP.
 //
-// For each earlier layer j < l, with A_j the attention probabilities of j's own first pass:
-//   (1)  o_j = concat_h(A_j (attn_norm_j(X_l) Wv_j)) Wo_j
-//   (2)  r_j = MLP_j(mlp_norm_j(X_l + o_j))
-//   (3)  X_{l+1} = Y_l + U_l + sum_{j<l} r_j        residual = keep
-//        X_{l+1} =       U_l + sum_{j<l} r_j        residual = replace, for l >= 1
+// With r_{j>l} = MLP_j(mlp_norm_j(X_l + o_{j>l})) of recompute.h, for l >= 1, residual = keep:
+//   (1)    X_{l+1} = Y_l + U_l + sum_{j<l} r_{j>l}
+//   (3.1)  X_{l+1} = Y_l + ( U_l + sum_{j<l} r_{j>l} ) / m
+//   (3.2)  X_{l+1} = Y_l + sum_{j<l} w_j r_{j>l} + w_l U_l,  w = softmax(theta_l), theta_l in R^m
+// residual = replace drops Y_l. Layer 0 is the plain block, and so is the attention of every layer.
 //
-// Both (1) and (2) start from X_l, the input of layer l. A_j is used as stored: already causal,
-// rows already sum to 1. It is never masked or softmaxed again; a second softmax turns a row (0.9,
-// 0.1) into (0.69, 0.31). Positions are mixed by A_j only. Layer 0 is the plain block. Cost: layer
-// l re-runs l value projections, l output projections and l MLPs, so O(L^2) over the model.
+// mlp/sum is sum_{j<l} r_{j>l} in method 1, and all that is added to Y_l in 3.1 and 3.2.
+// Cost: layer l re-runs l value projections, l output projections and l MLPs, so O(L^2) over the
+// model.
 #include "reference/methods/recompute_mlp.h"
 
-#include <vector>
-
-#include "golden/names.h"
 #include "reference/ops/add.h"
-#include "reference/ops/attend.h"
 
 namespace assay::reference {
-namespace {
 
-// r_{j>l}: layer j on the input of layer l.
-Node run_again(const Site& site, const Layer& j) {
-  const auto again = [&](Node node, const char* tensor) {
-    return node.graph->name(node, golden::recompute_name(site.layer.index, j.index, tensor));
-  };
-  const Node x = site.stream;                                 // [B,T,D]
-  const Node h = again(j.attn_norm(x), "attn_norm");          // [B,T,D]
-  const Node v = again(j.value_heads(h), "v");                // [B,Hkv,T,Dh]
-  const Node context = again(attend(j.probs, v), "context");  // [B,T,H*Dh]
-  const Node o = again(j.attn_out(context), "attn_out");      // [B,T,D]     (1)
-  const Node n = again(j.mlp_norm(x + o), "mlp_norm");        // [B,T,D]
-  const Node act = again(j.mlp_act(n), "mlp_act");            // [B,T,F]
-  return again(j.mlp_out(act), "mlp_out");                    // [B,T,D]     (2)
-}
-
-}  // namespace
-
-Method recompute_mlp(golden::Residual residual) {
+Method recompute_mlp(Combine how, golden::Residual residual, bool detach_stored) {
   Method method = plain_method();
-  method.after_mlp = [residual](const Site& site, Node y, Node mlp_out) {
+  method.after_mlp = [=](const Site& site, Node y, Node mlp_out) {
     if (site.earlier.empty()) return y + mlp_out;
-    std::vector<Node> again;
-    for (const Layer& j : site.earlier) again.push_back(run_again(site, j));
-    const Node all = named(site, sum(again), "mlp/sum");                // [B,T,D]
-    return residual == golden::Residual::keep ? sum({y, mlp_out, all})  //             (3)
-                                              : sum({mlp_out, all});
+    std::vector<Node> again;  // r_{j>l} [B,T,D]
+    for (const Layer& j : site.earlier) again.push_back(mlp_again(site, j, detach_stored));
+    const Node added = named(site, combine(site, how, again, mlp_out), "mlp/sum");  // [B,T,D]
+    std::vector<Node> terms;
+    if (residual == golden::Residual::keep) terms.push_back(y);
+    if (how == Combine::sum) terms.push_back(mlp_out);
+    terms.push_back(added);
+    return sum(terms);
   };
   return method;
 }

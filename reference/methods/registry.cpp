@@ -5,19 +5,37 @@
 #include "golden/error.h"
 #include "golden/names.h"
 #include "reference/blocks/llama.h"
+#include "reference/methods/recompute_attn.h"
 #include "reference/methods/recompute_mlp.h"
 #include "reference/methods/score_accumulation.h"
+#include "reference/methods/score_factors.h"
 #include "reference/prob_transformer/prob_transformer.h"
 
 namespace assay::reference {
 namespace {
 
-Method make_method(const golden::ModelConfig& config) {
-  if (config.detach_stored) throw InputError("detach_stored: the reference does not have it");
-  if (config.method == "plain") return plain_method();
-  if (config.method == "1") return recompute_mlp(config.residual);
-  if (config.method == "5.1") return score_accumulation();
-  throw InputError("--method " + config.method + ": the reference has plain, 1, 5.1");
+Combine combine_of(const std::string& method) {
+  if (method.ends_with(".1")) return Combine::mean;
+  return method.ends_with(".2") ? Combine::learned_mean : Combine::sum;
+}
+
+Method make_method(const golden::ModelConfig& c) {
+  const golden::MethodInfo& info = golden::find_method(c.method);
+  switch (info.family) {
+    case golden::Family::plain:
+      return plain_method();
+    case golden::Family::recompute_mlp:
+      return recompute_mlp(combine_of(c.method), c.residual, c.detach_stored);
+    case golden::Family::recompute_attn:
+      if (c.method == "1-plan-a") return plan_a();
+      if (c.method == "1-plan-b") return plan_b();
+      return recompute_attn(combine_of(c.method), c.residual, c.detach_stored);
+    case golden::Family::score_accumulation:
+      return score_accumulation(c);
+    case golden::Family::score_factors:
+      return score_factors();
+  }
+  throw InternalError("method " + c.method + ": no such family");
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "golden/methods.h"
 #include "golden/weights.h"
 #include "reference/methods/registry.h"
+#include "reference/ops/op.h"
 #include "tests/reference/random.h"
 
 namespace assay::reference::testing {
@@ -44,6 +45,41 @@ Tensors synthetic_weights(const ModelConfig& config, uint64_t seed) {
     weights[info.name] = std::move(weight);
   }
   return weights;
+}
+
+Tensors transparent_weights(ModelConfig config, uint64_t seed) {
+  config.params = golden::Params::initial;
+  Tensors weights = synthetic_weights(config, seed);
+  for (auto& [name, weight] : weights) {
+    const bool factor = config.method == "C-base" && name.ends_with("score.w");
+    if (!factor && !name.ends_with("gate.w2")) continue;
+    std::fill(weight.values.begin(), weight.values.end(), factor ? -1000.0 : 0.0);
+  }
+  return weights;
+}
+
+std::unique_ptr<Graph> hold_detached(const Graph& graph, const Tensors& values, Tensors& weights) {
+  auto copy = std::make_unique<Graph>();
+  std::vector<Node> nodes;
+  for (const NodeData& node : graph.nodes()) {
+    std::vector<Node> inputs;
+    for (const int input : node.inputs) inputs.push_back(nodes[static_cast<std::size_t>(input)]);
+    Node made;
+    if (node.weight) {
+      made = copy->weight(node.name, node.shape());
+    } else if (node.op == nullptr) {
+      made = copy->input(node.name, node.shape(), node.result.axes);
+    } else if (node.op->name() == "detach") {
+      const std::string name = "held/" + std::to_string(nodes.size());
+      weights[name] = values.at(graph.node(node.inputs[0]).name);
+      made = copy->input(name, node.shape(), node.result.axes);
+    } else {
+      made = copy->add(node.op, inputs);
+      if (!node.name.empty()) made = copy->name(made, node.name);
+    }
+    nodes.push_back(made);
+  }
+  return copy;
 }
 
 Bindings bind_model(const Inputs& inputs, const Tensors& weights) {
@@ -92,7 +128,6 @@ std::vector<ModelConfig> every_method(int64_t layers) {
   std::vector<ModelConfig> configs;
   for (const golden::MethodInfo& method : golden::methods()) {
     if (method.family == golden::Family::prob_transformer) continue;
-    if (method.id != "plain" && method.id != "1" && method.id != "5.1") continue;
     ModelConfig config = ragged_config(method.id, layers);
     if (method.takes("score_positions")) config.score_positions = kMostPositions;
     configs.push_back(config);
@@ -103,6 +138,10 @@ std::vector<ModelConfig> every_method(int64_t layers) {
     if (method.takes("residual")) {
       configs.push_back(config);
       configs.back().residual = golden::Residual::replace;
+    }
+    if (method.takes("detach_stored")) {
+      configs.push_back(config);
+      configs.back().detach_stored = true;
     }
   }
   return configs;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,14 @@ Inputs random_inputs(const ModelConfig& config, int64_t batch, int64_t positions
 Inputs select(const Inputs& inputs, const std::vector<int64_t>& rows, int64_t positions);
 
 Tensors synthetic_weights(const ModelConfig& config, uint64_t seed);
+
+// Weights at which every method's own part says nothing: the parameters of Params::initial, gates
+// whose last matrix is 0, and C-base's factor exp(w) at 0.
+Tensors transparent_weights(ModelConfig config, uint64_t seed);
+
+// The graph with every detached tensor held at its value: what a detached method differentiates.
+// Adds the values to `weights` under names of their own.
+std::unique_ptr<Graph> hold_detached(const Graph& graph, const Tensors& values, Tensors& weights);
 
 // Gives copies, so what they hold stays as it is.
 Bindings bind_model(const Inputs& inputs, const Tensors& weights);

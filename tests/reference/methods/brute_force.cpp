@@ -3,6 +3,8 @@
 #include <cmath>
 #include <string>
 
+#include "tests/reference/methods/brute_force_scores.h"
+
 namespace assay::reference::testing {
 namespace {
 
@@ -44,52 +46,87 @@ class Evaluator {
     const Tensor v = out_[to + "attn/v"] =
         heads(matrix(h, w + "self_attn.v_proj"), c_.num_key_value_heads);
     raw_scores_.push_back(products(q, k));
-    const Tensor scores = out_[to + "attn/scores"] = entering_scores(l);
+    const Tensor scores = out_[to + "attn/scores"] = entering_scores(l, h);
     const Tensor probs = out_[to + "attn/probs"] = softmax(scores);
     const Tensor context = out_[to + "attn/context"] = weighted(probs, v);
     const Tensor o = out_[to + "attn/out"] = matrix(context, w + "self_attn.o_proj");
-    const Tensor y = out_[to + "attn_residual"] = plus(x, o);
+    const Tensor y = out_[to + "attn_residual"] = after(l, "attn", x, x, o);
     const Tensor n = out_[to + "mlp_norm"] = norm(y, w + "post_attention_layernorm");
     const Tensor gate = out_[to + "mlp/gate"] = matrix(n, w + "mlp.gate_proj");
     const Tensor up = out_[to + "mlp/up"] = matrix(n, w + "mlp.up_proj");
     const Tensor act = out_[to + "mlp/act"] = gated(gate, up);
     const Tensor u = out_[to + "mlp/out"] = matrix(act, w + "mlp.down_proj");
-    Tensor next = plus(y, u);
-    if (c_.method == "1" && l > 0) {
-      const Tensor all = out_[to + "mlp/sum"] = recomputed(l, x);
-      next = plus(c_.residual == golden::Residual::keep ? next : u, all);
-    }
-    return out_[to + "output"] = next;
+    return out_[to + "output"] = after(l, "mlp", x, y, u);
   }
 
-  // sum_{j<l} r_{j>l}, every layer j on X_l
-  Tensor recomputed(int64_t l, const Tensor& x) {
-    Tensor all{x.shape, std::vector<double>(x.values.size(), 0.0)};
+  // What follows a site with its own residual and output: plainly their sum.
+  Tensor after(int64_t l, const std::string& site, const Tensor& x, const Tensor& residual,
+               const Tensor& own) {
+    const std::string& method = c_.method;
+    const bool plan_a = method == "1-plan-a";
+    const bool at_mlp = method == "1" || method.starts_with("3.");
+    const bool at_attn = method == "2" || method.starts_with("4.") || method.starts_with("1-plan");
+    if (l == 0 || !(site == "mlp" ? at_mlp : at_attn)) return plus(residual, own);
+    const std::vector<Tensor> again = recomputed(l, x, at_mlp);
+    const Tensor added = out_[here(l) + site + "/sum"] = combined(l, again, own);
+    const bool own_inside = method.starts_with("3.") || method.starts_with("4.");
+    const Tensor rest = own_inside || plan_a ? added : plus(own, added);
+    return c_.residual == golden::Residual::keep ? plus(residual, rest) : rest;
+  }
+
+  // The sum, the mean or the learned mean of what earlier layers give and, in means, the own output.
+  Tensor combined(int64_t l, const std::vector<Tensor>& again, const Tensor& own) {
+    std::vector<double> w(again.size() + 1, 1.0);
+    if (c_.method.ends_with(".1")) std::fill(w.begin(), w.end(), 1 / double(l + 1));
+    if (c_.method.ends_with(".2")) {
+      double total = 0;
+      for (std::size_t j = 0; j < w.size(); ++j) {
+        total += w[j] = std::exp(weights_.at(weight(l) + "mix.weight").values[j]);
+      }
+      for (double& share : w) share /= total;
+    }
+    if (!c_.method.ends_with(".1") && !c_.method.ends_with(".2")) w.back() = 0;
+    Tensor sum = own;
+    for (std::size_t i = 0; i < sum.values.size(); ++i) {
+      sum.values[i] *= w.back();
+      for (std::size_t j = 0; j < again.size(); ++j) sum.values[i] += w[j] * again[j].values[i];
+    }
+    return sum;
+  }
+
+  // r_{j>l}, or o_{j>l}, for every j < l: layer j on X_l
+  std::vector<Tensor> recomputed(int64_t l, const Tensor& x, bool with_mlp) {
+    std::vector<Tensor> all;
     for (int64_t j = 0; j < l; ++j) {
       const std::string to = here(l) + "recompute/" + std::to_string(j) + "/", w = weight(j);
       const Tensor h = out_[to + "attn_norm"] = norm(x, w + "input_layernorm");
       const Tensor v = out_[to + "v"] =
           heads(matrix(h, w + "self_attn.v_proj"), c_.num_key_value_heads);
       const Tensor context = out_[to + "context"] = weighted(out_.at(here(j) + "attn/probs"), v);
-      const Tensor o = out_[to + "attn_out"] = matrix(context, w + "self_attn.o_proj");
-      const Tensor n = out_[to + "mlp_norm"] = norm(plus(x, o), w + "post_attention_layernorm");
+      all.push_back(out_[to + "attn_out"] = matrix(context, w + "self_attn.o_proj"));
+      if (!with_mlp) continue;
+      const Tensor n = out_[to + "mlp_norm"] =
+          norm(plus(x, all.back()), w + "post_attention_layernorm");
       const Tensor act = out_[to + "mlp_act"] =
           gated(matrix(n, w + "mlp.gate_proj"), matrix(n, w + "mlp.up_proj"));
-      all = plus(all, out_[to + "mlp_out"] = matrix(act, w + "mlp.down_proj"));
+      all.back() = out_[to + "mlp_out"] = matrix(act, w + "mlp.down_proj");
     }
     return all;
   }
 
-  // Scaled, for 5.1 summed over layers 0..l, and -inf where not allowed.
-  Tensor entering_scores(int64_t l) const {
+  // The method's combination of the scores of layers 0..l, and -inf where not allowed.
+  Tensor entering_scores(int64_t l, const Tensor& normed) const {
+    const ScoreRule rule(c_, weights_, weight(l), l, normed);
     Tensor scores = raw_scores_[at(l)];
     const int64_t H = c_.num_attention_heads;
     for (int64_t i = 0; i < golden::element_count(scores.shape); ++i) {
       const int64_t s = i % T_, t = i / T_ % T_, b = i / T_ / T_ / H;
-      double sum = raw_scores_[at(l)].values[at(i)];
-      for (int64_t j = 0; c_.method == "5.1" && j < l; ++j) sum += raw_scores_[at(j)].values[at(i)];
+      double sum = rule.offset(t);
+      for (int64_t j = 0; j <= l; ++j) {
+        sum += rule.factor(j, b, t, s) * raw_scores_[at(j)].values[at(i)];
+      }
       const bool allowed = s <= t && in_.attention_mask[at(b * T_ + s)] != 0;
-      scores.values[at(i)] = allowed ? sum / std::sqrt(double(c_.head_dim)) : -INFINITY;
+      scores.values[at(i)] = allowed ? sum : -INFINITY;
     }
     return scores;
   }

@@ -6,7 +6,7 @@
 
 namespace assay::reference::testing {
 
-// Every named tensor of the methods plain, 1 (both residuals) and 5.1.
+// Every named tensor of the config's method.
 Tensors brute_force(const ModelConfig& config, const Inputs& inputs, const Tensors& weights);
 
 }  // namespace assay::reference::testing

@@ -2,7 +2,10 @@
 // reference, on ragged configurations; and one whole layer by hand.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <map>
 
+#include "reference/interpreters/error.h"
+#include "reference/methods/registry.h"
 #include "tests/reference/methods/brute_force.h"
 #include "tests/reference/models.h"
 #include "tests/reference/random.h"
@@ -14,6 +17,11 @@ namespace {
 
 // Sums of some tens of terms in another order, a few layers deep, relative to the largest element.
 constexpr double kTolerance = 1e-13;
+// Where a tensor is worse conditioned than that (without the block's residual a norm may see terms
+// that nearly cancel), the difference of two evaluations in double is held against the deviation
+// that error analysis states: sqrt(2) for two of them, times 6 for the largest of 10^6 elements.
+constexpr double kDeviations = 6 * M_SQRT2;
+constexpr double kMostTolerance = 1e-10;
 
 struct Situation {
   std::string what;
@@ -43,6 +51,30 @@ std::vector<Situation> situations(const ModelConfig& method) {
           {"one position", method, 2, 1, {}}};
 }
 
+class Deviations : public ErrorObserver {
+ public:
+  void observe(const NodeData& node, Array& value, Array& error) override {
+    double widest = 0, largest = 0;
+    for (int64_t i = 0; i < value.size(); ++i) {
+      if (!std::isfinite(value.data()[i])) continue;
+      widest = std::fmax(widest, error.data()[i]);
+      largest = std::fmax(largest, std::fabs(value.data()[i]));
+    }
+    relative[node.name] = largest == 0 ? 0 : widest / largest;
+  }
+  std::map<std::string, double> relative;
+};
+
+std::map<std::string, double> deviations(const ModelConfig& config, const Inputs& inputs,
+                                         const Tensors& weights) {
+  Deviations observer;
+  const auto fp64 = golden::Precision::fp64;
+  evaluate_with_error(*build_model(config, inputs.batch, inputs.positions),
+                      bind_model(inputs, weights), {.storage = fp64, .accumulate = fp64},
+                      ErrorNorm::deviation, observer);
+  return observer.relative;
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(brute_force_evaluator)
@@ -55,13 +87,16 @@ BOOST_AUTO_TEST_CASE(agrees_on_every_named_tensor) {
         const Tensors weights = synthetic_weights(s.config, seed);
         const Tensors got = run_model(s.config, inputs, weights);
         const Tensors expected = brute_force(s.config, inputs, weights);
+        const auto deviation = deviations(s.config, inputs, weights);
         BOOST_TEST_CONTEXT(title(method) << ", " << s.what << ", seed " << seed) {
           BOOST_TEST(got.size() == expected.size());
           for (const auto& [name, tensor] : expected) {
             BOOST_REQUIRE_MESSAGE(got.contains(name), name);
             BOOST_TEST(got.at(name).shape == tensor.shape, tt::per_element());
             const double error = relative_error(got.at(name).values, tensor.values);
-            BOOST_TEST(error <= kTolerance, name << ": " << error);
+            const double due = std::fmax(kTolerance, kDeviations * deviation.at(name));
+            BOOST_TEST(due <= kMostTolerance, name << ": " << due);
+            BOOST_TEST(error <= due, name << ": " << error);
           }
         }
       }
@@ -69,19 +104,21 @@ BOOST_AUTO_TEST_CASE(agrees_on_every_named_tensor) {
   }
 }
 
-// Methods must differ from each other on this data, or agreement would show nothing.
+// Methods must differ from each other on this data, or agreement would show nothing. Detached
+// methods differ in gradients only, and plan B is method 2 detached.
 BOOST_AUTO_TEST_CASE(methods_differ_from_one_another) {
-  const std::vector<ModelConfig> configs = every_method();
-  const Inputs inputs = random_inputs(configs[0], 2, 6, 53);
-  const Tensors weights = synthetic_weights(configs[0], 53);
-  for (std::size_t i = 0; i < configs.size(); ++i) {
-    for (std::size_t j = 0; j < i; ++j) {
-      const double difference =
-          relative_error(run_model(configs[i], inputs, weights).at("logits").values,
-                         run_model(configs[j], inputs, weights).at("logits").values);
-      BOOST_TEST(difference > 1e-3, title(configs[i]) << " and " << title(configs[j]));
+  std::vector<std::pair<std::string, Tensor>> logits;
+  for (const ModelConfig& config : every_method()) {
+    if (config.detach_stored || config.method == "1-plan-b") continue;
+    const Inputs inputs = random_inputs(config, 2, 6, 53);
+    const Tensors got = run_model(config, inputs, synthetic_weights(config, 53));
+    for (const auto& [other, values] : logits) {
+      const double difference = relative_error(got.at("logits").values, values.values);
+      BOOST_TEST(difference > 1e-3, title(config) << " and " << other);
     }
+    logits.emplace_back(title(config), got.at("logits"));
   }
+  BOOST_TEST(logits.size() > 25u);
 }
 
 // D = Dh = 2, F = 1, V = 2, L = 2, one token, eps so small that it rounds away. Every matrix is a

@@ -3,6 +3,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
+#include "golden/methods.h"
 #include "golden/names.h"
 #include "reference/ops/op.h"
 #include "reference/ops/rope.h"
@@ -33,6 +34,12 @@ Tensor repeat_heads(const Tensor& weight, int64_t head_dim, int64_t times) {
   return repeated;
 }
 
+// With weights at which the method's own parameters say nothing.
+Tensors run_transparent(const ModelConfig& config) {
+  return run_model(config, random_inputs(config, kBatch, kPositions, kSeed, {0, 2}),
+                   transparent_weights(config, kSeed));
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(identities)
@@ -41,7 +48,7 @@ BOOST_AUTO_TEST_SUITE(identities)
 BOOST_AUTO_TEST_CASE(one_layer_of_any_method_is_plain) {
   const Tensors plain = run_seeded(ragged_config("plain", 1));
   for (const ModelConfig& config : every_method(1)) {
-    const Tensors got = run_seeded(config);
+    const Tensors got = run_transparent(config);
     BOOST_TEST(got.size() == plain.size());
     for (const auto& [name, tensor] : plain) {
       BOOST_TEST(same_bits(got.at(name).values, tensor.values), title(config) << ": " << name);
@@ -53,7 +60,7 @@ BOOST_AUTO_TEST_CASE(layer_0_of_any_method_is_plain) {
   const Tensors plain = run_seeded(ragged_config("plain", 3));
   int compared = 0;
   for (const ModelConfig& config : every_method(3)) {
-    const Tensors got = run_seeded(config);
+    const Tensors got = run_transparent(config);
     for (const auto& [name, tensor] : plain) {
       if (!name.starts_with("layers/0/") && name != "layers/1/input") continue;
       ++compared;
@@ -190,7 +197,10 @@ BOOST_AUTO_TEST_CASE(tokens_in_the_padding_do_not_matter) {
     }
     const Tensor after = run_model(config, inputs, weights).at("logits");
     const std::span<const double> a = before.values, b = after.values;
-    BOOST_TEST(!same_bits(a.first(2 * 11), b.first(2 * 11)));
+    // Without residual and attention nothing is left of a padded row.
+    const bool lost = config.residual == golden::Residual::replace &&
+                      golden::find_method(config.method).family == golden::Family::recompute_attn;
+    BOOST_TEST(same_bits(a.first(2 * 11), b.first(2 * 11)) == lost, title(config));
     BOOST_TEST(same_bits(a.subspan(2 * 11), b.subspan(2 * 11)), title(config));
   }
 }
