@@ -34,6 +34,8 @@ Method make_method(const golden::ModelConfig& c) {
       return score_accumulation(c);
     case golden::Family::score_factors:
       return score_factors();
+    case golden::Family::prob_transformer:
+      break;  // has no block for a method to change
   }
   throw InternalError("method " + c.method + ": no such family");
 }
