@@ -12,6 +12,12 @@ struct InputError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Good input that a subject has nothing for: a method without kernels, a precision it does not
+// store. A run over many cases skips the case; otherwise it is bad input.
+struct Unsupported : InputError {
+  using InputError::InputError;
+};
+
 // A broken invariant of Assay itself. Exit code 4.
 struct InternalError : std::logic_error {
   using std::logic_error::logic_error;

@@ -17,8 +17,8 @@ std::unique_ptr<Model> make_device_model(const golden::ModelConfig& config,
     case golden::Precision::bf16:
       return std::make_unique<Llama<simt::bf16>>(config, precision, weights);
     default:
-      throw InputError("subject cuda: precision: expected fp32 or bf16, got " +
-                       golden::precision_name(precision) + "; the host executor has fp64 too");
+      throw Unsupported("subject cuda: precision: expected fp32 or bf16, got " +
+                        golden::precision_name(precision) + "; the host executor has fp64 too");
   }
 }
 

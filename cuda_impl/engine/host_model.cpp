@@ -13,8 +13,8 @@ std::unique_ptr<Model> make_host_model(const golden::ModelConfig& config,
     case golden::Precision::bf16:
       return std::make_unique<Llama<simt::bf16>>(config, precision, weights);
     default:
-      throw InputError("subject simt: precision: expected fp64, fp32 or bf16, got " +
-                       golden::precision_name(precision));
+      throw Unsupported("subject simt: precision: expected fp64, fp32 or bf16, got " +
+                        golden::precision_name(precision));
   }
 }
 

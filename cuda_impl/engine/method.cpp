@@ -11,7 +11,7 @@ Method parse_method(const std::string& method) {
   if (method == "plain") return Method::plain;
   if (method == "1") return Method::recompute_mlp;
   if (method == "5.1") return Method::cumulative_scores;
-  throw InputError(
+  throw Unsupported(
       fmt::format("method {}: the engine has no kernels for it; it has plain, 1, 5.1", method));
 }
 

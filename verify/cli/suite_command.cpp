@@ -13,6 +13,7 @@
 #include "golden/suite.h"
 #include "verify/cli/command.h"
 #include "verify/cli/suite_progress.h"
+#include "verify/cli/suite_verify.h"
 #include "verify/report/report.h"
 
 namespace assay::cli {
@@ -207,6 +208,8 @@ void add_suite(CLI::App& app, Outcome& outcome) {
   generate->add_flag("--quiet", options->quiet, "print errors only");
   generate->add_option("--json", options->json_path, "JSON list of the outcomes to write");
   generate->callback([options, &outcome] { outcome.exit_code = run_generate(*options); });
+
+  add_suite_verify(*suite, outcome);
 
   CLI::App* hashes =
       add_action(*suite, "hashes", "print the root hash of every case, computed here", *options);

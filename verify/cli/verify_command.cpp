@@ -9,6 +9,7 @@
 #include "golden/golden_file.h"
 #include "reference/methods/registry.h"
 #include "verify/cli/command.h"
+#include "verify/cli/judge.h"
 #include "verify/cli/subjects.h"
 #include "verify/leakage/prefix.h"
 #include "verify/leakage/structural.h"
@@ -25,6 +26,8 @@ struct VerifyOptions {
   std::string precision = "fp32";
   std::string pattern;
   std::string checkpoint;  // folder to take weights from; empty: as the golden file says
+  std::vector<std::string> left_out;
+  bool equal = false;
   bool leakage = false;
   int64_t leakage_positions = 40;
   std::string html_path, json_path, junit_path;
@@ -40,6 +43,9 @@ void add_report_options(CLI::App& command, VerifyOptions& options) {
                      "folder with the checkpoint that the golden file was made from; needed where "
                      "the file has only hashes of it");
   command.add_option("--only", options.pattern, "checkpoints to compare, e.g. 'layers/3/*'");
+  command.add_option("--leave-out", options.left_out, "checkpoints not to judge, e.g. loss");
+  command.add_flag("--equal", options.equal,
+                   "judge by equality with the golden values: for files of exact data");
   command.add_option("--report", options.html_path, "HTML report to write");
   command.add_option("--json", options.json_path, "JSON report to write");
   command.add_option("--junit", options.junit_path, "JUnit report to write");
@@ -85,22 +91,9 @@ int run_verify(const VerifyOptions& options, const Outcome& outcome) {
   verify::NumericsOptions numerics_options;
   numerics_options.pattern = options.pattern;
   numerics_options.command = outcome.command_line.substr(0, outcome.command_line.find(" --only"));
-  const verify::NumericsResult numerics =
-      verify::verify_numerics(golden, *subject, numerics_options);
-
-  verify::RunReport report;
-  report.title = fmt::format("method {}, {}", golden.header().config.method, subject->describe());
+  numerics_options.left_out = options.left_out;
+  verify::RunReport report = judge(golden, *subject, numerics_options, options.equal);
   report.command_line = outcome.command_line;
-  report.golden_path = golden.path();
-  report.root_hash = golden.root_hash();
-  report.config_json = golden::to_json(golden.header().config);
-  report.method = golden.header().config.method;
-  report.seed = golden.header().seed;
-  report.subject = subject->describe();
-  report.checks = numerics.checks;
-  report.rows = numerics.rows;
-  report.first_divergence = numerics.first_divergence;
-  report.diagnosis = numerics.diagnosis;
   if (options.leakage) look_for_leaks(options, golden, *subject, report);
 
   if (!options.quiet) fmt::print("{}", verify::terminal_text(report, outcome.colour));

@@ -36,7 +36,8 @@ Checkpoint checkpoint_of(const golden::GoldenReader& golden, const golden::Manif
 
 }  // namespace
 
-Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern)
+Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
+           const std::vector<std::string>& left_out)
     : golden(golden_file),
       graph(reference::build_model(golden.header().config, golden.batch(), golden.positions())),
       batch(read_batch(golden)),
@@ -52,7 +53,11 @@ Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern)
     return graph->find(a.name) < graph->find(b.name);
   });
   for (Checkpoint& checkpoint : declared) {
-    (golden::matches(bare, checkpoint.name) ? asked : undemanded).push_back(std::move(checkpoint));
+    const bool out = std::any_of(left_out.begin(), left_out.end(), [&](const std::string& p) {
+      return golden::matches(bare_pattern(p), checkpoint.name);
+    });
+    const bool in = golden::matches(bare, checkpoint.name) && !out;
+    (in ? asked : undemanded).push_back(std::move(checkpoint));
   }
 }
 

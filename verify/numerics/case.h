@@ -14,7 +14,8 @@
 namespace assay::verify {
 
 struct Case {
-  Case(const golden::GoldenReader& golden, const std::string& pattern);
+  Case(const golden::GoldenReader& golden, const std::string& pattern,
+       const std::vector<std::string>& left_out = {});
   Case(const Case&) = delete;  // the bindings point into it
   Case& operator=(const Case&) = delete;
 
@@ -22,8 +23,8 @@ struct Case {
   std::unique_ptr<reference::Graph> graph;
   Batch batch;
   reference::Bindings bindings;
-  std::vector<Checkpoint> asked;       // declared and matching the pattern, in execution order
-  std::vector<Checkpoint> undemanded;  // declared, not matching
+  // Declared: those that match the pattern and none of left_out, in execution order; the others.
+  std::vector<Checkpoint> asked, undemanded;
 
   bool declares(const std::string& name) const;
   int64_t elements() const;  // of the checkpoints that are asked for

@@ -10,6 +10,7 @@
 #include "verify/numerics/bindings.h"
 #include "verify/numerics/diagnosis.h"
 #include "verify/numerics/divergence.h"
+#include "verify/numerics/ledger_check.h"
 #include "verify/numerics/views.h"
 
 namespace assay::verify {
@@ -27,37 +28,6 @@ class Stopwatch {
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
-
-std::vector<std::string> messages(const Ledger& ledger) {
-  std::vector<std::string> lines;
-  for (const Finding& finding : ledger.findings()) {
-    lines.push_back(fmt::format("{}: {}", fault_name(finding.fault), finding.message));
-  }
-  return lines;
-}
-
-// Comparing nothing is a failure, whatever else was found.
-void book_nothing(const std::vector<CheckpointRow>& rows, Ledger& ledger) {
-  const bool any =
-      std::any_of(rows.begin(), rows.end(), [](const CheckpointRow& row) { return row.compared; });
-  if (any) return;
-  ledger.report(
-      {Fault::nothing, "", fmt::format("not one of {} checkpoints was compared", rows.size())});
-}
-
-Check ledger_check(const std::vector<CheckpointRow>& rows, const Ledger& ledger, double seconds) {
-  const auto compared = std::count_if(rows.begin(), rows.end(),
-                                      [](const CheckpointRow& row) { return row.compared; });
-  Check check{.name = "numerics: ledger", .summary = {}, .details = {}, .seconds = seconds};
-  check.status = ledger.findings().empty() ? Status::pass : Status::fail;
-  check.summary = fmt::format("{} checkpoints declared, {} compared, {} tensors handed over",
-                              rows.size(), compared, ledger.taken());
-  if (!ledger.findings().empty()) {
-    check.summary += fmt::format(", {} faults", ledger.findings().size());
-  }
-  check.details = messages(ledger);
-  return check;
-}
 
 struct Tally {
   int64_t compared = 0, failed = 0, untrusted = 0, elements = 0;
@@ -188,7 +158,7 @@ struct Run {
       : options(chosen),
         subject(judged),
         schedule(judged.precision()),
-        file(golden_file, chosen.pattern),
+        file(golden_file, chosen.pattern, chosen.left_out),
         ledger(file.asked, judged.describe()),
         forced_ledger(file.asked, judged.describe() + ", forced"),
         golden(golden_file),

@@ -21,9 +21,10 @@
 namespace assay::verify {
 
 struct NumericsOptions {
-  std::string pattern = "";        // shell-style, of the checkpoints to compare; "" = all
-  double false_alarm_rate = 1e-6;  // of the whole free-running view
-  bool diagnose = true;            // try the dictionary of known defects on the first divergence
+  std::string pattern = "";                // shell-style, of the checkpoints to compare; "" = all
+  std::vector<std::string> left_out = {};  // patterns of checkpoints that are not judged
+  double false_alarm_rate = 1e-6;          // of the whole free-running view
+  bool diagnose = true;  // try the dictionary of known defects on the first divergence
   // What the user typed, without --only: "assay verify g.h5 --subject simt --precision bf16".
   std::string command = "assay verify";
 };

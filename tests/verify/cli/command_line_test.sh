@@ -62,6 +62,25 @@ printf '{"assay_suite": 1, "blocks": {}, "entries": [{"methods": ["plain"], "blo
   "shapes": [{"positions": 3}]}]}' >mine.json
 expect 2 'mine.json: entry 0: blocks: x: no such block' suite list mine.json
 
+# A suite is judged case by case; what cannot be run is skipped, and nothing judged is no pass.
+expect 0 '2 written' suite generate ci --only '*-b1-t33' --dir v
+expect 0 '^pass +5.1-llama-gqa-b1-t33 bf16' suite verify ci --only '*-b1-t33' --dir v --json v.json --junit v.xml
+expect 0 '2 verdicts, 2 pass' suite verify ci --only '*-b1-t33' --dir v --subject reference --precision fp64
+expect 3 'skipped +plain.* expected fp64, fp32 or bf16, got fp16' \
+  suite verify ci --only '*-b1-t33' --dir v --subject simt --precision fp16
+expect 3 'verdict: skipped: nothing was judged, which is not a pass' \
+  suite verify ci --only '*-b1-t33' --dir v --subject simt --precision fp16
+expect 3 "inconclusive +plain-llama-gqa-b1-t33 fp32 .*no file; 'assay suite generate' makes it" \
+  suite verify ci --only '*-b1-t33' --dir nowhere
+expect 2 'subject nobody: expected' suite verify ci --only '*-b1-t33' --dir v --subject nobody
+expect 1 '[0-9]+ of 52 checkpoints differ' verify v/plain-llama-gqa-b1-t33.h5 --equal --precision bf16
+grep -q 'plain-llama-gqa-b1-t33 fp32' v.json || { echo 'v.json: no case'; failures=$((failures + 1)); }
+grep -q 'plain-llama-gqa-b1-t33 bf16' v.xml || { echo 'v.xml: no case'; failures=$((failures + 1)); }
+
+# Without a rounding: our kernels have the golden values bit for bit, in every precision.
+expect 0 '3 written' suite generate exact --only '*-llama-gqa-b3-*' --dir x
+expect 0 '9 verdicts, 9 pass' suite verify exact --only '*-llama-gqa-b3-*' --dir x --subject simt
+
 # A config.json with a fault names the key; one without works.
 echo '{"hidden_size": 16}' >bad.json
 expect 2 'bad.json: key "intermediate_size" is missing' generate --config bad.json --out g.h5

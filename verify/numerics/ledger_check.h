@@ -1,0 +1,20 @@
+// The ledger as a check of the report.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "verify/numerics/ledger.h"
+#include "verify/numerics/numerics.h"
+
+namespace assay::verify {
+
+std::vector<std::string> messages(const Ledger& ledger);  // "shape: layers/0/attn/q: expected .."
+
+// Comparing nothing is a failure, whatever else was found.
+void book_nothing(const std::vector<CheckpointRow>& rows, Ledger& ledger);
+
+// seconds: what the run took that filled the ledger.
+Check ledger_check(const std::vector<CheckpointRow>& rows, const Ledger& ledger, double seconds);
+
+}  // namespace assay::verify
