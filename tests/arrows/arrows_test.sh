@@ -34,7 +34,10 @@ forbid() {
 for other in reference verify golden/generate datasets; do forbid cuda_impl "$other"; done
 for other in cuda_impl verify golden/generate datasets; do forbid reference "$other"; done
 for other in cuda_impl verify; do forbid golden/generate "$other"; done
-forbid golden cuda_impl
+for other in cuda_impl verify; do forbid golden "$other"; done
+found=$(links_between golden reference; includes_between golden reference)
+found=$(grep -v '^golden/generate/\|^assay_generate ' <<< "$found" || true)
+[[ -z $found ]] || fail "golden must not know reference outside generate/:"$'\n'"$found"
 
 # Nor do they meet in a third place: all that both link is the contract and the compiler flags.
 shared=$(comm -12 <(awk '$1 ~ /^cuda_impl/ { print $4 }' "$links" | sort -u) \
