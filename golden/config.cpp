@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "golden/error.h"
+#include "golden/gpt2_config.h"
 #include "golden/json_keys.h"
 #include "golden/methods.h"
 
@@ -14,9 +15,7 @@ namespace {
 
 using nlohmann::json;
 
-using Keys = JsonKeys;
-
-RopeScaling parse_rope_scaling(const Keys& keys) {
+RopeScaling parse_rope_scaling(const JsonKeys& keys) {
   const std::string kind = keys.text("rope_type", keys.text("type", ""));
   if (kind != "llama3") {
     throw InputError(
@@ -49,7 +48,7 @@ Params parse_params(const std::string& text, const std::string& where) {
 }
 
 // "assay": the method and its options.
-void parse_method(const Keys& keys, ModelConfig& c) {
+void parse_method(const JsonKeys& keys, ModelConfig& c) {
   c.method = keys.text("method", c.method);
   const MethodInfo& method = find_method(c.method, keys.where() + ": method");
   for (const char* option : {"detach_stored", "form", "score_gate_eps", "score_positions", "pt"}) {
@@ -107,7 +106,7 @@ void validate_method(const ModelConfig& c, const std::string& where) {
   }
 }
 
-void refuse_biases(const Keys& keys) {
+void refuse_biases(const JsonKeys& keys) {
   for (const char* key : {"attention_bias", "mlp_bias"}) {
     if (keys.boolean(key, false)) {
       throw InputError(
@@ -122,18 +121,8 @@ void refuse_biases(const Keys& keys) {
   }
 }
 
-}  // namespace
-
-ModelConfig parse_config(const std::string& json_text, const std::string& where) {
-  json document;
-  try {
-    document = json::parse(json_text);
-  } catch (const json::parse_error& error) {
-    throw InputError(fmt::format("{}: not JSON: {}", where, error.what()));
-  }
-  const Keys keys(document, where);
+ModelConfig parse_llama(const JsonKeys& keys) {
   refuse_biases(keys);
-
   ModelConfig c;
   c.hidden_size = keys.integer("hidden_size");
   c.intermediate_size = keys.integer("intermediate_size");
@@ -149,12 +138,10 @@ ModelConfig parse_config(const std::string& json_text, const std::string& where)
   c.rope_theta = keys.number("rope_theta", c.rope_theta);
   if (keys.has("rope_scaling")) c.rope_scaling = parse_rope_scaling(keys.object("rope_scaling"));
   c.tie_word_embeddings = keys.boolean("tie_word_embeddings", false);
-  if (keys.has("assay")) parse_method(keys.object("assay"), c);
-  validate(c, where);
   return c;
 }
 
-std::string to_json(const ModelConfig& c) {
+json llama_json(const ModelConfig& c) {
   json document = {{"hidden_size", c.hidden_size},
                    {"intermediate_size", c.intermediate_size},
                    {"num_hidden_layers", c.num_hidden_layers},
@@ -167,7 +154,7 @@ std::string to_json(const ModelConfig& c) {
                    {"rope_theta", c.rope_theta},
                    {"rope_scaling", nullptr},
                    {"tie_word_embeddings", c.tie_word_embeddings},
-                   {"assay", method_json(c)}};
+                   {"assay", json::object()}};
   if (c.rope_scaling) {
     document["rope_scaling"] = {
         {"rope_type", "llama3"},
@@ -176,6 +163,51 @@ std::string to_json(const ModelConfig& c) {
         {"high_freq_factor", c.rope_scaling->high_freq_factor},
         {"original_max_position_embeddings", c.rope_scaling->original_max_position_embeddings}};
   }
+  return document;
+}
+
+// What the Llama block needs beyond what every block does.
+void validate_llama(const ModelConfig& c, const std::string& where) {
+  if (c.norm != NormPosition::pre) {
+    throw InputError(where + ": norm: the Llama block is pre-norm: expected pre, got post");
+  }
+  if (c.head_dim % 2 != 0) {
+    throw InputError(fmt::format("{}: head_dim: expected an even number (RoPE turns pairs), got {}",
+                                 where, c.head_dim));
+  }
+  if (!(c.rms_norm_eps > 0)) {
+    throw InputError(fmt::format("{}: rms_norm_eps: expected > 0, got {}", where, c.rms_norm_eps));
+  }
+  if (!(c.rope_theta > 1)) {
+    throw InputError(fmt::format("{}: rope_theta: expected > 1, got {}", where, c.rope_theta));
+  }
+  if (c.rope_scaling && (!(c.rope_scaling->factor >= 1) || !(c.rope_scaling->low_freq_factor > 0) ||
+                         !(c.rope_scaling->high_freq_factor > c.rope_scaling->low_freq_factor))) {
+    throw InputError(fmt::format(
+        "{}: rope_scaling: expected factor >= 1 and high_freq_factor > low_freq_factor > 0",
+        where));
+  }
+}
+
+}  // namespace
+
+ModelConfig parse_config(const std::string& json_text, const std::string& where) {
+  json document;
+  try {
+    document = json::parse(json_text);
+  } catch (const json::parse_error& error) {
+    throw InputError(fmt::format("{}: not JSON: {}", where, error.what()));
+  }
+  const JsonKeys keys(document, where);
+  ModelConfig c = keys.text("model_type", "llama") == "gpt2" ? parse_gpt2(keys) : parse_llama(keys);
+  if (keys.has("assay")) parse_method(keys.object("assay"), c);
+  validate(c, where);
+  return c;
+}
+
+std::string to_json(const ModelConfig& c) {
+  json document = c.block == BlockKind::gpt2 ? gpt2_json(c) : llama_json(c);
+  document["assay"].update(method_json(c));
   return document.dump();
 }
 
@@ -198,21 +230,10 @@ void validate(const ModelConfig& c, const std::string& where) {
         "{}: num_key_value_heads: expected a divisor of num_attention_heads = {}, got {}", where,
         c.num_attention_heads, c.num_key_value_heads));
   }
-  if (c.head_dim % 2 != 0) {
-    throw InputError(fmt::format("{}: head_dim: expected an even number (RoPE turns pairs), got {}",
-                                 where, c.head_dim));
-  }
-  if (!(c.rms_norm_eps > 0)) {
-    throw InputError(fmt::format("{}: rms_norm_eps: expected > 0, got {}", where, c.rms_norm_eps));
-  }
-  if (!(c.rope_theta > 1)) {
-    throw InputError(fmt::format("{}: rope_theta: expected > 1, got {}", where, c.rope_theta));
-  }
-  if (c.rope_scaling && (!(c.rope_scaling->factor >= 1) || !(c.rope_scaling->low_freq_factor > 0) ||
-                         !(c.rope_scaling->high_freq_factor > c.rope_scaling->low_freq_factor))) {
-    throw InputError(fmt::format(
-        "{}: rope_scaling: expected factor >= 1 and high_freq_factor > low_freq_factor > 0",
-        where));
+  if (c.block == BlockKind::gpt2) {
+    validate_gpt2(c, where);
+  } else {
+    validate_llama(c, where);
   }
   validate_method(c, where);
 }
@@ -228,7 +249,7 @@ int64_t score_positions_of(const ModelConfig& c) {
 
 std::vector<std::string> preset_names() { return {"tiny", "small", "author"}; }
 
-ModelConfig preset(const std::string& name) {
+ModelConfig preset(const std::string& name, BlockKind block) {
   ModelConfig c;
   if (name == "tiny") {
     c = {.hidden_size = 32,
@@ -258,7 +279,16 @@ ModelConfig preset(const std::string& name) {
     throw InputError(
         fmt::format("--preset {}: no such preset; have {}", name, fmt::join(preset_names(), ", ")));
   }
-  return c;
+  return block == BlockKind::gpt2 ? as_gpt2(c) : c;
+}
+
+std::string block_name(BlockKind block) { return block == BlockKind::gpt2 ? "gpt2" : "llama"; }
+
+BlockKind parse_block_name(const std::string& name, const std::string& where) {
+  for (const BlockKind block : {BlockKind::llama, BlockKind::gpt2}) {
+    if (name == block_name(block)) return block;
+  }
+  throw InputError(fmt::format("{} {}: no such block; have llama, gpt2", where, name));
 }
 
 }  // namespace assay::golden

@@ -1,4 +1,5 @@
-// What a model is: the keys of a Hugging Face Llama config.json plus the method and its options.
+// What a model is: the keys of a Hugging Face config.json (Llama or GPT-2) plus the method and its
+// options.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,15 @@ struct RopeScaling {
   double high_freq_factor = 4.0;
   int64_t original_max_position_embeddings = 8192;
 };
+
+// The maths of a layer: blocks/llama.h and blocks/gpt2.h of the reference.
+enum class BlockKind { llama, gpt2 };
+
+// Whether a norm stands before each part of a block or after its residual. Llama has pre.
+enum class NormPosition { pre, post };
+
+// Of the GPT-2 block's MLP: GELU with tanh (gelu_new) or with erf (gelu). Llama's is SwiGLU.
+enum class Activation { gelu_new, gelu };
 
 // Whether a recompute method keeps the block's own residual at its site in layers l >= 1.
 enum class Residual { keep, replace };
@@ -42,6 +52,11 @@ struct ModelConfig {
   std::optional<RopeScaling> rope_scaling = std::nullopt;
   bool tie_word_embeddings = false;
 
+  BlockKind block = BlockKind::llama;
+  NormPosition norm = NormPosition::pre;
+  Activation activation = Activation::gelu_new;
+  double layer_norm_eps = 1e-5;  // of the GPT-2 block
+
   // The method by its number and its options; golden/methods.h says which method takes which.
   std::string method = "plain";
   Residual residual = Residual::keep;
@@ -62,7 +77,9 @@ int64_t score_positions_of(const ModelConfig& config);
 // Throws InputError naming `where` and the key for anything missing, mistyped or inconsistent
 // (extents < 1, Hkv not dividing H, odd Dh, biases, an unknown rope_scaling kind, an unknown method
 // or an option that the method does not take). Keys of config.json that do not change the
-// mathematics are ignored; under "assay" stand method and its options by the names they have here.
+// mathematics are ignored; under "assay" stand method and its options by the names they have here,
+// and for GPT-2 norm, num_key_value_heads (default: n_head) and head_dim (default: n_embd/n_head),
+// which its own config has no keys for. "model_type": "gpt2" makes it a GPT-2, else it is a Llama.
 ModelConfig parse_config(const std::string& json_text, const std::string& where);
 
 // Canonical JSON: sorted keys; every key of the model, of the options those that apply.
@@ -74,8 +91,13 @@ std::string to_json(const ModelConfig& config);
 void validate(const ModelConfig& config, const std::string& where);
 
 // tiny (CI: D=32, L=3), small (D=128, L=4), author (the configuration the methods were trained
-// with).
-ModelConfig preset(const std::string& name);
+// with). With the GPT-2 block: as many key/value heads as heads, F = 4 D, a tied head and 1024
+// positions, as GPT-2 has them.
+ModelConfig preset(const std::string& name, BlockKind block = BlockKind::llama);
 std::vector<std::string> preset_names();
+
+// "llama" | "gpt2". Parsing throws InputError "--block mamba: no such block; ..".
+std::string block_name(BlockKind block);
+BlockKind parse_block_name(const std::string& name, const std::string& where);
 
 }  // namespace assay::golden

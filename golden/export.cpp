@@ -58,13 +58,33 @@ std::string torch_name(Element element) {
 // The golden config and the keys by which transformers chooses a class.
 std::string transformers_config(const ModelConfig& config, Element element) {
   nlohmann::json document = nlohmann::json::parse(to_json(config));
+  document["torch_dtype"] = torch_name(element);
+  if (config.block == BlockKind::gpt2) {
+    document["architectures"] = {"GPT2LMHeadModel"};
+    return document.dump(2) + "\n";
+  }
   document["architectures"] = {"LlamaForCausalLM"};
   document["model_type"] = "llama";
   document["hidden_act"] = "silu";
   document["attention_bias"] = false;
   document["mlp_bias"] = false;
-  document["torch_dtype"] = torch_name(element);
   return document.dump(2) + "\n";
+}
+
+// GPT2LMHeadModel would load such a config and compute something else.
+void refuse_other_gpt2(const GoldenReader& golden) {
+  const ModelConfig& c = golden.header().config;
+  if (c.block != BlockKind::gpt2) return;
+  if (c.norm == NormPosition::pre && c.num_key_value_heads == c.num_attention_heads &&
+      c.head_dim * c.num_attention_heads == c.hidden_size) {
+    return;
+  }
+  throw InputError(
+      fmt::format("{}: GPT2LMHeadModel has no such model: expected norm pre, {} key/value heads of "
+                  "size {}, got "
+                  "norm {}, {} of size {}; export its tensors to a .safetensors file",
+                  golden.path(), c.num_attention_heads, c.hidden_size / c.num_attention_heads,
+                  c.norm == NormPosition::pre ? "pre" : "post", c.num_key_value_heads, c.head_dim));
 }
 
 void write_text(const std::string& path, const std::string& text, bool force) {
@@ -111,12 +131,14 @@ int64_t export_model(const GoldenReader& golden, const std::string& folder,
                      const ExportOptions& options) {
   const Element element = options.element.value_or(Element::f64);
   const std::vector<TensorInfo> weights = weight_list(golden.header().config);
-  if (weights.front().name != "model.embed_tokens.weight") {
-    throw InputError(fmt::format(
-        "{}: {}: expected the weights of a LlamaForCausalLM, got those of method {}; --to "
-        "FILE.safetensors --only 'weights/*' exports them",
-        golden.path(), weights.front().name, golden.header().config.method));
+  if (find_method(golden.header().config.method).family == Family::prob_transformer) {
+    throw InputError(
+        fmt::format("{}: {}: expected the weights of a LlamaForCausalLM or GPT2LMHeadModel, got "
+                    "those of method {}; --to "
+                    "FILE.safetensors --only 'weights/*' exports them",
+                    golden.path(), weights.front().name, golden.header().config.method));
   }
+  refuse_other_gpt2(golden);
   std::vector<ExchangeTensor> tensors;
   for (const TensorInfo& weight : weights) {
     if (golden.find("/weights/" + weight.name) == nullptr) {

@@ -25,8 +25,10 @@ struct ExportOptions {
 int64_t export_tensors(const GoldenReader& golden, const std::string& path,
                        const ExportOptions& options);
 
-// Writes config.json and model.safetensors as LlamaForCausalLM.from_pretrained loads them, float64
-// unless options.element says otherwise; the folder is made if need be. Weights that are not in the
+// Writes config.json and model.safetensors as LlamaForCausalLM.from_pretrained or
+// GPT2LMHeadModel.from_pretrained loads them, float64 unless options.element says otherwise; the
+// folder is made if need be. Throws InputError for a GPT-2 that transformers does not have: post-norm,
+// grouped heads, heads of another size. Weights that are not in the
 // golden file are obtained as GoldenReader::read does. Returns the number of weights.
 int64_t export_model(const GoldenReader& golden, const std::string& folder,
                      const ExportOptions& options);

@@ -20,6 +20,9 @@ std::string layer_name(int64_t layer, const std::string& tensor);
 // "layers/3/recompute/1/mlp_out": layer 1 run again on the input of layer 3
 std::string recompute_name(int64_t layer, int64_t earlier, const std::string& tensor);
 
+// "model.layers.2.mlp.up_proj.weight", for GPT-2 "transformer.h.2.mlp.c_fc.weight"
+std::string layer_weight(const ModelConfig& config, int64_t layer, const std::string& name);
+
 struct TensorInfo {
   std::string name;
   Shape shape;
@@ -28,7 +31,12 @@ struct TensorInfo {
 
 // Every tensor that a forward pass of the config's method computes for tokens [B,T], in order of
 // computation: the checkpoints that a golden file declares. Throws InputError for an unknown method
-// and for T > P of a method with parameters per position.
+// and for T > P of a method with parameters per position, or of a GPT-2 with P positions.
+//
+// attn_norm and mlp_norm are what the norms of these names compute, wherever they stand. With norm =
+// post attn_norm comes after attn_residual and is what the MLP reads (recompute/{j}/attn_norm
+// likewise), mlp_residual is what the second norm reads and output what it computes; there is no
+// final_norm. GPT-2 has no mlp/gate: mlp/up enters the GELU and mlp/act leaves it.
 //
 // attn/sum and mlp/sum are what a method adds at its site: the sum over earlier layers in methods
 // 1, 2 and the plans; in 3.x and 4.x the mean of all m terms, the layer's own output among them.
@@ -44,8 +52,9 @@ struct TensorInfo {
 // and there is no message/sum, for each label group hears its own.
 std::vector<TensorInfo> tensor_list(const ModelConfig& config, int64_t batch, int64_t positions);
 
-// The weights under their Hugging Face names, in the order of a LlamaForCausalLM state dict, each
-// layer's followed by what its method learns. lm_head.weight is absent when tied.
+// The weights under their Hugging Face names, in the order of a LlamaForCausalLM or GPT2LMHeadModel
+// state dict, each layer's followed by what its method learns. lm_head.weight is absent when tied.
+// GPT-2's matrices are stored [in,out]; c_attn holds Wq, Wk, Wv side by side.
 //
 // Method pt: model.unary.weight [V,Dz], model.groups.{g}.u.weight and .v.weight [K*C*r,Dz], whose row
 // (k*C + c)*r + i is column i of U^(c) of distance group k, lm_head.weight [V,Dz]; with several label

@@ -133,11 +133,8 @@ void refuse_unknown(const SuiteJson& given, const SuiteJson& canonical, const st
   }
 }
 
-int64_t kv_heads(const SuiteJson& block, const std::string& heads, const std::string& where) {
-  const auto number = [&](const char* key) {
-    return SuiteFields(block, where).get<int64_t>(key, "a whole number", 0);
-  };
-  const int64_t all = number("num_attention_heads"), own = number("num_key_value_heads");
+// `all` heads of a block that has `own` key/value heads.
+int64_t kv_heads(int64_t all, int64_t own, const std::string& heads, const std::string& where) {
   if (heads == "mha") return all;
   if (heads == "mqa") return 1;
   if (heads != "gqa") {
@@ -151,10 +148,20 @@ int64_t kv_heads(const SuiteJson& block, const std::string& heads, const std::st
   return own;
 }
 
+// A Llama's num_key_value_heads stands among its keys, that of a GPT-2 under "assay" with what else
+// its own config.json has no keys for.
 ModelConfig case_config(SuiteJson block, const std::string& heads, const SuiteJson& options,
                         const std::string& where) {
-  block["num_key_value_heads"] = kv_heads(block, heads, where);
-  block["assay"] = options;
+  const bool gpt2 = block.value("model_type", "") == "gpt2";
+  const auto number = [&](const SuiteJson& from, const char* key) {
+    return SuiteFields(from, where).get<int64_t>(key, "a whole number", 0);
+  };
+  const SuiteJson own = gpt2 ? block.value("assay", SuiteJson::object()) : block;
+  const int64_t count = kv_heads(number(block, gpt2 ? "n_head" : "num_attention_heads"),
+                                 number(own, "num_key_value_heads"), heads, where);
+  block["assay"] = gpt2 ? own : SuiteJson::object();
+  block["assay"].update(options);
+  (gpt2 ? block["assay"] : block)["num_key_value_heads"] = count;
   const ModelConfig config = parse_config(block.dump(), where);
   refuse_unknown(block, SuiteJson::parse(to_json(config)), where);
   return config;

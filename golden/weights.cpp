@@ -33,7 +33,23 @@ Draw factor(const ModelConfig& config) {
   return uniform(0.0, 0.75 * std::sqrt(3.0) * std::pow(rank, -0.25));
 }
 
+Draw gpt2_draw(const TensorInfo& weight, const ModelConfig& c) {
+  const double width = std::sqrt(3.0 / static_cast<double>(weight.shape[0]));  // stored [in,out]
+  if (weight.name.ends_with(".bias")) return uniform(0.0, 0.5);
+  if (weight.shape.size() == 1) return uniform(1.0, 0.5);  // a norm gain
+  if (weight.name == "lm_head.weight") return matrix(weight, 1.0);
+  if (weight.name == "transformer.wte.weight") return matrix(weight, 3.0);
+  if (weight.name == "transformer.wpe.weight") return matrix(weight, 1.5);
+  if (!weight.name.ends_with("c_attn.weight")) return uniform(0.0, width);
+  const int64_t query_and_key = (c.num_attention_heads + c.num_key_value_heads) * c.head_dim;
+  return [=, columns = weight.shape[1]](std::size_t i, double u, double) {
+    const bool scores = static_cast<int64_t>(i) % columns < query_and_key;
+    return round_to_bf16((scores ? 1.25 : 1.0) * width * u);
+  };
+}
+
 Draw draw_of(const TensorInfo& weight, const ModelConfig& config) {
+  if (config.block == BlockKind::gpt2) return gpt2_draw(weight, config);
   if (weight.shape.size() == 1) return uniform(1.0, 0.5);  // a norm gain
   const bool unary = weight.name.starts_with("model.unary.");
   if (unary || weight.name == "model.embed_tokens.weight") return uniform(0.0, std::sqrt(3.0));

@@ -12,7 +12,8 @@
 
 namespace assay::golden {
 
-// Weights by Hugging Face name. Linear weights are [out,in], as in a state dict.
+// Weights by Hugging Face name, stored as in a state dict: Llama's matrices [out,in], GPT-2's
+// [in,out].
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
@@ -25,8 +26,12 @@ class WeightSource {
 // the very same weights and weight rounding never enters an error.
 //
 //   norm gains          uniform in [0.5, 1.5)
+//   biases              uniform in [-0.5, 0.5)
 //   embed_tokens        uniform, standard deviation 1
-//   q_proj, k_proj      uniform, standard deviation 1.25/sqrt(fan_in): attention neither flat nor
+//   wte, wpe            uniform, standard deviation 3/sqrt(D) and 1.5/sqrt(D): a tied head's logits
+//                       have a standard deviation of about 3
+//   q_proj, k_proj, and their columns of c_attn
+//                       uniform, standard deviation 1.25/sqrt(fan_in): attention neither flat nor
 //                       one-hot
 //   unary of pt         uniform, standard deviation 1
 //   u, v of pt          uniform, standard deviation 0.75 r^(-1/4): heads neither flat nor one-hot

@@ -9,7 +9,7 @@ template <class S>
 Llama<S>::Llama(const golden::ModelConfig& config, golden::Precision precision,
                 const golden::WeightSource& weights)
     : config_((golden::validate(config, "model"), config)),
-      method_(parse_method(config.method)),
+      method_(parse_method(config)),
       precision_(precision),
       weights_(config, weights) {
   if (config.head_dim > kMaxHeadSize) {

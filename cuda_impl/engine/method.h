@@ -1,9 +1,8 @@
 // What a method asks of the engine beyond the plain block.
 #pragma once
 
-#include <string>
-
 #include "cuda_impl/simt/backend.h"
+#include "golden/config.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -14,8 +13,8 @@ enum class Method {
   cumulative_scores,  // "5.1": section 4; keeps q and k of every layer
 };
 
-// Throws InputError that lists what there is.
-Method parse_method(const std::string& method);
+// Throws InputError that lists what there is, for another block too.
+Method parse_method(const golden::ModelConfig& config);
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

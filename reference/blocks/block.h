@@ -17,16 +17,18 @@ namespace assay::reference {
 using Map = std::function<Node(Node)>;
 
 // Layer `index`: its parameters applied to any input, and what later layers may read of its own
-// pass. In a block whose norms stand elsewhere attn_norm and mlp_norm are whatever turns a stream
-// into what the projections of V, respectively the MLP, read.
+// pass. attn_norm turns a stream into what the projections read, mlp_norm a stream after the
+// attention residual into what the MLP reads. In a block with norms after the residuals there is no
+// attn_norm here (an empty Map: projections read the stream) and mlp_norm is the norm by that name.
 struct Layer {
   int64_t index = 0;
-  Map attn_norm;    // [B,T,D] to [B,T,D]
-  Map value_heads;  // [B,T,D], normalised, to v [B,Hkv,T,Dh]
-  Map attn_out;     // context [B,T,H*Dh] to [B,T,D]
-  Map mlp_norm;     // [B,T,D] to [B,T,D]
-  Map mlp_act;      // [B,T,D], normalised, to [B,T,F]
-  Map mlp_out;      // [B,T,F] to [B,T,D]
+  Map attn_norm;                           // [B,T,D] to [B,T,D]; may be empty
+  Map value_heads;                         // [B,T,D], normalised, to v [B,Hkv,T,Dh]
+  Map attn_out;                            // context [B,T,H*Dh] to [B,T,D]
+  Map mlp_norm;                            // [B,T,D] to [B,T,D]
+  Map mlp_act;                             // [B,T,D], normalised, to [B,T,F]
+  Map mlp_out;                             // [B,T,F] to [B,T,D]
+  std::string mlp_norm_name = "mlp_norm";  // of the tensor that mlp_norm computes
 
   Node attn_input;  // h [B,T,D]: what the layer's projections read in its own pass
   Node raw_scores;  // S_l [B,H,T,T]: before scale and mask
@@ -42,7 +44,8 @@ struct Site {
 };
 
 // The three places. `scores` gives what is masked and enters the softmax [B,H,T,T];
-// `after_attention` gives Y_l from O_l, `after_mlp` X_{l+1} from Y_l and U_l, all [B,T,D].
+// `after_attention` gives Y_l from O_l, `after_mlp` X_{l+1} from Y_l and U_l, all [B,T,D]; a block
+// with norms after the residuals norms what they give.
 struct Method {
   std::function<Node(const Site&)> scores;
   std::function<Node(const Site&, Node attn_out)> after_attention;

@@ -11,25 +11,26 @@
 namespace assay::reference {
 namespace {
 
-Node again(const Site& site, const Layer& j, Node node, const char* tensor) {
+Node again(const Site& site, const Layer& j, Node node, const std::string& tensor) {
   return node.graph->name(node, golden::recompute_name(site.layer.index, j.index, tensor));
 }
 
 }  // namespace
 
 Node attention_again(const Site& site, const Layer& j, bool detach_stored) {
-  const Node probs = detach_stored ? detach(j.probs) : j.probs;          // [B,H,T,T]
-  const Node h = again(site, j, j.attn_norm(site.stream), "attn_norm");  // [B,T,D]
-  const Node v = again(site, j, j.value_heads(h), "v");                  // [B,Hkv,T,Dh]
-  const Node context = again(site, j, attend(probs, v), "context");      // [B,T,H*Dh]
-  return again(site, j, j.attn_out(context), "attn_out");                // [B,T,D]     (1)
+  const Node probs = detach_stored ? detach(j.probs) : j.probs;  // [B,H,T,T]
+  const Node x = site.stream;                                    // [B,T,D]
+  const Node h = j.attn_norm ? again(site, j, j.attn_norm(x), "attn_norm") : x;
+  const Node v = again(site, j, j.value_heads(h), "v");              // [B,Hkv,T,Dh]
+  const Node context = again(site, j, attend(probs, v), "context");  // [B,T,H*Dh]
+  return again(site, j, j.attn_out(context), "attn_out");            // [B,T,D]     (1)
 }
 
 Node mlp_again(const Site& site, const Layer& j, bool detach_stored) {
-  const Node o = attention_again(site, j, detach_stored);                  // [B,T,D]
-  const Node n = again(site, j, j.mlp_norm(site.stream + o), "mlp_norm");  // [B,T,D]
-  const Node act = again(site, j, j.mlp_act(n), "mlp_act");                // [B,T,F]
-  return again(site, j, j.mlp_out(act), "mlp_out");                        // [B,T,D]     (2)
+  const Node o = attention_again(site, j, detach_stored);                       // [B,T,D]
+  const Node n = again(site, j, j.mlp_norm(site.stream + o), j.mlp_norm_name);  // [B,T,D]
+  const Node act = again(site, j, j.mlp_act(n), "mlp_act");                     // [B,T,F]
+  return again(site, j, j.mlp_out(act), "mlp_out");                             // [B,T,D]     (2)
 }
 
 Node combine(const Site& site, Combine how, std::vector<Node> again, Node own) {

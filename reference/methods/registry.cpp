@@ -4,6 +4,7 @@
 
 #include "golden/error.h"
 #include "golden/names.h"
+#include "reference/blocks/gpt2.h"
 #include "reference/blocks/llama.h"
 #include "reference/methods/recompute_attn.h"
 #include "reference/methods/recompute_mlp.h"
@@ -53,7 +54,8 @@ std::unique_ptr<Graph> build_model(const golden::ModelConfig& config, int64_t ba
   if (golden::find_method(config.method).family == golden::Family::prob_transformer) {
     return build_prob_transformer(config, batch, positions);
   }
-  return build_llama(config, make_method(config), batch, positions);
+  const auto build = config.block == golden::BlockKind::gpt2 ? build_gpt2 : build_llama;
+  return build(config, make_method(config), batch, positions);
 }
 
 }  // namespace assay::reference

@@ -36,6 +36,32 @@ void check_refused(const std::string& text, const std::string& message) {
                         });
 }
 
+// As the model hub has it: GPT-2 of 124M parameters.
+json gpt2() {
+  return {{"architectures", {"GPT2LMHeadModel"}},
+          {"model_type", "gpt2"},
+          {"activation_function", "gelu_new"},
+          {"attn_pdrop", 0.1},
+          {"embd_pdrop", 0.1},
+          {"resid_pdrop", 0.1},
+          {"n_ctx", 1024},
+          {"n_embd", 768},
+          {"n_head", 12},
+          {"n_layer", 12},
+          {"n_positions", 1024},
+          {"n_inner", nullptr},
+          {"layer_norm_epsilon", 1e-05},
+          {"reorder_and_upcast_attn", false},
+          {"scale_attn_weights", true},
+          {"vocab_size", 50257}};
+}
+
+void check_gpt2_refused(const std::function<void(json&)>& spoil, const std::string& message) {
+  json document = gpt2();
+  spoil(document);
+  check_refused(document.dump(), message);
+}
+
 void check_refused(const std::function<void(json&)>& spoil, const std::string& message) {
   json document = llama();
   spoil(document);
@@ -58,6 +84,110 @@ BOOST_AUTO_TEST_CASE(a_hugging_face_config_is_read) {
   BOOST_TEST(!c.rope_scaling.has_value());
   BOOST_TEST(!c.tie_word_embeddings);
   BOOST_TEST(c.method == "plain");
+}
+
+BOOST_AUTO_TEST_CASE(a_gpt2_config_is_read) {
+  const ModelConfig c = parse_config(gpt2().dump(), "config.json");
+  BOOST_TEST((c.block == BlockKind::gpt2));
+  BOOST_TEST(c.hidden_size == 768);
+  BOOST_TEST(c.intermediate_size == 4 * 768);  // n_inner null
+  BOOST_TEST(c.num_hidden_layers == 12);
+  BOOST_TEST(c.num_attention_heads == 12);
+  BOOST_TEST(c.num_key_value_heads == 12);
+  BOOST_TEST(c.head_dim == 64);
+  BOOST_TEST(c.max_position_embeddings == 1024);
+  BOOST_TEST(c.vocab_size == 50257);
+  BOOST_TEST(c.layer_norm_eps == 1e-5);
+  BOOST_TEST((c.activation == Activation::gelu_new));
+  BOOST_TEST((c.norm == NormPosition::pre));
+  BOOST_TEST(c.tie_word_embeddings);
+}
+
+// The two names of the tanh form are one function.
+BOOST_AUTO_TEST_CASE(gelu_forms_of_a_gpt2_config_are_told_apart) {
+  const auto activation = [](const char* name) {
+    json document = gpt2();
+    document["activation_function"] = name;
+    return parse_config(document.dump(), "config.json").activation;
+  };
+  BOOST_TEST((activation("gelu_new") == Activation::gelu_new));
+  BOOST_TEST((activation("gelu_pytorch_tanh") == Activation::gelu_new));
+  BOOST_TEST((activation("gelu") == Activation::gelu));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_gpt2_config_has_no_keys_for_stands_under_assay) {
+  json document = gpt2();
+  document["assay"] = {
+      {"norm", "post"}, {"num_key_value_heads", 4}, {"head_dim", 32}, {"method", "5.1"}};
+  const ModelConfig c = parse_config(document.dump(), "config.json");
+  BOOST_TEST((c.norm == NormPosition::post));
+  BOOST_TEST(c.num_key_value_heads == 4);
+  BOOST_TEST(c.head_dim == 32);
+  BOOST_TEST(c.method == "5.1");
+}
+
+BOOST_AUTO_TEST_CASE(canonical_json_of_gpt2_is_a_fixed_point) {
+  for (const std::string& name : preset_names()) {
+    ModelConfig config = preset(name, BlockKind::gpt2);
+    BOOST_TEST(config.num_key_value_heads == config.num_attention_heads);
+    BOOST_TEST(config.intermediate_size == 4 * config.hidden_size);
+    BOOST_TEST(config.tie_word_embeddings);
+    config.method = "1";
+    config.residual = Residual::replace;
+    config.norm = NormPosition::post;
+    config.activation = Activation::gelu;
+    config.num_key_value_heads = 1;
+    config.head_dim += 3;  // odd: nothing is turned here
+    config.layer_norm_eps = 1e-6;
+    config.tie_word_embeddings = false;
+    const ModelConfig again = parse_config(to_json(config), name);
+    BOOST_TEST(to_json(again) == to_json(config));
+    BOOST_TEST((again.norm == NormPosition::post));
+    BOOST_TEST((again.activation == Activation::gelu));
+    BOOST_TEST(again.num_key_value_heads == 1);
+    BOOST_TEST(again.head_dim == config.head_dim);
+    BOOST_TEST(again.layer_norm_eps == 1e-6);
+    BOOST_TEST(!again.tie_word_embeddings);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_changes_the_mathematics_of_gpt2_is_refused) {
+  const auto refused = [](const char* key, const json& value, const std::string& message) {
+    check_gpt2_refused([&](json& d) { d[key] = value; }, message);
+  };
+  refused("scale_attn_weights", false,
+          "config.json: scale_attn_weights: the GPT-2 block here has none of it: expected true, "
+          "got false");
+  refused("scale_attn_by_inverse_layer_idx", true, "scale_attn_by_inverse_layer_idx: ");
+  refused("add_cross_attention", true, "add_cross_attention: ");
+  refused("activation_function", "relu",
+          "activation_function: expected \"gelu_new\", \"gelu_pytorch_tanh\" or \"gelu\", got "
+          "\"relu\"");
+  refused("n_head", 7, "config.json: n_head: expected a divisor of n_embd = 768, got 7");
+  refused("layer_norm_epsilon", 0, "layer_norm_epsilon: expected > 0, got 0");
+  refused("n_embd", nullptr, "key \"n_embd\" is missing");
+  refused("assay", {{"norm", "sandwich"}},
+          "config.json: assay: norm: expected pre or post, got \"sandwich\"");
+  refused("assay", {{"num_key_value_heads", 5}}, "expected a divisor of num_attention_heads = 12");
+}
+
+BOOST_AUTO_TEST_CASE(the_llama_block_is_pre_norm) {
+  ModelConfig config = preset("tiny");
+  config.norm = NormPosition::post;
+  BOOST_CHECK_EXCEPTION(validate(config, "config"), InputError, [](const InputError& error) {
+    return error.what() ==
+           std::string("config: norm: the Llama block is pre-norm: expected pre, got post");
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_block_that_is_not_there_lists_those_that_are) {
+  for (const BlockKind block : {BlockKind::llama, BlockKind::gpt2}) {
+    BOOST_TEST((parse_block_name(block_name(block), "--block") == block));
+  }
+  BOOST_CHECK_EXCEPTION(
+      parse_block_name("mamba", "--block"), InputError, [](const InputError& error) {
+        return error.what() == std::string("--block mamba: no such block; have llama, gpt2");
+      });
 }
 
 BOOST_AUTO_TEST_CASE(absent_key_value_heads_are_the_heads) {

@@ -41,6 +41,78 @@ BOOST_AUTO_TEST_CASE(attention_methods_list_no_mlp_of_an_earlier_layer) {
   }
 }
 
+// A post-norm layer norms what the residual sums give; its second norm gives the output.
+BOOST_AUTO_TEST_CASE(norms_are_listed_where_they_stand) {
+  const auto list = [](BlockKind block, NormPosition norm) {
+    ModelConfig config = preset("tiny", block);
+    config.norm = norm;
+    config.method = "1";
+    std::string text;
+    for (const TensorInfo& info : tensor_list(config, 1, 4)) {
+      if (info.name.starts_with("layers/1/")) text += info.name.substr(9) + " ";
+      if (info.name == "final_norm") text += "final_norm";
+    }
+    return text;
+  };
+  const std::string attention =
+      "attn/q attn/k attn/v attn/scores attn/probs attn/context attn/out ";
+  const std::string again = "recompute/0/";
+  const std::string pre_again = again + "attn_norm " + again + "v " + again + "context " + again +
+                                "attn_out " + again + "mlp_norm " + again + "mlp_act " + again +
+                                "mlp_out mlp/sum ";
+  BOOST_TEST(list(BlockKind::llama, NormPosition::pre) ==
+             "input attn_norm " + attention +
+                 "attn_residual mlp_norm mlp/gate mlp/up mlp/act mlp/out " + pre_again +
+                 "output final_norm");
+  BOOST_TEST(list(BlockKind::gpt2, NormPosition::pre) ==
+             "input attn_norm " + attention + "attn_residual mlp_norm mlp/up mlp/act mlp/out " +
+                 pre_again + "output final_norm");
+  BOOST_TEST(list(BlockKind::gpt2, NormPosition::post) ==
+             "input " + attention + "attn_residual attn_norm mlp/up mlp/act mlp/out " + again +
+                 "v " + again + "context " + again + "attn_out " + again + "attn_norm " + again +
+                 "mlp_act " + again + "mlp_out mlp/sum mlp_residual output ");
+}
+
+// The names and shapes of Hugging Face's GPT2LMHeadModel, with a key/value head for two heads.
+BOOST_AUTO_TEST_CASE(gpt2_weights_have_the_names_and_layouts_of_a_checkpoint) {
+  ModelConfig config = preset("tiny", BlockKind::gpt2);
+  config.num_hidden_layers = 1;
+  config.num_key_value_heads = 2;
+  std::string text;
+  for (const TensorInfo& info : weight_list(config))
+    text += info.name + shape_text(info.shape) + "\n";
+  const std::string layer = "transformer.h.0.";
+  BOOST_TEST(text == "transformer.wte.weight[64,32]\ntransformer.wpe.weight[1024,32]\n" + layer +
+                         "ln_1.weight[32]\n" + layer + "ln_1.bias[32]\n" + layer +
+                         "attn.c_attn.weight[32,64]\n" + layer + "attn.c_attn.bias[64]\n" + layer +
+                         "attn.c_proj.weight[32,32]\n" + layer + "attn.c_proj.bias[32]\n" + layer +
+                         "ln_2.weight[32]\n" + layer + "ln_2.bias[32]\n" + layer +
+                         "mlp.c_fc.weight[32,128]\n" + layer + "mlp.c_fc.bias[128]\n" + layer +
+                         "mlp.c_proj.weight[128,32]\n" + layer + "mlp.c_proj.bias[32]\n" +
+                         "transformer.ln_f.weight[32]\ntransformer.ln_f.bias[32]\n");
+  config.method = "3.2";
+  config.num_hidden_layers = 2;
+  BOOST_TEST(learned_weights(config, 1).at(0).info.name == "transformer.h.1.mix.weight");
+}
+
+// Nothing norms the whole stack of post-norm layers, so there is no ln_f either.
+BOOST_AUTO_TEST_CASE(a_post_norm_gpt2_has_no_final_norm_to_learn) {
+  ModelConfig config = preset("tiny", BlockKind::gpt2);
+  const std::size_t pre = weight_list(config).size();
+  config.norm = NormPosition::post;
+  BOOST_TEST(weight_list(config).size() == pre - 2);
+}
+
+BOOST_AUTO_TEST_CASE(more_positions_than_learned_ones_are_refused) {
+  ModelConfig config = preset("tiny", BlockKind::gpt2);
+  config.max_position_embeddings = 7;
+  BOOST_TEST(tensor_list(config, 1, 7).size() > 0u);
+  BOOST_CHECK_EXCEPTION(tensor_list(config, 1, 8), InputError, [](const InputError& error) {
+    return error.what() ==
+           std::string("tokens: the model has learned 7 positions: expected T <= 7, got 8");
+  });
+}
+
 BOOST_AUTO_TEST_CASE(every_tensor_and_weight_has_a_letter_for_each_axis) {
   for (const MethodInfo& method : methods()) {
     ModelConfig config = preset("tiny");

@@ -24,8 +24,15 @@ struct Due {
 };
 
 Due due(const TensorInfo& info) {
+  const double width = info.shape.size() < 2 ? 0 : static_cast<double>(info.shape[1]);
+  if (info.name.ends_with(".bias")) return {0, 0.5 / std::sqrt(3.0)};
+  if (info.name == "transformer.wte.weight") return {0, 3 / std::sqrt(width)};
+  if (info.name == "transformer.wpe.weight") return {0, 1.5 / std::sqrt(width)};
   if (info.shape.size() == 1) return {1.0, 1 / std::sqrt(12.0)};
   if (info.name == "model.embed_tokens.weight") return {0, 1};
+  if (info.name.starts_with("transformer.h.")) {  // stored [in,out]
+    return {0, 1 / std::sqrt(static_cast<double>(info.shape[0]))};
+  }
   const bool scores = info.name.find("q_proj") != std::string::npos ||
                       info.name.find("k_proj") != std::string::npos;
   return {0, (scores ? 1.25 : 1.0) / std::sqrt(static_cast<double>(info.shape[1]))};
@@ -33,34 +40,58 @@ Due due(const TensorInfo& info) {
 
 }  // namespace
 
+namespace {
+
+// Five standard deviations of the mean, and of the variance of a uniform variable: its fourth moment
+// is 9/5 of the variance squared.
+void check_distribution(const std::string& name, const std::vector<double>& values, Due expected) {
+  const auto n = static_cast<double>(values.size());
+  double sum = 0, squares = 0, largest = 0;
+  for (const double value : values) {
+    sum += value;
+    squares += (value - expected.mean) * (value - expected.mean);
+    largest = std::max(largest, std::fabs(value - expected.mean));
+  }
+  const double variance = expected.deviation * expected.deviation;
+  BOOST_TEST(std::fabs(sum / n - expected.mean) <= 5 * expected.deviation / std::sqrt(n), name);
+  BOOST_TEST(std::fabs(squares / n - variance) <= 5 * variance * std::sqrt(0.8 / n), name);
+  BOOST_TEST(largest <= expected.deviation * std::sqrt(3.0) * (1 + 0x1p-8), name);
+}
+
+}  // namespace
+
 BOOST_AUTO_TEST_CASE(every_weight_is_distributed_as_documented) {
-  const ModelConfig config = preset("small");
-  const SyntheticWeights weights(config, 3);
-  for (const TensorInfo& info : weight_list(config)) {
-    const std::vector<double> values = read(weights, info);
-    const auto n = static_cast<double>(values.size());
-    double sum = 0, squares = 0, largest = 0;
-    const Due expected = due(info);
-    for (const double value : values) {
-      sum += value;
-      squares += (value - expected.mean) * (value - expected.mean);
-      largest = std::max(largest, std::fabs(value - expected.mean));
+  for (const BlockKind block : {BlockKind::llama, BlockKind::gpt2}) {
+    const ModelConfig config = preset("small", block);
+    const SyntheticWeights weights(config, 3);
+    for (const TensorInfo& info : weight_list(config)) {
+      if (info.name.ends_with("c_attn.weight")) continue;  // two kinds of columns
+      check_distribution(info.name, read(weights, info), due(info));
     }
-    // Five standard deviations of the mean, and of the variance of a uniform variable: its fourth
-    // moment is 9/5 of the variance squared.
-    const double variance = expected.deviation * expected.deviation;
-    BOOST_TEST(std::fabs(sum / n - expected.mean) <= 5 * expected.deviation / std::sqrt(n),
-               info.name);
-    BOOST_TEST(std::fabs(squares / n - variance) <= 5 * variance * std::sqrt(0.8 / n), info.name);
-    BOOST_TEST(largest <= expected.deviation * std::sqrt(3.0) * (1 + 0x1p-8), info.name);
   }
 }
 
+// Columns of Wq and Wk, [0, (H + Hkv) Dh), are wider than those of Wv.
+BOOST_AUTO_TEST_CASE(columns_of_c_attn_are_distributed_as_documented) {
+  ModelConfig config = preset("small", BlockKind::gpt2);
+  config.num_key_value_heads = 2;  // H = 8, Dh = 16: 128 + 32 columns, then 32
+  const TensorInfo info{"transformer.h.1.attn.c_attn.weight", {128, 192}, "DD"};
+  const std::vector<double> values = read(SyntheticWeights(config, 3), info);
+  std::vector<double> scores, value;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    (i % 192 < 160 ? scores : value).push_back(values[i]);
+  }
+  check_distribution("Wq, Wk", scores, {0, 1.25 / std::sqrt(128.0)});
+  check_distribution("Wv", value, {0, 1 / std::sqrt(128.0)});
+}
+
 BOOST_AUTO_TEST_CASE(every_weight_is_exact_in_bf16) {
-  const ModelConfig config = preset("tiny");
-  const SyntheticWeights weights(config, 3);
-  for (const TensorInfo& info : weight_list(config)) {
-    for (const double value : read(weights, info)) BOOST_TEST(round_to_bf16(value) == value);
+  for (const BlockKind block : {BlockKind::llama, BlockKind::gpt2}) {
+    const ModelConfig config = preset("tiny", block);
+    const SyntheticWeights weights(config, 3);
+    for (const TensorInfo& info : weight_list(config)) {
+      for (const double value : read(weights, info)) BOOST_TEST(round_to_bf16(value) == value);
+    }
   }
 }
 

@@ -124,6 +124,24 @@ ModelConfig ragged_config(const std::string& method, int64_t layers) {
           .method = method};
 }
 
+ModelConfig with_gpt2_block(ModelConfig config, golden::NormPosition norm) {
+  config.block = golden::BlockKind::gpt2;
+  config.norm = norm;
+  config.max_position_embeddings = kMostPositions;
+  if (norm == golden::NormPosition::post) config.activation = golden::Activation::gelu;
+  return config;
+}
+
+ModelConfig without_method(ModelConfig config) {
+  const ModelConfig defaults;
+  config.method = defaults.method;
+  config.residual = defaults.residual;
+  config.detach_stored = defaults.detach_stored;
+  config.form = defaults.form;
+  config.score_positions = defaults.score_positions;
+  return config;
+}
+
 std::vector<ModelConfig> every_method(int64_t layers) {
   std::vector<ModelConfig> configs;
   for (const golden::MethodInfo& method : golden::methods()) {
@@ -144,11 +162,20 @@ std::vector<ModelConfig> every_method(int64_t layers) {
       configs.back().detach_stored = true;
     }
   }
+  const std::vector<ModelConfig> llama = configs;
+  for (const ModelConfig& config : llama) {
+    if (!config.form.empty()) continue;
+    configs.push_back(with_gpt2_block(config, golden::NormPosition::pre));
+    configs.push_back(with_gpt2_block(config, golden::NormPosition::post));
+  }
   return configs;
 }
 
 std::string title(const ModelConfig& config) {
-  return "method " + config.method + (config.form.empty() ? "" : ", form = " + config.form) +
+  const bool gpt2 = config.block == golden::BlockKind::gpt2;
+  const bool post = config.norm == golden::NormPosition::post;
+  return std::string(gpt2 ? "GPT-2 block" : "Llama block") + (post ? ", post-norm" : "") +
+         ", method " + config.method + (config.form.empty() ? "" : ", form = " + config.form) +
          (config.residual == golden::Residual::replace ? ", residual = replace" : "") +
          (config.detach_stored ? ", detached" : "");
 }

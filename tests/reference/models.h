@@ -70,7 +70,14 @@ ModelConfig ragged_config(const std::string& method, int64_t layers = 3);
 // The longest run that every_method()'s parameters are for.
 inline constexpr int64_t kMostPositions = 65;
 
-// All methods, each with all its forms, residuals and with stored probabilities detached.
+// The same sizes with the GPT-2 block and kMostPositions positions: pre-norm with the tanh form of
+// GELU, post-norm with the exact one.
+ModelConfig with_gpt2_block(ModelConfig config, golden::NormPosition norm);
+// The plain model of the same block and sizes.
+ModelConfig without_method(ModelConfig config);
+
+// All methods on the Llama block, each with all its forms, residuals and with stored probabilities
+// detached; and on the GPT-2 block, pre-norm and post-norm, with the default form.
 std::vector<ModelConfig> every_method(int64_t layers = 3);
 std::string title(const ModelConfig& config);
 

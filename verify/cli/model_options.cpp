@@ -47,6 +47,44 @@ void add_method_options(CLI::App& command, ModelOptions& options) {
       "starts, or initial");
 }
 
+void add_block_options(CLI::App& command, ModelOptions& options, CLI::Option* config) {
+  command
+      .add_option(
+          "--block", options.block,
+          "block of a preset: llama (default) or gpt2 (MHA, MLP 4 times as wide, tied head)")
+      ->excludes(config);
+  command.add_option("--norm", options.norm, "gpt2: pre (default) or post");
+  command.add_option("--activation", options.activation, "gpt2: gelu_new (default) or gelu");
+  command.add_option("--kv-heads", options.kv_heads,
+                     "key/value heads: a divisor of the heads, 1 for MQA");
+}
+
+// "--norm" and what was typed, if the block knows it.
+bool is_given(const char* flag, const std::string& value, const golden::ModelConfig& config) {
+  if (!value.empty() && config.block != golden::BlockKind::gpt2) {
+    throw InputError(fmt::format("{}: block {} has no such option; gpt2 has it", flag,
+                                 golden::block_name(config.block)));
+  }
+  return !value.empty();
+}
+
+void set_block_options(const ModelOptions& options, golden::ModelConfig& config) {
+  if (is_given("--norm", options.norm, config)) {
+    if (options.norm != "pre" && options.norm != "post") {
+      throw InputError("--norm " + options.norm + ": expected pre or post");
+    }
+    config.norm = options.norm == "pre" ? golden::NormPosition::pre : golden::NormPosition::post;
+  }
+  if (is_given("--activation", options.activation, config)) {
+    if (options.activation != "gelu" && options.activation != "gelu_new") {
+      throw InputError("--activation " + options.activation + ": expected gelu_new or gelu");
+    }
+    config.activation =
+        options.activation == "gelu" ? golden::Activation::gelu : golden::Activation::gelu_new;
+  }
+  if (options.kv_heads != 0) config.num_key_value_heads = options.kv_heads;
+}
+
 golden::Residual parse_residual(const std::string& text) {
   if (text == "keep") return golden::Residual::keep;
   if (text == "replace") return golden::Residual::replace;
@@ -89,8 +127,14 @@ void set_method_options(const ModelOptions& options, golden::ModelConfig& config
 }
 
 golden::ModelConfig base_config(const ModelOptions& options) {
-  if (!options.checkpoint.empty()) return golden::read_checkpoint_config(options.checkpoint);
-  if (options.config_path.empty()) return golden::preset(options.preset);
+  if (!options.checkpoint.empty()) {
+    if (options.block.empty()) return golden::read_checkpoint_config(options.checkpoint);
+    throw InputError("--block: an option of presets; the checkpoint's config.json says the block");
+  }
+  if (options.config_path.empty()) {
+    const std::string block = options.block.empty() ? "llama" : options.block;
+    return golden::preset(options.preset, golden::parse_block_name(block, "--block"));
+  }
   return golden::parse_config(read_text(options.config_path), options.config_path);
 }
 
@@ -101,8 +145,10 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       command.add_option("--preset", options.preset,
                          fmt::format("model size: {}", fmt::join(golden::preset_names(), ", ")));
   preset->capture_default_str();
-  command.add_option("--config", options.config_path, "Hugging Face Llama config.json")
-      ->excludes(preset);
+  auto* config = command.add_option("--config", options.config_path,
+                                    "Hugging Face config.json of a Llama or a GPT-2");
+  config->excludes(preset);
+  add_block_options(command, options, config);
   command.add_option("--method", options.method, "method number ('assay methods' lists them)");
   add_method_options(command, options);
   command.add_option("--batch", options.batch, "rows of tokens")->capture_default_str();
@@ -115,6 +161,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 
 golden::ModelConfig model_config(const ModelOptions& options) {
   golden::ModelConfig config = base_config(options);
+  set_block_options(options, config);
   if (!options.method.empty()) config.method = options.method;
   if (options.batch < 1 || options.positions < 1) {
     throw InputError(fmt::format("--batch {} --seq {}: expected at least 1 each", options.batch,

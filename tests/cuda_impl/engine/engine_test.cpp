@@ -339,6 +339,8 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused_by_name) {
                 "model: head_dim: the kernels hold at most 128, got 130");
   check_refused([&] { make(tiny("2"), Precision::fp32); },
                 "method 2: the engine has no kernels for it; it has plain, 1, 5.1");
+  check_refused([&] { make(golden::preset("tiny", golden::BlockKind::gpt2), Precision::fp32); },
+                "block gpt2: the engine has no kernels for it; it has llama");
 }
 
 // Without a GPU the device model says why, and both back ends link into one program.

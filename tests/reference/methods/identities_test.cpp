@@ -22,16 +22,39 @@ Tensors run_seeded(const ModelConfig& config) {
                    synthetic_weights(config, kSeed));
 }
 
-// Rows of a projection [Hkv*Dh,D], each head's repeated `times` in place.
-Tensor repeat_heads(const Tensor& weight, int64_t head_dim, int64_t times) {
-  Tensor repeated{{weight.shape[0] * times, weight.shape[1]}, {}};
-  const int64_t head_size = head_dim * weight.shape[1];
-  for (auto head = weight.values.begin(); head != weight.values.end(); head += head_size) {
-    for (int64_t copy = 0; copy < times; ++copy) {
-      repeated.values.insert(repeated.values.end(), head, head + head_size);
-    }
+using Values = std::vector<double>;
+
+// Runs of head_size numbers, each repeated `times` in place.
+void append_repeated(Values& to, std::span<const double> from, int64_t head_size, int64_t times) {
+  for (auto head = from.begin(); head != from.end(); head += head_size) {
+    for (int64_t copy = 0; copy < times; ++copy) to.insert(to.end(), head, head + head_size);
   }
-  return repeated;
+}
+
+// The weights of a model with a key/value head of its own for each query head, all heads of a group
+// equal: rows of k_proj and v_proj [Hkv*Dh,D]; in c_attn the columns behind the H*Dh of Wq.
+void repeat_heads(const ModelConfig& c, Tensors& weights) {
+  const int64_t times = c.num_attention_heads / c.num_key_value_heads;
+  for (auto& [name, weight] : weights) {
+    Values repeated;
+    if (name.find("c_attn") != std::string::npos) {
+      const int64_t query = c.num_attention_heads * c.head_dim, columns = weight.shape.back();
+      for (std::span<const double> rest = weight.values; !rest.empty();
+           rest = rest.subspan(static_cast<std::size_t>(columns))) {
+        repeated.insert(repeated.end(), rest.begin(), rest.begin() + query);
+        append_repeated(repeated, {rest.begin() + query, rest.begin() + columns}, c.head_dim,
+                        times);
+      }
+      weight.shape.back() = 3 * query;
+    } else if (name.find("k_proj") != std::string::npos ||
+               name.find("v_proj") != std::string::npos) {
+      append_repeated(repeated, weight.values, c.head_dim * weight.shape[1], times);
+      weight.shape[0] *= times;
+    } else {
+      continue;
+    }
+    weight.values = std::move(repeated);
+  }
 }
 
 // With weights at which the method's own parameters say nothing.
@@ -46,9 +69,8 @@ BOOST_AUTO_TEST_SUITE(identities)
 
 // No earlier layer, nothing to add or accumulate.
 BOOST_AUTO_TEST_CASE(one_layer_of_any_method_is_plain) {
-  const Tensors plain = run_seeded(ragged_config("plain", 1));
   for (const ModelConfig& config : every_method(1)) {
-    const Tensors got = run_transparent(config);
+    const Tensors got = run_transparent(config), plain = run_seeded(without_method(config));
     BOOST_TEST(got.size() == plain.size());
     for (const auto& [name, tensor] : plain) {
       BOOST_TEST(same_bits(got.at(name).values, tensor.values), title(config) << ": " << name);
@@ -57,10 +79,9 @@ BOOST_AUTO_TEST_CASE(one_layer_of_any_method_is_plain) {
 }
 
 BOOST_AUTO_TEST_CASE(layer_0_of_any_method_is_plain) {
-  const Tensors plain = run_seeded(ragged_config("plain", 3));
   int compared = 0;
   for (const ModelConfig& config : every_method(3)) {
-    const Tensors got = run_transparent(config);
+    const Tensors got = run_transparent(config), plain = run_seeded(without_method(config));
     for (const auto& [name, tensor] : plain) {
       if (!name.starts_with("layers/0/") && name != "layers/1/input") continue;
       ++compared;
@@ -105,16 +126,10 @@ BOOST_AUTO_TEST_CASE(grouped_heads_equal_repeated_heads) {
   for (const ModelConfig& grouped : every_method()) {
     ModelConfig full = grouped;
     full.num_key_value_heads = full.num_attention_heads;
-    const int64_t times = grouped.num_attention_heads / grouped.num_key_value_heads;
     const Inputs inputs = random_inputs(grouped, kBatch, kPositions, kSeed, {0, 2});
     Tensors weights = synthetic_weights(grouped, kSeed);
     const Tensors expected = run_model(grouped, inputs, weights);
-    for (auto& [name, weight] : weights) {
-      if (name.find("k_proj") == std::string::npos && name.find("v_proj") == std::string::npos) {
-        continue;
-      }
-      weight = repeat_heads(weight, grouped.head_dim, times);
-    }
+    repeat_heads(grouped, weights);
     const Tensors got = run_model(full, inputs, weights);
     int compared = 0;
     for (const golden::TensorInfo& info : golden::tensor_list(grouped, kBatch, kPositions)) {

@@ -80,6 +80,12 @@ grep -q 'plain-llama-gqa-b1-t33 bf16' v.xml || { echo 'v.xml: no case'; failures
 # Without a rounding: our kernels have the golden values bit for bit, in every precision.
 expect 0 '3 written' suite generate exact --only '*-llama-gqa-b3-*' --dir x
 expect 0 '9 verdicts, 9 pass' suite verify exact --only '*-llama-gqa-b3-*' --dir x --subject simt
+expect 2 '--block mamba: no such block; have llama, gpt2' generate --block mamba --out g.h5
+expect 2 '--norm: block llama has no such option; gpt2 has it' generate --norm post --out g.h5
+expect 2 '--norm top: expected pre or post' generate --block gpt2 --norm top --out g.h5
+expect 2 '--activation relu: expected gelu_new or gelu' generate --block gpt2 --activation relu --out g.h5
+expect 2 'num_key_value_heads: expected a divisor of num_attention_heads = 4, got 3' \
+  generate --kv-heads 3 --out g.h5
 
 # A config.json with a fault names the key; one without works.
 echo '{"hidden_size": 16}' >bad.json
@@ -114,6 +120,17 @@ sed 's/"method": "5.1"/"method": "pt", "pt": {"causal_heads": true}/' good.json 
 expect 2 'pt.json: pt: message: full is not causal with causal heads' prove --config pt.json
 sed -i 's/"causal_heads": true/"causal_heads": true, "message": "head", "output": "causal"/' pt.json
 expect 0 'causal for all inputs' prove --config pt.json
+
+# The GPT-2 block. The engine does not know it and says so; that is no pass.
+expect 0 'method 1, .* tensors' generate --block gpt2 --norm post --kv-heads 2 --method 1 --seq 12 --out gpt2.h5
+expect 0 '' verify gpt2.h5 --subject reference --precision fp64
+expect 2 'block gpt2: the engine has no kernels for it; it has llama' verify gpt2.h5 --subject simt
+expect 0 'causal for all inputs' prove --block gpt2 --method 5.1
+expect 2 'the model has learned 1024 positions: expected T <= 1024, got 1025' \
+  generate --block gpt2 --seq 1025 --out long.h5
+echo '{"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 16, "vocab_size": 40,
+       "scale_attn_by_inverse_layer_idx": true}' >bad_gpt2.json
+expect 2 'bad_gpt2.json: scale_attn_by_inverse_layer_idx: ' generate --config bad_gpt2.json --out g2.h5
 
 # A golden file has every tensor of a perfect candidate, and none of another seed's.
 expect 0 '' compare g.h5 g.h5 --precision fp64
