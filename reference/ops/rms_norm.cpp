@@ -1,5 +1,7 @@
 #include "reference/ops/rms_norm.h"
 
+#include <vector>
+
 #include "reference/ops/rules.h"
 
 namespace assay::reference {
@@ -35,11 +37,15 @@ class RmsNorm final : public Computed<RmsNorm> {
                 std::span<Array> grad_in) const override {
     const int64_t width = in[1].size(), rows = grad_out.size() / width;
     const double* gain = in[1].data();
+    std::vector<double> roots(static_cast<std::size_t>(rows));
+    for_rows(rows, width, [&](int64_t row) {
+      roots[static_cast<std::size_t>(row)] = root(in[0].data() + row * width, width);
+    });
     if (!grad_in[0].absent()) {
       for_rows(rows, width, [&](int64_t row) {
         const double* x = in[0].data() + row * width;
         const double* dy = grad_out.data() + row * width;
-        const double r = root(x, width);
+        const double r = roots[static_cast<std::size_t>(row)];
         double along = 0;
         for (int64_t d = 0; d < width; ++d) along += gain[d] * dy[d] * x[d];
         along /= static_cast<double>(width) * r * r;
@@ -48,13 +54,16 @@ class RmsNorm final : public Computed<RmsNorm> {
       });
     }
     if (grad_in[1].absent()) return;
-    for (int64_t row = 0; row < rows; ++row) {
-      const double* x = in[0].data() + row * width;
-      const double r = root(x, width);
-      for (int64_t d = 0; d < width; ++d) {
-        grad_in[1].data()[d] += grad_out.data()[row * width + d] * x[d] / r;
+    constexpr int64_t kStrip = 64;  // features of one task, which runs over all rows in order
+    for_rows((width + kStrip - 1) / kStrip, rows * kStrip, [&](int64_t strip) {
+      const int64_t end = std::min(width, (strip + 1) * kStrip);
+      for (int64_t row = 0; row < rows; ++row) {
+        const double* x = in[0].data() + row * width;
+        const double* dy = grad_out.data() + row * width;
+        const double r = roots[static_cast<std::size_t>(row)];
+        for (int64_t d = strip * kStrip; d < end; ++d) grad_in[1].data()[d] += dy[d] * x[d] / r;
       }
-    }
+    });
   }
 
   void dependence(std::span<const Relation> in, Relation& out) const override {

@@ -6,7 +6,7 @@ namespace assay::reference {
 namespace {
 
 double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
-double silu_slope(double x) { return sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x))); }
+double silu_slope(double x, double s) { return s * (1.0 + x * (1.0 - s)); }  // s = sigmoid(x)
 
 class Swiglu final : public Computed<Swiglu> {
  public:
@@ -34,8 +34,9 @@ class Swiglu final : public Computed<Swiglu> {
                 std::span<Array> grad_in) const override {
     for_elements(grad_out.shape(), 8, [&](int64_t i) {
       const double gate = in[0].data()[i], up = in[1].data()[i], dy = grad_out.data()[i];
-      if (!grad_in[0].absent()) grad_in[0].data()[i] += dy * up * silu_slope(gate);
-      if (!grad_in[1].absent()) grad_in[1].data()[i] += dy * gate * sigmoid(gate);
+      const double s = sigmoid(gate);
+      if (!grad_in[0].absent()) grad_in[0].data()[i] += dy * up * silu_slope(gate, s);
+      if (!grad_in[1].absent()) grad_in[1].data()[i] += dy * gate * s;
     });
   }
 
@@ -52,8 +53,9 @@ class Swiglu final : public Computed<Swiglu> {
       const double gate = in[0].data()[i], up = in[1].data()[i];
       const double e_gate = error_at(in_error[0], i), e_up = error_at(in_error[1], i);
       ErrorSum total(model);
-      total.add(up * silu_slope(gate) * e_gate);
-      total.add(gate * sigmoid(gate) * e_up);
+      const double s = sigmoid(gate);
+      total.add(up * silu_slope(gate, s) * e_gate);
+      total.add(gate * s * e_up);
       total.add(rounding * out.data()[i]);
       total.add(1.1 * e_gate * e_up);
       total.add(0.25 * (std::fabs(up) + e_up) * e_gate * e_gate);
