@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""Forward pass of the author preset in PyTorch, float64, eager: the peer of `assay bench`.
+"""The author preset in PyTorch, float64, eager, forward or forward and backward: the peer of `assay bench`.
 
 Straightforward code that stores every attention matrix. Tuned as PyTorch on OpenBLAS wants it:
 
     OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184 \\
-    MALLOC_TOP_PAD_=268435456 python3 bench/pytorch_forward.py --method 1 --seq 512
+    MALLOC_TOP_PAD_=268435456 OPENBLAS_CORETYPE=SkylakeX \\
+    python3 bench/pytorch_model.py --method 1 --seq 1024 --backward
 
 Prints the median of five runs after one warm-up, in seconds.
 """
 import argparse
+import ctypes
+import resource
 import statistics
 import time
 
@@ -81,24 +84,58 @@ def forward(weights, tokens, method):
     return torch.nn.functional.cross_entropy(logits[0, :-1], tokens[0, 1:])
 
 
+def parameters(weights):
+    yield from (weights["embed"], weights["head"], weights["norm"])
+    for layer in weights["layers"]:
+        yield from layer.values()
+
+
+def median_seconds(work):
+    seconds = []
+    for _ in range(6):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
+
+
+def blas_core_type():
+    """What OpenBLAS runs, or "unknown" for another BLAS."""
+    for line in open("/proc/self/maps"):
+        if "openblas" in line:
+            library = ctypes.CDLL(line.split()[-1])
+            library.openblas_get_corename.restype = ctypes.c_char_p
+            return library.openblas_get_corename().decode()
+    return "unknown"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", default="1", choices=["plain", "1", "5.1"])
-    parser.add_argument("--seq", type=int, default=512)
+    parser.add_argument("--seq", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--backward", action="store_true", help="also the gradient of every weight")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)
     weights = make_weights()
     tokens = torch.randint(0, VOCAB, (1, arguments.seq))
-    seconds = []
-    with torch.no_grad():
-        for _ in range(6):
-            start = time.perf_counter()
+
+    def run_forward():
+        with torch.no_grad():
             forward(weights, tokens, arguments.method)
-            seconds.append(time.perf_counter() - start)
-    print(f"torch {torch.__version__}, float64, method {arguments.method}, T={arguments.seq}: "
-          f"{statistics.median(seconds[1:]):.3f} s (median of 5)")
+
+    def run_both():
+        for parameter in parameters(weights):
+            parameter.requires_grad_(True)
+            parameter.grad = None
+        forward(weights, tokens, arguments.method).backward()
+
+    seconds = median_seconds(run_both if arguments.backward else run_forward)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    print(f"torch {torch.__version__}, float64, {arguments.threads} threads, OpenBLAS core type {blas_core_type()}, "
+          f"method {arguments.method}, T={arguments.seq}, {'forward+backward' if arguments.backward else 'forward'}: "
+          f"{seconds:.3f} s (median of 5), process at most {peak_mb:.0f} MB")
 
 
 if __name__ == "__main__":
