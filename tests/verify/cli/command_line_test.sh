@@ -44,6 +44,11 @@ expect 2 'expected vocab_size >= 256, got 64' generate --tokens missing.txt --ou
 expect 2 'missing.h5' verify missing.h5
 expect 2 'missing.h5' inspect missing.h5
 
+# The benchmark: a table and the same in JSON. Speeds are nobody's claim here.
+expect 0 'forward\+backward' bench --preset tiny --seq 8 --runs 1 --no-scaling --json b.json
+grep -q '"fraction_of_dgemm_peak"' b.json || { echo 'b.json: no fraction'; failures=$((failures + 1)); }
+expect 2 '--products fast: expected ordered or blas' bench --products fast
+
 # Suites: what they hold, what is mistyped, what is made and what is left alone.
 expect 0 '^plain-llama-gqa-b1-t33 +\[1,33\].*' suite list ci
 expect 2 'suite nothing: no such suite; have ci, full, exact, stress' suite list nothing
