@@ -59,8 +59,9 @@ BOOST_AUTO_TEST_CASE(double_errs_by_less_than_2_to_the_minus_40_of_each_tensors_
         BOOST_TEST(error <= 0x1p-40, name << ": " << error);
         inexact += error > 0;
       }
-      // All but the embedding and what repeats it are computed in double-double, not copied.
-      BOOST_TEST(inexact >= static_cast<int>(values.size()) - 2);
+      // All but the embedding, what repeats it, and where no norm stands before them q, k and v of
+      // layer 0 (short sums of products of bfloat16 numbers) have bits that doubles lose.
+      BOOST_TEST(inexact >= static_cast<int>(values.size()) - 5);
     }
   }
 }
