@@ -212,7 +212,7 @@ BOOST_AUTO_TEST_CASE(detaching_changes_gradients_and_no_value) {
     }
     ++compared;
   }
-  BOOST_TEST(compared == 3 * 6);  // 1, 2, 3.1, 3.2, 4.1, 4.2
+  BOOST_TEST(compared == 3 * 6);  // 1, 2, 3.1, 3.2, 4.1, 4.2, on each of three blocks
 }
 
 BOOST_AUTO_TEST_CASE(plan_b_is_method_2_detached) {
