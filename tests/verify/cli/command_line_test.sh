@@ -71,10 +71,10 @@ expect 2 'mine.json: entry 0: blocks: x: no such block' suite list mine.json
 expect 0 '2 written' suite generate ci --only '*-b1-t33' --dir v
 expect 0 '^pass +5.1-llama-gqa-b1-t33 bf16' suite verify ci --only '*-b1-t33' --dir v --json v.json --junit v.xml
 expect 0 '2 verdicts, 2 pass' suite verify ci --only '*-b1-t33' --dir v --subject reference --precision fp64
-expect 3 'skipped +plain.* expected fp64, fp32 or bf16, got fp16' \
-  suite verify ci --only '*-b1-t33' --dir v --subject simt --precision fp16
+expect 3 'skipped +plain.* expected fp64, fp32, bf16 or fp16, got tf32' \
+  suite verify ci --only '*-b1-t33' --dir v --subject simt --precision tf32
 expect 3 'verdict: skipped: nothing was judged, which is not a pass' \
-  suite verify ci --only '*-b1-t33' --dir v --subject simt --precision fp16
+  suite verify ci --only '*-b1-t33' --dir v --subject simt --precision tf32
 expect 3 "inconclusive +plain-llama-gqa-b1-t33 fp32 .*no file; 'assay suite generate' makes it" \
   suite verify ci --only '*-b1-t33' --dir nowhere
 expect 2 'subject nobody: expected' suite verify ci --only '*-b1-t33' --dir v --subject nobody
@@ -126,10 +126,10 @@ expect 2 'pt.json: pt: message: full is not causal with causal heads' prove --co
 sed -i 's/"causal_heads": true/"causal_heads": true, "message": "head", "output": "causal"/' pt.json
 expect 0 'causal for all inputs' prove --config pt.json
 
-# The GPT-2 block. The engine does not know it and says so; that is no pass.
+# The GPT-2 block.
 expect 0 'method 1, .* tensors' generate --block gpt2 --norm post --kv-heads 2 --method 1 --seq 12 --out gpt2.h5
 expect 0 '' verify gpt2.h5 --subject reference --precision fp64
-expect 2 'block gpt2: the engine has no kernels for it; it has llama' verify gpt2.h5 --subject simt
+expect 0 'verdict: pass' verify gpt2.h5 --subject simt
 expect 0 'causal for all inputs' prove --block gpt2 --method 5.1
 expect 2 'the model has learned 1024 positions: expected T <= 1024, got 1025' \
   generate --block gpt2 --seq 1025 --out long.h5

@@ -1,6 +1,6 @@
 // The logic lane: our kernels instantiated in double agree with the reference to 1e-12 of each
 // tensor's largest value, on every tap of every method. A logic error cannot hide behind rounding
-// there. The same engine in fp32 and bf16 passes verification.
+// there. The same engine in fp32 and bf16 passes verification (every method: suite_verify_ci_*).
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
@@ -11,6 +11,7 @@
 #include "cuda_impl/engine/model.h"
 #include "golden/generate/generate.h"
 #include "golden/golden_file.h"
+#include "golden/methods.h"
 #include "golden/names.h"
 #include "reference/interpreters/value.h"
 #include "reference/methods/registry.h"
@@ -25,8 +26,12 @@ using namespace assay;
 using golden::ModelConfig;
 using golden::Precision;
 
+enum class Block { llama, gpt2_pre, gpt2_post };
+
 struct Case {
   std::string method;
+  std::string form = "";
+  Block block = Block::llama;
   golden::Residual residual = golden::Residual::keep;
   int64_t batch = 1;
   int64_t positions = 1;
@@ -38,11 +43,19 @@ struct Case {
 };
 
 ModelConfig config_of(const Case& c) {
-  ModelConfig config = golden::preset("tiny");
+  const bool llama = c.block == Block::llama;
+  ModelConfig config =
+      golden::preset("tiny", llama ? golden::BlockKind::llama : golden::BlockKind::gpt2);
+  if (c.block == Block::gpt2_post) {
+    config.norm = golden::NormPosition::post;
+    config.activation = golden::Activation::gelu;
+  }
   config.method = c.method;
+  config.form = c.form;
+  config.max_position_embeddings = 128;  // the extent of what 5.1A learns
   config.residual = c.residual;
   config.num_key_value_heads = c.kv_heads;
-  config.tie_word_embeddings = c.tied;
+  if (llama) config.tie_word_embeddings = c.tied;
   if (c.scaled_rope) {
     config.rope_scaling = {.factor = 4,
                            .low_freq_factor = 1,
@@ -68,6 +81,32 @@ verify::Batch batch_of(const Case& c, const ModelConfig& config) {
   return batch;
 }
 
+// Every method, in every form and with both residuals, on every block.
+std::vector<Case> every_method() {
+  std::vector<Case> list;
+  for (const golden::MethodInfo& method : golden::methods()) {
+    if (method.family == golden::Family::prob_transformer) continue;  // the engine has none
+    for (const Block block : {Block::llama, Block::gpt2_pre, Block::gpt2_post}) {
+      Case c{.method = method.id,
+             .block = block,
+             .batch = 2,
+             .positions = 34,
+             .left_padding = 4,
+             .right_padding = 3};
+      list.push_back(c);
+      for (std::size_t form = 1; form < method.forms.size(); ++form) {
+        c.form = method.forms[form];
+        list.push_back(c);
+      }
+      if (!method.takes("residual")) continue;
+      c.residual = golden::Residual::replace;
+      list.push_back(c);
+    }
+  }
+  return list;
+}
+
+// Shapes around the tiles of 32, head layouts, padding, a tied head, stretched rotations.
 std::vector<Case> cases() {
   std::vector<Case> list;
   for (const std::string method : {"plain", "1", "5.1"}) {
@@ -82,8 +121,6 @@ std::vector<Case> cases() {
                     .right_padding = 3,
                     .scaled_rope = true});
   }
-  list.push_back(
-      {.method = "1", .residual = golden::Residual::replace, .batch = 2, .positions = 34});
   return list;
 }
 
@@ -111,7 +148,9 @@ double relative_difference(const golden::Tensor& a, const reference::Array& b) {
 
 BOOST_AUTO_TEST_CASE(in_double_every_tap_equals_the_reference_to_1e_minus_12) {
   double worst = 0;
-  for (const Case& c : cases()) {
+  std::vector<Case> all = cases();
+  for (const Case& c : every_method()) all.push_back(c);
+  for (const Case& c : all) {
     const ModelConfig config = config_of(c);
     const golden::SyntheticWeights weights(config, 7);
     const verify::Batch batch = batch_of(c, config);
@@ -126,8 +165,10 @@ BOOST_AUTO_TEST_CASE(in_double_every_tap_equals_the_reference_to_1e_minus_12) {
       const reference::Array& expected = keep.values[tap.name];
       BOOST_REQUIRE_MESSAGE(tap.tensor.shape == expected.shape(), tap.name);
       const double difference = relative_difference(tap.tensor, expected);
-      BOOST_TEST(difference <= 1e-12, "method " << c.method << " [" << c.batch << "," << c.positions
-                                                << "] " << tap.name << ": " << difference);
+      BOOST_TEST(difference <= 1e-12, "method " << c.method << " " << c.form << " block "
+                                                << static_cast<int>(c.block) << " [" << c.batch
+                                                << "," << c.positions << "] " << tap.name << ": "
+                                                << difference);
       worst = std::max(worst, difference);
     });
     BOOST_TEST(seen == keep.values.size());
@@ -172,16 +213,22 @@ BOOST_AUTO_TEST_CASE(fp32_and_bf16_pass_verification_free_running_and_forced) {
 }
 
 BOOST_AUTO_TEST_CASE(the_engine_does_not_see_the_future_in_any_precision) {
-  for (const std::string method : {"plain", "1", "5.1"}) {
-    const ModelConfig config = config_of({.method = method});
+  for (Case c : every_method()) {
+    // Two tiles of keys in the methods that the others are variations of, for the time it takes.
+    const bool two_tiles = c.method == "plain" || c.method == "1" || c.method == "5.1";
+    c.positions = two_tiles && c.block == Block::llama ? 34 : 7;
+    c.left_padding = c.right_padding = 0;
+    const ModelConfig config = config_of(c);
     const golden::SyntheticWeights weights(config, 7);
-    const verify::Batch batch = batch_of({.method = method, .batch = 2, .positions = 34}, config);
+    const verify::Batch batch = batch_of(c, config);
     for (const Precision precision : {Precision::fp32, Precision::bf16}) {
       cli::EngineSubject engine("simt", cuda::make_host_model(config, precision, weights));
       const auto result =
           verify::detect_prefix_leaks(engine, config, batch, {.seed = 1, .suffixes = 1});
       for (const verify::Check& check : result.checks) {
-        BOOST_TEST((check.status == verify::Status::pass), check.name << ": " << check.summary);
+        BOOST_TEST((check.status == verify::Status::pass), "method " << c.method << " " << c.form
+                                                                     << ": " << check.name << ": "
+                                                                     << check.summary);
       }
     }
   }
