@@ -24,6 +24,7 @@ struct GoldenReader::Impl {
 
   void read_header(const hdf5::File& file);
   void check_datasets(const hdf5::File& file) const;
+  void check_dependence(const ManifestRow& row, const hdf5::File& file) const;
 
   std::size_t row_of(const std::string& dataset) const;
   std::size_t row_of(const std::string& dataset, std::initializer_list<DType> expected) const;
@@ -83,7 +84,17 @@ void GoldenReader::Impl::check_datasets(const hdf5::File& file) const {
                       path, dataset, dtype_name(row.dtype), shape_text(row.shape), expected_offset,
                       dtype_name(info.dtype), shape_text(info.shape), offset));
     }
+    if (row.role == "dependence") check_dependence(row, file);
   }
+}
+
+void GoldenReader::Impl::check_dependence(const ManifestRow& row, const hdf5::File& file) const {
+  const Shape& s = row.shape;
+  const std::string axes = file.text_attribute_of(row.path, "axes");
+  if (row.dtype == DType::uint8 && s.size() == 2 && s[0] == s[1] && axes == kDependenceAxes) return;
+  throw InputError(fmt::format("{}: {}: expected uint8 [T,T] with axes {}, got {} {} with axes {}",
+                               path, row.path, kDependenceAxes, dtype_name(row.dtype),
+                               shape_text(s), axes));
 }
 
 std::size_t GoldenReader::Impl::row_of(const std::string& dataset) const {
