@@ -10,6 +10,9 @@
 //   /bound/<name>           float64 scalar: largest |element - its value in double-double|
 //   /sigma/<schedule>/<name>  float32: noise of rounding under a schedule ("bf16"), root mean square
 //                           over K runs; /sigma/<schedule>/setup int32 [2] holds K and the seed
+//   /dependence/<name>      uint8 [T,T], of each tensor with positions: 1 where its position t may
+//                           depend on position s of tokens or attention_mask, of its own row of the
+//                           batch, 0 where it does not for any values of them; attribute axes = "TS"
 //   /manifest               one row a dataset (ManifestRow and the offset of its raw data in the
 //                           file), rows in order of writing
 //
@@ -34,7 +37,7 @@
 namespace assay::golden {
 
 // hash: manifest with hashes only. stats: manifest with hashes and statistics. full: the data too.
-// Inputs, bounds and sigmas are always stored in full.
+// Inputs, bounds, sigmas and dependences are always stored in full.
 enum class Capture { hash, stats, full };
 
 Capture parse_capture(const std::string& text);
@@ -50,7 +53,7 @@ struct ManifestRow {
   std::string path;  // "/forward/layers/0/attn/q"
   DType dtype = DType::float64;
   Shape shape;
-  std::string role;     // input, weight, forward, grad, bound, sigma
+  std::string role;     // input, weight, forward, grad, bound, sigma, dependence
   std::string hash;     // XXH3-128 of the raw little-endian bytes, 32 hex digits
   Statistics stats;     // zeros under Capture::hash
   bool stored = false;  // whether the data itself is in the file
@@ -86,6 +89,9 @@ class GoldenWriter {
   void write_bound(const std::string& name, double largest_error);
   void write_sigma_setup(const std::string& schedule, int runs, uint64_t seed);
   void write_sigma(const std::string& schedule, const std::string& name, const TensorView& values);
+  // may_depend [T,T], 0 or 1.
+  void write_dependence(const std::string& name, int64_t positions,
+                        std::span<const uint8_t> may_depend);
 
   // Manifest, root hash, sync, rename. Returns the root hash (32 hex digits).
   std::string finish();

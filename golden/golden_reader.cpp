@@ -1,187 +1,38 @@
 #include <fmt/format.h>
-#include <tbb/parallel_for.h>
 
 #include <algorithm>
-#include <array>
-#include <map>
-#include <optional>
 
 #include "golden/element.h"
 #include "golden/error.h"
-#include "golden/files.h"
 #include "golden/golden_file.h"
 #include "golden/hdf5.h"
-#include "golden/manifest.h"
+#include "golden/sealed_file.h"
 
 namespace assay::golden {
-namespace {
-
-constexpr std::size_t kPiece = 1 << 19;  // bytes read and hashed at once: stays in the cache
-
-// Files that do not start with a block of ours.
-[[noreturn]] void reject_foreign(const std::string& path, const RawFile& raw) {
-  constexpr std::array<char, 8> kSignature = {'\x89', 'H', 'D', 'F', '\r', '\n', '\x1a', '\n'};
-  const uint64_t size = raw.size();
-  for (uint64_t at = 0; at + kSignature.size() <= size; at = at == 0 ? 512 : 2 * at) {
-    std::array<char, 8> found;
-    raw.read({at, found.size()}, found.data());
-    if (found != kSignature) continue;
-    throw InputError(fmt::format(
-        "{}: foreign schema: expected a file that starts with '{}', got some other HDF5 file (or a "
-        "golden file that another tool rewrote); 'assay generate' makes golden files",
-        path, kSchema));
-  }
-  throw InputError(
-      fmt::format("{}: not an HDF5 file: expected a golden file, got {} bytes of "
-                  "something else",
-                  path, size));
-}
-
-Block read_block(const std::string& path, const RawFile& raw) {
-  const uint64_t size = raw.size();
-  std::string text(std::min<uint64_t>(kBlockBytes, size), '\0');
-  raw.read({0, text.size()}, text.data());
-  if (!text.starts_with(kSchema)) reject_foreign(path, raw);
-  if (text.size() < kBlockBytes) {
-    throw InputError(
-        fmt::format("{}: truncated: expected at least {} bytes, got {}", path, kBlockBytes, size));
-  }
-  return parse_block(text, path);
-}
-
-std::string damaged(const std::string& where, const std::string& what, const std::string& expected,
-                    const std::string& got) {
-  return fmt::format("{}: {} does not match its hash: expected {}, got {}; generate the file again",
-                     where, what, expected, got);
-}
-
-std::string not_there(const std::string& path, const std::string& dataset) {
-  return fmt::format("{}: {}: declared in the manifest but missing; generate the file again", path,
-                     dataset);
-}
-
-}  // namespace
 
 struct GoldenReader::Impl {
-  explicit Impl(const std::string& file_path)
-      : path((require_readable_file(file_path, "an HDF5 file"), file_path)),
-        raw(file_path, RawFile::Mode::read) {}
+  explicit Impl(const std::string& file_path) : sealed(file_path) {}
 
-  std::string path;
-  RawFile raw;
+  SealedFile sealed;
+  const std::string& path = sealed.path();
+  const std::vector<ManifestRow>& rows = sealed.rows();
   Header header;
   std::string created, root_hash, config_hash;
   Capture capture = Capture::full;
   const WeightSource* source = nullptr;  // of weights, when somebody gave one
   std::string name_of_source;
-  std::vector<ManifestRow> rows;
-  std::vector<Extent> extents;  // of rows
-  std::map<std::string, std::size_t> index;
 
-  void check_file();
-  void read_manifest(const Block& block);
-  std::optional<std::string> first_missing(const std::vector<std::string>& present) const;
-  std::optional<std::string> first_missing_of_altered() const;
   void read_header(const hdf5::File& file);
   void check_datasets(const hdf5::File& file) const;
+  void check_dependence(const ManifestRow& row, const hdf5::File& file) const;
 
   std::size_t row_of(const std::string& dataset) const;
   std::size_t row_of(const std::string& dataset, std::initializer_list<DType> expected) const;
-  // Streams the raw data of a stored row through sink(piece, offset in the data) and checks its
-  // hash.
-  template <class Sink>
-  void stream(std::size_t row, Sink&& sink) const;
   void read_raw(std::size_t row, void* out) const;
   void read_doubles(std::size_t row, std::span<double> out) const;
   void obtain_weight(const std::string& name, std::size_t row, std::span<double> out) const;
   const ManifestRow& tokens() const;
 };
-
-// Steps 1 to 3 of manifest.h.
-void GoldenReader::Impl::check_file() {
-  const Block block = read_block(path, raw);
-  const uint64_t size = raw.size();
-  std::string problem;
-  if (size != block.file_bytes) {
-    problem = fmt::format("{}: {}: expected {} bytes, got {}; copy or generate it again", path,
-                          size < block.file_bytes ? "truncated" : "trailing bytes",
-                          block.file_bytes, size);
-  }
-  try {
-    read_manifest(block);
-  } catch (const InputError&) {
-    if (problem.empty()) throw;
-    throw InputError(problem);
-  }
-  if (problem.empty()) {
-    std::vector<Extent> hashed_elsewhere = extents;
-    hashed_elsewhere.push_back(block.manifest);
-    std::erase_if(hashed_elsewhere, [](const Extent& extent) { return extent.bytes == 0; });
-    const std::string got = metadata_hash(raw, size, std::move(hashed_elsewhere), path);
-    if (got != block.metadata_hash) problem = damaged(path, "metadata", block.metadata_hash, got);
-  }
-  if (problem.empty()) return;
-  const std::optional<std::string> missing = first_missing_of_altered();
-  throw InputError(missing ? not_there(path, *missing) : problem);
-}
-
-void GoldenReader::Impl::read_manifest(const Block& block) {
-  const uint64_t size = raw.size();
-  if (block.manifest.offset > size || block.manifest.bytes > size - block.manifest.offset ||
-      block.manifest.bytes % sizeof(ManifestRecord) != 0) {
-    throw InputError(fmt::format(
-        "{}: /manifest: expected records of {} bytes inside of the file, got {} bytes at byte {}",
-        path, sizeof(ManifestRecord), block.manifest.bytes, block.manifest.offset));
-  }
-  std::vector<ManifestRecord> records(block.manifest.bytes / sizeof(ManifestRecord));
-  raw.read(block.manifest, records.data());
-  const std::string got = hash_hex(records.data(), block.manifest.bytes);
-  if (got != block.manifest_hash) {
-    throw InputError(damaged(path + ": /manifest", "data", block.manifest_hash, got));
-  }
-  for (const ManifestRecord& record : records) {
-    rows.push_back(from_record(record, path));
-    const ManifestRow& row = rows.back();
-    extents.push_back(row.stored && record.offset >= 0
-                          ? Extent{static_cast<uint64_t>(record.offset), raw_bytes(row)}
-                          : Extent{});
-    if (!index.emplace(row.path, rows.size() - 1).second) {
-      throw InputError(fmt::format("{}: /manifest: {}: declared twice", path, row.path));
-    }
-    if (row.stored && record.offset < 0 && record.bytes > 0) {
-      throw InputError(fmt::format("{}: /manifest: {}: stored nowhere", path, row.path));
-    }
-  }
-}
-
-std::optional<std::string> GoldenReader::Impl::first_missing(
-    const std::vector<std::string>& present) const {
-  for (const ManifestRow& row : rows) {
-    if (row.stored && !std::binary_search(present.begin(), present.end(), row.path)) {
-      return row.path;
-    }
-  }
-  return std::nullopt;
-}
-
-// The one look at metadata that is known to be altered, to tell a deleted dataset from damage. The
-// library checks a checksum on each piece of metadata of the format that File::create asks for, and
-// the version of the superblock, on which that rests, is checked here.
-std::optional<std::string> GoldenReader::Impl::first_missing_of_altered() const {
-  try {
-    uint8_t superblock_version = 0;
-    raw.read({kBlockBytes + 8, 1}, &superblock_version);
-    if (superblock_version != 2) return std::nullopt;
-    const hdf5::File file = hdf5::File::open(path);
-    const auto missing = std::find_if(rows.begin(), rows.end(), [&](const ManifestRow& row) {
-      return row.stored && file.lacks(row.path);
-    });
-    if (missing == rows.end()) return std::nullopt;
-    return missing->path;
-  } catch (const InputError&) {
-    return std::nullopt;
-  }
-}
 
 void GoldenReader::Impl::read_header(const hdf5::File& file) {
   const std::string schema = file.has_attribute("schema") ? file.text_attribute("schema") : "none";
@@ -213,33 +64,45 @@ void GoldenReader::Impl::read_header(const hdf5::File& file) {
 // HDF5's view of the file and the manifest's are the same.
 void GoldenReader::Impl::check_datasets(const hdf5::File& file) const {
   const std::vector<std::string> present = file.datasets();
-  if (const auto missing = first_missing(present)) throw InputError(not_there(path, *missing));
+  if (const auto missing = sealed.first_missing(present)) {
+    throw InputError(not_there(path, *missing));
+  }
   for (const std::string& dataset : present) {
     if (dataset == "/manifest") continue;
-    const auto found = index.find(dataset);
-    if (found == index.end() || !rows[found->second].stored) {
+    const auto found = sealed.find(dataset);
+    if (!found || !rows[*found].stored) {
       throw InputError(fmt::format("{}: {}: in the file but not in the manifest", path, dataset));
     }
-    const ManifestRow& row = rows[found->second];
+    const ManifestRow& row = rows[*found];
+    const uint64_t expected_offset = sealed.extent(*found).offset;
     const hdf5::DatasetInfo info = file.info(dataset);
     const uint64_t offset = info.offset < 0 ? 0 : static_cast<uint64_t>(info.offset);
-    if (info.dtype != row.dtype || info.shape != row.shape ||
-        offset != extents[found->second].offset) {
-      throw InputError(fmt::format(
-          "{}: {}: expected {} {} at byte {} as in the manifest, got {} {} "
-          "at byte {}",
-          path, dataset, dtype_name(row.dtype), shape_text(row.shape),
-          extents[found->second].offset, dtype_name(info.dtype), shape_text(info.shape), offset));
+    if (info.dtype != row.dtype || info.shape != row.shape || offset != expected_offset) {
+      throw InputError(
+          fmt::format("{}: {}: expected {} {} at byte {} as in the manifest, got {} {} "
+                      "at byte {}",
+                      path, dataset, dtype_name(row.dtype), shape_text(row.shape), expected_offset,
+                      dtype_name(info.dtype), shape_text(info.shape), offset));
     }
+    if (row.role == "dependence") check_dependence(row, file);
   }
 }
 
+void GoldenReader::Impl::check_dependence(const ManifestRow& row, const hdf5::File& file) const {
+  const Shape& s = row.shape;
+  const std::string axes = file.text_attribute_of(row.path, "axes");
+  if (row.dtype == DType::uint8 && s.size() == 2 && s[0] == s[1] && axes == kDependenceAxes) return;
+  throw InputError(fmt::format("{}: {}: expected uint8 [T,T] with axes {}, got {} {} with axes {}",
+                               path, row.path, kDependenceAxes, dtype_name(row.dtype),
+                               shape_text(s), axes));
+}
+
 std::size_t GoldenReader::Impl::row_of(const std::string& dataset) const {
-  const auto found = index.find(dataset);
-  if (found == index.end()) {
+  const auto found = sealed.find(dataset);
+  if (!found) {
     throw InputError(fmt::format("{}: {}: no such dataset in the manifest", path, dataset));
   }
-  return found->second;
+  return *found;
 }
 
 std::size_t GoldenReader::Impl::row_of(const std::string& dataset,
@@ -258,28 +121,13 @@ std::size_t GoldenReader::Impl::row_of(const std::string& dataset,
   return row;
 }
 
-template <class Sink>
-void GoldenReader::Impl::stream(std::size_t row, Sink&& sink) const {
-  Hasher hasher;
-  for (uint64_t done = 0; done < extents[row].bytes;) {
-    const uint64_t bytes = std::min<uint64_t>(kPiece, extents[row].bytes - done);
-    char* piece = sink(done);
-    raw.read({extents[row].offset + done, bytes}, piece);
-    hasher.add(piece, bytes);
-    done += bytes;
-  }
-  if (const std::string got = hasher.hex(); got != rows[row].hash) {
-    throw InputError(damaged(path + ": " + rows[row].path, "data", rows[row].hash, got));
-  }
-}
-
 void GoldenReader::Impl::read_raw(std::size_t row, void* out) const {
-  stream(row, [out](uint64_t done) { return static_cast<char*>(out) + done; });
+  sealed.stream(row, [out](uint64_t done) { return static_cast<char*>(out) + done; });
 }
 
 void GoldenReader::Impl::read_doubles(std::size_t row, std::span<double> out) const {
   if (rows[row].dtype == DType::float64) return read_raw(row, out.data());
-  std::vector<std::byte> stored(extents[row].bytes);
+  std::vector<std::byte> stored(sealed.extent(row).bytes);
   read_raw(row, stored.data());
   decode(element_of(rows[row].dtype), stored.data(), out, path + ": " + rows[row].path);
 }
@@ -317,7 +165,6 @@ const ManifestRow& GoldenReader::Impl::tokens() const {
 }
 
 GoldenReader::GoldenReader(const std::string& path) : impl_(std::make_unique<Impl>(path)) {
-  impl_->check_file();
   const hdf5::File file = hdf5::File::open(path);
   impl_->read_header(file);
   impl_->check_datasets(file);
@@ -336,8 +183,8 @@ int64_t GoldenReader::positions() const { return impl_->tokens().shape[1]; }
 const std::vector<ManifestRow>& GoldenReader::manifest() const { return impl_->rows; }
 
 const ManifestRow* GoldenReader::find(const std::string& path) const {
-  const auto found = impl_->index.find(path);
-  return found == impl_->index.end() ? nullptr : &impl_->rows[found->second];
+  const auto found = impl_->sealed.find(path);
+  return found ? &impl_->rows[*found] : nullptr;
 }
 
 Tensor GoldenReader::read_tensor(const std::string& path) const {
@@ -382,23 +229,6 @@ void GoldenReader::weights_from(const WeightSource& source, const std::string& n
   impl_->name_of_source = name_of_source;
 }
 
-uint64_t GoldenReader::check_all() const {
-  std::vector<std::string> problems(impl_->rows.size());
-  tbb::parallel_for(std::size_t{0}, impl_->rows.size(), [&](std::size_t row) {
-    if (!impl_->rows[row].stored) return;
-    thread_local std::vector<char> piece(kPiece);
-    try {
-      impl_->stream(row, [&](uint64_t) { return piece.data(); });
-    } catch (const InputError& error) {
-      problems[row] = error.what();
-    }
-  });
-  uint64_t bytes = 0;
-  for (std::size_t row = 0; row < impl_->rows.size(); ++row) {  // the first in order of writing
-    if (!problems[row].empty()) throw InputError(problems[row]);
-    if (impl_->rows[row].stored) bytes += impl_->extents[row].bytes;
-  }
-  return bytes;
-}
+uint64_t GoldenReader::check_all() const { return impl_->sealed.check_all(); }
 
 }  // namespace assay::golden

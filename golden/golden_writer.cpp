@@ -255,6 +255,15 @@ void GoldenWriter::write_sigma(const std::string& schedule, const std::string& n
              std::span<const float>(floats), values.values);
 }
 
+void GoldenWriter::write_dependence(const std::string& name, int64_t positions,
+                                    std::span<const uint8_t> may_depend) {
+  const std::string dataset = "/dependence/" + name;
+  impl_->add("dependence", dataset, DType::uint8, {positions, positions}, may_depend, may_depend);
+  impl_->file->write_attribute_of(dataset, "axes", kDependenceAxes);
+  impl_->file->write_attribute_of(
+      dataset, "meaning", "1: position t may depend on position s of tokens or attention_mask");
+}
+
 std::string GoldenWriter::finish() {
   ASSAY_CHECK(impl_->file.has_value(), impl_->path + " finished twice");
   const Stopwatch watch;

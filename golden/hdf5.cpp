@@ -184,16 +184,27 @@ int64_t File::write(const std::string& path, DType dtype, const Shape& shape, co
   return write(path, element_type(dtype), shape, data);
 }
 
-void File::write_attribute(const std::string& name, const std::string& text) {
-  silence_library();
+void File::put_text(hid_t object, const std::string& object_path, const std::string& name,
+                    const std::string& text) {
   const Handle type = text_type(text.size());
   const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
   const Handle attribute(
-      H5Acreate2(file_.get(), name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT),
+      H5Acreate2(object, name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT),
       H5Aclose);
   if (!attribute || H5Awrite(attribute.get(), type.get(), text.c_str()) < 0) {
-    fail(shown_, "attribute " + name, "cannot be written");
+    fail(shown_, object_path + "attribute " + name, "cannot be written");
   }
+}
+
+void File::write_attribute(const std::string& name, const std::string& text) {
+  silence_library();
+  put_text(file_.get(), "", name, text);
+}
+
+void File::write_attribute_of(const std::string& dataset, const std::string& name,
+                              const std::string& text) {
+  const Handle object = open_dataset(dataset);
+  put_text(object.get(), dataset + ": ", name, text);
 }
 
 void File::write_attribute(const std::string& name, uint64_t value) {
@@ -244,6 +255,11 @@ std::string File::text_of(hid_t object, const std::string& object_path,
 std::string File::text_attribute(const std::string& name) const {
   silence_library();
   return text_of(file_.get(), "", name);
+}
+
+std::string File::text_attribute_of(const std::string& dataset, const std::string& name) const {
+  const Handle object = open_dataset(dataset);
+  return text_of(object.get(), dataset + ": ", name);
 }
 
 uint64_t File::integer_attribute(const std::string& name) const {

@@ -60,8 +60,11 @@ class File {
 
   void write_attribute(const std::string& name, const std::string& text);  // on the root
   void write_attribute(const std::string& name, uint64_t value);
+  void write_attribute_of(const std::string& dataset, const std::string& name,
+                          const std::string& text);
   bool has_attribute(const std::string& name) const;
   std::string text_attribute(const std::string& name) const;
+  std::string text_attribute_of(const std::string& dataset, const std::string& name) const;
   uint64_t integer_attribute(const std::string& name) const;
 
   std::vector<std::string> datasets() const;  // absolute paths, sorted; soft links are not followed
@@ -77,6 +80,8 @@ class File {
   File(Handle file, std::string shown) : file_(std::move(file)), shown_(std::move(shown)) {}
   void make_groups(const std::string& path);
   Handle open_dataset(const std::string& path) const;
+  void put_text(hid_t object, const std::string& object_path, const std::string& name,
+                const std::string& text);
   // The attribute of the root, or of a dataset, that holds a text.
   std::string text_of(hid_t object, const std::string& object_path, const std::string& name) const;
   DType stored_dtype(hid_t dataset, const std::string& path) const;

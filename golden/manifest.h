@@ -23,6 +23,7 @@ inline constexpr char kSchema[] = "assay-golden";
 inline constexpr int64_t kSchemaVersion = 1;
 inline constexpr std::size_t kBlockBytes = 512;  // HDF5's user block
 inline constexpr std::size_t kMostAxes = 8;
+inline constexpr char kDependenceAxes[] = "TS";  // attribute axes of /dependence/<name>
 
 // A run of bytes in the file.
 struct Extent {

@@ -22,9 +22,10 @@ class LargeWeights : public WeightSource {
   LargeWeights(const ModelConfig& config, uint64_t seed) : drawn_(config, seed) {}
   void read(const std::string& name, std::span<double> out) const override {
     drawn_.read(name, out);
-    const double factor = about(name, {"embed_tokens"})                                  ? 64
-                          : about(name, {"o_proj", "down_proj", "gate_proj", "up_proj"}) ? 4
-                                                                                         : 1;
+    static constexpr auto kEmbeddings = {"embed_tokens", "wte"};
+    static constexpr auto kMatrices = {"o_proj",  "down_proj",     "gate_proj",
+                                       "up_proj", "c_proj.weight", "c_fc.weight"};
+    const double factor = about(name, kEmbeddings) ? 64 : about(name, kMatrices) ? 4 : 1;
     for (double& value : out) value *= factor;
   }
 
@@ -34,15 +35,23 @@ class LargeWeights : public WeightSource {
 
 class PositiveWeights : public WeightSource {
  public:
-  PositiveWeights(const ModelConfig& config, uint64_t seed) : drawn_(config, seed) {}
+  PositiveWeights(const ModelConfig& c, uint64_t seed)
+      : drawn_(c, seed),
+        before_v_((c.num_attention_heads + c.num_key_value_heads) * c.head_dim),
+        c_attn_columns_(before_v_ + c.num_key_value_heads * c.head_dim) {}
   void read(const std::string& name, std::span<double> out) const override {
     drawn_.read(name, out);
     if (about(name, {"q_proj", "k_proj", "lm_head"})) return;
-    for (double& value : out) value = std::fabs(value);
+    const bool q_k_v = about(name, {"c_attn"});  // side by side: [D,N] or [N]
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const auto column = static_cast<int64_t>(i) % c_attn_columns_;
+      if (!q_k_v || column >= before_v_) out[i] = std::fabs(out[i]);
+    }
   }
 
  private:
   SyntheticWeights drawn_;
+  int64_t before_v_, c_attn_columns_;
 };
 
 std::unique_ptr<WeightSource> make_weights(const SuiteCase& c) {

@@ -3,9 +3,11 @@
 //   drawn     from the seed (golden/weights.h)
 //   exact     no rounding anywhere (golden/exact_weights.h)
 //   large     drawn, but token embeddings 64 times as large, and the matrices that write to the
-//             stream (o_proj, down_proj) and feed the MLP (gate_proj, up_proj) 4 times
-//   positive  the absolute values of drawn ones, q_proj, k_proj and lm_head excepted: sums of
-//             positive terms, in which nothing cancels
+//             stream (o_proj, down_proj; GPT-2: both c_proj) and feed the MLP (gate_proj, up_proj;
+//             GPT-2: c_fc) 4 times. A tied head is as large as the embeddings.
+//   positive  the absolute values of drawn ones, q_proj, k_proj and lm_head excepted, in GPT-2 the
+//             columns of c_attn that give q and k: sums of positive terms, in which nothing
+//             cancels. GPT-2's LayerNorm takes the mean off, so what reads it still has both signs.
 #pragma once
 
 #include <memory>

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "golden/error.h"
+#include "golden/generate/dependence.h"
 #include "golden/generate/provenance.h"
 #include "golden/names.h"
 #include "reference/interpreters/gradient.h"
@@ -38,6 +39,7 @@ GenerateRequest completed(GenerateRequest request) {
     throw InputError(
         "weight memory: a gradient keeps every weight: expected a bound or gradients, got both");
   }
+  if (request.dependence) check_dependence_memory(request.config, request.positions);
   check_length("tokens", request.tokens.size(), request);
   if (request.attention_mask.empty()) request.attention_mask.assign(request.tokens.size(), 1);
   check_length("attention_mask", request.attention_mask.size(), request);
@@ -162,6 +164,7 @@ GenerateResult generate(const GenerateRequest& incomplete) {
                         request.weight_memory.value_or(reference::kNoLimit));
   }
   calibrate(request.calibration, *graph, values, writer);
+  if (request.dependence) write_dependences(request.config, request.positions, writer);
   GenerateResult result;
   result.root_hash = writer.finish();
   result.tensors = recorder.done();

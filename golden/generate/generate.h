@@ -32,7 +32,8 @@ struct GenerateRequest {
   std::optional<int64_t> weight_memory;   // bytes of weights held as doubles; empty: no limit
   std::string weights_origin;             // CheckpointWeights::contents(), for the provenance
   Capture capture = Capture::full;
-  bool gradients = false;  // also every gradient of the loss, below /grad
+  bool gradients = false;   // also every gradient of the loss, below /grad
+  bool dependence = false;  // also what every tensor can depend on, below /dependence
   CalibrationRequest calibration;
   std::string out;
   bool force = false;  // replace an existing file

@@ -204,3 +204,49 @@ BOOST_AUTO_TEST_CASE(stress_weights_are_scaled_or_absolute_values_of_the_drawn_o
     BOOST_REQUIRE(positive[i] == std::fabs(drawn[i]));
   }
 }
+
+// D = 32, H = 4, Hkv = 2, Dh = 8: of the 64 columns of c_attn the last 16 give v.
+BOOST_AUTO_TEST_CASE(stress_weights_know_the_names_of_gpt2) {
+  const Suite ci = golden::load_suite("ci");
+  SuiteCase c = golden::selected(ci, "plain-gpt2-gqa-b2-t9-grad").cases.at(0);
+  const auto draw = [&](golden::Data data, const std::string& name, int64_t size) {
+    c.settings.data = data;
+    std::vector<double> values(static_cast<std::size_t>(size));
+    golden::case_data(c).weights->read("transformer." + name, values);
+    return values;
+  };
+  const auto is_factor = [&](const std::string& name, int64_t size, double factor) {
+    const auto drawn = draw(golden::Data::drawn, name, size);
+    const auto large = draw(golden::Data::large, name, size);
+    for (std::size_t i = 0; i < drawn.size(); ++i) {
+      if (large[i] != factor * drawn[i]) return false;
+    }
+    return drawn != std::vector<double>(drawn.size(), 0.0);
+  };
+  BOOST_TEST(is_factor("wte.weight", 64 * 32, 64));
+  BOOST_TEST(is_factor("wpe.weight", 40 * 32, 1));
+  BOOST_TEST(is_factor("h.1.attn.c_attn.weight", 32 * 64, 1));
+  BOOST_TEST(is_factor("h.1.attn.c_proj.weight", 32 * 32, 4));
+  BOOST_TEST(is_factor("h.1.attn.c_proj.bias", 32, 1));
+  BOOST_TEST(is_factor("h.1.mlp.c_fc.weight", 32 * 48, 4));
+  BOOST_TEST(is_factor("h.1.mlp.c_proj.weight", 48 * 32, 4));
+  BOOST_TEST(is_factor("h.1.mlp.c_proj.bias", 32, 1));
+  for (const auto& [name, rows] :
+       {std::pair{"h.1.attn.c_attn.weight", 32}, {"h.1.attn.c_attn.bias", 1}}) {
+    const auto drawn = draw(golden::Data::drawn, name, rows * 64);
+    const auto positive = draw(golden::Data::positive, name, rows * 64);
+    int turned = 0;
+    for (std::size_t i = 0; i < drawn.size(); ++i) {
+      const bool gives_v = i % 64 >= 48;
+      BOOST_REQUIRE(positive[i] == (gives_v ? std::fabs(drawn[i]) : drawn[i]));
+      turned += positive[i] != drawn[i];
+    }
+    BOOST_TEST(turned > 0, name);
+  }
+  for (const auto& [name, size] : {std::pair{"wte.weight", 64 * 32}, {"h.1.mlp.c_fc.bias", 48}}) {
+    const auto drawn = draw(golden::Data::drawn, name, size);
+    const auto positive = draw(golden::Data::positive, name, size);
+    for (std::size_t i = 0; i < drawn.size(); ++i)
+      BOOST_REQUIRE(positive[i] == std::fabs(drawn[i]));
+  }
+}

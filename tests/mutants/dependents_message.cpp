@@ -22,7 +22,7 @@ Mutant dependents_message() {
           },
           .leaks = true,
           .first_divergence = "pt/1/message/0",
-          .diagnosis = "",
+          .diagnosis = "equals pt/1/message/0 with the messages of dependents added",
           .leak_at = "pt/1/message/0"};
 }
 

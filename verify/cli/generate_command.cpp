@@ -23,6 +23,7 @@ struct GenerateOptions {
   std::optional<int64_t> weight_memory;  // bytes
   bool gradients = false;
   bool bounds = false;
+  bool dependence = false;
   std::vector<std::string> sigmas;
   int sigma_runs = 8;
   bool force = false;
@@ -59,6 +60,7 @@ void run_generate(const GenerateOptions& options) {
   request.capture = golden::parse_capture(options.capture);
   request.gradients = options.gradients;
   request.weight_memory = options.weight_memory;
+  request.dependence = options.dependence;
   request.calibration.bounds = options.bounds;
   for (const std::string& name : options.sigmas) {
     request.calibration.sigmas.push_back(golden::parse_precision(name));
@@ -118,6 +120,9 @@ void add_generate(CLI::App& app, Outcome&) {
       ->add_option("--sigma", options->sigmas,
                    "also the noise of rounding under these storage types, e.g. bf16,fp32")
       ->delimiter(',');
+  command->add_flag("--dependence", options->dependence,
+                    "also which positions of the inputs each position of a tensor can depend on, "
+                    "for all inputs");
   command->add_option("--sigma-runs", options->sigma_runs, "stochastic runs that the noise is from")
       ->capture_default_str();
   command->add_option("--out", options->out, "golden file to write")->required();

@@ -9,6 +9,27 @@
 namespace assay::cli {
 namespace {
 
+// The matrices of /dependence, if there are any: how many are 0 above the diagonal.
+void show_dependences(const golden::GoldenReader& reader) {
+  int all = 0, causal = 0;
+  std::string first;  // with a future
+  for (const golden::ManifestRow& row : reader.manifest()) {
+    if (row.role != "dependence") continue;
+    ++all;
+    const std::vector<uint8_t> may_depend = reader.read_uint8(row.path);
+    const int64_t positions = row.shape[0];
+    bool future = false;
+    for (int64_t i = 0; i < positions * positions; ++i) {
+      future = future || (i % positions > i / positions && may_depend[static_cast<std::size_t>(i)]);
+    }
+    causal += !future;
+    if (future && first.empty()) first = row.path;
+  }
+  if (all == 0) return;
+  fmt::print("\ndependence: of {} tensors {} see no position after their own{}\n", all, causal,
+             first.empty() ? "" : ", not so " + first);
+}
+
 void inspect(const std::string& path, const std::string& pattern) {
   const golden::GoldenReader reader(path);
   fmt::print("{}\n  schema      assay-golden 1, capture {}\n  created     {}\n", path,
@@ -27,6 +48,7 @@ void inspect(const std::string& path, const std::string& pattern) {
                row.stats.max, row.stats.rms, 100 * row.stats.zero_share,
                row.stored ? "" : "  (not stored)");
   }
+  show_dependences(reader);
   const uint64_t bytes = reader.check_all();
   fmt::print("\nintegrity: {} datasets declared, {:.1f} MB read, every hash as in the manifest\n",
              reader.manifest().size(), static_cast<double>(bytes) / 1e6);

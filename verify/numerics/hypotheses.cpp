@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <regex>
 
+#include "reference/ops/add.h"
+#include "reference/ops/attend.h"
+#include "reference/ops/linear.h"
 #include "reference/ops/mask.h"
 #include "reference/ops/op.h"
 #include "reference/ops/softmax.h"
@@ -102,10 +105,36 @@ class Dictionary {
                 shift_axis(t.shape(), axis, by, kUnknown));
       }
     }
+    dependents_added();
     for (const int other : siblings(graph_, target_)) {
       add(target_, node(other).name,
           [other](Rebuild& rebuild, Node) { return rebuild.expand(other); });
     }
+  }
+
+  // A message from a word's head, sum_c A_c V_c U^(c)T; with message = full the word also hears from
+  // the words whose head it is, sum_c A_c^T Q_c V^(c)T.
+  void dependents_added() {
+    const NodeData& t = node(target_);
+    if (t.op == nullptr || t.op->name() != "linear" || node(t.inputs[0]).op == nullptr) return;
+    const NodeData& context = node(t.inputs[0]);
+    if (context.op->name() != "attend") return;
+    const int q = renamed(context.inputs[1], "/k", "/q");
+    const int v = renamed(t.inputs[1], ".u.weight", ".v.weight");
+    if (q < 0 || v < 0) return;
+    add(target_, t.name + " with the messages of dependents added, as message = full has them",
+        [heads = context.inputs[0], q, v](Rebuild& rebuild, Node from_head) {
+          const Node from_dependents =
+              linear_back(attend_back(rebuild.copy(heads), rebuild.copy(q)), rebuild.copy(v));
+          return from_head + from_dependents;
+        });
+  }
+
+  // The node whose name has `there` where that of `id` has `here`; -1 if there is none.
+  int renamed(int id, const std::string& here, const std::string& there) const {
+    std::string name = node(id).name;
+    const std::size_t at = name.find(here);
+    return at == std::string::npos ? -1 : graph_.find(name.replace(at, here.size(), there));
   }
 
   void on_weight(int id) {

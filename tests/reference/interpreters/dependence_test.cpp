@@ -6,6 +6,7 @@
 #include "golden/error.h"
 #include "reference/methods/registry.h"
 #include "tests/reference/models.h"
+#include "tests/reference/prob_transformer/variants.h"
 
 namespace tt = boost::test_tools;
 
@@ -13,6 +14,33 @@ namespace assay::reference::testing {
 namespace {
 
 constexpr int64_t kBatch = 2, kPositions = 4;
+
+// Every method on every block, and every variant of the Probabilistic Transformer.
+std::vector<Variant> every_model() {
+  std::vector<Variant> models = pt_variants();
+  for (const ModelConfig& config : every_method()) models.push_back({title(config), config});
+  return models;
+}
+
+// Of a tensor with rows: how many of its cells' sources are of the own row, and how many are of
+// another row or are labels.
+struct Counts {
+  int64_t own = 0, strangers = 0;
+};
+
+Counts count_sources(const Relation& relation, const Sources& sources) {
+  constexpr int64_t kOfInput = kBatch * kPositions;
+  Counts counts;
+  for (int64_t cell = 0; cell < relation.cells(); ++cell) {
+    const int64_t row = cell / (relation.cells() / kBatch);
+    for (const int64_t source : relation.sources_of(cell)) {
+      const bool is_label = source >= sources.blocks[2].first;
+      const bool is_own = source % kOfInput / kPositions == row && !is_label;
+      ++(is_own ? counts.own : counts.strangers);
+    }
+  }
+  return counts;
+}
 
 }  // namespace
 
@@ -32,6 +60,53 @@ BOOST_AUTO_TEST_CASE(logits_depend_on_exactly_the_past_of_their_row) {
         std::vector<int64_t> past;
         for (int64_t s = 0; s <= t; ++s) past.push_back(b * kPositions + s);
         BOOST_TEST(logits.sources_of(cell) == past, tt::per_element());
+      }
+    }
+  }
+}
+
+// Not only of named tensors: of every node. Whatever has a row is of one row, and what has none is
+// the loss or a parameter.
+BOOST_AUTO_TEST_CASE(every_tensor_of_a_row_depends_on_that_row_alone_and_on_no_label) {
+  for (const Variant& model : every_model()) {
+    BOOST_TEST_CONTEXT(model.title) {
+      const auto graph = build_model(model.config, kBatch, kPositions);
+      const Sources sources = make_sources(*graph, {"tokens", "attention_mask", "labels"});
+      const std::vector<Relation> relations = dependences(*graph, sources);
+      int64_t own = 0;
+      for (int id = 0; id < static_cast<int>(relations.size()); ++id) {
+        if (graph->node(id).op == nullptr || graph->node(id).name == "loss") continue;
+        const Relation& relation = relations[static_cast<std::size_t>(id)];
+        if (relation.cell_axes().starts_with('B')) {
+          const Counts counts = count_sources(relation, sources);
+          BOOST_TEST(counts.strangers == 0, graph->describe(id));
+          own += counts.own;
+        } else {
+          for (int64_t cell = 0; cell < relation.cells(); ++cell) {
+            BOOST_TEST(relation.sources_of(cell).empty(), graph->describe(id));
+          }
+        }
+      }
+      BOOST_TEST(own > 1000);
+    }
+  }
+}
+
+// What the test above would be empty without: the loss has no row, and reads labels of both.
+BOOST_AUTO_TEST_CASE(the_loss_of_every_model_depends_on_tokens_and_labels_of_every_row) {
+  for (const Variant& model : every_model()) {
+    BOOST_TEST_CONTEXT(model.title) {
+      const auto graph = build_model(model.config, kBatch, kPositions);
+      const Sources sources = make_sources(*graph, {"tokens", "labels"});
+      const Relation loss =
+          dependences(*graph, sources)[static_cast<std::size_t>(graph->find("loss"))];
+      BOOST_TEST(loss.cells() == 1);
+      for (int64_t source = 0; source < sources.count; ++source) {
+        const int64_t t = source % kPositions;
+        const bool label = source >= sources.blocks[1].first;
+        // Next-token losses read no label of position 0, and no logits of the last position.
+        if (t == 0 || t == kPositions - 1) continue;
+        BOOST_TEST(loss.depends(0, source), (label ? "label " : "token ") << source);
       }
     }
   }

@@ -2,9 +2,7 @@
 // reference, on ragged configurations; and one whole layer by hand.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <map>
 
-#include "reference/interpreters/error.h"
 #include "reference/methods/registry.h"
 #include "tests/reference/methods/brute_force.h"
 #include "tests/reference/models.h"
@@ -15,13 +13,11 @@ namespace tt = boost::test_tools;
 namespace assay::reference::testing {
 namespace {
 
-// Sums of some tens of terms in another order, a few layers deep, relative to the largest element.
+// Sums of some tens of terms in another order, a few layers deep, relative to the largest element of
+// each tensor. The test prints the largest deviation of every method: at most 5.8e-14, without the
+// block's residual (a norm then sees terms that nearly cancel), else 2.3e-14. Of 40 seeds one goes
+// beyond 1e-13, in four tensors and to 1.5e-13: a LayerNorm of two nearly equal numbers (D = 2).
 constexpr double kTolerance = 1e-13;
-// Where a tensor is worse conditioned than that (without the block's residual a norm may see terms
-// that nearly cancel), the difference of two evaluations in double is held against the deviation
-// that error analysis states: sqrt(2) for two of them, times 6 for the largest of 10^6 elements.
-constexpr double kDeviations = 6 * M_SQRT2;
-constexpr double kMostTolerance = 1e-10;
 
 struct Situation {
   std::string what;
@@ -55,56 +51,36 @@ std::vector<Situation> situations(const ModelConfig& method) {
           {"one position", method, 2, 1, {}}};
 }
 
-class Deviations : public ErrorObserver {
- public:
-  void observe(const NodeData& node, Array& value, Array& error) override {
-    double widest = 0, largest = 0;
-    for (int64_t i = 0; i < value.size(); ++i) {
-      if (!std::isfinite(value.data()[i])) continue;
-      widest = std::fmax(widest, error.data()[i]);
-      largest = std::fmax(largest, std::fabs(value.data()[i]));
-    }
-    relative[node.name] = largest == 0 ? 0 : widest / largest;
-  }
-  std::map<std::string, double> relative;
-};
-
-std::map<std::string, double> deviations(const ModelConfig& config, const Inputs& inputs,
-                                         const Tensors& weights) {
-  Deviations observer;
-  const auto fp64 = golden::Precision::fp64;
-  evaluate_with_error(*build_model(config, inputs.batch, inputs.positions),
-                      bind_model(inputs, weights), {.storage = fp64, .accumulate = fp64},
-                      ErrorNorm::deviation, observer);
-  return observer.relative;
-}
-
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(brute_force_evaluator)
 
 BOOST_AUTO_TEST_CASE(agrees_on_every_named_tensor) {
   for (const ModelConfig& method : every_method()) {
+    double largest = 0;
+    std::string where;
     for (const Situation& s : situations(method)) {
       for (const uint64_t seed : {51u, 52u}) {
         const Inputs inputs = random_inputs(s.config, s.batch, s.positions, seed, s.padding);
         const Tensors weights = synthetic_weights(s.config, seed);
         const Tensors got = run_model(s.config, inputs, weights);
         const Tensors expected = brute_force(s.config, inputs, weights);
-        const auto deviation = deviations(s.config, inputs, weights);
         BOOST_TEST_CONTEXT(title(method) << ", " << s.what << ", seed " << seed) {
           BOOST_TEST(got.size() == expected.size());
           for (const auto& [name, tensor] : expected) {
             BOOST_REQUIRE_MESSAGE(got.contains(name), name);
             BOOST_TEST(got.at(name).shape == tensor.shape, tt::per_element());
             const double error = relative_error(got.at(name).values, tensor.values);
-            const double due = std::fmax(kTolerance, kDeviations * deviation.at(name));
-            BOOST_TEST(due <= kMostTolerance, name << ": " << due);
-            BOOST_TEST(error <= due, name << ": " << error);
+            BOOST_TEST(error <= kTolerance, name << ": " << error);
+            if (!(error > largest)) continue;
+            largest = error;
+            where = s.what + ", " + name;
           }
         }
       }
     }
+    BOOST_TEST_MESSAGE(title(method) << ": at most " << largest << " (" << where << ")");
+    BOOST_TEST(largest > 0);  // two evaluators, not one twice
   }
 }
 

@@ -8,7 +8,7 @@
 #include <set>
 
 #include "reference/ops/scale.h"
-#include "tests/reference/ops/cases.h"
+#include "tests/reference/ops/bench.h"
 #include "tests/reference/random.h"
 
 namespace assay::reference::testing {

@@ -8,7 +8,7 @@
 #include <cmath>
 
 #include "golden/precision.h"
-#include "tests/reference/ops/cases.h"
+#include "tests/reference/ops/bench.h"
 #include "tests/reference/random.h"
 
 namespace assay::reference::testing {

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <functional>
 
-#include "tests/reference/ops/cases.h"
+#include "tests/reference/ops/bench.h"
 #include "tests/reference/random.h"
 
 namespace assay::reference::testing {

@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "golden/error.h"
-#include "tests/reference/ops/cases.h"
+#include "tests/reference/ops/bench.h"
 #include "tests/reference/random.h"
 
 namespace assay::reference::testing {

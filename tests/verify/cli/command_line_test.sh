@@ -105,6 +105,13 @@ expect 2 'g.h5: .*exists' generate --method 1 --seq 20 --out g.h5
 expect 0 'root hash' generate --method 1 --seq 20 --out g.h5 --force
 expect 0 'every hash as in the manifest' inspect g.h5
 expect 0 'layers/1/recompute/0/context' inspect g.h5 --only '*/recompute/*'
+expect 0 'root hash' generate --method 1 --seq 9 --dependence --out dependence.h5
+expect 0 'dependence: of ([0-9]+) tensors \1 see no position after their own$' inspect dependence.h5
+expect 0 '/dependence/logits +uint8 +\[9,9\]' inspect dependence.h5 --only '/dependence/*'
+expect 0 'root hash' generate --method pt --seq 9 --dependence --out dependence-pt.h5
+expect 0 'see no position after their own, not so /dependence/logits$' inspect dependence-pt.h5
+expect 2 '--dependence: 4096 positions: expected relations of at most 4 GiB' \
+  generate --method 1 --seq 4096 --dependence --out long.h5
 expect 0 '' verify g.h5 --subject simt --precision fp32
 expect 0 '' verify g.h5 --subject simt --precision bf16 --leakage --leakage-positions 9 \
   --report r.html --json r.json --junit r.xml

@@ -8,6 +8,7 @@
 #include "reference/ops/embedding.h"
 #include "reference/ops/linear.h"
 #include "reference/ops/mask.h"
+#include "reference/ops/op.h"
 #include "reference/ops/scores.h"
 #include "reference/ops/softmax.h"
 #include "reference/ops/split_heads.h"
@@ -33,6 +34,35 @@ Inputs make_inputs(Graph& graph) {
   const Node x = graph.name(embedding(tokens, graph.weight("table", {kV, kD})), "embed");
   return {tokens, mask, labels, x};
 }
+
+// Each row of a batch gets the next one's.
+class NextRow final : public reference::Computed<NextRow> {
+ public:
+  std::string name() const override { return "next_row"; }
+  reference::Operand result(std::span<const reference::Operand> in) const override { return in[0]; }
+  template <class A>
+  void compute(std::span<const A> in, A& out) const {
+    const int64_t size = golden::element_count(out.shape()), row = size / out.shape()[0];
+    for (int64_t i = 0; i < size; ++i) out.data()[i] = in[0].data()[(i + row) % size];
+  }
+  void gradient(std::span<const reference::Array>, const reference::Array&, const reference::Array&,
+                std::span<reference::Array>) const override {
+    throw reference::NotDifferentiable("next_row");
+  }
+  void dependence(std::span<const reference::Relation> in,
+                  reference::Relation& out) const override {
+    const int64_t row = out.cells() / out.cell_shape()[0];
+    for (int64_t cell = 0; cell < out.cells(); ++cell) {
+      out.unite(cell, in[0], (cell + row) % out.cells());
+    }
+  }
+  void error(const reference::ErrorModel&, std::span<const reference::Array>,
+             std::span<const reference::Array>, const reference::Array&,
+             reference::Array&) const override {}
+  double flops(std::span<const reference::Operand>, const reference::Operand&) const override {
+    return 0;
+  }
+};
 
 Node logits_of(Graph& graph, Node x) {
   return graph.name(linear(x, graph.weight("head", {kV, kD})), "logits");
@@ -94,6 +124,16 @@ BOOST_AUTO_TEST_CASE(a_narrower_allowed_relation_is_respected) {
   BOOST_TEST(proof.first.node == "probs");
   BOOST_TEST(proof.first.t == 2);
   BOOST_TEST(proof.first.s == 0);
+}
+
+// No position sees its future here; only the row is wrong.
+BOOST_AUTO_TEST_CASE(a_row_that_reads_another_row_is_named_as_cross_talk) {
+  Graph graph;
+  const Inputs in = make_inputs(graph);
+  logits_of(graph, in.x + graph.name(graph.add(std::make_shared<NextRow>(), {in.x}), "swapped"));
+  const verify::ProofResult proof = verify::prove_causality(graph);
+  BOOST_TEST((proof.check.status == Status::fail));
+  BOOST_TEST(proof.check.summary == "cross-talk at swapped (next_row): row 0 sees tokens of row 1");
 }
 
 BOOST_AUTO_TEST_CASE(labels_that_reach_the_logits_are_a_leak) {
