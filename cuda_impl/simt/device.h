@@ -115,6 +115,8 @@ SIMT_DEVICE float rsqrt(float x) { return ::rsqrtf(x); }
 SIMT_DEVICE double rsqrt(double x) { return ::rsqrt(x); }
 SIMT_DEVICE float tanh(float x) { return ::tanhf(x); }
 SIMT_DEVICE double tanh(double x) { return ::tanh(x); }
+SIMT_DEVICE float erf(float x) { return ::erff(x); }
+SIMT_DEVICE double erf(double x) { return ::erf(x); }
 SIMT_DEVICE float abs(float x) { return ::fabsf(x); }
 SIMT_DEVICE double abs(double x) { return ::fabs(x); }
 SIMT_DEVICE float max(float a, float b) { return ::fmaxf(a, b); }

@@ -86,7 +86,7 @@ inline std::string unavailable() { return {}; }
 // scalars
 
 // A scalar of the host build that is more than a number (one that carries dependences, say)
-// specialises this with static functions exp, log, sqrt, rsqrt, tanh, abs, max. It must be
+// specialises this with static functions exp, log, sqrt, rsqrt, tanh, erf, abs, max. It must be
 // trivially copyable.
 template <class A>
 struct ScalarHooks;
@@ -108,6 +108,8 @@ inline float rsqrt(float x) { return 1.0f / std::sqrt(x); }
 inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
 inline float tanh(float x) { return std::tanh(x); }
 inline double tanh(double x) { return std::tanh(x); }
+inline float erf(float x) { return std::erf(x); }
+inline double erf(double x) { return std::erf(x); }
 inline float abs(float x) { return std::fabs(x); }
 inline double abs(double x) { return std::fabs(x); }
 inline float max(float a, float b) { return std::fmax(a, b); }
@@ -119,6 +121,7 @@ template <HookedScalar A> A log(A x) { return ScalarHooks<A>::log(x); }
 template <HookedScalar A> A sqrt(A x) { return ScalarHooks<A>::sqrt(x); }
 template <HookedScalar A> A rsqrt(A x) { return ScalarHooks<A>::rsqrt(x); }
 template <HookedScalar A> A tanh(A x) { return ScalarHooks<A>::tanh(x); }
+template <HookedScalar A> A erf(A x) { return ScalarHooks<A>::erf(x); }
 template <HookedScalar A> A abs(A x) { return ScalarHooks<A>::abs(x); }
 template <HookedScalar A> A max(A a, std::type_identity_t<A> b) { return ScalarHooks<A>::max(a, b); }
 // clang-format on

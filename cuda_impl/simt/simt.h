@@ -11,7 +11,7 @@
 //   every thread simt::SmemSize{}.add<T>(n).bytes              the launch's byte count for that
 //   sequence of takes SIMT_UNROLL                                   #pragma unroll SIMT_DEVICE,
 //   SIMT_HD                          a function for kernels; for kernels and the host simt::exp,
-//   log, sqrt, rsqrt, tanh, abs, max   per scalar type, never a fast intrinsic; call them qualified
+//   log, sqrt, rsqrt, tanh, erf, abs, max   per scalar type, never a fast intrinsic; call them qualified
 //   simt::warp_sum, warp_max                      butterfly over 32 lanes: offsets 16, 8, 4, 2, 1
 //   simt::launch("name", kernel, grid, block, smem_bytes, stream, args...)
 //

@@ -1,0 +1,385 @@
+// Attention backward without a [T,T] array, for one use context = P v of the probabilities
+//   P[t,s] = exp(scores[t,s] - lse[t]),  scores[t,s] = sum_{i<layers} c_i (q_i[t] . k_i[s])
+// of head h, key head g = floor(h / (H/Hkv)); s is visible to t iff s <= t and real[b,s]:
+//   dv[s]      = sum_{h of g} sum_t P[t,s] dcontext[t]
+//   dS[t,s]    = P[t,s] * (dcontext[t] . v[s] - delta[t])
+//   dq_i[t]   += c_i sum_s dS[t,s] k_i[s]
+//   dk_i[s]   += c_i sum_{h of g} sum_t dS[t,s] q_i[t]
+//   dc_i      += sum_{b,h,t,s} dS[t,s] (q_i[t] . k_i[s])
+// The same P may be used again with other values (replay): each use adds its share.
+//
+//   q_i [B,H,T,Dh], k_i, v [B,Hkv,T,Dh], dcontext [B,T,H*Dh]  stored as S
+//   c [layers], lse, delta [B,H,T]                 accum_t<S>; lse as attention.cu, delta as
+//                                                attention_delta.cu wrote it
+//   dq_i, dk_i (as q_i, k_i), dv, dc [layers]      accum_t<S>, nothing is rounded to S
+//   coefficient_parts [layers,B,H,4*ceil(T/32)]    accum_t<S>, scratch: dc_i per warp of queries
+// A hidden pair is left out by selection: no product with its dS or P = 0 is formed. A row without a
+// visible key has P = 0.
+// Launch: one block of 4 warps per 32 queries of a head for dq and dc; one per 32 keys of a key head
+// for dk and dv, which walks the head's query heads. Tiles of 32 x 32 pairs. Any B, T, layers >= 1,
+// Hkv dividing H, Dh <= kMaxHeadSize. Shared memory 4*(68*Dh + 2080) bytes in float at most. Every
+// layer's tile is read twice: once for the scores, once for its own gradient.
+// Longest addition chain: scores Dh and layers; dq T, dk and dv T*H/Hkv, in steps of 32; dc_i
+// ceil(T/32) + 13, then ceil(B*H*4*ceil(T/32)/32) + 5. CPU counterpart:
+// reference/ops/{attend,softmax,scores,weighted_sum}.cpp
+#include "cuda_impl/kernels/backward.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+namespace {
+
+constexpr int kSide = 32;  // queries, and keys, of a tile
+constexpr int kTileWarps = 4;
+constexpr int kOwnRows = kSide / kTileWarps;  // rows of the tile per warp
+constexpr int kTileThreads = 32 * kTileWarps;
+constexpr int kRowStride = kSide + 4;               // of the transposed rows: spreads the stores
+constexpr int kColumnGroups = kMaxHeadSize / 32;    // of d per lane: lane, lane + 32, ..
+constexpr int kWeights = kSide * kOwnRows;          // per warp: [column][own row]
+constexpr int kAllWeights = kTileWarps * kWeights;  // per block
+
+// AttentionUse and ScoreGradients as a kernel parameter, with extents in int.
+template <class S>
+struct Params {
+  using A = accum_t<S>;
+  const S *const *q, *const *k;
+  A *const *dq, *const *dk;
+  A* parts;  // of dc; dq, dk and parts may be null
+  A* dv;
+  const S *v, *dcontext;
+  const A *c, *lse, *delta;
+  const uint8_t* real;
+  int layers, B, H, Hkv, T, Dh;
+
+  SIMT_DEVICE bool visible(int b, int t, int s) const {
+    return t < T && s <= t && real[int64_t{b} * T + s] != 0;
+  }
+};
+
+// 32 rows of a [T,Dh] array that lie `stride` apart, from the one at `g_first` on.
+template <class S>
+struct Rows {
+  const S* g_first;
+  int64_t stride;
+};
+
+// Two sets of 32 vectors in shared memory: the rows, of which warp w owns [8w, 8w + 8), and the
+// columns, of which a lane has one.
+template <class S>
+struct PairTile {
+  using A = accum_t<S>;
+  A* s_rows;     // [Dh][kRowStride], transposed
+  A* s_columns;  // [kSide][Dh+1]
+  int Dh;
+
+  SIMT_DEVICE PairTile(simt::Smem& smem, int head_size)
+      : s_rows(smem.take<A>(std::size_t(head_size) * kRowStride)),
+        s_columns(smem.take<A>(std::size_t(kSide) * (head_size + 1))),
+        Dh(head_size) {}
+
+  // Vectors past the counts read as zeros. Without rows (null) the rows keep what they hold.
+  SIMT_DEVICE void load(const Rows<S>& rows, int row_count, const Rows<S>& columns,
+                        int column_count) const {
+    __syncthreads();  // every thread has read the tile before
+    for (int i = static_cast<int>(threadIdx.x); i < kSide * Dh; i += kTileThreads) {
+      const int vector = i / Dh, d = i % Dh;
+      if (rows.g_first != nullptr) {
+        s_rows[d * kRowStride + vector] =
+            vector < row_count ? simt::to_accum(rows.g_first[vector * rows.stride + d]) : A(0);
+      }
+      s_columns[vector * (Dh + 1) + d] =
+          vector < column_count ? simt::to_accum(columns.g_first[vector * columns.stride + d])
+                                : A(0);
+    }
+    __syncthreads();  // the tile, and what the warps wrote beside it before, is complete
+  }
+
+  // r_dot[r] = own row r . this lane's column
+  SIMT_DEVICE void dot(A (&r_dot)[kOwnRows]) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+    const A *s_own = s_rows + warp * kOwnRows, *s_column = s_columns + lane * (Dh + 1);
+    SIMT_UNROLL for (int r = 0; r < kOwnRows; ++r) r_dot[r] = A(0);
+    for (int d = 0; d < Dh; ++d) {
+      const A column = s_column[d];
+      SIMT_UNROLL for (int r = 0; r < kOwnRows; ++r) r_dot[r] += s_own[d * kRowStride + r] * column;
+    }
+  }
+
+  // r_sum[g][r] += sum_c s_weights[c][r] * column c at d = lane + 32 g, c ascending. Unless `dense`,
+  // weights of 0 are left out.
+  SIMT_DEVICE void add_weighted(A (&r_sum)[kColumnGroups][kOwnRows], const A* s_weights,
+                                bool dense) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    for (int c = 0; c < kSide; ++c) {
+      const A *s_row = s_weights + c * kOwnRows, *s_column = s_columns + c * (Dh + 1);
+      SIMT_UNROLL for (int g = 0; g < kColumnGroups; ++g) {
+        const int d = lane + 32 * g;
+        if (d >= Dh) continue;
+        const A value = s_column[d];
+        if (dense) {
+          SIMT_UNROLL for (int r = 0; r < kOwnRows; ++r) r_sum[g][r] += s_row[r] * value;
+        } else {
+          SIMT_UNROLL for (int r = 0; r < kOwnRows; ++r) {
+            if (s_row[r] != A(0)) r_sum[g][r] += s_row[r] * value;
+          }
+        }
+      }
+    }
+  }
+};
+
+template <class S>
+simt::SmemSize tile_smem(int64_t Dh) {
+  using A = accum_t<S>;
+  return simt::SmemSize{}
+      .template add<A>(static_cast<std::size_t>(Dh * kRowStride))
+      .template add<A>(static_cast<std::size_t>(kSide * (Dh + 1)));
+}
+
+// g_out[row,d] = factor * r_sum (+ g_out[row,d] if kAdd) for the warp's own rows of an array
+// [rows,Dh].
+template <bool kAdd, class A>
+SIMT_DEVICE void store(A* g_out, const A (&r_sum)[kColumnGroups][kOwnRows], A factor, int rows,
+                       int Dh) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int first = static_cast<int>(threadIdx.x) / 32 * kOwnRows;
+  SIMT_UNROLL for (int r = 0; r < kOwnRows; ++r) {
+    SIMT_UNROLL for (int g = 0; g < kColumnGroups; ++g) {
+      const int d = lane + 32 * g;
+      if (first + r >= rows || d >= Dh) continue;
+      A& out = g_out[int64_t{first + r} * Dh + d];
+      out = kAdd ? out + factor * r_sum[g][r] : factor * r_sum[g][r];
+    }
+  }
+}
+
+// dq_i of 32 queries, and their share of dc_i. Rows are queries, columns are keys.
+template <class S>
+__global__ void __launch_bounds__(kTileThreads) query_gradient_kernel(Params<S> p) {
+  using A = accum_t<S>;
+  simt::Smem smem;
+  const PairTile<S> tile(smem, p.Dh);
+  A* s_all = smem.take<A>(kAllWeights);  // dS, [kTileWarps][kSide][kOwnRows]
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  const int h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
+  const int query0 = static_cast<int>(blockIdx.x) * kSide, row0 = query0 + warp * kOwnRows;
+  const int64_t head = int64_t{b} * p.H + h, key_head = int64_t{b} * p.Hkv + h / (p.H / p.Hkv);
+  const int64_t head_queries = (head * p.T + query0) * p.Dh;
+  const int queries = p.T - query0;
+  const int64_t context_stride = int64_t{p.H} * p.Dh;
+  const Rows<S> dcontext{
+      p.dcontext + (int64_t{b} * p.T + query0) * context_stride + int64_t{h} * p.Dh,
+      context_stride};
+  A* s_ds = s_all + warp * kWeights;
+
+  const int end = query0 + kSide < p.T ? query0 + kSide : p.T;  // causal: no later key is read
+  for (int key0 = 0; key0 < end; key0 += kSide) {
+    const int64_t head_keys = (key_head * p.T + key0) * p.Dh;
+    const int keys = p.T - key0;
+    A r_score[kOwnRows] = {}, r_dot[kOwnRows];
+    for (int i = 0; i < p.layers; ++i) {
+      tile.load({p.q[i] + head_queries, p.Dh}, queries, {p.k[i] + head_keys, p.Dh}, keys);
+      tile.dot(r_dot);
+      for (int r = 0; r < kOwnRows; ++r) r_score[r] += p.c[i] * r_dot[r];
+    }
+    tile.load(dcontext, queries, {p.v + head_keys, p.Dh}, keys);
+    tile.dot(r_dot);
+
+    A r_ds[kOwnRows];
+    bool dense = true;
+    for (int r = 0; r < kOwnRows; ++r) {
+      const int row = row0 + r;
+      const bool visible = p.visible(b, row, key0 + lane);
+      const int64_t at = head * p.T + row;
+      r_ds[r] =
+          visible ? simt::exp(r_score[r] - p.lse[at]) * (r_dot[r] - p.delta[at]) : A(0);
+      s_ds[lane * kOwnRows + r] = r_ds[r];
+      dense = dense && visible;
+    }
+    dense = __all_sync(simt::kFullMask, dense) != 0;
+
+    for (int i = 0; i < p.layers; ++i) {
+      tile.load({p.q[i] + head_queries, p.Dh}, queries, {p.k[i] + head_keys, p.Dh}, keys);
+      if (p.parts != nullptr) {
+        tile.dot(r_dot);
+        A sum = A(0);
+        for (int r = 0; r < kOwnRows; ++r) {
+          if (r_ds[r] != A(0)) sum += r_ds[r] * r_dot[r];
+        }
+        sum = simt::warp_sum(sum);
+        A& part = p.parts[((int64_t{i} * p.B * p.H + head) * gridDim.x + blockIdx.x) * kTileWarps +
+                          warp];
+        if (lane == 0) part = key0 == 0 ? sum : part + sum;
+      }
+      if (p.dq != nullptr) {
+        A r_dq[kColumnGroups][kOwnRows] = {};
+        tile.add_weighted(r_dq, s_ds, dense);
+        store<true>(p.dq[i] + head_queries, r_dq, p.c[i], queries, p.Dh);
+      }
+    }
+  }
+}
+
+// dv, and dk_i, of 32 keys. Rows are keys, columns are queries.
+template <class S>
+__global__ void __launch_bounds__(kTileThreads) key_gradient_kernel(Params<S> p) {
+  using A = accum_t<S>;
+  simt::Smem smem;
+  const PairTile<S> tile(smem, p.Dh);
+  A* s_all_p = smem.take<A>(kAllWeights);   // P, [kTileWarps][kSide][kOwnRows]
+  A* s_all_ds = smem.take<A>(kAllWeights);  // dS, likewise
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  const int group = p.H / p.Hkv;
+  const int g = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
+  const int key0 = static_cast<int>(blockIdx.x) * kSide, row0 = key0 + warp * kOwnRows;
+  const int64_t head_keys = ((int64_t{b} * p.Hkv + g) * p.T + key0) * p.Dh;
+  const int keys = p.T - key0;
+  const int64_t context_stride = int64_t{p.H} * p.Dh;
+  A *s_p = s_all_p + warp * kWeights, *s_ds = s_all_ds + warp * kWeights;
+
+  A r_dv[kColumnGroups][kOwnRows] = {};
+  for (int h = g * group; h < (g + 1) * group; ++h) {
+    const int64_t head = int64_t{b} * p.H + h;
+    for (int query0 = key0; query0 < p.T; query0 += kSide) {  // causal: no earlier query sees a key
+      const int64_t head_queries = (head * p.T + query0) * p.Dh;
+      const int queries = p.T - query0, query = query0 + lane;
+      A r_score[kOwnRows] = {}, r_dot[kOwnRows];
+      for (int i = 0; i < p.layers; ++i) {
+        tile.load({p.k[i] + head_keys, p.Dh}, keys, {p.q[i] + head_queries, p.Dh}, queries);
+        tile.dot(r_dot);
+        for (int r = 0; r < kOwnRows; ++r) r_score[r] += p.c[i] * r_dot[r];
+      }
+
+      const A lse = query < p.T ? p.lse[head * p.T + query] : A(0);
+      bool dense = true;
+      for (int r = 0; r < kOwnRows; ++r) {
+        const bool visible = p.visible(b, query, row0 + r);
+        r_score[r] = visible ? simt::exp(r_score[r] - lse) : A(0);  // P
+        s_p[lane * kOwnRows + r] = r_score[r];
+        dense = dense && visible;
+      }
+      dense = __all_sync(simt::kFullMask, dense) != 0;
+      tile.load({p.v + head_keys, p.Dh}, keys,
+                {p.dcontext + (int64_t{b} * p.T + query0) * context_stride + int64_t{h} * p.Dh,
+                 context_stride},
+                queries);
+      tile.add_weighted(r_dv, s_p, dense);
+
+      if (p.dk == nullptr) continue;
+      tile.dot(r_dot);
+      const A delta = query < p.T ? p.delta[head * p.T + query] : A(0);
+      for (int r = 0; r < kOwnRows; ++r) {
+        // P = 0 where the key is hidden; delta may be anything there
+        s_ds[lane * kOwnRows + r] =
+            r_score[r] != A(0) ? r_score[r] * (r_dot[r] - delta) : A(0);
+      }
+      for (int i = 0; i < p.layers; ++i) {
+        tile.load({nullptr, 0}, 0, {p.q[i] + head_queries, p.Dh}, queries);
+        A r_dk[kColumnGroups][kOwnRows] = {};
+        tile.add_weighted(r_dk, s_ds, dense);
+        store<true>(p.dk[i] + head_keys, r_dk, p.c[i], keys, p.Dh);
+      }
+    }
+  }
+  store<false>(p.dv + head_keys, r_dv, A(1), keys, p.Dh);
+}
+
+// dc[i] += sum of the parts of layer i: one warp each.
+template <class A>
+__global__ void coefficient_kernel(A* __restrict__ dc, const A* __restrict__ parts, int64_t count) {
+  const int lane = static_cast<int>(threadIdx.x);
+  const A* layer_parts = parts + blockIdx.x * count;
+  A sum = A(0);
+  for (int64_t n = lane; n < count; n += 32) sum += layer_parts[n];
+  sum = simt::warp_sum(sum);
+  if (lane == 0) dc[blockIdx.x] += sum;
+}
+
+// Checks every operand and turns them into the kernel parameter.
+template <class S>
+Params<S> params_of(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
+                    const AttentionUse<S>& use) {
+  using A = accum_t<S>;
+  const char* kernel = "attention_backward";
+  const ScoreOperands<S>& scores = use.scores;
+  const int64_t layers = scores.layers, H = scores.H, Hkv = scores.Hkv, Dh = scores.Dh;
+  const auto [B, T] = scores.real.shape;
+  expect_shape(kernel, "real [B,T]", scores.real, {B, T});
+  expect_at_most(kernel, "Dh", Dh, kMaxHeadSize);
+  expect_at_most(kernel, "B", B, 65535);
+  expect_at_most(kernel, "H", H, 65535);
+  expect_at_most(kernel, "Hkv", Hkv, H);
+  if (H % Hkv != 0) {
+    throw simt::Error(std::string(kernel) + ": Hkv: expected a divisor of H = " +
+                      std::to_string(H) + ", got " + std::to_string(Hkv));
+  }
+  expect_shape(kernel, "q [layers]", View<const S* const, 1>{scores.q, {layers}}, {layers});
+  expect_shape(kernel, "k [layers]", View<const S* const, 1>{scores.k, {layers}}, {layers});
+  expect_shape(kernel, "coefficients [layers]", use.coefficients, {layers});
+  expect_shape(kernel, "lse [B,H,T]", use.lse, {B, H, T});
+  expect_shape(kernel, "delta [B,H,T]", use.delta, {B, H, T});
+  expect_shape(kernel, "v [B,Hkv,T,Dh]", use.v, {B, Hkv, T, Dh});
+  expect_shape(kernel, "dcontext [B,T,H*Dh]", use.dcontext, {B, T, H * Dh});
+  expect_shape(kernel, "dv [B,Hkv,T,Dh]", dv, {B, Hkv, T, Dh});
+  A* parts = nullptr;
+  if (gradients.dcoefficients.data != nullptr) {
+    expect_shape(kernel, "dcoefficients [layers]", gradients.dcoefficients, {layers});
+    expect_shape(kernel, "coefficient_parts [layers,B,H,parts]", gradients.coefficient_parts,
+                 {layers, B, H, coefficient_parts(T)});
+    parts = gradients.coefficient_parts.data;
+  }
+  return {.q = scores.q,
+          .k = scores.k,
+          .dq = gradients.dq,
+          .dk = gradients.dk,
+          .parts = parts,
+          .dv = dv.data,
+          .v = use.v.data,
+          .dcontext = use.dcontext.data,
+          .c = use.coefficients.data,
+          .lse = use.lse.data,
+          .delta = use.delta.data,
+          .real = scores.real.data,
+          .layers = static_cast<int>(layers),
+          .B = static_cast<int>(B),
+          .H = static_cast<int>(H),
+          .Hkv = static_cast<int>(Hkv),
+          .T = static_cast<int>(T),
+          .Dh = static_cast<int>(Dh)};
+}
+
+}  // namespace
+
+template <class S>
+void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
+                        const AttentionUse<S>& use, Stream stream) {
+  using A = accum_t<S>;
+  const Params<S> p = params_of(dv, gradients, use);
+  const auto [B, Hkv, T, Dh] = dv.shape;
+  const unsigned tiles = blocks_for(T, kSide), batch = static_cast<unsigned>(B);
+  const auto heads = static_cast<unsigned>(p.H), key_heads = static_cast<unsigned>(Hkv);
+  const simt::SmemSize query_smem = tile_smem<S>(Dh).template add<A>(kAllWeights);
+  if (p.dq != nullptr || p.parts != nullptr) {
+    simt::launch(LaunchName("attention_backward queries", use.v.shape).text,
+                 query_gradient_kernel<S>, dim3(tiles, heads, batch), dim3(kTileThreads),
+                 query_smem.bytes, stream, p);
+  }
+  simt::launch(LaunchName("attention_backward keys", use.v.shape).text, key_gradient_kernel<S>,
+               dim3(tiles, key_heads, batch), dim3(kTileThreads),
+               query_smem.template add<A>(kAllWeights).bytes, stream, p);
+  if (p.parts != nullptr) {
+    simt::launch(LaunchName("attention_backward coefficients", use.v.shape).text,
+                 coefficient_kernel<A>, dim3(static_cast<unsigned>(p.layers)), dim3(32), 0, stream,
+                 gradients.dcoefficients.data, p.parts, B * p.H * coefficient_parts(T));
+  }
+}
+
+#define ASSAY_INSTANTIATE(S)                                                                     \
+  template void attention_backward<S>(View<accum_t<S>, 4>, const ScoreGradients<accum_t<S>>&,    \
+                                      const AttentionUse<S>&, Stream);
+ASSAY_INSTANTIATE(float)
+ASSAY_INSTANTIATE(simt::bf16)
+ASSAY_INSTANTIATE(double)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda
