@@ -102,8 +102,8 @@ void adamw(View<S, 1> weights, const AdamwState<accum_t<S>>& state, In<accum_t<S
                constants);
 }
 
-#define ASSAY_INSTANTIATE(S)                                                               \
-  template void adamw(View<S, 1>, const AdamwState<accum_t<S>>&, In<accum_t<S>, 1>,        \
+#define ASSAY_INSTANTIATE(S)                                                        \
+  template void adamw(View<S, 1>, const AdamwState<accum_t<S>>&, In<accum_t<S>, 1>, \
                       In<accum_t<S>, 1>, const AdamwStep&, Stream);
 ASSAY_INSTANTIATE(float)
 ASSAY_INSTANTIATE(simt::bf16)

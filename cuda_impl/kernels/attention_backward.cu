@@ -190,8 +190,7 @@ __global__ void __launch_bounds__(kTileThreads) query_gradient_kernel(Params<S> 
       const int row = row0 + r;
       const bool visible = p.visible(b, row, key0 + lane);
       const int64_t at = head * p.T + row;
-      r_ds[r] =
-          visible ? simt::exp(r_score[r] - p.lse[at]) * (r_dot[r] - p.delta[at]) : A(0);
+      r_ds[r] = visible ? simt::exp(r_score[r] - p.lse[at]) * (r_dot[r] - p.delta[at]) : A(0);
       s_ds[lane * kOwnRows + r] = r_ds[r];
       dense = dense && visible;
     }
@@ -206,8 +205,8 @@ __global__ void __launch_bounds__(kTileThreads) query_gradient_kernel(Params<S> 
           if (r_ds[r] != A(0)) sum += r_ds[r] * r_dot[r];
         }
         sum = simt::warp_sum(sum);
-        A& part = p.parts[((int64_t{i} * p.B * p.H + head) * gridDim.x + blockIdx.x) * kTileWarps +
-                          warp];
+        A& part =
+            p.parts[((int64_t{i} * p.B * p.H + head) * gridDim.x + blockIdx.x) * kTileWarps + warp];
         if (lane == 0) part = key0 == 0 ? sum : part + sum;
       }
       if (p.dq != nullptr) {
@@ -269,8 +268,7 @@ __global__ void __launch_bounds__(kTileThreads) key_gradient_kernel(Params<S> p)
       const A delta = query < p.T ? p.delta[head * p.T + query] : A(0);
       for (int r = 0; r < kOwnRows; ++r) {
         // P = 0 where the key is hidden; delta may be anything there
-        s_ds[lane * kOwnRows + r] =
-            r_score[r] != A(0) ? r_score[r] * (r_dot[r] - delta) : A(0);
+        s_ds[lane * kOwnRows + r] = r_score[r] != A(0) ? r_score[r] * (r_dot[r] - delta) : A(0);
       }
       for (int i = 0; i < p.layers; ++i) {
         tile.load({nullptr, 0}, 0, {p.q[i] + head_queries, p.Dh}, queries);
@@ -373,8 +371,8 @@ void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>
   }
 }
 
-#define ASSAY_INSTANTIATE(S)                                                                     \
-  template void attention_backward<S>(View<accum_t<S>, 4>, const ScoreGradients<accum_t<S>>&,    \
+#define ASSAY_INSTANTIATE(S)                                                                  \
+  template void attention_backward<S>(View<accum_t<S>, 4>, const ScoreGradients<accum_t<S>>&, \
                                       const AttentionUse<S>&, Stream);
 ASSAY_INSTANTIATE(float)
 ASSAY_INSTANTIATE(simt::bf16)

@@ -41,8 +41,8 @@ void attention_delta(View<accum_t<S>, 3> delta, In<S, 3> context, In<S, 3> dcont
   expect_shape("attention_delta", "context [B,T,H*Dh]", context, {B, T, width / H * H});
   expect_shape("attention_delta", "dcontext [B,T,H*Dh]", dcontext, {B, T, width});
   simt::launch(LaunchName("attention_delta", delta.shape).text, delta_kernel<S>,
-               dim3(blocks_for(heads, kHeadsPerBlock)), dim3(32, kHeadsPerBlock), 0, stream, delta.data,
-               context.data, dcontext.data, heads, H, T, width / H);
+               dim3(blocks_for(heads, kHeadsPerBlock)), dim3(32, kHeadsPerBlock), 0, stream,
+               delta.data, context.data, dcontext.data, heads, H, T, width / H);
 }
 
 #define ASSAY_INSTANTIATE(S) \

@@ -114,10 +114,10 @@ struct AttentionUse {
 // and dcoefficients null the probabilities are detached.
 template <class A>
 struct ScoreGradients {
-  A* const* dq = nullptr;         // device table [layers] of arrays [B,H,T,Dh]
-  A* const* dk = nullptr;         // device table [layers] of arrays [B,Hkv,T,Dh]
-  View<A, 1> dcoefficients;       // [layers]
-  View<A, 4> coefficient_parts;   // scratch [layers,B,H,coefficient_parts(T)], with dcoefficients
+  A* const* dq = nullptr;        // device table [layers] of arrays [B,H,T,Dh]
+  A* const* dk = nullptr;        // device table [layers] of arrays [B,Hkv,T,Dh]
+  View<A, 1> dcoefficients;      // [layers]
+  View<A, 4> coefficient_parts;  // scratch [layers,B,H,coefficient_parts(T)], with dcoefficients
 };
 
 // dv [B,Hkv,T,Dh] = P^T dcontext, and adds this use's share to the score gradients.

@@ -19,8 +19,7 @@ constexpr int kRowsPerBlock = 4;
 constexpr int kColumns = 4;  // per lane: lane, lane + 32, ..
 
 template <class S>
-__global__ void embedding_backward_kernel(accum_t<S>* __restrict__ dtable,
-                                          const S* __restrict__ dy,
+__global__ void embedding_backward_kernel(accum_t<S>* __restrict__ dtable, const S* __restrict__ dy,
                                           const int32_t* __restrict__ tokens, int N, int V, int D,
                                           bool accumulate) {
   using A = accum_t<S>;
@@ -68,9 +67,8 @@ void embedding_backward(View<accum_t<S>, 2> dtable, In<S, 2> dy, In<int32_t, 1> 
                accumulate);
 }
 
-#define ASSAY_INSTANTIATE(S)                                                                \
-  template void embedding_backward<S>(View<accum_t<S>, 2>, In<S, 2>, In<int32_t, 1>, bool, \
-                                      Stream);
+#define ASSAY_INSTANTIATE(S) \
+  template void embedding_backward<S>(View<accum_t<S>, 2>, In<S, 2>, In<int32_t, 1>, bool, Stream);
 ASSAY_INSTANTIATE(float)
 ASSAY_INSTANTIATE(simt::bf16)
 ASSAY_INSTANTIATE(double)

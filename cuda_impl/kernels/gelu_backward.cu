@@ -51,11 +51,11 @@ void gelu_backward(View<S, 2> dx, In<S, 2> dy, In<Operand, 2> x, bool tanh_form,
   expect_shape("gelu_backward", "dx [N,F]", dx, {N, F});
   expect_shape("gelu_backward", "dy [N,F]", dy, {N, F});
   expect_shape("gelu_backward", "x [N,F]", x, {N, F});
-  simt::launch(LaunchName("gelu_backward", dx.shape).text,
-               tanh_form ? gelu_backward_kernel<S, Operand, true>
-                         : gelu_backward_kernel<S, Operand, false>,
-               dim3(blocks_for(N * F, kThreads)), dim3(kThreads), 0, stream, dx.data, dy.data,
-               x.data, N * F);
+  simt::launch(
+      LaunchName("gelu_backward", dx.shape).text,
+      tanh_form ? gelu_backward_kernel<S, Operand, true> : gelu_backward_kernel<S, Operand, false>,
+      dim3(blocks_for(N * F, kThreads)), dim3(kThreads), 0, stream, dx.data, dy.data, x.data,
+      N * F);
 }
 
 #define ASSAY_INSTANTIATE(S, Operand) \

@@ -59,7 +59,7 @@ void global_norm(View<A, 1> norm, View<A, 2> parts, const A* const* arrays, cons
                0, stream, norm.data, parts.data, count * slices);
 }
 
-#define ASSAY_INSTANTIATE(A)                                                                   \
+#define ASSAY_INSTANTIATE(A)                                                                  \
   template void global_norm(View<A, 1>, View<A, 2>, const A* const*, const int64_t*, int64_t, \
                             Stream);
 ASSAY_INSTANTIATE(float)

@@ -115,9 +115,9 @@ void layer_norm_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain, View<accum
   sum_parts<A>(dbias, {bias_parts, {C, D}}, accumulate, stream);
 }
 
-#define ASSAY_INSTANTIATE(S, Grad)                                                                \
-  template void layer_norm_backward<S>(View<Grad, 2>, View<accum_t<S>, 1>, View<accum_t<S>, 1>,   \
-                                       const NormScratch<accum_t<S>>&, In<Grad, 2>, In<S, 2>,     \
+#define ASSAY_INSTANTIATE(S, Grad)                                                              \
+  template void layer_norm_backward<S>(View<Grad, 2>, View<accum_t<S>, 1>, View<accum_t<S>, 1>, \
+                                       const NormScratch<accum_t<S>>&, In<Grad, 2>, In<S, 2>,   \
                                        In<S, 1>, double, bool, Stream);
 ASSAY_INSTANTIATE(float, float)
 ASSAY_INSTANTIATE(simt::bf16, simt::bf16)

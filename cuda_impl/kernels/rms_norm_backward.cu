@@ -49,8 +49,7 @@ __global__ void rms_norm_backward_kernel(Grad* __restrict__ dx, accum_t<S>* __re
 
   for (int d = lane; d < D; d += 32) {
     const A scaled = simt::to_accum(gain[d]) * simt::to_accum(dy[first + d]);
-    dx[first + d] =
-        simt::from_accum<Grad>(r * (scaled - sum_at(x, addend, first + d) * shrink));
+    dx[first + d] = simt::from_accum<Grad>(r * (scaled - sum_at(x, addend, first + d) * shrink));
   }
   if (lane == 0) inv_rms[row] = r;
 }
@@ -112,13 +111,13 @@ void rms_norm_of_sum_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain,
   launch_backward<S, Grad>(dx, dgain, scratch, dy, x, addend.data, gain, eps, accumulate, stream);
 }
 
-#define ASSAY_INSTANTIATE(S, Grad)                                                              \
-  template void rms_norm_backward<S>(View<Grad, 2>, View<accum_t<S>, 1>,                        \
-                                     const NormScratch<accum_t<S>>&, In<Grad, 2>, In<S, 2>,     \
-                                     In<S, 1>, double, bool, Stream);                           \
-  template void rms_norm_of_sum_backward<S>(View<Grad, 2>, View<accum_t<S>, 1>,                 \
-                                            const NormScratch<accum_t<S>>&, In<Grad, 2>,        \
-                                            In<S, 2>, In<S, 2>, In<S, 1>, double, bool, Stream);
+#define ASSAY_INSTANTIATE(S, Grad)                                                                 \
+  template void rms_norm_backward<S>(View<Grad, 2>, View<accum_t<S>, 1>,                           \
+                                     const NormScratch<accum_t<S>>&, In<Grad, 2>, In<S, 2>,        \
+                                     In<S, 1>, double, bool, Stream);                              \
+  template void rms_norm_of_sum_backward<S>(View<Grad, 2>, View<accum_t<S>, 1>,                    \
+                                            const NormScratch<accum_t<S>>&, In<Grad, 2>, In<S, 2>, \
+                                            In<S, 2>, In<S, 1>, double, bool, Stream);
 ASSAY_INSTANTIATE(float, float)
 ASSAY_INSTANTIATE(simt::bf16, simt::bf16)
 ASSAY_INSTANTIATE(simt::bf16, float)

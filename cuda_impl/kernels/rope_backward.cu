@@ -31,7 +31,7 @@ __global__ void rope_backward_kernel(S* __restrict__ dx, const accum_t<S>* __res
   const int t = static_cast<int>(head / H % T);
   const int64_t b = head / H / T;
 
-  S* dx_head = dx + head * Dh;                        // [Dh]
+  S* dx_head = dx + head * Dh;                         // [Dh]
   const A* dy_head = dy + ((b * H + h) * T + t) * Dh;  // [Dh]
   const A c = cosines[int64_t{t} * half + i], s = sines[int64_t{t} * half + i];
   const A first = dy_head[i], second = dy_head[half + i];
@@ -58,7 +58,7 @@ void rope_backward(View<S, 3> dx, In<accum_t<S>, 4> dy, In<accum_t<S>, 2> cosine
                cosines.data, sines.data, pairs, H, T, Dh);
 }
 
-#define ASSAY_INSTANTIATE(S)                                                                      \
+#define ASSAY_INSTANTIATE(S)                                                                       \
   template void rope_backward(View<S, 3>, In<accum_t<S>, 4>, In<accum_t<S>, 2>, In<accum_t<S>, 2>, \
                               Stream);
 ASSAY_INSTANTIATE(float)

@@ -44,9 +44,9 @@ void swiglu_backward(View<S, 2> dgate, View<S, 2> dup, In<S, 2> dact, In<Operand
                dact.data, gate.data, up.data, N * F);
 }
 
-#define ASSAY_INSTANTIATE(S, Operand)                                                \
-  template void swiglu_backward<S, Operand>(View<S, 2>, View<S, 2>, In<S, 2>,        \
-                                            In<Operand, 2>, In<Operand, 2>, Stream);
+#define ASSAY_INSTANTIATE(S, Operand)                                                         \
+  template void swiglu_backward<S, Operand>(View<S, 2>, View<S, 2>, In<S, 2>, In<Operand, 2>, \
+                                            In<Operand, 2>, Stream);
 ASSAY_INSTANTIATE(float, float)
 ASSAY_INSTANTIATE(simt::bf16, simt::bf16)
 ASSAY_INSTANTIATE(simt::bf16, float)

@@ -57,8 +57,7 @@ std::vector<Expected> rms_norm_gradients(const Shape& s, const Values& z, const 
     }
   }
   for (int64_t d = 0; d < s.D; ++d) {
-    out.push_back(
-        expected<S, A>(dgain[at(d)], weight_chain(s) + chain / 2 + 8, magnitudes[at(d)]));
+    out.push_back(expected<S, A>(dgain[at(d)], weight_chain(s) + chain / 2 + 8, magnitudes[at(d)]));
   }
   return out;
 }
@@ -66,41 +65,41 @@ std::vector<Expected> rms_norm_gradients(const Shape& s, const Values& z, const 
 template <class S, class Grad>
 Case rms_norm_case(const Shape& s, bool with_addend) {
   using A = accum_t<S>;
-  const auto [N, D, accumulate] = s;
-  const Values x = random_values<S>(N * D, 1, 2.0), addend = random_values<S>(N * D, 2, 2.0);
-  const Values gain = random_values<S>(D, 3), dy = random_values<Grad>(N * D, 4);
-  return {with_addend ? "rms_norm_of_sum_backward" : "rms_norm_backward",
-          shape_of("N D accumulate", N, D, accumulate),
-          [=] {
-            const auto [N, D, accumulate] = s;
-            const int64_t chunks = cuda::row_chunks(N);
-            const auto g_x = upload<S>(x), g_addend = upload<S>(addend), g_gain = upload<S>(gain);
-            const auto g_dy = upload<Grad>(dy);
-            const simt::Buffer<Grad> dx(at(N * D));
-            const auto dgain = upload<A>(held<A>(D, 99));
-            const simt::Buffer<A> statistics(at(N)), parts(at(chunks * D));
-            const cuda::NormScratch<A> scratch{{statistics.get(), {1, N}},
-                                               {parts.get(), {chunks, D}}};
-            const View<Grad, 2> dx_view{dx.get(), {N, D}};
-            if (with_addend) {
-              cuda::rms_norm_of_sum_backward<S>(
-                  dx_view, {dgain.get(), {D}}, scratch, {g_dy.get(), {N, D}}, {g_x.get(), {N, D}},
-                  {g_addend.get(), {N, D}}, {g_gain.get(), {D}}, kEps, accumulate, nullptr);
-            } else {
-              cuda::rms_norm_backward<S>(dx_view, {dgain.get(), {D}}, scratch,
-                                         {g_dy.get(), {N, D}}, {g_x.get(), {N, D}},
-                                         {g_gain.get(), {D}}, kEps, accumulate, nullptr);
-            }
-            Values out;
-            download(dx, out);
-            download(dgain, out);
-            return out;
-          },
-          [=] {
-            Values z = x;
-            for (std::size_t i = 0; with_addend && i < z.size(); ++i) z[i] += addend[i];
-            return rms_norm_gradients<S, Grad>(s, z, gain, dy);
-          }};
+  const Values x = random_values<S>(s.N * s.D, 1, 2.0),
+               addend = random_values<S>(s.N * s.D, 2, 2.0);
+  const Values gain = random_values<S>(s.D, 3), dy = random_values<Grad>(s.N * s.D, 4);
+  return {
+      with_addend ? "rms_norm_of_sum_backward" : "rms_norm_backward",
+      shape_of("N D accumulate", s.N, s.D, s.accumulate),
+      [=] {
+        const auto [N, D, accumulate] = s;
+        const int64_t chunks = cuda::row_chunks(N);
+        const auto g_x = upload<S>(x), g_addend = upload<S>(addend), g_gain = upload<S>(gain);
+        const auto g_dy = upload<Grad>(dy);
+        const simt::Buffer<Grad> dx(at(N * D));
+        const auto dgain = upload<A>(held<A>(D, 99));
+        const simt::Buffer<A> statistics(at(N)), parts(at(chunks * D));
+        const cuda::NormScratch<A> scratch{{statistics.get(), {1, N}}, {parts.get(), {chunks, D}}};
+        const View<Grad, 2> dx_view{dx.get(), {N, D}};
+        if (with_addend) {
+          cuda::rms_norm_of_sum_backward<S>(
+              dx_view, {dgain.get(), {D}}, scratch, {g_dy.get(), {N, D}}, {g_x.get(), {N, D}},
+              {g_addend.get(), {N, D}}, {g_gain.get(), {D}}, kEps, accumulate, nullptr);
+        } else {
+          cuda::rms_norm_backward<S>(dx_view, {dgain.get(), {D}}, scratch, {g_dy.get(), {N, D}},
+                                     {g_x.get(), {N, D}}, {g_gain.get(), {D}}, kEps, accumulate,
+                                     nullptr);
+        }
+        Values out;
+        download(dx, out);
+        download(dgain, out);
+        return out;
+      },
+      [=] {
+        Values z = x;
+        for (std::size_t i = 0; with_addend && i < z.size(); ++i) z[i] += addend[i];
+        return rms_norm_gradients<S, Grad>(s, z, gain, dy);
+      }};
 }
 
 // One row of the layer norm with the bounds of its intermediates, absolute in units of accum_t<S>.
@@ -148,10 +147,10 @@ void layer_norm_row(const double* x, const double* dy, const Values& gain, const
     const double u = gain[at(d)] * dy[d], c = row.c[at(d)];
     const double value = row.r * (u - mean_u - c * shrink);
     const double magnitude = std::fabs(u) + mean_u_magnitude + std::fabs(c * shrink);
-    const double error = row.r * (3 * magnitude + (chain + 2) * mean_u_magnitude +
-                                  std::fabs(c) * shrink_error +
-                                  row.c_errors[at(d)] * std::fabs(shrink)) +
-                         std::fabs(value) * (row.r_error + 1);
+    const double error =
+        row.r * (3 * magnitude + (chain + 2) * mean_u_magnitude + std::fabs(c) * shrink_error +
+                 row.c_errors[at(d)] * std::fabs(shrink)) +
+        std::fabs(value) * (row.r_error + 1);
     dx.push_back(expected<S, Grad>(value, 1, error));
     const double term = dy[d] * c * row.r;
     dgain[at(d)] += term;
