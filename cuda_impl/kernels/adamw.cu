@@ -107,6 +107,7 @@ void adamw(View<S, 1> weights, const AdamwState<accum_t<S>>& state, In<accum_t<S
                       In<accum_t<S>, 1>, const AdamwStep&, Stream);
 ASSAY_INSTANTIATE(float)
 ASSAY_INSTANTIATE(simt::bf16)
+ASSAY_INSTANTIATE(simt::f16)
 ASSAY_INSTANTIATE(double)
 #undef ASSAY_INSTANTIATE
 

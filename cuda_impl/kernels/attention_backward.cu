@@ -9,19 +9,20 @@
 // The same P may be used again with other values (replay): each use adds its share.
 //
 //   q_i [B,H,T,Dh], k_i, v [B,Hkv,T,Dh], dcontext [B,T,H*Dh]  stored as S
-//   c [layers], lse, delta [B,H,T]                 accum_t<S>; lse as attention.cu, delta as
-//                                                attention_delta.cu wrote it
-//   dq_i, dk_i (as q_i, k_i), dv, dc [layers]      accum_t<S>, nothing is rounded to S
-//   coefficient_parts [layers,B,H,4*ceil(T/32)]    accum_t<S>, scratch: dc_i per warp of queries
-// A hidden pair is left out by selection: no product with its dS or P = 0 is formed. A row without a
-// visible key has P = 0.
-// Launch: one block of 4 warps per 32 queries of a head for dq and dc; one per 32 keys of a key head
-// for dk and dv, which walks the head's query heads. Tiles of 32 x 32 pairs. Any B, T, layers >= 1,
-// Hkv dividing H, Dh <= kMaxHeadSize. Shared memory 4*(68*Dh + 2080) bytes in float at most. Every
-// layer's tile is read twice: once for the scores, once for its own gradient.
-// Longest addition chain: scores Dh and layers; dq T, dk and dv T*H/Hkv, in steps of 32; dc_i
-// ceil(T/32) + 13, then ceil(B*H*4*ceil(T/32)/32) + 5. CPU counterpart:
-// reference/ops/{attend,softmax,scores,weighted_sum}.cpp
+//   c [layers], lse, delta [B,H,T]               accum_t<S>; from attention.cu, attention_delta.cu
+//   dq_i, dk_i (as q_i, k_i), dv, dc [layers]    accum_t<S>; nothing is rounded to S
+//   coefficient_parts [layers,B,H,4*ceil(T/32)]  accum_t<S>, scratch: dc_i per warp of queries
+// A hidden pair is left out by selection: no product with its P or dS, which are 0, is formed. A row
+// without a visible key has P = 0. dq_i, dk_i, dc_i are left out where the caller wants none.
+// Launch: one block of 4 warps per 32 queries of a head for dq and dc; one per 32 keys of a key head,
+// which walks the query heads that share it, for dk and dv; one warp per layer to add up dc. Tiles of
+// 32 x 32 pairs; a layer's vectors are read for the scores, and again for its own gradient. Any B, T,
+// layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Shared memory per block, in numbers of accum_t<S>:
+// 68*Dh + 1056 for queries, 68*Dh + 2080 for keys. ptxas 13.0, sm_90: 168 (queries) and 141 (keys)
+// registers in float, 226 and 255 with 4 bytes spilled in double.
+// Longest addition chain: scores Dh, then layers; dq T, dk and dv T*H/Hkv, in steps of 32; dc
+// ceil(T/32) + 13, then ceil(B*H*ceil(T/32)/8) + 6.
+// CPU counterpart: reference/ops/{attend,softmax,scores,weighted_sum}.cpp
 #include "cuda_impl/kernels/backward.h"
 
 namespace assay::cuda {
@@ -104,8 +105,8 @@ struct PairTile {
     }
   }
 
-  // r_sum[g][r] += sum_c s_weights[c][r] * column c at d = lane + 32 g, c ascending. Unless `dense`,
-  // weights of 0 are left out.
+  // r_sum[g][r] += sum_c s_weights[c][r] * column c at d = lane + 32 g, c ascending. Weights of 0
+  // are left out, unless `dense`.
   SIMT_DEVICE void add_weighted(A (&r_sum)[kColumnGroups][kOwnRows], const A* s_weights,
                                 bool dense) const {
     const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -376,6 +377,7 @@ void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>
                                       const AttentionUse<S>&, Stream);
 ASSAY_INSTANTIATE(float)
 ASSAY_INSTANTIATE(simt::bf16)
+ASSAY_INSTANTIATE(simt::f16)
 ASSAY_INSTANTIATE(double)
 #undef ASSAY_INSTANTIATE
 

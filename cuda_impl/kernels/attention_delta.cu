@@ -49,6 +49,7 @@ void attention_delta(View<accum_t<S>, 3> delta, In<S, 3> context, In<S, 3> dcont
   template void attention_delta<S>(View<accum_t<S>, 3>, In<S, 3>, In<S, 3>, Stream);
 ASSAY_INSTANTIATE(float)
 ASSAY_INSTANTIATE(simt::bf16)
+ASSAY_INSTANTIATE(simt::f16)
 ASSAY_INSTANTIATE(double)
 #undef ASSAY_INSTANTIATE
 

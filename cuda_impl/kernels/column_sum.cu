@@ -73,6 +73,7 @@ template void sum_parts(View<double, 1>, In<double, 2>, bool, Stream);
   template void column_sum<S>(View<accum_t<S>, 1>, View<accum_t<S>, 2>, In<S, 2>, bool, Stream);
 ASSAY_INSTANTIATE(float)
 ASSAY_INSTANTIATE(simt::bf16)
+ASSAY_INSTANTIATE(simt::f16)
 ASSAY_INSTANTIATE(double)
 #undef ASSAY_INSTANTIATE
 

@@ -101,6 +101,7 @@ template void counted_positions(View<double, 1>, In<int32_t, 2>, Stream);
                                        double, Stream);
 ASSAY_INSTANTIATE(float)
 ASSAY_INSTANTIATE(simt::bf16)
+ASSAY_INSTANTIATE(simt::f16)
 ASSAY_INSTANTIATE(double)
 #undef ASSAY_INSTANTIATE
 

@@ -1,12 +1,12 @@
-// Backward of embedding.cu:  dtable[v,d] = sum over the n with tokens[n] = v of dy[n,d], n ascending
+// Backward of embedding.cu:  dtable[v,d] = sum of dy[n,d] over the n with tokens[n] = v, ascending
 //
 //   tokens  [N]    N = B*T, in [0,V), as in embedding.cu
 //   dy      [N,D]  stored as S
 //   dtable  [V,D]  accum_t<S>; with `accumulate` added to what it holds, else every row is written
 // Each row belongs to one warp, which looks through all tokens 32 at a time: no atomics, and no
 // order of arrival.
-// Launch: one warp per row and kColumns*32 columns. Reads V*ceil(D/128)*N tokens in all, mostly from
-// cache. Any N, V, D >= 1. No scratch memory.
+// Launch: one warp per row and kColumns*32 columns. Reads V*ceil(D/128)*N tokens in all, mostly
+// from cache. Any N, V, D >= 1. No scratch memory.
 // Longest addition chain: how often a token occurs, and 1 to accumulate.
 // CPU counterpart: reference/ops/embedding.cpp
 #include "cuda_impl/kernels/backward.h"
@@ -71,6 +71,7 @@ void embedding_backward(View<accum_t<S>, 2> dtable, In<S, 2> dy, In<int32_t, 1> 
   template void embedding_backward<S>(View<accum_t<S>, 2>, In<S, 2>, In<int32_t, 1>, bool, Stream);
 ASSAY_INSTANTIATE(float)
 ASSAY_INSTANTIATE(simt::bf16)
+ASSAY_INSTANTIATE(simt::f16)
 ASSAY_INSTANTIATE(double)
 #undef ASSAY_INSTANTIATE
 

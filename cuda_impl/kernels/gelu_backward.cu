@@ -1,7 +1,8 @@
 // GELU backward:  dx[n,f] = dy[n,f] * slope(x[n,f])
 //   exact  y = x (1 + erf(x / sqrt(2))) / 2     slope = (1 + erf(x / sqrt(2))) / 2
 //                                                       + x exp(-x^2 / 2) / sqrt(2 pi)
-//   tanh   y = x (1 + tanh(w)) / 2              slope = (1 + tanh(w)) / 2 + x (1 - tanh(w)^2) w' / 2
+//   tanh   y = x (1 + tanh(w)) / 2              slope = (1 + tanh(w)) / 2
+//                                                       + x (1 - tanh(w)^2) w' / 2
 //          w = k (x + 0.044715 x^3), w' = k (1 + 3 * 0.044715 x^2), k = sqrt(2 / pi)
 //
 //   x       [N,F]  stored as Operand: S, or accum_t<S> where it has no name
@@ -63,6 +64,8 @@ void gelu_backward(View<S, 2> dx, In<S, 2> dy, In<Operand, 2> x, bool tanh_form,
 ASSAY_INSTANTIATE(float, float)
 ASSAY_INSTANTIATE(simt::bf16, simt::bf16)
 ASSAY_INSTANTIATE(simt::bf16, float)
+ASSAY_INSTANTIATE(simt::f16, simt::f16)
+ASSAY_INSTANTIATE(simt::f16, float)
 ASSAY_INSTANTIATE(double, double)
 #undef ASSAY_INSTANTIATE
 

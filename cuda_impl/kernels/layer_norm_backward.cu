@@ -1,5 +1,5 @@
-// LayerNorm backward. With c[n,d] = x[n,d] - mean_d(x[n,d]), r[n] = 1 / sqrt(mean_d(c[n,d]^2) + eps),
-// z = c * r and u[n,d] = gain[d] * dy[n,d]:
+// LayerNorm backward. With c[n,d] = x[n,d] - mean_d(x[n,d]), z = c * r,
+// r[n] = 1 / sqrt(mean_d(c[n,d]^2) + eps) and u[n,d] = gain[d] * dy[n,d]:
 //   dx[n,d]  = r[n] * (u[n,d] - mean_e(u[n,e]) - z[n,d] * mean_e(u[n,e] * z[n,e]))
 //   dgain[d] = sum_n dy[n,d] * z[n,d]
 //   dbias[d] = sum_n dy[n,d]
@@ -122,6 +122,8 @@ void layer_norm_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain, View<accum
 ASSAY_INSTANTIATE(float, float)
 ASSAY_INSTANTIATE(simt::bf16, simt::bf16)
 ASSAY_INSTANTIATE(simt::bf16, float)
+ASSAY_INSTANTIATE(simt::f16, simt::f16)
+ASSAY_INSTANTIATE(simt::f16, float)
 ASSAY_INSTANTIATE(double, double)
 #undef ASSAY_INSTANTIATE
 

@@ -41,6 +41,7 @@ void merge_heads(View<S, 3> x, In<accum_t<S>, 4> y, Stream stream) {
 
 template void merge_heads(View<float, 3>, In<float, 4>, Stream);
 template void merge_heads(View<simt::bf16, 3>, In<float, 4>, Stream);
+template void merge_heads(View<simt::f16, 3>, In<float, 4>, Stream);
 template void merge_heads(View<double, 3>, In<double, 4>, Stream);
 
 }  // namespace SIMT_BACKEND

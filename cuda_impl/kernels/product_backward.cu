@@ -140,6 +140,8 @@ void product_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate
 ASSAY_INSTANTIATE_NN(float, float)
 ASSAY_INSTANTIATE_NN(simt::bf16, simt::bf16)
 ASSAY_INSTANTIATE_NN(simt::bf16, float)
+ASSAY_INSTANTIATE_NN(simt::f16, simt::f16)
+ASSAY_INSTANTIATE_NN(simt::f16, float)
 ASSAY_INSTANTIATE_NN(double, double)
 #undef ASSAY_INSTANTIATE_NN
 
@@ -147,6 +149,7 @@ ASSAY_INSTANTIATE_NN(double, double)
   template void product_tn<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, bool, Stream);
 ASSAY_INSTANTIATE_TN(float)
 ASSAY_INSTANTIATE_TN(simt::bf16)
+ASSAY_INSTANTIATE_TN(simt::f16)
 ASSAY_INSTANTIATE_TN(double)
 #undef ASSAY_INSTANTIATE_TN
 

@@ -121,6 +121,8 @@ void rms_norm_of_sum_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain,
 ASSAY_INSTANTIATE(float, float)
 ASSAY_INSTANTIATE(simt::bf16, simt::bf16)
 ASSAY_INSTANTIATE(simt::bf16, float)
+ASSAY_INSTANTIATE(simt::f16, simt::f16)
+ASSAY_INSTANTIATE(simt::f16, float)
 ASSAY_INSTANTIATE(double, double)
 #undef ASSAY_INSTANTIATE
 

@@ -63,6 +63,7 @@ void rope_backward(View<S, 3> dx, In<accum_t<S>, 4> dy, In<accum_t<S>, 2> cosine
                               Stream);
 ASSAY_INSTANTIATE(float)
 ASSAY_INSTANTIATE(simt::bf16)
+ASSAY_INSTANTIATE(simt::f16)
 ASSAY_INSTANTIATE(double)
 #undef ASSAY_INSTANTIATE
 

@@ -50,6 +50,8 @@ void swiglu_backward(View<S, 2> dgate, View<S, 2> dup, In<S, 2> dact, In<Operand
 ASSAY_INSTANTIATE(float, float)
 ASSAY_INSTANTIATE(simt::bf16, simt::bf16)
 ASSAY_INSTANTIATE(simt::bf16, float)
+ASSAY_INSTANTIATE(simt::f16, simt::f16)
+ASSAY_INSTANTIATE(simt::f16, float)
 ASSAY_INSTANTIATE(double, double)
 #undef ASSAY_INSTANTIATE
 

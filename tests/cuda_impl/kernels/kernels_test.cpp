@@ -196,6 +196,63 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
   check_refused(attend, "attention: Dh: expected 1 to 128, got 129");
 }
 
+BOOST_AUTO_TEST_CASE(backward_launchers_refuse_what_does_not_fit) {
+  namespace cuda = assay::cuda;
+  float* m = memory().get();
+  check_refused(
+      [&] {
+        cuda::product_tn<float>({m, {2, 3}}, {m, {4, 2}}, {m, {5, 3}}, false, nullptr);
+      },
+      "product_tn: x [N,K]: expected [4,3], got [5,3]");
+  check_refused(
+      [&] {
+        cuda::column_sum<float>({m, {3}}, {m, {1, 3}}, {m, {33, 3}}, false, nullptr);
+      },
+      "column_sum: parts [C,D]: expected [2,3], got [1,3]");
+  check_refused(
+      [&] {
+        cuda::layer_norm_backward<float>(View<float, 2>{m, {2, 3}}, {m, {3}}, {m, {3}},
+                                         {{m, {1, 2}}, {m, {2, 3}}}, {m, {2, 3}}, {m, {2, 3}},
+                                         {m, {3}}, 1e-5, false, nullptr);
+      },
+      "layer_norm_backward: statistics [2,N]: expected [2,2], got [1,2]");
+
+  const cuda::AdamwState<float> state{{m, {4}}, {m, {4}}, {m, {4}}};
+  check_refused(
+      [&] {
+        cuda::adamw<float>({}, state, {m, {4}}, {}, {.step = 0}, nullptr);
+      },
+      "adamw: step: expected 1 or more, got 0");
+  check_refused(
+      [&] {
+        cuda::adamw<float>({}, state, {m, {4}}, {m, {1}}, {}, nullptr);
+      },
+      "adamw: max_norm: expected a positive number with a norm, got 0.000000");
+
+  const uint8_t real[2] = {1, 1};
+  const float* tables[1] = {m};
+  cuda::AttentionUse<float> use;
+  use.scores.q = use.scores.k = tables;
+  use.scores.real = {real, {1, 2}};
+  use.scores.H = use.scores.Hkv = 1;
+  use.scores.Dh = 4;
+  use.coefficients = {m, {1}};
+  use.lse = use.delta = {m, {1, 1, 2}};
+  use.v = {m, {1, 1, 2, 4}};
+  use.dcontext = {m, {1, 2, 4}};
+  cuda::ScoreGradients<float> gradients;
+  gradients.dcoefficients = {m, {1}};
+  const auto differentiate = [&] {
+    cuda::attention_backward<float>({m, {1, 1, 2, 4}}, gradients, use, nullptr);
+  };
+  check_refused(differentiate,
+                "attention_backward: coefficient_parts [layers,B,H,parts]: expected [1,1,1,4], got "
+                "[0,0,0,0]");
+  use.dcontext = {m, {1, 2, 5}};
+  check_refused(differentiate,
+                "attention_backward: dcontext [B,T,H*Dh]: expected [1,2,4], got [1,2,5]");
+}
+
 // A failed launch is named by its kernel and shape.
 BOOST_AUTO_TEST_CASE(launch_name_carries_the_shape) {
   const std::array<int64_t, 3> shape{2, 70, 128};

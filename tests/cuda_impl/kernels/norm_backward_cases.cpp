@@ -23,8 +23,8 @@ Values held(int64_t count, uint64_t seed) {
   return random_values<A>(count, seed, 3.0);
 }
 
-// Roundings: of r, half of the chain of squares and 4; of the sum along z, its chain and 3; r enters
-// three times, five products and a difference follow.
+// Roundings: of r, half of the chain of squares and 4; of the sum along z, its chain and 3; r
+// enters three times, five products and a difference follow.
 template <class S, class Grad>
 std::vector<Expected> rms_norm_gradients(const Shape& s, const Values& z, const Values& gain,
                                          const Values& dy) {

@@ -15,8 +15,8 @@ std::vector<int32_t> some_labels(int64_t B, int64_t T, int64_t V, bool ignore_al
   return labels;
 }
 
-// Roundings: of a probability the exponential (2) with its argument's, the chain of V/32 and that of
-// the exponentials in it, the quotient; then the difference, the factor and its product.
+// Roundings: of a probability the exponential (2) with its argument's, the chain of V/32 and those
+// of the exponentials in it, the quotient; then the difference, the factor and its product.
 template <class S>
 Case cross_entropy_backward_case(int64_t B, int64_t T, int64_t V, bool ignore_all) {
   constexpr double kScale = 1.75;
