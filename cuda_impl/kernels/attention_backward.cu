@@ -12,14 +12,14 @@
 //   c [layers], lse, delta [B,H,T]               accum_t<S>; from attention.cu, attention_delta.cu
 //   dq_i, dk_i (as q_i, k_i), dv, dc [layers]    accum_t<S>; nothing is rounded to S
 //   coefficient_parts [layers,B,H,4*ceil(T/32)]  accum_t<S>, scratch: dc_i per warp of queries
-// A hidden pair is left out by selection: no product with its P or dS, which are 0, is formed. A row
-// without a visible key has P = 0. dq_i, dk_i, dc_i are left out where the caller wants none.
-// Launch: one block of 4 warps per 32 queries of a head for dq and dc; one per 32 keys of a key head,
-// which walks the query heads that share it, for dk and dv; one warp per layer to add up dc. Tiles of
-// 32 x 32 pairs; a layer's vectors are read for the scores, and again for its own gradient. Any B, T,
-// layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Shared memory per block, in numbers of accum_t<S>:
-// 68*Dh + 1056 for queries, 68*Dh + 2080 for keys. ptxas 13.0, sm_90: 168 (queries) and 141 (keys)
-// registers in float, 226 and 255 with 4 bytes spilled in double.
+// A hidden pair is left out by selection: no product with its P or dS, which are 0, is formed. A
+// row without a visible key has P = 0. dq_i, dk_i, dc are left out where the caller wants none.
+// Launch: one block of 4 warps per 32 queries of a head for dq and dc; one per 32 keys of a key
+// head, which walks the query heads that share it, for dk and dv; one warp per layer to add up dc.
+// Tiles of 32 x 32 pairs; a layer's vectors are read for the scores, and again for its own
+// gradient. Any B, T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Shared memory per block, in
+// numbers of accum_t<S>: 68*Dh + 1056 for queries, 68*Dh + 2080 for keys. ptxas 13.0, sm_90: 168
+// (queries) and 141 (keys) registers in float, 226 and 255 with 4 bytes spilled in double.
 // Longest addition chain: scores Dh, then layers; dq T, dk and dv T*H/Hkv, in steps of 32; dc
 // ceil(T/32) + 13, then ceil(B*H*ceil(T/32)/8) + 6.
 // CPU counterpart: reference/ops/{attend,softmax,scores,weighted_sum}.cpp
