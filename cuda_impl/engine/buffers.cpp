@@ -10,37 +10,40 @@ inline namespace SIMT_BACKEND {
 namespace {
 
 template <class S>
-void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, Method method) {
+void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Method& method) {
   using A = accum_t<S>;
   const int64_t B = x.B, T = x.T, N = B * T;
   const int64_t D = c.hidden_size, F = c.intermediate_size, V = c.vocab_size;
   const int64_t H = c.num_attention_heads, Hkv = c.num_key_value_heads, Dh = c.head_dim;
   const int64_t L = c.num_hidden_layers;
-  const bool recompute = method == Method::recompute_mlp;
+  const bool llama = c.block == golden::BlockKind::llama;
+  const bool looks_back = method.recomputes() || method.all_layers_score;
 
-  x.tokens = carver.view<int32_t>({N});
+  x.tokens = carver.view<int32_t>({B, T});
   x.real = carver.view<uint8_t>({B, T});
   x.labels = carver.view<int32_t>({B, T});
   x.cosines = carver.view<A>({T, Dh / 2});
   x.sines = carver.view<A>({T, Dh / 2});
   for (View<S, 2>* array : {&x.stream[0], &x.stream[1], &x.attn_norm, &x.attn_out, &x.attn_residual,
-                            &x.mlp_norm, &x.mlp_out, &x.mlp_sum}) {
+                            &x.mlp_norm, &x.mlp_out, &x.sum}) {
     *array = carver.view<S>({N, D});
   }
-  for (View<S, 2>* array : {&x.gate, &x.up, &x.act}) *array = carver.view<S>({N, F});
+  for (View<S, 2>* array : {&x.up, &x.act}) *array = carver.view<S>({N, F});
+  x.gate = carver.view<S>({llama ? N : 0, F});
   x.v = carver.view<S>({B, Hkv, T, Dh});
   x.context = carver.view<S>({B, T, H * Dh});
   x.logits = carver.view<S>({B, T, V});
   x.losses = carver.view<A>({B, T});
   x.loss = carver.view<A>({1});
   x.wide_heads = carver.view<A>({N, H * Dh});
-  x.wide_gate = carver.view<A>({recompute ? N : 0, F});
-  x.wide_up = carver.view<A>({recompute ? N : 0, F});
+  x.wide_gate = carver.view<A>({method.recomputes_mlp() && llama ? N : 0, F});
+  x.wide_up = carver.view<A>({method.recomputes_mlp() ? N : 0, F});
+  x.score_factors = carver.view<A>({method.gated_scores ? N : 0, L});
 
-  x.q.resize(static_cast<std::size_t>(method == Method::plain ? 1 : L));
+  x.q.resize(static_cast<std::size_t>(looks_back ? L : 1));
   x.k.resize(x.q.size());
-  x.lse.resize(static_cast<std::size_t>(recompute ? L : 1));
-  x.again.resize(static_cast<std::size_t>(recompute ? L - 1 : 0));
+  x.lse.resize(static_cast<std::size_t>(method.recomputes() ? L : 1));
+  x.again.resize(static_cast<std::size_t>(method.recomputes() ? L - 1 : 0));
   for (View<S, 4>& q : x.q) q = carver.view<S>({B, H, T, Dh});
   for (View<S, 4>& k : x.k) k = carver.view<S>({B, Hkv, T, Dh});
   for (View<A, 3>& lse : x.lse) lse = carver.view<A>({B, H, T});
@@ -83,7 +86,7 @@ void fill_tables(Buffers<S>& x, const golden::ModelConfig& c, Stream stream) {
 
 template <class S>
 void plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
-                  Method method, int64_t B, int64_t T, Stream stream) {
+                  const Method& method, int64_t B, int64_t T, Stream stream) {
   if (buffers.B == B && buffers.T == T) return;
   buffers.B = 0;  // if the allocation throws, nothing stands
   Buffers<S> planned;
@@ -94,12 +97,10 @@ void plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& 
   buffers = std::move(planned);
 }
 
-#define ASSAY_INSTANTIATE(S)                                                                   \
-  template void plan_buffers(Buffers<S>&, Arena&, const golden::ModelConfig&, Method, int64_t, \
-                             int64_t, Stream);
-ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(double)
+#define ASSAY_INSTANTIATE(S)                                                                 \
+  template void plan_buffers(Buffers<S>&, Arena&, const golden::ModelConfig&, const Method&, \
+                             int64_t, int64_t, Stream);
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

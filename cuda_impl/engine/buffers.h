@@ -11,14 +11,15 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// N = B*T. What two arrays with one name share is never alive at the same time: the recompute of
-// layer j runs when layer l's own attn_norm, v, context, attn_out, mlp_norm and act have been read.
+// N = B*T. What two tensors of one name share is never alive at the same time: the recompute of layer
+// j runs when layer l's own attn_norm, v, context and act have been read, and at the MLP attn_out too.
+// gate and up are null where a block or a method has no use for them, as is every table.
 template <class S>
 struct Buffers {
   using A = accum_t<S>;
   int64_t B = 0, T = 0;
 
-  View<int32_t, 1> tokens;    // [N]
+  View<int32_t, 2> tokens;    // [B,T]
   View<uint8_t, 2> real;      // [B,T]
   View<int32_t, 2> labels;    // [B,T]
   View<A, 2> cosines, sines;  // [T,Dh/2]
@@ -27,7 +28,7 @@ struct Buffers {
   View<S, 2> attn_norm, attn_out;      // [N,D]
   View<S, 2> attn_residual, mlp_norm;  // [N,D]
   View<S, 2> gate, up, act;            // [N,F]
-  View<S, 2> mlp_out, mlp_sum;         // [N,D]
+  View<S, 2> mlp_out, sum;             // [N,D]; sum is attn/sum or mlp/sum
   View<S, 4> v;                        // [B,Hkv,T,Dh]
   View<S, 3> context;                  // [B,T,H*Dh]
   View<S, 3> logits;                   // [B,T,V]
@@ -35,13 +36,14 @@ struct Buffers {
   View<A, 1> loss;                     // [1]
 
   // Intermediates without a name are not rounded to S.
+  View<A, 2> score_factors;       // [N,L], of methods 5.1D, 5.1E, D-base
   View<A, 2> wide_heads;          // [N,H*Dh], projections before RoPE and the split
   View<A, 2> wide_gate, wide_up;  // [N,F], of a recompute
 
   // One per layer where the method looks back at them, one in all where it does not.
   std::vector<View<S, 4>> q, k;   // [B,H,T,Dh], [B,Hkv,T,Dh]
   std::vector<View<A, 3>> lse;    // [B,H,T]
-  std::vector<View<S, 2>> again;  // [N,D], r_j of method 1
+  std::vector<View<S, 2>> again;  // [N,D], o_{j>l} or r_{j>l}
 
   // The same as device tables.
   const S** q_table = nullptr;      // [L]
@@ -57,7 +59,7 @@ struct Buffers {
 // already.
 template <class S>
 void plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
-                  Method method, int64_t B, int64_t T, Stream stream);
+                  const Method& method, int64_t B, int64_t T, Stream stream);
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -14,11 +14,13 @@ double widen(T value) {
   return static_cast<double>(simt::to_accum(value));
 }
 
-// Rounds once, to nearest even. By way of float, bf16 would round twice.
+// Rounds once, to nearest even. By way of float, 16 bits would round twice.
 template <class T>
 T narrow(double value) {
   if constexpr (std::is_same_v<T, simt::bf16>) {
     return simt::bf16(static_cast<float>(golden::round_to(golden::Precision::bf16, value)));
+  } else if constexpr (std::is_same_v<T, simt::f16>) {
+    return simt::f16(static_cast<float>(golden::round_to(golden::Precision::fp16, value)));
   } else {
     return static_cast<T>(value);
   }

@@ -8,16 +8,21 @@ namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 Method parse_method(const golden::ModelConfig& config) {
-  if (config.block != golden::BlockKind::llama) {
-    throw InputError(fmt::format("block {}: the engine has no kernels for it; it has llama",
-                                 golden::block_name(config.block)));
+  using golden::Family;
+  const std::string& id = config.method;
+  Method method;
+  method.family = golden::find_method(id, "method").family;
+  if (method.family == Family::prob_transformer) {
+    throw Unsupported(fmt::format("method {}: the engine has no kernels for it", id));
   }
-  const std::string& method = config.method;
-  if (method == "plain") return Method::plain;
-  if (method == "1") return Method::recompute_mlp;
-  if (method == "5.1") return Method::cumulative_scores;
-  throw Unsupported(
-      fmt::format("method {}: the engine has no kernels for it; it has plain, 1, 5.1", method));
+  if (id == "3.1" || id == "4.1") method.combine = Combine::mean;
+  if (id == "3.2" || id == "4.2") method.combine = Combine::learned_mean;
+  method.keep_residual = config.residual == golden::Residual::keep;
+  method.keep_own = method.combine == Combine::sum && id != "1-plan-a";
+  method.all_layers_score = method.family == Family::score_accumulation ||
+                            (method.family == Family::score_factors && id.starts_with("5.1"));
+  method.gated_scores = golden::find_method(id).takes("score_gate_eps");
+  return method;
 }
 
 }  // namespace SIMT_BACKEND

@@ -3,17 +3,32 @@
 
 #include "cuda_impl/simt/backend.h"
 #include "golden/config.h"
+#include "golden/methods.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-enum class Method {
-  plain,
-  recompute_mlp,      // "1": spec/methods.md section 3; keeps q, k and lse of every layer
-  cumulative_scores,  // "5.1": section 4; keeps q and k of every layer
+// How earlier layers' outputs, run again, and the layer's own become one term (spec/methods.md
+// section 3):
+//   sum           sum_{j<l} again_j                               the own output is another term
+//   mean          (own + sum_{j<l} again_j) / m
+//   learned_mean  sum_{j<l} w_j again_j + w_l own,  w = softmax(theta_l)
+enum class Combine { sum, mean, learned_mean };
+
+struct Method {
+  golden::Family family = golden::Family::plain;
+  Combine combine = Combine::sum;
+  bool keep_residual = true;  // X_l (at the attention) or Y_l (at the MLP) stays in the sum, l >= 1
+  bool keep_own = true;       // with Combine::sum: the layer's own output too
+  bool all_layers_score = false;  // scores of layers 0 .. l, not of l alone
+  bool gated_scores = false;      // their coefficients are computed from the batch: score_gate
+
+  bool recomputes_mlp() const { return family == golden::Family::recompute_mlp; }
+  bool recomputes_attention() const { return family == golden::Family::recompute_attn; }
+  bool recomputes() const { return recomputes_mlp() || recomputes_attention(); }
 };
 
-// Throws InputError that lists what there is, for another block too.
+// Throws Unsupported for what the engine has no kernels for.
 Method parse_method(const golden::ModelConfig& config);
 
 }  // namespace SIMT_BACKEND

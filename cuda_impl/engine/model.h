@@ -47,7 +47,7 @@ class Model {
   virtual golden::PrecisionSchedule precision() const = 0;
 };
 
-// The same sources on the host executor (fp64, fp32, bf16) and on the GPU (fp32, bf16).
+// The same sources on the host executor (fp64, fp32, bf16, fp16) and on the GPU (fp32, bf16, fp16).
 std::unique_ptr<Model> make_host_model(const golden::ModelConfig& config,
                                        golden::Precision precision,
                                        const golden::WeightSource& weights);

@@ -105,10 +105,7 @@ void adamw(View<S, 1> weights, const AdamwState<accum_t<S>>& state, In<accum_t<S
 #define ASSAY_INSTANTIATE(S)                                                        \
   template void adamw(View<S, 1>, const AdamwState<accum_t<S>>&, In<accum_t<S>, 1>, \
                       In<accum_t<S>, 1>, const AdamwStep&, Stream);
-ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(simt::f16)
-ASSAY_INSTANTIATE(double)
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

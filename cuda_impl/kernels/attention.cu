@@ -1,6 +1,7 @@
 // Attention forward, with online softmax, and its replay. For query t of head h, g = floor(h /
 // (H/Hkv)):
-//   scores[t,s] = sum_{i<layers} q_i[t] . k_i[s] / sqrt(Dh),   s visible iff s <= t and real[b,s]
+//   scores[t,s] = sum_{i<layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t],
+//                 s visible iff s <= t and real[b,s]
 //   forward   lse[t] = log sum_{visible s} exp(scores[t,s])
 //             context[t] = sum_{visible s} exp(scores[t,s] - lse[t]) v_g[s]
 //   replay    context[t] = the same sum with lse given and another v
@@ -12,7 +13,7 @@
 // A hidden key is left out by selection: nothing is added to its score, and no product with its
 // value is formed. No [T,T] array exists. The only rounding to S is the final store. Launch: one
 // block of 4 warps per 32 queries of one head; keys in tiles of 32, up to the causal limit. Any B,
-// T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Longest addition chain: scores layers*Dh; lse
+// T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Longest addition chain: scores Dh + layers; lse
 // ceil(T/32) + 5; context T, rescaled ceil(T/32) times. CPU counterpart:
 // reference/ops/{scores,mask,softmax,attend}.cpp
 #include "cuda_impl/kernels/score_tile.h"
@@ -102,7 +103,7 @@ __global__ void __launch_bounds__(kScoreThreads)
     const bool real = s_real[lane] != 0;
     for (int r = 0; r < kRowsPerWarp; ++r) {
       const bool visible = real && key0 + lane <= row0 + r;
-      const A score = r_score[r] * p.scale;
+      const A score = r_score[r];
       if constexpr (!kReplay) {
         const A highest = simt::max(r_max[r], simt::warp_max(visible ? score : kLowest<A>));
         const A rescale = simt::exp(r_max[r] - highest);
@@ -176,9 +177,7 @@ void replay_attention(View<S, 3> context, In<accum_t<S>, 3> lse, const ScoreOper
                           Stream);                                                                 \
   template void replay_attention(View<S, 3>, In<accum_t<S>, 3>, const ScoreOperands<S>&, In<S, 4>, \
                                  Stream);
-ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(double)
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

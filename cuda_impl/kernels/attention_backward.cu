@@ -375,10 +375,7 @@ void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>
 #define ASSAY_INSTANTIATE(S)                                                                  \
   template void attention_backward<S>(View<accum_t<S>, 4>, const ScoreGradients<accum_t<S>>&, \
                                       const AttentionUse<S>&, Stream);
-ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(simt::f16)
-ASSAY_INSTANTIATE(double)
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

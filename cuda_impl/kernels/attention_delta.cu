@@ -47,10 +47,7 @@ void attention_delta(View<accum_t<S>, 3> delta, In<S, 3> context, In<S, 3> dcont
 
 #define ASSAY_INSTANTIATE(S) \
   template void attention_delta<S>(View<accum_t<S>, 3>, In<S, 3>, In<S, 3>, Stream);
-ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(simt::f16)
-ASSAY_INSTANTIATE(double)
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

@@ -1,12 +1,12 @@
 // Attention scores and probabilities written out, for taps; attention.cu never forms them.
-//   scores[t,s] = sum_{i<layers} q_i[t] . k_i[s] / sqrt(Dh)    -inf where s is hidden from t
-//   probs[t,s]  = exp(scores[t,s] - lse[t])                    0 where s is hidden from t
+//   scores[t,s] = sum_{i<layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t]   -inf where s is hidden
+//   probs[t,s]  = exp(scores[t,s] - lse[t])                                 0 where s is hidden
 //
 //   q_i [B,H,T,Dh], k_i [B,Hkv,T,Dh]  stored as S, through device tables of pointers
 //   real [B,T], lse [B,H,T]           as in attention.cu
 //   out  [B,H,T,T]                    accum_t<S>
 // Launch: one block of 4 warps per tile of 32 queries and 32 keys. Same limits as attention.cu.
-// Longest addition chain layers*Dh.
+// Longest addition chain Dh + layers.
 // CPU counterpart: reference/ops/{scores,mask,softmax}.cpp
 #include "cuda_impl/kernels/score_tile.h"
 
@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(kScoreThreads)
     const int row = query0 + warp * kRowsPerWarp + r;
     if (row >= p.T || key >= p.T) continue;
     const bool visible = real && key <= row;
-    const A score = r_score[r] * p.scale;
+    const A score = r_score[r];
     A value = visible ? score : -kInfinity<A>;
     if constexpr (kProbs) value = visible ? simt::exp(score - g_lse[head * p.T + row]) : A(0);
     g_out[(head * p.T + row) * p.T + key] = value;
@@ -77,9 +77,7 @@ void attention_probs(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, In
   template void attention_scores<S>(View<accum_t<S>, 4>, const ScoreOperands<S>&, Stream); \
   template void attention_probs<S>(View<accum_t<S>, 4>, const ScoreOperands<S>&,           \
                                    In<accum_t<S>, 3>, Stream);
-ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(double)
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

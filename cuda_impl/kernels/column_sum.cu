@@ -71,10 +71,7 @@ template void sum_parts(View<double, 1>, In<double, 2>, bool, Stream);
 
 #define ASSAY_INSTANTIATE(S) \
   template void column_sum<S>(View<accum_t<S>, 1>, View<accum_t<S>, 2>, In<S, 2>, bool, Stream);
-ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(simt::f16)
-ASSAY_INSTANTIATE(double)
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

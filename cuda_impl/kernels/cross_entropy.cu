@@ -83,9 +83,7 @@ void cross_entropy(View<accum_t<S>, 1> loss, View<accum_t<S>, 2> losses, In<S, 3
 #define ASSAY_INSTANTIATE(S)                                                         \
   template void cross_entropy<S>(View<accum_t<S>, 1>, View<accum_t<S>, 2>, In<S, 3>, \
                                  In<int32_t, 2>, Stream);
-ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(double)
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

@@ -99,10 +99,7 @@ template void counted_positions(View<double, 1>, In<int32_t, 2>, Stream);
 #define ASSAY_INSTANTIATE(S)                                                                    \
   template void cross_entropy_backward(View<S, 3>, In<S, 3>, In<int32_t, 2>, In<accum_t<S>, 1>, \
                                        double, Stream);
-ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(simt::f16)
-ASSAY_INSTANTIATE(double)
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

@@ -1,10 +1,11 @@
-// Embedding lookup:  y[n,d] = table[tokens[n],d]
+// Embedding lookup:  y[n,d] = table[tokens[n],d] (+ positions[n mod T,d])
 //
-//   tokens    [N]    N = B*T, in [0,V): the caller checks them, a kernel cannot say which is wrong
-//   table     [V,D]  stored as S
-//   y         [N,D]  stored as S, copied bit for bit
+//   tokens     [B,T]  in [0,V): the caller checks them, a kernel cannot say which is wrong
+//   table      [V,D]  stored as S
+//   positions  [P,D]  stored as S, learned, P >= T; or null: none
+//   y          [N,D]  stored as S, N = B*T; without positions copied bit for bit
 // Launch: one thread per element. Any N, D >= 1.
-// Longest addition chain 0.
+// Longest addition chain 1.
 // CPU counterpart: reference/ops/embedding.cpp
 #include "cuda_impl/kernels/kernels.h"
 
@@ -16,28 +17,44 @@ constexpr int kThreads = 256;
 
 template <class S>
 __global__ void embedding_kernel(S* __restrict__ y, const S* __restrict__ table,
-                                 const int32_t* __restrict__ tokens, int64_t elements, int D) {
+                                 const S* __restrict__ positions,
+                                 const int32_t* __restrict__ tokens, int64_t elements, int T,
+                                 int D) {
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= elements) return;
-  y[i] = table[int64_t{tokens[i / D]} * D + i % D];
+  const int64_t n = i / D, d = i % D;
+  const S row = table[tokens[n] * int64_t{D} + d];
+  if (positions == nullptr) {
+    y[i] = row;
+  } else {
+    y[i] = simt::from_accum<S>(simt::to_accum(row) + simt::to_accum(positions[n % T * D + d]));
+  }
 }
 
 }  // namespace
 
 template <class S>
-void embedding(View<S, 2> y, In<S, 2> table, In<int32_t, 1> tokens, Stream stream) {
+void embedding(View<S, 2> y, In<S, 2> table, In<S, 2> positions, In<int32_t, 2> tokens,
+               Stream stream) {
   const auto [N, D] = y.shape;
+  const auto [B, T] = tokens.shape;
   expect_shape("embedding", "y [N,D]", y, {N, D});
   expect_shape("embedding", "table [V,D]", table, {table.shape[0], D});
-  expect_shape("embedding", "tokens [N]", tokens, {N});
+  expect_shape("embedding", "tokens [B,T]", tokens, {B, T});
+  expect_shape("embedding", "y [B*T,D]", y, {B * T, D});
+  if (positions.data != nullptr) {
+    expect_at_most("embedding", "T", T, positions.shape[0]);
+    expect_shape("embedding", "positions [P,D]", positions, {positions.shape[0], D});
+  }
   simt::launch(LaunchName("embedding", y.shape).text, embedding_kernel<S>,
                dim3(blocks_for(N * D, kThreads)), dim3(kThreads), 0, stream, y.data, table.data,
-               tokens.data, N * D, D);
+               positions.data, tokens.data, N * D, T, D);
 }
 
-template void embedding(View<float, 2>, In<float, 2>, In<int32_t, 1>, Stream);
-template void embedding(View<simt::bf16, 2>, In<simt::bf16, 2>, In<int32_t, 1>, Stream);
-template void embedding(View<double, 2>, In<double, 2>, In<int32_t, 1>, Stream);
+#define ASSAY_INSTANTIATE(S) \
+  template void embedding(View<S, 2>, In<S, 2>, In<S, 2>, In<int32_t, 2>, Stream);
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+#undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -69,10 +69,7 @@ void embedding_backward(View<accum_t<S>, 2> dtable, In<S, 2> dy, In<int32_t, 1> 
 
 #define ASSAY_INSTANTIATE(S) \
   template void embedding_backward<S>(View<accum_t<S>, 2>, In<S, 2>, In<int32_t, 1>, bool, Stream);
-ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(simt::f16)
-ASSAY_INSTANTIATE(double)
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

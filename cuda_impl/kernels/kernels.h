@@ -1,5 +1,5 @@
-// The kernels as host code calls them. S is the storage type (float, simt::bf16, double); every sum
-// is formed in accum_t<S> and rounded to S once, when it is stored.
+// The kernels as host code calls them. S is the storage type (ASSAY_FOR_STORAGE_TYPES); every sum is
+// formed in accum_t<S> and rounded to S once, when it is stored.
 //
 // A launcher checks every shape by name, enqueues on the caller's stream, throws simt::Error for a
 // misfit or a failed launch, and allocates nothing.
@@ -25,9 +25,11 @@ inline constexpr A kLowest = std::numeric_limits<A>::lowest();
 template <class A>
 inline constexpr A kInfinity = std::numeric_limits<A>::infinity();
 
-// y [N,D] = table[tokens[n]]; the caller has checked 0 <= tokens[n] < V.
+// y [N,D] = table[tokens[n]], and with positions [P,D] (data may be null) + positions[n mod T];
+// tokens [B,T]. The caller has checked 0 <= tokens[n] < V and T <= P.
 template <class S>
-void embedding(View<S, 2> y, In<S, 2> table, In<int32_t, 1> tokens, Stream stream);
+void embedding(View<S, 2> y, In<S, 2> table, In<S, 2> positions, In<int32_t, 2> tokens,
+               Stream stream);
 
 // y [N,D] = gain * x / rms(x)
 template <class S>
@@ -38,9 +40,16 @@ template <class S>
 void rms_norm_of_sum(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, double eps,
                      Stream stream);
 
-// y [N,M] = x [N,K] w [M,K]^T, stored as Out: S, or accum_t<S> for an intermediate without a name.
+// y [N,D] = gain * (x - mean(x)) / sqrt(variance(x) + eps) + bias; with an addend [N,D] (data may be
+// null) of x + addend, which is never rounded to S.
+template <class S>
+void layer_norm(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, In<S, 1> bias, double eps,
+                Stream stream);
+
+// y [N,M] = x [N,K] w [M,K]^T + bias [M] (data may be null), stored as Out: S, or accum_t<S> for an
+// intermediate without a name.
 template <class S, class Out>
-void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, Stream stream);
+void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream);
 
 // y [B,H,T,Dh] = the heads of x [B,T,H*Dh], rotated by the angles whose cosines and sines are given
 // [T,Dh/2].
@@ -52,13 +61,24 @@ void rope(View<S, 4> y, In<accum_t<S>, 3> x, In<accum_t<S>, 2> cosines, In<accum
 template <class S>
 void split_heads(View<S, 4> y, In<accum_t<S>, 3> x, Stream stream);
 
-// What attention scores are made of:  sum_{i < layers} q[i] k[i]^T / sqrt(Dh),  key s visible to
-// query t iff s <= t and real[b,s]. layers = 1 is ordinary attention; method 5.1 has l + 1.
+// c_i(b,t,s) = data[i*layer + b*batch + t*query + s*key]: what multiplies the product of layer i's
+// query t and key s. A stride is 0 where the coefficient does not depend on that index.
+template <class A>
+struct Coefficients {
+  const A* data = nullptr;
+  int64_t layer = 0, batch = 0, query = 0, key = 0;
+};
+
+// What attention scores are made of:  sum_{i < layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t],
+// key s visible to query t iff s <= t and real[b,s]. Ordinary attention has layers = 1 and c =
+// 1/sqrt(Dh); methods 5.x have l + 1 layers.
 template <class S>
 struct ScoreOperands {
   const S* const* q = nullptr;  // device table [layers] of arrays [B,H,T,Dh]
   const S* const* k = nullptr;  // device table [layers] of arrays [B,Hkv,T,Dh]
   View<const uint8_t, 2> real;  // [B,T], 0 = padding
+  Coefficients<accum_t<S>> coefficients;
+  const accum_t<S>* offset = nullptr;  // [T]; null: none
   int64_t layers = 1;
   int64_t H = 0, Hkv = 0, Dh = 0;
 };
@@ -89,15 +109,33 @@ void attention_probs(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, In
 template <class S, class Operand>
 void swiglu(View<S, 2> act, In<Operand, 2> gate, In<Operand, 2> up, Stream stream);
 
-// y [N,D] = a + b,  y = a + b + c
+// y [N,F] = GELU(x): x/2 (1 + erf(x/sqrt(2))), or with tanh its usual approximation. x is stored as
+// Operand: S, or accum_t<S> where it has no name.
+template <class S, class Operand>
+void gelu(View<S, 2> y, In<Operand, 2> x, bool with_tanh, Stream stream);
+
+// The coefficients that methods 5.1D, 5.1E and D-base compute from a position:
+//   factors [N,outputs] = scale * exp(w2 [outputs,m] GELU(w1 [m,D] (norm * h / rms(h))) + bias)
+// with h [N,D], norm [D], bias [outputs], m, outputs <= kMaxGate. Nothing is rounded to S in between.
+inline constexpr int64_t kMaxGate = 64;
 template <class S>
-void add(View<S, 2> y, In<S, 2> a, In<S, 2> b, Stream stream);
+struct GateWeights {
+  View<const S, 1> norm, bias;
+  View<const S, 2> w1, w2;
+};
+template <class S>
+void score_gate(View<accum_t<S>, 2> factors, In<S, 2> h, const GateWeights<S>& gate, double eps,
+                double scale, Stream stream);
+
+// y [N,D] = a + b + c; the data of c, and of b with it, may be null: no such term.
 template <class S>
 void add(View<S, 2> y, In<S, 2> a, In<S, 2> b, In<S, 2> c, Stream stream);
 
-// y [N,D] = sum_{i < count} terms[i], ascending; terms is a device table of arrays [N,D].
+// y [N,D] = scale * (sum_{i < count} w[i] terms[i] + w[count] last), ascending; terms is a device
+// table of arrays [N,D]. last may be null (no such term), and weights (device) too: all 1.
 template <class S>
-void add_n(View<S, 2> y, const S* const* terms, int64_t count, Stream stream);
+void add_n(View<S, 2> y, const S* const* terms, int64_t count, const S* last,
+           const accum_t<S>* weights, double scale, Stream stream);
 
 // loss [1] = mean over counted (b,t) of log sum exp logits[b,t] - logits[b,t,labels[b,t+1]].
 // Counted: t + 1 < T and labels[b,t+1] != -100. No position counted: 0.

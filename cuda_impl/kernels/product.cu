@@ -1,11 +1,13 @@
-// Product with a linear weight in its state-dict layout:  y[n,m] = sum_k x[n,k] * w[m,k]
+// Product with a linear weight in its state-dict layout:  y[n,m] = sum_k x[n,k] * w[m,k] + bias[m]
 //
 //   x  [N,K]  row-major, N = B*T, stored as S
 //   w  [M,K]  row-major, stored as S
+//   bias [M]  stored as S, or null: none
 //   y  [N,M]  row-major, stored as Out (S or accum_t<S>)
-// Each sum is one chain in accum_t<S>, k ascending; the only rounding to Out is the final store.
+// Each sum is one chain in accum_t<S>, k ascending, the bias last; the only rounding to Out is the
+// final store.
 // Launch: one block per 64 x 64 tile of y, 128 threads of 4 x 8 elements each. Any N, M, K >= 1.
-// Longest addition chain K.
+// Longest addition chain K + 1.
 // CPU counterpart: reference/ops/linear.cpp
 #include "cuda_impl/kernels/kernels.h"
 
@@ -38,7 +40,7 @@ SIMT_DEVICE void load_transposed(accum_t<S>* s_tile, const S* __restrict__ g_mat
 template <class S, class Out>
 __global__ void __launch_bounds__(kThreads)
     product_kernel(Out* __restrict__ g_y, const S* __restrict__ g_x, const S* __restrict__ g_w,
-                   int N, int M, int K) {
+                   const S* __restrict__ g_bias, int N, int M, int K) {
   using A = accum_t<S>;
   SIMT_SHARED(A, s_x, kDepth * kStride);  // [k][row]
   SIMT_SHARED(A, s_w, kDepth * kStride);  // [k][column]
@@ -73,7 +75,10 @@ __global__ void __launch_bounds__(kThreads)
     if (row >= N) break;
     for (int c = 0; c < 2 * kHalf; ++c) {
       const int column = column0 + tile_column + c % kHalf + c / kHalf * (kTile / 2);
-      if (column < M) g_y[int64_t{row} * M + column] = static_cast<Out>(r_y[r][c]);
+      if (column >= M) continue;
+      A value = r_y[r][c];
+      if (g_bias != nullptr) value += simt::to_accum(g_bias[column]);
+      g_y[int64_t{row} * M + column] = static_cast<Out>(value);
     }
   }
 }
@@ -81,24 +86,26 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 template <class S, class Out>
-void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, Stream stream) {
+void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream) {
   const auto [N, M] = y.shape;
   const int64_t K = x.shape[1];
   expect_shape("product", "y [N,M]", y, {N, M});
   expect_shape("product", "x [N,K]", x, {N, K});
   expect_shape("product", "w [M,K]", w, {M, K});
+  if (bias.data != nullptr) expect_shape("product", "bias [M]", bias, {M});
   expect_at_most("product", "N / 64", (N + kTile - 1) / kTile, 65535);
   simt::launch(LaunchName("product", y.shape).text, product_kernel<S, Out>,
                dim3(blocks_for(M, kTile), blocks_for(N, kTile)), dim3(kThreads), 0, stream, y.data,
-               x.data, w.data, N, M, K);
+               x.data, w.data, bias.data, N, M, K);
 }
 
-#define ASSAY_INSTANTIATE(S, Out) \
-  template void product<S>(View<Out, 2>, In<S, 2>, In<S, 2>, Stream);
-ASSAY_INSTANTIATE(float, float)
-ASSAY_INSTANTIATE(simt::bf16, simt::bf16)
-ASSAY_INSTANTIATE(simt::bf16, float)
-ASSAY_INSTANTIATE(double, double)
+#define ASSAY_INSTANTIATE(S) \
+  template void product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
+#define ASSAY_INSTANTIATE_WIDE(S) \
+  template void product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE_WIDE)
+#undef ASSAY_INSTANTIATE_WIDE
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

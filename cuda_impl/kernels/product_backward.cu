@@ -147,10 +147,7 @@ ASSAY_INSTANTIATE_NN(double, double)
 
 #define ASSAY_INSTANTIATE_TN(S) \
   template void product_tn<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, bool, Stream);
-ASSAY_INSTANTIATE_TN(float)
-ASSAY_INSTANTIATE_TN(simt::bf16)
-ASSAY_INSTANTIATE_TN(simt::f16)
-ASSAY_INSTANTIATE_TN(double)
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE_TN)
 #undef ASSAY_INSTANTIATE_TN
 
 }  // namespace SIMT_BACKEND

@@ -71,9 +71,7 @@ void rms_norm_of_sum(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, d
 #define ASSAY_INSTANTIATE(S)                                              \
   template void rms_norm(View<S, 2>, In<S, 2>, In<S, 1>, double, Stream); \
   template void rms_norm_of_sum(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, double, Stream);
-ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(double)
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

@@ -61,9 +61,7 @@ void rope(View<S, 4> y, In<accum_t<S>, 3> x, In<accum_t<S>, 2> cosines, In<accum
 
 #define ASSAY_INSTANTIATE(S) \
   template void rope(View<S, 4>, In<accum_t<S>, 3>, In<accum_t<S>, 2>, In<accum_t<S>, 2>, Stream);
-ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(double)
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

@@ -61,10 +61,7 @@ void rope_backward(View<S, 3> dx, In<accum_t<S>, 4> dy, In<accum_t<S>, 2> cosine
 #define ASSAY_INSTANTIATE(S)                                                                       \
   template void rope_backward(View<S, 3>, In<accum_t<S>, 4>, In<accum_t<S>, 2>, In<accum_t<S>, 2>, \
                               Stream);
-ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(simt::f16)
-ASSAY_INSTANTIATE(double)
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

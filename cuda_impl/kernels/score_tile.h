@@ -1,13 +1,10 @@
 // A tile of attention scores, kQueries queries by kKeys keys of one head:
-//   score[t,s] = sum_{i<layers} sum_d q_i[t,d] * k_i[s,d]     (the caller scales)
+//   score[t,s] = sum_{i<layers} c_i(b,t,s) sum_d q_i[t,d] * k_i[s,d] + offset[t]
 //
-// The layers' heads are concatenated: i and d run as one index of layers*Dh, streamed a layer at a
-// time through shared memory, so method 5.1 stores no [T,T] sum. Warp w owns the queries
-// [kRowsPerWarp*w, kRowsPerWarp*(w+1)) of the tile, lane s its key s. Longest addition chain
-// layers*Dh, ascending in (i,d).
+// The layers' heads are streamed one after the other through shared memory, so no method stores a
+// [T,T] sum. Warp w owns the queries [kRowsPerWarp*w, kRowsPerWarp*(w+1)) of the tile, lane s its
+// key s. Longest addition chain Dh + layers, ascending in i and d.
 #pragma once
-
-#include <cmath>
 
 #include "cuda_impl/kernels/kernels.h"
 
@@ -28,8 +25,9 @@ struct ScoreParams {
   const S* const* q;
   const S* const* k;
   const uint8_t* real;
+  Coefficients<accum_t<S>> coefficients;
+  const accum_t<S>* offset;
   int layers, H, Hkv, T, Dh;
-  accum_t<S> scale;  // 1 / sqrt(Dh)
 };
 
 // The takes of ScoreTile, in shared memory.
@@ -59,7 +57,10 @@ struct ScoreTile {
     const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
     const int64_t query_head = int64_t{b} * p.H + h;
     const int64_t key_head = int64_t{b} * p.Hkv + h / (p.H / p.Hkv);
-    SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) r_score[r] = A(0);
+    const int row0 = query0 + warp * kRowsPerWarp, key = key0 + lane;
+    for (int r = 0; r < kRowsPerWarp; ++r) {
+      r_score[r] = p.offset != nullptr && row0 + r < p.T ? p.offset[row0 + r] : A(0);
+    }
 
     for (int layer = 0; layer < p.layers; ++layer) {
       if (layer > 0) __syncthreads();  // every thread has read the layer before
@@ -79,11 +80,18 @@ struct ScoreTile {
 
       const A* s_rows = s_q + warp * kRowsPerWarp;
       const A* s_key = s_k + lane * (p.Dh + 1);
+      A r_product[kRowsPerWarp] = {};
       for (int d = 0; d < p.Dh; ++d) {
-        const A key = s_key[d];
+        const A key_value = s_key[d];
         SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) {
-          r_score[r] += s_rows[d * kQueryStride + r] * key;
+          r_product[r] += s_rows[d * kQueryStride + r] * key_value;
         }
+      }
+      if (key >= p.T) continue;  // no such key: nobody reads its score
+      const Coefficients<A>& c = p.coefficients;
+      const A* g_c = c.data + layer * c.layer + b * c.batch + row0 * c.query + key * c.key;
+      SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) {
+        if (row0 + r < p.T) r_score[r] += g_c[r * c.query] * r_product[r];
       }
     }
   }
@@ -107,15 +115,19 @@ ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores) 
                {scores.layers});
   expect_shape(kernel, "k [layers]", View<const S* const, 1>{scores.k, {scores.layers}},
                {scores.layers});
+  expect_shape(kernel, "coefficients",
+               View<const accum_t<S>, 1>{scores.coefficients.data, {scores.layers}},
+               {scores.layers});
   return {.q = scores.q,
           .k = scores.k,
           .real = scores.real.data,
+          .coefficients = scores.coefficients,
+          .offset = scores.offset,
           .layers = static_cast<int>(scores.layers),
           .H = static_cast<int>(scores.H),
           .Hkv = static_cast<int>(scores.Hkv),
           .T = static_cast<int>(T),
-          .Dh = static_cast<int>(scores.Dh),
-          .scale = static_cast<accum_t<S>>(1.0 / std::sqrt(static_cast<double>(scores.Dh)))};
+          .Dh = static_cast<int>(scores.Dh)};
 }
 
 }  // namespace SIMT_BACKEND

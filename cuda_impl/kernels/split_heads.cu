@@ -39,9 +39,9 @@ void split_heads(View<S, 4> y, In<accum_t<S>, 3> x, Stream stream) {
                elements, H, T, Dh);
 }
 
-template void split_heads(View<float, 4>, In<float, 3>, Stream);
-template void split_heads(View<simt::bf16, 4>, In<float, 3>, Stream);
-template void split_heads(View<double, 4>, In<double, 3>, Stream);
+#define ASSAY_INSTANTIATE(S) template void split_heads(View<S, 4>, In<accum_t<S>, 3>, Stream);
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+#undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -37,12 +37,12 @@ void swiglu(View<S, 2> act, In<Operand, 2> gate, In<Operand, 2> up, Stream strea
                up.data, N * F);
 }
 
-#define ASSAY_INSTANTIATE(S, Operand) \
-  template void swiglu<S, Operand>(View<S, 2>, In<Operand, 2>, In<Operand, 2>, Stream);
-ASSAY_INSTANTIATE(float, float)
-ASSAY_INSTANTIATE(simt::bf16, simt::bf16)
-ASSAY_INSTANTIATE(simt::bf16, float)
-ASSAY_INSTANTIATE(double, double)
+#define ASSAY_INSTANTIATE(S) template void swiglu<S, S>(View<S, 2>, In<S, 2>, In<S, 2>, Stream);
+#define ASSAY_INSTANTIATE_WIDE(S) \
+  template void swiglu<S, accum_t<S>>(View<S, 2>, In<accum_t<S>, 2>, In<accum_t<S>, 2>, Stream);
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE_WIDE)
+#undef ASSAY_INSTANTIATE_WIDE
 #undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND

@@ -93,6 +93,12 @@ struct LaunchName {
   }
 };
 
+// What a kernel library is built for: M(S) for every storage type.
+#define ASSAY_FOR_STORAGE_TYPES(M) M(float) M(simt::bf16) M(simt::f16) M(double)
+
+// Those whose accumulator is another type, for kernels that can leave a result unrounded.
+#define ASSAY_FOR_NARROW_TYPES(M) M(simt::bf16) M(simt::f16)
+
 inline unsigned blocks_for(int64_t items, int64_t per_block) {
   return static_cast<unsigned>((items + per_block - 1) / per_block);
 }

@@ -1,5 +1,7 @@
 #include "reference/ops/add.h"
 
+#include <cmath>
+
 #include "reference/ops/rules.h"
 
 namespace assay::reference {
@@ -62,12 +64,13 @@ class Add final : public Computed<Add> {
     over_chunks(out_error.size(), [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
         ErrorSum total(model);
-        double running = 0;
+        double partial = 0;  // no partial sum is larger, in whatever order they are added
         for (std::size_t term = 0; term < in.size(); ++term) {
           total.add(error_at(in_error[term], i));
-          running += in[term].data()[i];
-          if (term > 0) total.add(rounding * running);
+          const double x = in[term].data()[i];
+          partial += in.size() == 2 ? x : std::abs(x);
         }
+        for (std::size_t term = 1; term < in.size(); ++term) total.add(rounding * partial);
         out_error.data()[i] = total.result();
       }
     });

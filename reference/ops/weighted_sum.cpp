@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "reference/ops/rules.h"
 
 namespace assay::reference {
@@ -101,18 +103,18 @@ class WeightedSum final : public Computed<WeightedSum> {
     for_rows_of<double>(in, out, [&](int64_t first, int64_t keys, const Place& at) {
       for (int64_t s = 0; s < keys; ++s) {
         ErrorSum total(model);
-        double running = 0;
+        double partial = 0;  // no partial sum is larger, in whatever order they are added
         for (std::size_t i = 0; i + 1 < in.size(); ++i) {
           const int64_t place = static_cast<int64_t>(i) * at.term + at.first + s * at.key;
           const double f = in.back().data()[place], ef = error_at(in_error.back(), place);
           const double x = in[i].data()[first + s], ex = error_at(in_error[i], first + s);
-          running += f * x;
+          partial += in.size() == 3 ? f * x : std::abs(f * x);
           total.add(f * ex);
           total.add(x * ef);
           total.add(ex * ef);
           total.add(rounding * f * x);
-          if (i > 0) total.add(rounding * running);
         }
+        for (std::size_t i = 2; i < in.size(); ++i) total.add(rounding * partial);
         out_error.data()[first + s] = total.result();
       }
     });

@@ -5,8 +5,9 @@
 #include <cmath>
 #include <map>
 
-#include "cuda_impl/engine/llama.h"
 #include "cuda_impl/engine/rope_table.h"
+#include "cuda_impl/engine/transformer.h"
+#include "golden/methods.h"
 
 using namespace assay;
 using golden::ModelConfig;
@@ -14,8 +15,8 @@ using golden::Precision;
 
 namespace {
 
-constexpr Precision kPrecisions[] = {Precision::fp64, Precision::fp32, Precision::bf16};
-constexpr const char* kMethods[] = {"plain", "1", "5.1"};
+constexpr Precision kPrecisions[] = {Precision::fp64, Precision::fp32, Precision::bf16,
+                                     Precision::fp16};
 
 ModelConfig tiny(const std::string& method, int64_t layers = 3) {
   ModelConfig c;
@@ -29,6 +30,33 @@ ModelConfig tiny(const std::string& method, int64_t layers = 3) {
   c.max_position_embeddings = 64;
   c.method = method;
   return c;
+}
+
+// The same with the GPT-2 block.
+ModelConfig tiny_gpt2(const std::string& method, golden::NormPosition norm, int64_t layers = 3) {
+  ModelConfig c = tiny(method, layers);
+  c.block = golden::BlockKind::gpt2;
+  c.norm = norm;
+  c.tie_word_embeddings = true;
+  if (norm == golden::NormPosition::post) c.activation = golden::Activation::gelu;
+  return c;
+}
+
+// Every method on every block.
+std::vector<ModelConfig> models(int64_t layers = 3) {
+  std::vector<ModelConfig> all;
+  for (const golden::MethodInfo& method : golden::methods()) {
+    if (method.family == golden::Family::prob_transformer) continue;
+    all.push_back(tiny(method.id, layers));
+    all.push_back(tiny_gpt2(method.id, golden::NormPosition::pre, layers));
+    all.push_back(tiny_gpt2(method.id, golden::NormPosition::post, layers));
+  }
+  return all;
+}
+
+std::string text_of(const ModelConfig& c) {
+  return "method " + c.method + " on " + golden::block_name(c.block) +
+         (c.norm == golden::NormPosition::pre ? " pre" : " post");
 }
 
 // Owns what a Batch points to.
@@ -116,9 +144,9 @@ void check_refused(const Call& call, const std::string& message) {
 
 BOOST_AUTO_TEST_CASE(taps_are_the_list_of_tensors_in_order) {
   const Tokens tokens(2, 7);
-  for (const char* method : kMethods) {
+  for (const ModelConfig& config : models()) {
+    BOOST_TEST_INFO_SCOPE(text_of(config));
     for (const Precision precision : kPrecisions) {
-      const ModelConfig config = tiny(method);
       const Recorder r = record(*make(config, precision), tokens);
       const auto list = golden::tensor_list(config, 2, 7);
       BOOST_REQUIRE_EQUAL(r.order.size(), list.size());
@@ -137,23 +165,33 @@ BOOST_AUTO_TEST_CASE(taps_are_the_list_of_tensors_in_order) {
 // A tensor named in a bf16 model is a bf16 value; scores, probabilities and the loss are not
 // rounded.
 BOOST_AUTO_TEST_CASE(storage_is_what_the_schedule_says) {
-  const Recorder r = record(*make(tiny("1"), Precision::bf16), Tokens(2, 7));
-  const golden::PrecisionSchedule schedule = make(tiny("1"), Precision::bf16)->precision();
-  BOOST_TEST((schedule.accumulate == Precision::fp32));
-  for (const std::string& name : r.order) {
-    for (const double x : r[name]) {
-      BOOST_REQUIRE_EQUAL(golden::round_to(schedule.storage_of(name), x), x);
+  for (const Precision precision : {Precision::bf16, Precision::fp16}) {
+    for (const ModelConfig& config : models()) {
+      BOOST_TEST_INFO_SCOPE(text_of(config));
+      const auto model = make(config, precision);
+      const Recorder r = record(*model, Tokens(2, 7));
+      const golden::PrecisionSchedule schedule = model->precision();
+      BOOST_TEST((schedule.storage == precision));
+      BOOST_TEST((schedule.accumulate == Precision::fp32));
+      for (const std::string& name : r.order) {
+        for (const double x : r[name]) {
+          BOOST_REQUIRE_EQUAL(golden::round_to(schedule.storage_of(name), x), x);
+        }
+      }
     }
   }
 }
 
-// No earlier layer: nothing to recompute, and one score to sum.
-BOOST_AUTO_TEST_CASE(one_layer_of_every_method_equals_plain) {
+// No earlier layer: nothing to recompute, and one score to sum. Methods 5.4 to D-base have parameters
+// in the first layer too.
+BOOST_AUTO_TEST_CASE(one_layer_of_a_method_equals_plain) {
   const Tokens tokens(2, 7);
-  for (const Precision precision : kPrecisions) {
-    const Recorder plain = record(*make(tiny("plain", 1), precision), tokens);
-    BOOST_TEST(same(record(*make(tiny("1", 1), precision), tokens), plain));
-    BOOST_TEST(same(record(*make(tiny("5.1", 1), precision), tokens), plain));
+  for (const char* method :
+       {"1", "1-plan-a", "1-plan-b", "2", "3.1", "3.2", "4.1", "4.2", "5.1", "5.2", "5.3"}) {
+    for (const Precision precision : kPrecisions) {
+      const Recorder plain = record(*make(tiny("plain", 1), precision), tokens);
+      BOOST_TEST(same(record(*make(tiny(method, 1), precision), tokens), plain), method);
+    }
   }
 }
 
@@ -173,9 +211,9 @@ BOOST_AUTO_TEST_CASE(methods_differ_from_the_second_layer_on) {
 // Everything a pass leaves behind is overwritten by the next one, whatever shapes come between.
 BOOST_AUTO_TEST_CASE(passes_do_not_remember_and_do_not_allocate) {
   const Tokens large(2, 9), small(1, 3), wide(3, 5);
-  for (const char* method : kMethods) {
-    const ModelConfig config = tiny(method);
-    cuda::Llama<float> model(config, Precision::fp32, golden::SyntheticWeights(config, 7));
+  for (const ModelConfig& config : models()) {
+    BOOST_TEST_INFO_SCOPE(text_of(config));
+    cuda::Transformer<float> model(config, Precision::fp32, golden::SyntheticWeights(config, 7));
     BOOST_TEST(model.allocations() == 0);
     model.forward(large.view(), nullptr);
     BOOST_TEST(model.allocations() == 1);  // no [T,T] array without a probe
@@ -197,9 +235,10 @@ BOOST_AUTO_TEST_CASE(passes_do_not_remember_and_do_not_allocate) {
 
 BOOST_AUTO_TEST_CASE(forcing_what_is_there_changes_nothing) {
   const Tokens tokens(2, 7);
-  for (const char* method : kMethods) {
+  for (const ModelConfig& config : models()) {
+    BOOST_TEST_INFO_SCOPE(text_of(config));
     for (const Precision precision : kPrecisions) {
-      const auto model = make(tiny(method), precision);
+      const auto model = make(config, precision);
       const Recorder free = record(*model, tokens);
       BOOST_TEST(same(record(*model, tokens, free.seen), free));
     }
@@ -268,8 +307,9 @@ BOOST_AUTO_TEST_CASE(hidden_tokens_do_not_matter) {
     const auto i = static_cast<std::size_t>(t);
     if (t < kPadding || t >= kChanged) other.tokens[i] = (tokens.tokens[i] + 1) % kV;
   }
-  for (const char* method : kMethods) {
-    const auto model = make(tiny(method), Precision::fp32);
+  for (const ModelConfig& config : models()) {
+    BOOST_TEST_INFO_SCOPE(text_of(config));
+    const auto model = make(config, Precision::fp32);
     const Recorder a = record(*model, tokens), b = record(*model, other);
     int differing = 0;
     for (std::size_t i = 0; i < kT * kV; ++i) {
@@ -337,10 +377,13 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused_by_name) {
   config.head_dim = 130;
   check_refused([&] { make(config, Precision::fp32); },
                 "model: head_dim: the kernels hold at most 128, got 130");
-  check_refused([&] { make(tiny("2"), Precision::fp32); },
-                "method 2: the engine has no kernels for it; it has plain, 1, 5.1");
-  check_refused([&] { make(golden::preset("tiny", golden::BlockKind::gpt2), Precision::fp32); },
-                "block gpt2: the engine has no kernels for it; it has llama");
+  check_refused([&] { make(tiny("pt"), Precision::fp32); },
+                "method pt: the engine has no kernels for it");
+  config = tiny("5.1D", 65);
+  check_refused([&] { make(config, Precision::fp32); },
+                "model: num_hidden_layers: the kernels hold at most 64, got 65");
+  check_refused([&] { make(tiny("plain"), Precision::tf32); },
+                "subject simt: precision: expected fp64, fp32, bf16 or fp16, got tf32");
 }
 
 // Without a GPU the device model says why, and both back ends link into one program.

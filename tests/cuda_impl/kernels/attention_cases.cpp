@@ -10,7 +10,25 @@ namespace {
 struct Shape {
   int64_t B, T, H, Hkv, Dh, layers;
   const char* padding;  // none, left, right, holes, all
+  // What the coefficients depend on: nothing (1/sqrt(Dh)), layer, element, key, query, batch_query,
+  // batch_key; offset: query, and an offset per query.
+  const char* coefficients = "nothing";
 };
+
+// Of a table that stands for positions up to some P > T, as learned tables do.
+template <class A>
+cuda::Coefficients<A> strides_of(const Shape& s) {
+  const std::string kind = s.coefficients;
+  const int64_t P = s.T + 3, m = s.layers;
+  if (kind == "nothing") return {};
+  if (kind == "layer") return {.layer = 1};
+  if (kind == "element") return {.layer = P * P, .query = P, .key = 1};
+  if (kind == "key") return {.layer = P, .key = 1};
+  if (kind == "query" || kind == "offset") return {.layer = P, .query = 1};
+  cuda::Coefficients<A> strides{.layer = 1, .batch = P * m};
+  (kind == "batch_key" ? strides.key : strides.query) = m;
+  return strides;
+}
 
 // One problem and its naive solution in double.
 template <class S>
@@ -19,6 +37,7 @@ struct Problem {
   Shape s;
   std::vector<Values> q, k;   // per layer, [B,H,T,Dh] and [B,Hkv,T,Dh]
   Values v;                   // [B,Hkv,T,Dh]
+  Values table, offsets;      // coefficients by their strides; [T] or empty
   std::vector<uint8_t> real;  // [B,T]
   Values scores;              // [B,H,T,T], -inf where hidden
   Values score_errors;        // [B,H,T,T], bound of a kernel's score
@@ -32,14 +51,30 @@ struct Problem {
       q.push_back(random_values<S>(s.B * s.H * s.T * s.Dh, seed, 2.0));
       k.push_back(random_values<S>(values(), seed + 1, 2.0));
     }
+    set_coefficients();
     for (int64_t n = 0; n < s.B * s.T; ++n) real.push_back(is_real(n / s.T, n % s.T));
     solve();
   }
 
+  // Of both signs, of the size of 1/sqrt(Dh).
+  void set_coefficients() {
+    const double scale = 1 / std::sqrt(static_cast<double>(s.Dh));
+    const cuda::Coefficients<A> c = strides_of<A>(s);
+    const int64_t P = s.T + 3;
+    const int64_t count =
+        c.layer * s.layers + c.batch * s.B + (c.query + c.key) * P;  // more than the largest index
+    table = random_values<A>(std::max<int64_t>(count, 1), 5, 1.5 * scale);
+    if (count == 0) table = {static_cast<double>(static_cast<A>(scale))};
+    if (s.coefficients == std::string("offset")) offsets = random_values<A>(s.T, 6);
+  }
+  double coefficient(int64_t i, int64_t b, int64_t t, int64_t key) const {
+    const cuda::Coefficients<A> c = strides_of<A>(s);
+    return table[at(i * c.layer + b * c.batch + t * c.query + key * c.key)];
+  }
   int64_t values() const { return s.B * s.Hkv * s.T * s.Dh; }
   std::string text() const {
     return shape_of("B T H Hkv Dh layers", s.B, s.T, s.H, s.Hkv, s.Dh, s.layers) + " padding " +
-           s.padding;
+           s.padding + " coefficients by " + s.coefficients;
   }
 
   // Different in every row of the batch.
@@ -59,7 +94,7 @@ struct Problem {
   }
 
   void solve() {
-    const double u = unit_of<A>(), scale = 1 / std::sqrt(static_cast<double>(s.Dh));
+    const double u = unit_of<A>();
     const double infinity = std::numeric_limits<double>::infinity();
     scores.assign(at(s.B * s.H * s.T * s.T), -infinity);
     score_errors.assign(scores.size(), 0.0);
@@ -69,26 +104,26 @@ struct Problem {
     lse_errors.assign(lse.size(), 0.0);
     for (int64_t b = 0; b < s.B; ++b)
       for (int64_t h = 0; h < s.H; ++h)
-        for (int64_t t = 0; t < s.T; ++t) solve_row(b, h, t, scale, u);
+        for (int64_t t = 0; t < s.T; ++t) solve_row(b, h, t, u);
   }
 
-  void solve_row(int64_t b, int64_t h, int64_t t, double scale, double u) {
+  void solve_row(int64_t b, int64_t h, int64_t t, double u) {
     const int64_t r = row(b, h, t);
     double total = 0, largest = 0, error = 0;
     for (int64_t key = 0; key <= t; ++key) {
       if (!visible(b, t, key)) continue;
-      double sum = 0, magnitude = 0;
+      double sum = offsets.empty() ? 0 : offsets[at(t)], magnitude = std::fabs(sum);
       for (int64_t i = 0; i < s.layers; ++i)
         for (int64_t d = 0; d < s.Dh; ++d) {
-          const double term =
-              q[at(i)][at(r * s.Dh + d)] * k[at(i)][at(kv_row(b, h, key) * s.Dh + d)];
+          const double term = coefficient(i, b, t, key) * q[at(i)][at(r * s.Dh + d)] *
+                              k[at(i)][at(kv_row(b, h, key) * s.Dh + d)];
           sum += term;
           magnitude += std::fabs(term);
         }
       const std::size_t cell = at(r * s.T + key);
-      scores[cell] = sum * scale;
-      // products, the chain of layers*Dh, the scale and its product
-      score_errors[cell] = static_cast<double>(s.layers * s.Dh + 3) * u * magnitude * scale;
+      scores[cell] = sum;
+      // products, a chain of Dh, the coefficient's product, the sum over layers and the offset
+      score_errors[cell] = static_cast<double>(s.Dh + s.layers + 3) * u * magnitude;
       total += std::exp(scores[cell]);  // |score| stays below some 40
       largest = std::max(largest, std::fabs(scores[cell]));
       error = std::max(error, score_errors[cell]);
@@ -135,7 +170,12 @@ struct Problem {
 template <class S>
 struct OnDevice {
   explicit OnDevice(const Problem<S>& p)
-      : shape(p.s), v(upload<S>(p.v)), real(p.real), lse(upload<accum_t<S>>(p.lse)) {
+      : shape(p.s),
+        v(upload<S>(p.v)),
+        real(p.real),
+        lse(upload<accum_t<S>>(p.lse)),
+        table(upload<accum_t<S>>(p.table)),
+        offsets(upload<accum_t<S>>(p.offsets)) {
     std::vector<const S*> q_table, k_table;
     for (std::size_t i = 0; i < p.q.size(); ++i) {
       arrays.push_back(upload<S>(p.q[i]));
@@ -147,9 +187,13 @@ struct OnDevice {
     k = simt::Buffer<const S*>(k_table);
   }
   cuda::ScoreOperands<S> scores() const {
+    auto coefficients = strides_of<accum_t<S>>(shape);
+    coefficients.data = table.get();
     return {.q = q.get(),
             .k = k.get(),
             .real = {real.get(), {shape.B, shape.T}},
+            .coefficients = coefficients,
+            .offset = offsets.size() == 0 ? nullptr : offsets.get(),
             .layers = shape.layers,
             .H = shape.H,
             .Hkv = shape.Hkv,
@@ -162,7 +206,7 @@ struct OnDevice {
   simt::Buffer<const S*> q, k;
   simt::Buffer<S> v;
   simt::Buffer<uint8_t> real;
-  simt::Buffer<accum_t<S>> lse;
+  simt::Buffer<accum_t<S>> lse, table, offsets;
 };
 
 template <class S>
@@ -246,13 +290,23 @@ void add_cases_of(const Shape& s, std::vector<Case>& cases) {
 // second column group.
 template <class S>
 void add_attention_cases(std::vector<Case>& cases) {
-  std::vector<Shape> shapes{
-      {1, 1, 1, 1, 8, 1, "none"}, {1, 33, 2, 1, 8, 2, "left"}, {1, 70, 1, 1, 20, 1, "none"}};
+  std::vector<Shape> shapes{{1, 1, 1, 1, 8, 1, "none"},
+                            {1, 33, 2, 1, 8, 2, "left", "element"},
+                            {1, 70, 1, 1, 20, 1, "none"}};
   if (!kSmall) {
-    const std::vector<Shape> more{{2, 1, 2, 1, 8, 1, "all"},     {2, 31, 2, 2, 20, 1, "left"},
-                                  {2, 33, 4, 2, 8, 3, "right"},  {2, 70, 2, 1, 64, 2, "left"},
-                                  {1, 33, 2, 1, 128, 1, "none"}, {2, 70, 4, 2, 20, 1, "holes"},
-                                  {2, 33, 4, 1, 64, 1, "all"}};
+    const std::vector<Shape> more{{2, 1, 2, 1, 8, 1, "all"},
+                                  {2, 31, 2, 2, 20, 1, "left"},
+                                  {2, 33, 4, 2, 8, 3, "right"},
+                                  {2, 70, 2, 1, 64, 2, "left"},
+                                  {1, 33, 2, 1, 128, 1, "none"},
+                                  {2, 70, 4, 2, 20, 1, "holes"},
+                                  {2, 33, 4, 1, 64, 1, "all"},
+                                  {1, 33, 2, 1, 8, 3, "none", "layer"},
+                                  {2, 33, 2, 1, 8, 2, "none", "key"},
+                                  {2, 33, 2, 1, 8, 2, "right", "query"},
+                                  {2, 33, 2, 1, 8, 2, "none", "batch_query"},
+                                  {2, 33, 2, 1, 8, 3, "left", "batch_key"},
+                                  {1, 33, 2, 1, 8, 1, "none", "offset"}};
     shapes.insert(shapes.end(), more.begin(), more.end());
   }
   for (const Shape& shape : shapes) add_cases_of<S>(shape, cases);

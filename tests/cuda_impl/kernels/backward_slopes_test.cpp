@@ -65,7 +65,7 @@ BOOST_AUTO_TEST_CASE(product_gradients_are_slopes) {
       [](const Inputs& in) {
         const auto x = upload<double>(in[0]), w = upload<double>(in[1]), y = zeros(N * M);
         cuda::product<double>(View<double, 2>{y.get(), {N, M}}, {x.get(), {N, K}},
-                              {w.get(), {M, K}}, nullptr);
+                              {w.get(), {M, K}}, {}, nullptr);
         return values_of(y);
       },
       [](const Inputs& in, const Values& dy) -> Inputs {
@@ -180,6 +180,7 @@ struct Attention {
   std::vector<Buffer> arrays;  // q_0, q_1, k_0, k_1, v, w
   simt::Buffer<const double*> q, k;
   simt::Buffer<uint8_t> real;
+  Buffer coefficients = upload<double>(Values(layers, 1 / std::sqrt(double{Dh})));
   Buffer context = zeros(kQueries), replayed = zeros(kQueries), lse = zeros(B * H * T);
 
   explicit Attention(const Inputs& in) {
@@ -195,6 +196,7 @@ struct Attention {
     operands.q = q.get();
     operands.k = k.get();
     operands.real = {real.get(), {B, T}};
+    operands.coefficients = {.data = coefficients.get(), .layer = 1};
     operands.layers = layers;
     operands.H = H;
     operands.Hkv = Hkv;
@@ -222,7 +224,6 @@ struct Attention {
     const simt::Buffer<double*> dk(std::vector<double*>{dk0.get(), dk1.get()});
     const int64_t parts = cuda::coefficient_parts(T);
     const Buffer part_sums = zeros(at(layers * B * H * parts)), delta = zeros(B * H * T);
-    const auto coefficients = upload<double>(Values(layers, 1 / std::sqrt(double{Dh})));
     const auto use = [&](const Buffer& output, const double* dy_of, std::size_t v,
                          const Buffer& dv_of) {
       const auto doutput = upload<double>(Values(dy_of, dy_of + kQueries));

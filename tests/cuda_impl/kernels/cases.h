@@ -48,7 +48,14 @@ struct Case {
 template <class T>
 constexpr double unit_of() {
   if (std::is_same_v<T, double>) return 0x1p-53;
+  if (std::is_same_v<T, simt::f16>) return 0x1p-11;
   return std::is_same_v<T, float> ? 0x1p-24 : 0x1p-8;
+}
+
+// Half the distance of fp16's subnormals: what a store may lose of a small number.
+template <class T>
+constexpr double smallest_half() {
+  return std::is_same_v<T, simt::f16> ? 0x1p-25 : 0;
 }
 
 // For a result that was formed with an error of `roundings` units of accum_t<S> of `magnitude` and
@@ -56,7 +63,8 @@ constexpr double unit_of() {
 template <class S, class Out = S>
 Expected expected(double value, double roundings, double magnitude) {
   const double formed = roundings * unit_of<accum_t<S>>() * magnitude;
-  return {value, 2 * formed + unit_of<Out>() * (std::fabs(value) + 2 * formed)};
+  return {value,
+          2 * formed + unit_of<Out>() * (std::fabs(value) + 2 * formed) + smallest_half<Out>()};
 }
 
 template <class T>
@@ -111,6 +119,8 @@ void add_norm_cases(std::vector<Case>& cases);
 template <class S>
 void add_head_cases(std::vector<Case>& cases);
 template <class S>
+void add_gate_cases(std::vector<Case>& cases);
+template <class S>
 void add_product_cases(std::vector<Case>& cases);
 template <class S>
 void add_attention_cases(std::vector<Case>& cases);
@@ -133,6 +143,7 @@ std::vector<Case> all_cases() {
   add_pointwise_cases<S>(cases);
   add_norm_cases<S>(cases);
   add_head_cases<S>(cases);
+  add_gate_cases<S>(cases);
   add_product_cases<S>(cases);
   add_attention_cases<S>(cases);
   add_cross_entropy_cases<S>(cases);
@@ -147,6 +158,7 @@ std::vector<Case> all_cases() {
 #define ASSAY_INSTANTIATE_CASES(add_cases)                 \
   template void add_cases<float>(std::vector<Case>&);      \
   template void add_cases<simt::bf16>(std::vector<Case>&); \
+  template void add_cases<simt::f16>(std::vector<Case>&);  \
   template void add_cases<double>(std::vector<Case>&);
 
 }  // namespace assay::kernel_test

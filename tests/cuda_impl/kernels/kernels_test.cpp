@@ -62,6 +62,7 @@ void check_within_bounds() {
 BOOST_AUTO_TEST_CASE(double_is_within_derived_bounds) { check_within_bounds<double>(); }
 BOOST_AUTO_TEST_CASE(fp32_is_within_derived_bounds) { check_within_bounds<float>(); }
 BOOST_AUTO_TEST_CASE(bf16_is_within_derived_bounds) { check_within_bounds<simt::bf16>(); }
+BOOST_AUTO_TEST_CASE(fp16_is_within_derived_bounds) { check_within_bounds<simt::f16>(); }
 
 // In double the kernels and the loops differ by rounding alone, far below any mistake in a formula.
 BOOST_AUTO_TEST_CASE(double_agrees_to_1e_12) {
@@ -158,7 +159,7 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
   float* m = memory().get();
   check_refused(
       [&] {
-        cuda::product<float>(View<float, 2>{m, {2, 3}}, {m, {2, 4}}, {m, {3, 5}}, nullptr);
+        cuda::product<float>(View<float, 2>{m, {2, 3}}, {m, {2, 4}}, {m, {3, 5}}, {}, nullptr);
       },
       "product: w [M,K]: expected [3,4], got [3,5]");
   check_refused(
@@ -168,12 +169,12 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
       "rms_norm: gain [D]: expected [3], got [4]");
   check_refused(
       [&] {
-        cuda::add<float>({m, {2, 3}}, {m, {2, 3}}, {nullptr, {2, 3}}, nullptr);
+        cuda::add<float>({m, {2, 3}}, {m, {2, 3}}, {nullptr, {2, 3}}, {m, {2, 3}}, nullptr);
       },
       "add: b [N,D]: expected memory, got a null pointer");
   check_refused(
       [&] {
-        cuda::add<float>({m, {0, 3}}, {m, {0, 3}}, {m, {0, 3}}, nullptr);
+        cuda::add<float>({m, {0, 3}}, {m, {0, 3}}, {m, {0, 3}}, {}, nullptr);
       },
       "add: y [N,D]: expected extents from 1 to 2147483647, got [0,3]");
   check_refused(
@@ -184,8 +185,15 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
 
   const uint8_t real[2] = {1, 1};
   const float* tables[1] = {m};
-  cuda::ScoreOperands<float> scores{
-      .q = tables, .k = tables, .real = {real, {1, 2}}, .layers = 1, .H = 3, .Hkv = 2, .Dh = 4};
+  cuda::ScoreOperands<float> scores{.q = tables,
+                                    .k = tables,
+                                    .real = {real, {1, 2}},
+                                    .coefficients = {.data = m},
+                                    .offset = nullptr,
+                                    .layers = 1,
+                                    .H = 3,
+                                    .Hkv = 2,
+                                    .Dh = 4};
   const auto attend = [&] {
     cuda::attention<float>({m, {1, 2, scores.H * scores.Dh}}, {m, {1, scores.H, 2}}, scores,
                            {m, {1, scores.Hkv, 2, scores.Dh}}, nullptr);

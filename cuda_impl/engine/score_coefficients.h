@@ -1,0 +1,38 @@
+// The coefficients c_i(b,t,s) of the scores that a layer attends with (spec/methods.md section 4).
+#pragma once
+
+#include <vector>
+
+#include "cuda_impl/kernels/kernels.h"
+#include "golden/config.h"
+#include "golden/weights.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+// Those that depend on parameters alone, in device memory from construction on. A learned parameter
+// is rounded to S, as every weight; what is computed from it is rounded to accum_t<S> once.
+// Not for 5.1D, 5.1E and D-base, whose coefficients a kernel computes from the batch (score_gate).
+// Memory: 5.1A holds L(L+1)/2 P^2 scalars, B and C L(L+1)/2 P, the others fewer than L^2.
+template <class S>
+class ScoreCoefficients {
+ public:
+  using A = accum_t<S>;
+  ScoreCoefficients(const golden::ModelConfig& config, const golden::WeightSource& weights);
+
+  Coefficients<A> of(int64_t layer) const;
+  const A* offset_of(int64_t layer) const;  // [P], null but for C-base
+
+ private:
+  struct Table {
+    std::size_t first = 0;    // of its values in memory_
+    Coefficients<A> strides;  // data null
+    std::size_t offset = 0;   // C-base: first of its offsets
+  };
+  bool has_offset_ = false;
+  std::vector<Table> tables_;  // [L]
+  simt::Buffer<A> memory_;
+};
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,45 @@
+// GELU:  y[n,f] = gelu(x[n,f]), exact or with tanh: the formulas stand in gelu.h
+//
+//   x  [N,F]  stored as Operand: S, or accum_t<S> where it has no name
+//   y  [N,F]  stored as S, the only rounding to it
+// Launch: one thread per element. Any N, F >= 1.
+// Longest addition chain 2.
+// CPU counterpart: reference/ops/gelu.cpp
+#include "cuda_impl/kernels/gelu.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+namespace {
+
+constexpr int kThreads = 256;
+
+template <class S, class Operand, bool kTanh>
+__global__ void gelu_kernel(S* __restrict__ y, const Operand* __restrict__ x, int64_t elements) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= elements) return;
+  const auto value = static_cast<accum_t<S>>(x[i]);
+  y[i] = simt::from_accum<S>(kTanh ? gelu_tanh(value) : gelu_exact(value));
+}
+
+}  // namespace
+
+template <class S, class Operand>
+void gelu(View<S, 2> y, In<Operand, 2> x, bool with_tanh, Stream stream) {
+  const auto [N, F] = y.shape;
+  expect_shape("gelu", "y [N,F]", y, {N, F});
+  expect_shape("gelu", "x [N,F]", x, {N, F});
+  simt::launch(LaunchName("gelu", y.shape).text,
+               with_tanh ? gelu_kernel<S, Operand, true> : gelu_kernel<S, Operand, false>,
+               dim3(blocks_for(N * F, kThreads)), dim3(kThreads), 0, stream, y.data, x.data, N * F);
+}
+
+#define ASSAY_INSTANTIATE(S) template void gelu<S, S>(View<S, 2>, In<S, 2>, bool, Stream);
+#define ASSAY_INSTANTIATE_WIDE(S) \
+  template void gelu<S, accum_t<S>>(View<S, 2>, In<accum_t<S>, 2>, bool, Stream);
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE_WIDE)
+#undef ASSAY_INSTANTIATE_WIDE
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda
