@@ -98,20 +98,20 @@ void attention_delta(View<accum_t<S>, 3> delta, In<S, 3> context, In<S, 3> dcont
 // How many numbers per head attention_backward leaves of a coefficient's gradient.
 inline int64_t coefficient_parts(int64_t T) { return (T + 31) / 32 * 4; }
 
-// One use of attention probabilities P = exp(scores - lse), scores = sum_{i < layers}
-// coefficients[i] q[i] k[i]^T (so the coefficients contain 1 / sqrt(Dh)), as context = P v.
+// One use of attention probabilities P = exp(scores - lse), as context = P v.
 template <class S>
 struct AttentionUse {
   ScoreOperands<S> scores;
-  View<const accum_t<S>, 1> coefficients;  // [layers]
-  View<const accum_t<S>, 3> lse;           // [B,H,T]
-  View<const S, 4> v;                      // [B,Hkv,T,Dh]
-  View<const S, 3> dcontext;               // [B,T,H*Dh]
-  View<const accum_t<S>, 3> delta;         // [B,H,T], of this use's context and dcontext
+  View<const accum_t<S>, 3> lse;    // [B,H,T]
+  View<const S, 4> v;               // [B,Hkv,T,Dh]
+  View<const S, 3> dcontext;        // [B,T,H*Dh]
+  View<const accum_t<S>, 3> delta;  // [B,H,T], of this use's context and dcontext
 };
 
 // Where the gradients by the scores' operands are added. Left null, one is not formed: with dq, dk
-// and dcoefficients null the probabilities are detached.
+// and dcoefficients null the probabilities are detached. dcoefficients[i] is the sum of the
+// gradients by all c_i(b,t,s): the whole gradient where c_i depends on the layer alone. That by the
+// offset is 0, a softmax being what it is.
 template <class A>
 struct ScoreGradients {
   A* const* dq = nullptr;        // device table [layers] of arrays [B,H,T,Dh]

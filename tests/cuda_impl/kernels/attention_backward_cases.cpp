@@ -11,13 +11,14 @@ struct Shape {
   int64_t B, T, H, Hkv, Dh, layers;
   const char* padding;    // none, left, right, holes, all
   bool detached = false;  // dv alone
+  bool varying = false;   // coefficients by layer, b, t and s, and an offset; else by layer
 
   int64_t queries() const { return B * H * T * Dh; }
   int64_t keys() const { return B * Hkv * T * Dh; }
   int64_t tiles() const { return (T + 31) / 32; }
   std::string text() const {
     return shape_of("B T H Hkv Dh layers", B, T, H, Hkv, Dh, layers) + " padding " + padding +
-           (detached ? " detached" : "");
+           (detached ? " detached" : "") + (varying ? " varying" : "");
   }
   bool is_real(int64_t b, int64_t t) const {
     const std::string kind = padding;
@@ -39,11 +40,13 @@ template <class S>
 struct Problem {
   using A = accum_t<S>;
   Shape s;
-  std::vector<Values> q, k;          // per layer, [B,H,T,Dh] and [B,Hkv,T,Dh]
-  Values v, dcontext, coefficients;  // [B,Hkv,T,Dh], [B,T,H*Dh], [layers]
-  std::vector<uint8_t> real;         // [B,T]
-  Values lse, delta;                 // [B,H,T]
-  std::vector<Values> dq0, dk0;      // what dq and dk hold before
+  std::vector<Values> q, k;     // per layer, [B,H,T,Dh] and [B,Hkv,T,Dh]
+  Values v, dcontext;           // [B,Hkv,T,Dh], [B,T,H*Dh]
+  Values coefficients, offset;  // by their strides; [T] or empty
+  cuda::Coefficients<A> strides;
+  std::vector<uint8_t> real;     // [B,T]
+  Values lse, delta;             // [B,H,T]
+  std::vector<Values> dq0, dk0;  // what dq and dk hold before
   Values dc0;
   std::vector<std::vector<Sum>> dq, dk;
   std::vector<Sum> dc, dv;
@@ -59,10 +62,9 @@ struct Problem {
       k.push_back(random_values<S>(s.keys(), seed + 1, 2.0));
       dq0.push_back(random_values<A>(s.queries(), seed + 2));
       dk0.push_back(random_values<A>(s.keys(), seed + 3));
-      const double c = (i % 2 == 0 ? 0.9 : -0.6) / std::sqrt(static_cast<double>(s.Dh));
-      coefficients.push_back(static_cast<double>(static_cast<A>(c)));
     }
     for (int64_t n = 0; n < s.B * s.T; ++n) real.push_back(s.is_real(n / s.T, n % s.T));
+    set_coefficients();
     start();
     for (int64_t b = 0; b < s.B; ++b)
       for (int64_t h = 0; h < s.H; ++h)
@@ -70,6 +72,24 @@ struct Problem {
     finish();
   }
 
+  // About 1/sqrt(Dh), of both signs.
+  void set_coefficients() {
+    strides = {.layer = s.varying ? s.B * s.T * s.T : 1};
+    if (s.varying) {
+      strides.batch = s.T * s.T;
+      strides.query = s.T;
+      strides.key = 1;
+      offset = random_values<A>(s.T, 6);
+    }
+    const double unit = 1 / std::sqrt(static_cast<double>(s.Dh));
+    for (double& c : coefficients = random_values<A>(s.layers * strides.layer, 7, 1.2)) {
+      c = static_cast<double>(static_cast<A>(c * unit));
+    }
+  }
+  double coefficient(int64_t i, int64_t b, int64_t t, int64_t key) const {
+    return coefficients[at(i * strides.layer + b * strides.batch + t * strides.query +
+                           key * strides.key)];
+  }
   bool visible(int64_t b, int64_t t, int64_t key) const {
     return key <= t && real[at(b * s.T + key)] != 0;
   }
@@ -102,9 +122,14 @@ struct Problem {
     Sum sum;
     for (int64_t i = 0; i < s.layers; ++i) {
       const Sum part = one(i);
-      const double c = std::fabs(coefficients[at(i)]);
-      sum.value += coefficients[at(i)] * part.value;
-      sum.error += c * (part.error + static_cast<double>(s.layers + 1) * std::fabs(part.value));
+      const double c = coefficient(i, b, t, key);
+      sum.value += c * part.value;
+      sum.error +=
+          std::fabs(c) * (part.error + static_cast<double>(s.layers + 1) * std::fabs(part.value));
+    }
+    if (s.varying) {
+      sum.value += offset[at(t)];
+      sum.error += static_cast<double>(s.layers) * std::fabs(offset[at(t)]);
     }
     return sum;
   }
@@ -158,8 +183,9 @@ struct Problem {
     for (std::size_t d = 0; d < at(s.Dh); ++d) {
       add(dv[key0 + d], p, dcontext[context_at(b, h, t) + d], key_adds);
       for (std::size_t i = 0; i < at(s.layers); ++i) {
-        add(dq[i][query0 + d], ds, coefficients[i] * k[i][key0 + d], query_adds);
-        add(dk[i][key0 + d], ds, coefficients[i] * q[i][query0 + d], key_adds);
+        const double c = coefficient(static_cast<int64_t>(i), b, t, key);
+        add(dq[i][query0 + d], ds, c * k[i][key0 + d], query_adds);
+        add(dk[i][key0 + d], ds, c * q[i][query0 + d], key_adds);
       }
     }
     // dc: 8 rows, the warp, the tiles of a row, then all parts, of which a lane has 1 in 32
@@ -196,6 +222,8 @@ struct OnDevice {
         v(upload<S>(p.v)),
         dcontext(upload<S>(p.dcontext)),
         coefficients(upload<A>(p.coefficients)),
+        offset(upload<A>(p.offset)),
+        strides(p.strides),
         lse(upload<A>(p.lse)),
         delta(upload<A>(p.delta)),
         dc(upload<A>(p.dc0)),
@@ -225,6 +253,9 @@ struct OnDevice {
     scores.q = q.get();
     scores.k = k.get();
     scores.real = {real.get(), {s.B, s.T}};
+    scores.coefficients = strides;
+    scores.coefficients.data = coefficients.get();
+    scores.offset = s.varying ? offset.get() : nullptr;
     scores.layers = s.layers;
     scores.H = s.H;
     scores.Hkv = s.Hkv;
@@ -238,7 +269,6 @@ struct OnDevice {
     }
     cuda::attention_backward<S>({dv.get(), {s.B, s.Hkv, s.T, s.Dh}}, gradients,
                                 {.scores = scores,
-                                 .coefficients = {coefficients.get(), {s.layers}},
                                  .lse = {lse.get(), {s.B, s.H, s.T}},
                                  .v = {v.get(), {s.B, s.Hkv, s.T, s.Dh}},
                                  .dcontext = {dcontext.get(), {s.B, s.T, s.H * s.Dh}},
@@ -252,7 +282,9 @@ struct OnDevice {
   simt::Buffer<const S*> q, k;
   simt::Buffer<A*> dq, dk;
   simt::Buffer<S> v, dcontext;
-  simt::Buffer<A> coefficients, lse, delta, dc, parts, dv;
+  simt::Buffer<A> coefficients, offset;
+  cuda::Coefficients<A> strides;
+  simt::Buffer<A> lse, delta, dc, parts, dv;
   simt::Buffer<uint8_t> real;
 };
 
@@ -328,10 +360,15 @@ void add_attention_backward_cases(std::vector<Case>& cases) {
   std::vector<Shape> shapes{{1, 1, 1, 1, 8, 1, "none"}, {1, 33, 2, 1, 8, 2, "left"}};
   if (!kSmall) {
     const std::vector<Shape> more{
-        {2, 3, 2, 1, 8, 1, "all"},           {1, 70, 1, 1, 20, 1, "none"},
-        {2, 33, 4, 2, 20, 3, "holes"},       {2, 40, 2, 2, 8, 1, "right"},
-        {1, 33, 2, 1, 64, 2, "left"},        {1, 33, 1, 1, 128, 1, "none"},
-        {1, 40, 4, 2, 20, 2, "holes", true}, {1, 64, 2, 1, 8, 1, "none"},
+        {2, 3, 2, 1, 8, 1, "all"},
+        {1, 70, 1, 1, 20, 1, "none"},
+        {2, 33, 4, 2, 20, 3, "holes"},
+        {2, 40, 2, 2, 8, 1, "right"},
+        {1, 33, 2, 1, 64, 2, "left"},
+        {1, 33, 1, 1, 128, 1, "none"},
+        {1, 40, 4, 2, 20, 2, "holes", true},
+        {1, 64, 2, 1, 8, 1, "none"},
+        {2, 40, 4, 2, 8, 3, "left", false, true},
     };
     shapes.insert(shapes.end(), more.begin(), more.end());
   }

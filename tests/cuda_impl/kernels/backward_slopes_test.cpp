@@ -181,9 +181,12 @@ struct Attention {
   simt::Buffer<const double*> q, k;
   simt::Buffer<uint8_t> real;
   Buffer coefficients = upload<double>(Values(layers, 1 / std::sqrt(double{Dh})));
+  bool varying;  // coefficients by layer, b, t and s, and an offset; else 1/sqrt(Dh)
+  Buffer varied = upload<double>(random_values<double>(layers * B * T * T, 11));
+  Buffer offset = upload<double>(random_values<double>(T, 12));
   Buffer context = zeros(kQueries), replayed = zeros(kQueries), lse = zeros(B * H * T);
 
-  explicit Attention(const Inputs& in) {
+  explicit Attention(const Inputs& in, bool varies = false) : varying(varies) {
     for (const Values& values : in) arrays.push_back(upload<double>(values));
     q = simt::Buffer<const double*>(std::vector<const double*>{arrays[0].get(), arrays[1].get()});
     k = simt::Buffer<const double*>(std::vector<const double*>{arrays[2].get(), arrays[3].get()});
@@ -197,6 +200,8 @@ struct Attention {
     operands.k = k.get();
     operands.real = {real.get(), {B, T}};
     operands.coefficients = {.data = coefficients.get(), .layer = 1};
+    if (varying) operands.coefficients = {varied.get(), B * T * T, T * T, T, 1};
+    if (varying) operands.offset = offset.get();
     operands.layers = layers;
     operands.H = H;
     operands.Hkv = Hkv;
@@ -233,7 +238,6 @@ struct Attention {
           {dv_of.get(), {B, Hkv, T, Dh}},
           {dq.get(), dk.get(), {dc.get(), {layers}}, {part_sums.get(), {layers, B, H, parts}}},
           {.scores = scores(),
-           .coefficients = {coefficients.get(), {layers}},
            .lse = {lse.get(), {B, H, T}},
            .v = values(v),
            .dcontext = {doutput.get(), {B, T, H * Dh}},
@@ -262,13 +266,15 @@ Inputs attention_inputs() {
 
 // Through both uses of the probabilities at once: their shares add up in dq and dk.
 BOOST_AUTO_TEST_CASE(attention_gradients_are_slopes_with_a_replay) {
-  check_gradients(
-      attention_inputs(), [](const Inputs& in) { return Attention(in).forward(); },
-      [](const Inputs& in, const Values& dy) -> Inputs {
-        const Attention attention(in);
-        attention.forward();
-        return attention.backward(dy);
-      });
+  for (const bool varying : {false, true}) {
+    check_gradients(
+        attention_inputs(), [=](const Inputs& in) { return Attention(in, varying).forward(); },
+        [=](const Inputs& in, const Values& dy) -> Inputs {
+          const Attention attention(in, varying);
+          attention.forward();
+          return attention.backward(dy);
+        });
+  }
 }
 
 // A coefficient scales q_i, or k_i: c_i dc_i = <dq_i, q_i> = <dk_i, k_i>.

@@ -244,7 +244,7 @@ BOOST_AUTO_TEST_CASE(backward_launchers_refuse_what_does_not_fit) {
   use.scores.real = {real, {1, 2}};
   use.scores.H = use.scores.Hkv = 1;
   use.scores.Dh = 4;
-  use.coefficients = {m, {1}};
+  use.scores.coefficients.data = m;
   use.lse = use.delta = {m, {1, 1, 2}};
   use.v = {m, {1, 1, 2, 4}};
   use.dcontext = {m, {1, 2, 4}};
