@@ -14,6 +14,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "cuda_impl/kernels/backward.h"
 #include "cuda_impl/kernels/kernels.h"
 
 namespace assay::kernel_test {
@@ -125,6 +126,16 @@ template <class S>
 void add_attention_cases(std::vector<Case>& cases);
 template <class S>
 void add_cross_entropy_cases(std::vector<Case>& cases);
+template <class S>
+void add_product_backward_cases(std::vector<Case>& cases);
+template <class S>
+void add_norm_backward_cases(std::vector<Case>& cases);
+template <class S>
+void add_pointwise_backward_cases(std::vector<Case>& cases);
+template <class S>
+void add_attention_backward_cases(std::vector<Case>& cases);
+template <class S>
+void add_optimizer_cases(std::vector<Case>& cases);
 
 template <class S>
 std::vector<Case> all_cases() {
@@ -136,6 +147,11 @@ std::vector<Case> all_cases() {
   add_product_cases<S>(cases);
   add_attention_cases<S>(cases);
   add_cross_entropy_cases<S>(cases);
+  add_product_backward_cases<S>(cases);
+  add_norm_backward_cases<S>(cases);
+  add_pointwise_backward_cases<S>(cases);
+  add_attention_backward_cases<S>(cases);
+  add_optimizer_cases<S>(cases);
   return cases;
 }
 

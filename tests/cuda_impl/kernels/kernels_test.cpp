@@ -121,11 +121,10 @@ bool shows_when_dropped(const simt::host::Site& site, const std::vector<Case>& c
 BOOST_AUTO_TEST_CASE(every_barrier_of_every_kernel_is_needed) {
   std::map<std::string, std::vector<Case>> by_kernel;
   for (Case& c : all_cases<float>()) by_kernel[c.kernel].push_back(c);
-  const std::map<std::string, std::size_t> sites_of = {{"product", 2},
-                                                       {"attention", 4},
-                                                       {"replay_attention", 4},
-                                                       {"attention_scores", 2},
-                                                       {"attention_probs", 2}};
+  const std::map<std::string, std::size_t> sites_of = {
+      {"product", 2},          {"attention", 4},         {"replay_attention", 4},
+      {"attention_scores", 2}, {"attention_probs", 2},   {"product_nn", 2},
+      {"product_tn", 2},       {"attention_backward", 2}};
   for (const auto& [kernel, cases] : by_kernel) {
     simt::host::forget_barrier_sites();
     for (const Case& c : cases) run_with({.record_sites = true}, c);
@@ -203,6 +202,63 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
   scores.Hkv = 1;
   scores.Dh = 129;
   check_refused(attend, "attention: Dh: expected 1 to 128, got 129");
+}
+
+BOOST_AUTO_TEST_CASE(backward_launchers_refuse_what_does_not_fit) {
+  namespace cuda = assay::cuda;
+  float* m = memory().get();
+  check_refused(
+      [&] {
+        cuda::product_tn<float>({m, {2, 3}}, {m, {4, 2}}, {m, {5, 3}}, false, nullptr);
+      },
+      "product_tn: x [N,K]: expected [4,3], got [5,3]");
+  check_refused(
+      [&] {
+        cuda::column_sum<float>({m, {3}}, {m, {1, 3}}, {m, {33, 3}}, false, nullptr);
+      },
+      "column_sum: parts [C,D]: expected [2,3], got [1,3]");
+  check_refused(
+      [&] {
+        cuda::layer_norm_backward<float>(View<float, 2>{m, {2, 3}}, {m, {3}}, {m, {3}},
+                                         {{m, {1, 2}}, {m, {2, 3}}}, {m, {2, 3}}, {m, {2, 3}},
+                                         {m, {3}}, 1e-5, false, nullptr);
+      },
+      "layer_norm_backward: statistics [2,N]: expected [2,2], got [1,2]");
+
+  const cuda::AdamwState<float> state{{m, {4}}, {m, {4}}, {m, {4}}};
+  check_refused(
+      [&] {
+        cuda::adamw<float>({}, state, {m, {4}}, {}, {.step = 0}, nullptr);
+      },
+      "adamw: step: expected 1 or more, got 0");
+  check_refused(
+      [&] {
+        cuda::adamw<float>({}, state, {m, {4}}, {m, {1}}, {}, nullptr);
+      },
+      "adamw: max_norm: expected a positive number with a norm, got 0.000000");
+
+  const uint8_t real[2] = {1, 1};
+  const float* tables[1] = {m};
+  cuda::AttentionUse<float> use;
+  use.scores.q = use.scores.k = tables;
+  use.scores.real = {real, {1, 2}};
+  use.scores.H = use.scores.Hkv = 1;
+  use.scores.Dh = 4;
+  use.scores.coefficients.data = m;
+  use.lse = use.delta = {m, {1, 1, 2}};
+  use.v = {m, {1, 1, 2, 4}};
+  use.dcontext = {m, {1, 2, 4}};
+  cuda::ScoreGradients<float> gradients;
+  gradients.dcoefficients = {m, {1}};
+  const auto differentiate = [&] {
+    cuda::attention_backward<float>({m, {1, 1, 2, 4}}, gradients, use, nullptr);
+  };
+  check_refused(differentiate,
+                "attention_backward: coefficient_parts [layers,B,H,parts]: expected [1,1,1,4], got "
+                "[0,0,0,0]");
+  use.dcontext = {m, {1, 2, 5}};
+  check_refused(differentiate,
+                "attention_backward: dcontext [B,T,H*Dh]: expected [1,2,4], got [1,2,5]");
 }
 
 // A failed launch is named by its kernel and shape.

@@ -1,0 +1,153 @@
+// The kernels of the backward pass and of the optimizer as host code calls them; kernels.h says
+// what every launcher checks and does. dX is the gradient of the loss with respect to X.
+//
+// Gradients of activations are stored as S, or accum_t<S> for those without a name; gradients of
+// weights as accum_t<S>. `accumulate` adds to what the output holds (weights used more than once,
+// micro-batches), where it otherwise replaces it. No kernel uses atomics: the same bits every time.
+#pragma once
+
+#include "cuda_impl/kernels/kernels.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+// Sums over the N rows of an array are formed in chunks of kRowsPerChunk rows, and those added up.
+inline constexpr int64_t kRowsPerChunk = 32;
+inline int64_t row_chunks(int64_t N) { return (N + kRowsPerChunk - 1) / kRowsPerChunk; }
+
+// dx [N,K] = dy [N,M] w [M,K]: the gradient of product(y, x, w) by x.
+template <class S, class Out>
+void product_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream);
+
+// dw [M,K] = dy [N,M]^T x [N,K]: the gradient of product(y, x, w) by w.
+template <class S>
+void product_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream);
+
+// out [D] = sum_n x[n,d]: the gradient of a bias. parts [row_chunks(N),D] is scratch.
+template <class S>
+void column_sum(View<accum_t<S>, 1> out, View<accum_t<S>, 2> parts, In<S, 2> x, bool accumulate,
+                Stream stream);
+
+// out [D] = sum_c parts[c,d], c ascending: the second stage of column_sum.
+template <class A>
+void sum_parts(View<A, 1> out, In<A, 2> parts, bool accumulate, Stream stream);
+
+// rms_norm: statistics [1,N], parts [row_chunks(N),D]; layer_norm: [2,N] and [2*row_chunks(N),D].
+template <class A>
+struct NormScratch {
+  View<A, 2> statistics;
+  View<A, 2> parts;
+};
+
+// dx [N,D] and dgain [D] of y = gain * x / rms(x). dx is stored as Grad: S or accum_t<S>, as dy.
+template <class S, class Grad>
+void rms_norm_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain,
+                       const NormScratch<accum_t<S>>& scratch, In<Grad, 2> dy, In<S, 2> x,
+                       In<S, 1> gain, double eps, bool accumulate, Stream stream);
+
+// The same of y = gain * (x + addend) / rms(x + addend): dx is the gradient by both.
+template <class S, class Grad>
+void rms_norm_of_sum_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain,
+                              const NormScratch<accum_t<S>>& scratch, In<Grad, 2> dy, In<S, 2> x,
+                              In<S, 2> addend, In<S, 1> gain, double eps, bool accumulate,
+                              Stream stream);
+
+// dx [N,D], dgain [D] and dbias [D] of y = gain * (x - mean(x)) / sqrt(variance(x) + eps) + bias
+template <class S, class Grad>
+void layer_norm_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain, View<accum_t<S>, 1> dbias,
+                         const NormScratch<accum_t<S>>& scratch, In<Grad, 2> dy, In<S, 2> x,
+                         In<S, 1> gain, double eps, bool accumulate, Stream stream);
+
+// dgate, dup [N,F] of act = silu(gate) * up. Each may lie over dact.
+template <class S, class Operand>
+void swiglu_backward(View<S, 2> dgate, View<S, 2> dup, In<S, 2> dact, In<Operand, 2> gate,
+                     In<Operand, 2> up, Stream stream);
+
+// dx [N,F] of y = gelu(x), of its exact or of its tanh form. dx may lie over dy.
+template <class S, class Operand>
+void gelu_backward(View<S, 2> dx, In<S, 2> dy, In<Operand, 2> x, bool tanh_form, Stream stream);
+
+// dx [B,T,H*Dh] of rope(y, x, cosines, sines): dy [B,H,T,Dh] rotated back, heads concatenated.
+template <class S>
+void rope_backward(View<S, 3> dx, In<accum_t<S>, 4> dy, In<accum_t<S>, 2> cosines,
+                   In<accum_t<S>, 2> sines, Stream stream);
+
+// x [B,T,H*Dh] = the heads y [B,H,T,Dh], concatenated: the gradient of split_heads.
+template <class S>
+void merge_heads(View<S, 3> x, In<accum_t<S>, 4> y, Stream stream);
+
+// counted [1] = how many positions of labels [B,T] cross_entropy counts.
+template <class A>
+void counted_positions(View<A, 1> counted, In<int32_t, 2> labels, Stream stream);
+
+// dlogits [B,T,V] = scale / counted * (softmax(logits[b,t]) - [v = labels[b,t+1]]) where (b,t) is
+// counted by cross_entropy, else 0. dlogits may lie over logits.
+template <class S>
+void cross_entropy_backward(View<S, 3> dlogits, In<S, 3> logits, In<int32_t, 2> labels,
+                            In<accum_t<S>, 1> counted, double scale, Stream stream);
+
+// dtable [V,D] = sum over the n with tokens[n] = v of dy[n,d], n ascending.
+template <class S>
+void embedding_backward(View<accum_t<S>, 2> dtable, In<S, 2> dy, In<int32_t, 1> tokens,
+                        bool accumulate, Stream stream);
+
+// delta [B,H,T] = sum_d dcontext[b,t,h*Dh+d] * context[b,t,h*Dh+d]
+template <class S>
+void attention_delta(View<accum_t<S>, 3> delta, In<S, 3> context, In<S, 3> dcontext, Stream stream);
+
+// How many numbers per head attention_backward leaves of a coefficient's gradient.
+inline int64_t coefficient_parts(int64_t T) { return (T + 31) / 32 * 4; }
+
+// One use of attention probabilities P = exp(scores - lse), as context = P v.
+template <class S>
+struct AttentionUse {
+  ScoreOperands<S> scores;
+  View<const accum_t<S>, 3> lse;    // [B,H,T]
+  View<const S, 4> v;               // [B,Hkv,T,Dh]
+  View<const S, 3> dcontext;        // [B,T,H*Dh]
+  View<const accum_t<S>, 3> delta;  // [B,H,T], of this use's context and dcontext
+};
+
+// Where the gradients by the scores' operands are added. Left null, one is not formed: with dq, dk
+// and dcoefficients null the probabilities are detached. dcoefficients[i] is the sum of the
+// gradients by all c_i(b,t,s): the whole gradient where c_i depends on the layer alone. That by the
+// offset is 0, a softmax being what it is.
+template <class A>
+struct ScoreGradients {
+  A* const* dq = nullptr;        // device table [layers] of arrays [B,H,T,Dh]
+  A* const* dk = nullptr;        // device table [layers] of arrays [B,Hkv,T,Dh]
+  View<A, 1> dcoefficients;      // [layers]
+  View<A, 4> coefficient_parts;  // scratch [layers,B,H,coefficient_parts(T)], with dcoefficients
+};
+
+// dv [B,Hkv,T,Dh] = P^T dcontext, and adds this use's share to the score gradients.
+template <class S>
+void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
+                        const AttentionUse<S>& use, Stream stream);
+
+// norm [1] = sqrt(sum of the squares of all elements of all arrays). arrays and sizes are device
+// tables [count]; parts [count,slices], any number of slices, is scratch.
+template <class A>
+void global_norm(View<A, 1> norm, View<A, 2> parts, const A* const* arrays, const int64_t* sizes,
+                 int64_t count, Stream stream);
+
+struct AdamwStep {
+  double learning_rate = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  int64_t step = 1;           // counts from 1
+  double gradient_scale = 1;  // the gradient is this times what is stored: 1 / loss scale
+  double max_norm = 0;        // of the scaled gradients; read where a norm is given
+};
+
+template <class A>
+struct AdamwState {
+  View<A, 1> master, first, second;  // [N]: the weights, the moments
+};
+
+// One step of AdamW on N weights, and their rounded copy `weights`, which may be null. norm [1],
+// the norm of the stored gradients, may be null; one that is not finite makes the step a no-op.
+template <class S>
+void adamw(View<S, 1> weights, const AdamwState<accum_t<S>>& state, In<accum_t<S>, 1> gradient,
+           In<accum_t<S>, 1> norm, const AdamwStep& step, Stream stream);
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda
