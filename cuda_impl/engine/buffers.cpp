@@ -17,6 +17,7 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   const int64_t H = c.num_attention_heads, Hkv = c.num_key_value_heads, Dh = c.head_dim;
   const int64_t L = c.num_hidden_layers;
   const bool llama = c.block == golden::BlockKind::llama;
+  const bool post = c.norm == golden::NormPosition::post;
   const bool looks_back = method.recomputes() || method.all_layers_score;
 
   x.tokens = carver.view<int32_t>({B, T});
@@ -24,14 +25,11 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   x.labels = carver.view<int32_t>({B, T});
   x.cosines = carver.view<A>({T, Dh / 2});
   x.sines = carver.view<A>({T, Dh / 2});
-  for (View<S, 2>* array : {&x.stream[0], &x.stream[1], &x.attn_norm, &x.attn_out, &x.attn_residual,
-                            &x.mlp_norm, &x.mlp_out, &x.sum}) {
+  for (View<S, 2>* array : {&x.attn_norm, &x.attn_out, &x.mlp_norm, &x.mlp_out, &x.sum}) {
     *array = carver.view<S>({N, D});
   }
   for (View<S, 2>* array : {&x.up, &x.act}) *array = carver.view<S>({N, F});
   x.gate = carver.view<S>({llama ? N : 0, F});
-  x.v = carver.view<S>({B, Hkv, T, Dh});
-  x.context = carver.view<S>({B, T, H * Dh});
   x.logits = carver.view<S>({B, T, V});
   x.losses = carver.view<A>({B, T});
   x.loss = carver.view<A>({1});
@@ -40,10 +38,23 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   x.wide_up = carver.view<A>({method.recomputes_mlp() ? N : 0, F});
   x.score_factors = carver.view<A>({method.gated_scores ? N : 0, L});
 
-  x.q.resize(static_cast<std::size_t>(looks_back ? L : 1));
+  const auto layers = [L](bool all) { return static_cast<std::size_t>(all ? L : 1); };
+  x.stream.resize(x.kept ? layers(true) + 1 : 2);
+  x.attn_residual.resize(layers(x.kept));
+  x.mlp_residual.resize(post ? layers(x.kept) : 0);
+  x.v.resize(layers(x.kept));
+  x.context.resize(layers(x.kept));
+  x.q.resize(layers(x.kept || looks_back));
   x.k.resize(x.q.size());
-  x.lse.resize(static_cast<std::size_t>(method.recomputes() ? L : 1));
-  x.again.resize(static_cast<std::size_t>(method.recomputes() ? L - 1 : 0));
+  x.lse.resize(layers(x.kept || method.recomputes()));
+  x.again.resize(method.recomputes() ? layers(true) - 1 : 0);
+  for (auto* streams : {&x.stream, &x.attn_residual, &x.mlp_residual}) {
+    for (View<S, 2>& stream : *streams) stream = carver.view<S>({N, D});
+  }
+  for (View<S, 4>& v : x.v) v = carver.view<S>({B, Hkv, T, Dh});
+  for (View<S, 3>& context : x.context) context = carver.view<S>({B, T, H * Dh});
+  x.again_v = x.kept ? carver.view<S>({B, Hkv, T, Dh}) : x.v[0];
+  x.again_context = x.kept ? carver.view<S>({B, T, H * Dh}) : x.context[0];
   for (View<S, 4>& q : x.q) q = carver.view<S>({B, H, T, Dh});
   for (View<S, 4>& k : x.k) k = carver.view<S>({B, Hkv, T, Dh});
   for (View<A, 3>& lse : x.lse) lse = carver.view<A>({B, H, T});
@@ -61,8 +72,8 @@ void fill_tables(Buffers<S>& x, const golden::ModelConfig& c, Stream stream) {
   };
   std::vector<const S*> q, k, again;
   for (int64_t l = 0; l < c.num_hidden_layers; ++l) {
-    q.push_back(x.q_of(l).data);
-    k.push_back(x.k_of(l).data);
+    q.push_back(at(x.q, l).data);
+    k.push_back(at(x.k, l).data);
   }
   for (const View<S, 2>& r : x.again) again.push_back(r.data);
   fill(x.q_table, q);
@@ -86,12 +97,13 @@ void fill_tables(Buffers<S>& x, const golden::ModelConfig& c, Stream stream) {
 
 template <class S>
 void plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
-                  const Method& method, int64_t B, int64_t T, Stream stream) {
-  if (buffers.B == B && buffers.T == T) return;
+                  const Method& method, int64_t B, int64_t T, bool keep, Stream stream) {
+  if (buffers.B == B && buffers.T == T && buffers.kept >= keep) return;
   buffers.B = 0;  // if the allocation throws, nothing stands
   Buffers<S> planned;
   planned.B = B;
   planned.T = T;
+  planned.kept = keep;
   arena.plan([&](Carver& carver) { carve(planned, carver, config, method); });
   fill_tables(planned, config, stream);
   buffers = std::move(planned);
@@ -99,7 +111,7 @@ void plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& 
 
 #define ASSAY_INSTANTIATE(S)                                                                 \
   template void plan_buffers(Buffers<S>&, Arena&, const golden::ModelConfig&, const Method&, \
-                             int64_t, int64_t, Stream);
+                             int64_t, int64_t, bool, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

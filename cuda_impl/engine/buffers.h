@@ -14,6 +14,11 @@ inline namespace SIMT_BACKEND {
 // N = B*T. What two tensors of one name share is never alive at the same time: the recompute of layer
 // j runs when layer l's own attn_norm, v, context and act have been read, and at the MLP attn_out too.
 // gate and up are null where a block or a method has no use for them, as is every table.
+//
+// What a backward pass reads again is kept per layer: the streams into a layer and behind its
+// residuals, q, k, v, lse and context, some (3 D + (2 H + 2 Hkv) Dh) N scalars a layer. Norms, MLPs and
+// all of a recompute are formed again in the backward pass, so what a method of L(L-1)/2 recomputes
+// keeps grows with L alone. No [T,T] array is kept.
 template <class S>
 struct Buffers {
   using A = accum_t<S>;
@@ -24,42 +29,49 @@ struct Buffers {
   View<int32_t, 2> labels;    // [B,T]
   View<A, 2> cosines, sines;  // [T,Dh/2]
 
-  View<S, 2> stream[2];                // [N,D], X_l and X_{l+1} in turn
-  View<S, 2> attn_norm, attn_out;      // [N,D]
-  View<S, 2> attn_residual, mlp_norm;  // [N,D]
-  View<S, 2> gate, up, act;            // [N,F]
-  View<S, 2> mlp_out, sum;             // [N,D]; sum is attn/sum or mlp/sum
-  View<S, 4> v;                        // [B,Hkv,T,Dh]
-  View<S, 3> context;                  // [B,T,H*Dh]
-  View<S, 3> logits;                   // [B,T,V]
-  View<A, 2> losses;                   // [B,T]
-  View<A, 1> loss;                     // [1]
+  View<S, 2> attn_norm, attn_out;  // [N,D]
+  View<S, 2> mlp_norm;             // [N,D]
+  View<S, 2> gate, up, act;        // [N,F]
+  View<S, 2> mlp_out, sum;         // [N,D]; sum is attn/sum or mlp/sum
+  View<S, 4> again_v;              // [B,Hkv,T,Dh]
+  View<S, 3> again_context;        // [B,T,H*Dh]
+  View<S, 3> logits;               // [B,T,V]
+  View<A, 2> losses;               // [B,T]
+  View<A, 1> loss;                 // [1]
 
   // Intermediates without a name are not rounded to S.
   View<A, 2> score_factors;       // [N,L], of methods 5.1D, 5.1E, D-base
   View<A, 2> wide_heads;          // [N,H*Dh], projections before RoPE and the split
   View<A, 2> wide_gate, wide_up;  // [N,F], of a recompute
 
-  // One per layer where the method looks back at them, one in all where it does not.
-  std::vector<View<S, 4>> q, k;   // [B,H,T,Dh], [B,Hkv,T,Dh]
-  std::vector<View<A, 3>> lse;    // [B,H,T]
-  std::vector<View<S, 2>> again;  // [N,D], o_{j>l} or r_{j>l}
+  // One per layer where the method or a backward pass looks back at them, one in all where not; of
+  // the streams X_l one more.
+  std::vector<View<S, 2>> stream, attn_residual, mlp_residual;  // [N,D]
+  std::vector<View<S, 4>> v;                                    // [B,Hkv,T,Dh]
+  std::vector<View<S, 3>> context;                              // [B,T,H*Dh]
+  std::vector<View<S, 4>> q, k;                                 // [B,H,T,Dh], [B,Hkv,T,Dh]
+  std::vector<View<A, 3>> lse;                                  // [B,H,T]
+  std::vector<View<S, 2>> again;                                // [N,D], o_{j>l} or r_{j>l}
 
   // The same as device tables.
   const S** q_table = nullptr;      // [L]
   const S** k_table = nullptr;      // [L]
   const S** again_table = nullptr;  // [L-1]
 
-  View<S, 4>& q_of(int64_t l) { return q[static_cast<std::size_t>(l) % q.size()]; }
-  View<S, 4>& k_of(int64_t l) { return k[static_cast<std::size_t>(l) % k.size()]; }
-  View<A, 3>& lse_of(int64_t l) { return lse[static_cast<std::size_t>(l) % lse.size()]; }
+  bool kept = false;  // for a backward pass
 };
 
-// Lays the buffers out for [B,T] in the arena and fills the tables. Nothing happens if they stand
-// already.
+// Of layer l.
+template <class Array>
+Array& at(std::vector<Array>& arrays, int64_t l) {
+  return arrays[static_cast<std::size_t>(l) % arrays.size()];
+}
+
+// Lays the buffers out for [B,T] in the arena, for a backward pass too with `keep`, and fills the
+// tables. Nothing happens if they stand already.
 template <class S>
 void plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
-                  const Method& method, int64_t B, int64_t T, Stream stream);
+                  const Method& method, int64_t B, int64_t T, bool keep, Stream stream);
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

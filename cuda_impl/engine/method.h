@@ -20,6 +20,7 @@ struct Method {
   Combine combine = Combine::sum;
   bool keep_residual = true;  // X_l (at the attention) or Y_l (at the MLP) stays in the sum, l >= 1
   bool keep_own = true;       // with Combine::sum: the layer's own output too
+  bool detach_stored = false;     // stored probabilities are constants for gradients
   bool all_layers_score = false;  // scores of layers 0 .. l, not of l alone
   bool gated_scores = false;      // their coefficients are computed from the batch: score_gate
 

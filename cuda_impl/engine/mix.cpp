@@ -9,27 +9,41 @@ namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 template <class S>
-std::vector<simt::Buffer<accum_t<S>>> mix_weights(const golden::ModelConfig& config,
-                                                  const Method& method,
-                                                  const golden::WeightSource& weights) {
-  using A = accum_t<S>;
-  std::vector<simt::Buffer<A>> mix(static_cast<std::size_t>(config.num_hidden_layers));
-  if (method.combine != Combine::learned_mean) return mix;
+Mix<S>::Mix(const golden::ModelConfig& config, const Method& method,
+            const golden::WeightSource& weights)
+    : combine_(method.combine), layers_(static_cast<std::size_t>(config.num_hidden_layers)) {
+  if (combine_ != Combine::learned_mean) return;
   for (int64_t l = 1; l < config.num_hidden_layers; ++l) {
-    std::vector<double> terms(static_cast<std::size_t>(l + 1));
-    weights.read(golden::layer_weight(config, l, "mix.weight"), terms);
+    std::vector<double> w(static_cast<std::size_t>(l + 1));
+    weights.read(golden::layer_weight(config, l, "mix.weight"), w);
     double total = 0;
-    for (double& term : terms) total += term = std::exp(widen(narrow<S>(term)));
-    std::vector<A> shares;
-    for (const double term : terms) shares.push_back(static_cast<A>(term / total));
-    mix[static_cast<std::size_t>(l)] = simt::Buffer<A>(shares);
+    for (double& value : w) total += value = std::exp(widen(narrow<S>(value)));
+    std::vector<A> stored;
+    for (double& value : w) {
+      stored.push_back(static_cast<A>(value / total));
+      value = static_cast<double>(stored.back());
+    }
+    layers_[static_cast<std::size_t>(l)] = {w, simt::Buffer<A>(stored)};
   }
-  return mix;
 }
 
-#define ASSAY_INSTANTIATE(S)                                     \
-  template std::vector<simt::Buffer<accum_t<S>>> mix_weights<S>( \
-      const golden::ModelConfig&, const Method&, const golden::WeightSource&);
+template <class S>
+double Mix<S>::weight(int64_t layer, int64_t term) const {
+  if (combine_ == Combine::mean) return 1 / static_cast<double>(layer + 1);
+  return combine_ == Combine::sum ? 1 : at(layer).w[static_cast<std::size_t>(term)];
+}
+
+template <class S>
+std::vector<double> Mix<S>::theta_gradient(int64_t layer, const std::vector<double>& dw) const {
+  const std::vector<double>& w = at(layer).w;
+  double mean = 0;
+  for (std::size_t i = 0; i < w.size(); ++i) mean += w[i] * dw[i];
+  std::vector<double> dtheta;
+  for (std::size_t i = 0; i < w.size(); ++i) dtheta.push_back(w[i] * (dw[i] - mean));
+  return dtheta;
+}
+
+#define ASSAY_INSTANTIATE(S) template class Mix<S>;
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

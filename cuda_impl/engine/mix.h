@@ -1,4 +1,4 @@
-// The weights of the terms that a recompute method adds (Combine of method.h).
+// The weights of the terms that methods 3.2 and 4.2 add (Combine::learned_mean of method.h).
 #pragma once
 
 #include <vector>
@@ -10,12 +10,29 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// [L] of [m] for layer l: softmax(theta_l) with Combine::learned_mean, l >= 1, else empty: every term
-// counts alike. theta is rounded to S, the result to accum_t<S>.
+// w = softmax(theta_l) for layers l >= 1. theta is rounded to S, w to accum_t<S>.
 template <class S>
-std::vector<simt::Buffer<accum_t<S>>> mix_weights(const golden::ModelConfig& config,
-                                                  const Method& method,
-                                                  const golden::WeightSource& weights);
+class Mix {
+ public:
+  using A = accum_t<S>;
+  Mix(const golden::ModelConfig& config, const Method& method, const golden::WeightSource& weights);
+
+  const A* weights_of(int64_t layer) const { return at(layer).device.get(); }  // [m]; null: all 1
+  // Of one term, 0 .. l: 1 with Combine::sum, 1/m with Combine::mean.
+  double weight(int64_t layer, int64_t term) const;
+  // d theta [m] from d w [m], layer >= 1.
+  std::vector<double> theta_gradient(int64_t layer, const std::vector<double>& dw) const;
+
+ private:
+  struct Layer {
+    std::vector<double> w;  // [m]
+    simt::Buffer<A> device;
+  };
+  const Layer& at(int64_t layer) const { return layers_[static_cast<std::size_t>(layer)]; }
+
+  Combine combine_;
+  std::vector<Layer> layers_;  // [L]; empty ones unless learned
+};
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -37,6 +38,10 @@ class Probe {
   virtual bool force(const std::string& name, std::span<double> value) = 0;
 };
 
+// Called once for every weight, learned parameters of the method included, by its checkpoint's name
+// and shape: the gradient of the loss.
+using ReceiveGradient = std::function<void(const std::string& name, golden::TensorView gradient)>;
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -44,6 +49,9 @@ class Model {
   // a batch that does not fit the config, and simt::Error (kernel, shape, cause) for a failed
   // launch.
   virtual void forward(const Batch& batch, Probe* probe) = 0;
+  // A forward and a backward pass; returns the loss. Throws Unsupported where the engine has no
+  // backward pass for the method.
+  virtual double gradients(const Batch& batch, const ReceiveGradient& receive) = 0;
   virtual golden::PrecisionSchedule precision() const = 0;
 };
 

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "cuda_impl/engine/scalar_coefficients.h"
 #include "cuda_impl/kernels/kernels.h"
 #include "golden/config.h"
 #include "golden/weights.h"
@@ -23,14 +24,18 @@ class ScoreCoefficients {
   Coefficients<A> of(int64_t layer) const;
   const A* offset_of(int64_t layer) const;  // [P], null but for C-base
 
+  // The gradients of the learned parameters of methods 5.4 to 5.8 from dc [m].
+  ScoreParameters parameter_gradients(int64_t layer, const std::vector<double>& dc) const;
+
  private:
   struct Table {
     std::size_t first = 0;    // of its values in memory_
     Coefficients<A> strides;  // data null
     std::size_t offset = 0;   // C-base: first of its offsets
   };
-  bool has_offset_ = false;
-  std::vector<Table> tables_;  // [L]
+  golden::ModelConfig config_;
+  std::vector<ScoreParameters> parameters_;  // [L]; empty but for methods 5.1 to 5.8
+  std::vector<Table> tables_;                // [L]
   simt::Buffer<A> memory_;
 };
 

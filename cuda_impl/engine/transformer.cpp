@@ -1,7 +1,7 @@
 #include "cuda_impl/engine/transformer.h"
 
+#include "cuda_impl/engine/backward.h"
 #include "cuda_impl/engine/batch.h"
-#include "cuda_impl/engine/mix.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -14,7 +14,7 @@ Transformer<S>::Transformer(const golden::ModelConfig& config, golden::Precision
       precision_(precision),
       weights_(config, weights),
       score_coefficients_(config, weights),
-      mix_(mix_weights<S>(config, method_, weights)) {
+      mix_(config, method_, weights) {
   const auto at_most = [](const char* key, int64_t value, int64_t most) {
     if (value <= most) return;
     throw InputError(
@@ -34,11 +34,27 @@ golden::PrecisionSchedule Transformer<S>::precision() const {
 
 template <class S>
 void Transformer<S>::forward(const Batch& batch, Probe* probe) {
+  run_forward(batch, probe, false);
+  simt::synchronize();  // a fault on the device is reported by the pass that caused it
+}
+
+template <class S>
+double Transformer<S>::gradients(const Batch& batch, const ReceiveGradient& receive) {
+  if (backward_ == nullptr) backward_ = std::make_unique<Backward<S>>(*this);
+  run_forward(batch, nullptr, true);
+  return backward_->run(receive);
+}
+
+template <class S>
+Transformer<S>::~Transformer() = default;
+
+template <class S>
+void Transformer<S>::run_forward(const Batch& batch, Probe* probe, bool keep) {
   check_batch(config_, batch);
-  prepare(batch);
+  prepare(batch, keep);
   Taps taps(probe, list_, queue_);
-  embedding(stream_into(0), weights_.embed, weights_.positions, buffers_.tokens, queue_);
-  taps.offer("embed", stream_into(0));
+  embedding(stream(0), weights_.embed, weights_.positions, buffers_.tokens, queue_);
+  taps.offer("embed", stream(0));
   for (int64_t l = 0; l < config_.num_hidden_layers; ++l) {
     attend(l, taps);
     add_attention(l, taps);
@@ -47,15 +63,14 @@ void Transformer<S>::forward(const Batch& batch, Probe* probe) {
   }
   close(taps);
   taps.finish();
-  simt::synchronize();  // a fault on the device is reported by the pass that caused it
 }
 
 template <class S>
-void Transformer<S>::prepare(const Batch& batch) {
+void Transformer<S>::prepare(const Batch& batch, bool keep) {
   if (buffers_.B != batch.batch || buffers_.T != batch.positions) {
     list_ = golden::tensor_list(config_, batch.batch, batch.positions);
   }
-  plan_buffers(buffers_, arena_, config_, method_, batch.batch, batch.positions, queue_);
+  plan_buffers(buffers_, arena_, config_, method_, batch.batch, batch.positions, keep, queue_);
   simt::copy_in(buffers_.tokens.data, batch.tokens.data(), batch.tokens.size_bytes(), queue_);
   simt::copy_in(buffers_.real.data, batch.attention_mask.data(), batch.attention_mask.size_bytes(),
                 queue_);
@@ -129,10 +144,9 @@ View<accum_t<S>, 4> Transformer<S>::matrix() {
 
 template <class S>
 void Transformer<S>::combine(int64_t l, View<const S, 2> own) {
-  const simt::Buffer<A>& weights = mix_[static_cast<std::size_t>(l)];
   const bool with_own = method_.combine != Combine::sum;
   const double scale = method_.combine == Combine::mean ? 1 / static_cast<double>(l + 1) : 1;
-  add_n<S>(buffers_.sum, buffers_.again_table, l, with_own ? own.data : nullptr, weights.get(),
+  add_n<S>(buffers_.sum, buffers_.again_table, l, with_own ? own.data : nullptr, mix_.weights_of(l),
            scale, queue_);
 }
 
@@ -155,12 +169,12 @@ void Transformer<S>::project(int64_t l, View<const S, 2> input, Taps& taps) {
   const auto name = [l](const char* tensor) { return golden::layer_name(l, tensor); };
   const LayerWeights<S>& w = layer(l);
   Buffers<S>& buf = buffers_;
-  project_heads(buf.q_of(l), input, w.wq, llama());
-  taps.offer(name("attn/q"), buf.q_of(l));
-  project_heads(buf.k_of(l), input, w.wk, llama());
-  taps.offer(name("attn/k"), buf.k_of(l));
-  project_heads(buf.v, input, w.wv, false);
-  taps.offer(name("attn/v"), buf.v);
+  project_heads(at(buf.q, l), input, w.wq, llama());
+  taps.offer(name("attn/q"), at(buf.q, l));
+  project_heads(at(buf.k, l), input, w.wk, llama());
+  taps.offer(name("attn/k"), at(buf.k, l));
+  project_heads(at(buf.v, l), input, w.wv, false);
+  taps.offer(name("attn/v"), at(buf.v, l));
   if (method_.gated_scores) {
     const int64_t outputs = w.gate.bias.shape[0];
     score_gate<S>({buf.score_factors.data, {input.shape[0], outputs}}, input, w.gate,
@@ -174,7 +188,7 @@ template <class S>
 void Transformer<S>::attend(int64_t l, Taps& taps) {
   const auto name = [l](const char* tensor) { return golden::layer_name(l, tensor); };
   Buffers<S>& buf = buffers_;
-  View<S, 2> input = stream_into(l);
+  View<S, 2> input = stream(l);
   taps.offer(name("input"), input);
   if (pre_norm()) {
     norm(buf.attn_norm, input, {}, layer(l).attn_norm);
@@ -184,7 +198,8 @@ void Transformer<S>::attend(int64_t l, Taps& taps) {
   project(l, input, taps);
 
   const ScoreOperands<S> scores = scores_of(l);
-  attention(buf.context, buf.lse_of(l), scores, buf.v, queue_);
+  const int64_t H = scores.H, Dh = scores.Dh;
+  attention(at(buf.context, l), at(buf.lse, l), scores, at(buf.v, l), queue_);
   taps.offer_made(name("attn/scores"), [&] {
     const View<A, 4> out = matrix();
     attention_scores(out, scores, queue_);
@@ -192,11 +207,11 @@ void Transformer<S>::attend(int64_t l, Taps& taps) {
   });
   taps.offer_made(name("attn/probs"), [&] {
     const View<A, 4> out = matrix();
-    attention_probs(out, scores, buf.lse_of(l), queue_);
+    attention_probs(out, scores, at(buf.lse, l), queue_);
     return out;
   });
-  taps.offer(name("attn/context"), buf.context);
-  linear(buf.attn_out, buf.context.as({input.shape[0], buf.context.shape[2]}), layer(l).wo);
+  taps.offer(name("attn/context"), at(buf.context, l));
+  linear(buf.attn_out, at(buf.context, l).as({input.shape[0], H * Dh}), layer(l).wo);
   taps.offer(name("attn/out"), buf.attn_out);
 }
 
@@ -204,7 +219,7 @@ void Transformer<S>::attend(int64_t l, Taps& taps) {
 template <class S>
 void Transformer<S>::add_attention(int64_t l, Taps& taps) {
   Buffers<S>& buf = buffers_;
-  const View<S, 2> x = stream_into(l), y = buf.attn_residual;
+  const View<S, 2> x = stream(l), y = at(buf.attn_residual, l);
   if (method_.recomputes_attention() && l > 0) {
     for (int64_t j = 0; j < l; ++j) attention_again(l, j, again(j), taps);
     combine(l, buf.attn_out);
@@ -222,7 +237,7 @@ void Transformer<S>::run_mlp(int64_t l, Taps& taps) {
   const auto name = [l](const char* tensor) { return golden::layer_name(l, tensor); };
   const LayerWeights<S>& w = layer(l);
   Buffers<S>& buf = buffers_;
-  norm(buf.mlp_norm, buf.attn_residual, {}, pre_norm() ? w.mlp_norm : w.attn_norm);
+  norm(buf.mlp_norm, at(buf.attn_residual, l), {}, pre_norm() ? w.mlp_norm : w.attn_norm);
   taps.offer(name(mlp_input_name()), buf.mlp_norm);
   if (llama()) {
     linear(buf.gate, buf.mlp_norm, w.w_gate);
@@ -247,17 +262,17 @@ void Transformer<S>::attention_again(int64_t l, int64_t j, View<S, 2> out, Taps&
   const auto name = [l, j](const char* tensor) { return golden::recompute_name(l, j, tensor); };
   const LayerWeights<S>& w = layer(j);
   Buffers<S>& buf = buffers_;
-  View<S, 2> input = stream_into(l);
+  View<S, 2> input = stream(l);
   if (pre_norm()) {
     norm(buf.attn_norm, input, {}, w.attn_norm);
     taps.offer(name("attn_norm"), buf.attn_norm);
     input = buf.attn_norm;
   }
-  project_heads(buf.v, input, w.wv, false);
-  taps.offer(name("v"), buf.v);
-  replay_attention(buf.context, buf.lse_of(j), scores_of(j), buf.v, queue_);
-  taps.offer(name("context"), buf.context);
-  linear(out, buf.context.as({input.shape[0], buf.context.shape[2]}), w.wo);
+  project_heads(buf.again_v, input, w.wv, false);
+  taps.offer(name("v"), buf.again_v);
+  replay_attention(buf.again_context, at(buf.lse, j), scores_of(j), buf.again_v, queue_);
+  taps.offer(name("context"), buf.again_context);
+  linear(out, buf.again_context.as({input.shape[0], buf.again_context.shape[2]}), w.wo);
   taps.offer(name("attn_out"), out);
 }
 
@@ -268,7 +283,7 @@ void Transformer<S>::mlp_again(int64_t l, int64_t j, Taps& taps) {
   const LayerWeights<S>& w = layer(j);
   Buffers<S>& buf = buffers_;
   attention_again(l, j, buf.attn_out, taps);
-  norm(buf.attn_norm, stream_into(l), buf.attn_out, pre_norm() ? w.mlp_norm : w.attn_norm);
+  norm(buf.attn_norm, stream(l), buf.attn_out, pre_norm() ? w.mlp_norm : w.attn_norm);
   taps.offer(name(mlp_input_name()), buf.attn_norm);
   linear(buf.wide_up, buf.attn_norm, w.w_up);
   if (llama()) {
@@ -288,8 +303,8 @@ template <class S>
 void Transformer<S>::close_layer(int64_t l, Taps& taps) {
   const auto name = [l](const char* tensor) { return golden::layer_name(l, tensor); };
   Buffers<S>& buf = buffers_;
-  const View<S, 2> y = pre_norm() ? buf.attn_residual : buf.mlp_norm;
-  const View<S, 2> total = pre_norm() ? stream_into(l + 1) : buf.attn_residual;
+  const View<S, 2> y = pre_norm() ? at(buf.attn_residual, l) : buf.mlp_norm;
+  const View<S, 2> total = pre_norm() ? stream(l + 1) : at(buf.mlp_residual, l);
   if (method_.recomputes_mlp() && l > 0) {
     for (int64_t j = 0; j < l; ++j) mlp_again(l, j, taps);
     combine(l, buf.mlp_out);
@@ -300,15 +315,15 @@ void Transformer<S>::close_layer(int64_t l, Taps& taps) {
   }
   if (!pre_norm()) {
     taps.offer(name("mlp_residual"), total);
-    norm(stream_into(l + 1), total, {}, layer(l).mlp_norm);
+    norm(stream(l + 1), total, {}, layer(l).mlp_norm);
   }
-  taps.offer(name("output"), stream_into(l + 1));
+  taps.offer(name("output"), stream(l + 1));
 }
 
 template <class S>
 void Transformer<S>::close(Taps& taps) {
   Buffers<S>& buf = buffers_;
-  View<S, 2> last = stream_into(config_.num_hidden_layers);
+  View<S, 2> last = stream(config_.num_hidden_layers);
   if (pre_norm()) {
     norm(buf.attn_norm, last, {}, weights_.final_norm);
     taps.offer("final_norm", buf.attn_norm);

@@ -2,12 +2,14 @@
 // kernels that store their results as S.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "cuda_impl/engine/arena.h"
 #include "cuda_impl/engine/buffers.h"
 #include "cuda_impl/engine/method.h"
+#include "cuda_impl/engine/mix.h"
 #include "cuda_impl/engine/model.h"
 #include "cuda_impl/engine/score_coefficients.h"
 #include "cuda_impl/engine/taps.h"
@@ -17,13 +19,18 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
+template <class S>
+class Backward;
+
 // Everything is allocated at the first forward pass of the largest shape; later passes only launch.
 template <class S>
 class Transformer final : public Model {
  public:
   Transformer(const golden::ModelConfig& config, golden::Precision precision,
               const golden::WeightSource& weights);
+  ~Transformer() override;
   void forward(const Batch& batch, Probe* probe) override;
+  double gradients(const Batch& batch, const ReceiveGradient& receive) override;
   golden::PrecisionSchedule precision() const override;
 
   int64_t allocations() const { return arena_.allocations() + matrix_arena_.allocations(); }
@@ -31,7 +38,10 @@ class Transformer final : public Model {
  private:
   using A = accum_t<S>;
 
-  void prepare(const Batch& batch);
+  friend class Backward<S>;
+
+  void run_forward(const Batch& batch, Probe* probe, bool keep);
+  void prepare(const Batch& batch, bool keep);
   void attend(int64_t l, Taps& taps);
   void project(int64_t l, View<const S, 2> input, Taps& taps);
   void add_attention(int64_t l, Taps& taps);
@@ -49,7 +59,7 @@ class Transformer final : public Model {
     return weights_.layers[static_cast<std::size_t>(l)];
   }
   View<S, 2> again(int64_t j) { return buffers_.again[static_cast<std::size_t>(j)]; }
-  View<S, 2> stream_into(int64_t l) { return buffers_.stream[l % 2]; }  // X_l [N,D]
+  View<S, 2> stream(int64_t l) { return at(buffers_.stream, l); }  // X_l [N,D]
 
   // y = norm(x), or with an addend norm(x + addend): RMSNorm or LayerNorm as the block has it.
   void norm(View<S, 2> y, View<const S, 2> x, View<const S, 2> addend, const Norm<S>& by);
@@ -73,10 +83,11 @@ class Transformer final : public Model {
   Stream queue_ = nullptr;  // where everything is launched
   Weights<S> weights_;
   ScoreCoefficients<S> score_coefficients_;
-  std::vector<simt::Buffer<A>> mix_;  // [L] of [m]: weights of the terms; empty: alike
-  Arena arena_, matrix_arena_;        // the second for [B,H,T,T], only if a probe ever wants one
+  Mix<S> mix_;
+  Arena arena_, matrix_arena_;  // the second for [B,H,T,T], only if a probe ever wants one
   Buffers<S> buffers_;
-  std::vector<golden::TensorInfo> list_;  // what a pass of the planned shape computes
+  std::vector<golden::TensorInfo> list_;   // what a pass of the planned shape computes
+  std::unique_ptr<Backward<S>> backward_;  // made by the first call of gradients
 };
 
 }  // namespace SIMT_BACKEND

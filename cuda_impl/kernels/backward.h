@@ -125,6 +125,19 @@ template <class S>
 void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
                         const AttentionUse<S>& use, Stream stream);
 
+// y [N,D] = scale * x, rounded to S
+template <class S>
+void scaled(View<S, 2> y, In<accum_t<S>, 2> x, double scale, Stream stream);
+
+// y [N,D] += scale * x
+template <class A>
+void accumulate(View<A, 2> y, In<A, 2> x, double scale, Stream stream);
+
+// out [1] = sum_{n,d} x[n,d] y[n,d]; parts [N] is scratch. The gradient of a term's weight in add_n.
+template <class S>
+void inner_product(View<accum_t<S>, 1> out, View<accum_t<S>, 1> parts, In<accum_t<S>, 2> x,
+                   In<S, 2> y, Stream stream);
+
 // norm [1] = sqrt(sum of the squares of all elements of all arrays). arrays and sizes are device
 // tables [count]; parts [count,slices], any number of slices, is scratch.
 template <class A>

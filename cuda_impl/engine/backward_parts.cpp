@@ -1,0 +1,144 @@
+// The parts that the backward passes of both sites and of recomputes are made of.
+#include "cuda_impl/engine/backward.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+template <class S>
+void Backward<S>::mlp(const LayerWeights<S>& w, LayerGradients<A>& g, View<const S, 2> input,
+                      View<S, 2> out) {
+  Buffers<S>& buf = model_.buffers_;
+  const bool with_tanh = model_.config_.activation == golden::Activation::gelu_new;
+  model_.linear(buf.up, input, w.w_up);
+  if (model_.llama()) {
+    model_.linear(buf.gate, input, w.w_gate);
+    swiglu<S, S>(buf.act, buf.gate, buf.up, model_.queue_);
+  } else {
+    gelu<S, S>(buf.act, buf.up, with_tanh, model_.queue_);
+  }
+  if (out.data != nullptr) model_.linear(out, buf.act, w.w_down);
+
+  const View<S, 2> d_act = scratch_.d_act;
+  product_nn<S>(d_act, scratch_.rounded, w.w_down.weight, false, model_.queue_);
+  affine(g.w_down, scratch_.rounded, buf.act);
+  if (model_.llama()) {
+    const View<S, 2> d_gate = buf.act, d_up = d_act;  // act has been read
+    swiglu_backward<S, S>(d_gate, d_up, d_act, buf.gate, buf.up, model_.queue_);
+    affine(g.w_gate, d_gate, input);
+    product_nn<S>(scratch_.d_norm, d_gate, w.w_gate.weight, false, model_.queue_);
+  } else {
+    gelu_backward<S, S>(d_act, d_act, buf.up, with_tanh, model_.queue_);
+  }
+  affine(g.w_up, d_act, input);
+  product_nn<S>(scratch_.d_norm, d_act, w.w_up.weight, model_.llama(), model_.queue_);
+}
+
+template <class S>
+void Backward<S>::attend(int64_t l, const Affine<S>& wo, AffineGradient<A>& g, View<const S, 4> v,
+                         View<const S, 3> context, bool own) {
+  const auto [B, T, HDh] = context.shape;
+  affine(g, scratch_.rounded, context.as({B * T, HDh}));
+  product_nn<S>(scratch_.d_context.as({B * T, HDh}), scratch_.rounded, wo.weight, false,
+                model_.queue_);
+  attention_delta<S>(scratch_.delta, context, scratch_.d_context, model_.queue_);
+
+  const AttentionUse<S> use{.scores = model_.scores_of(l),
+                            .lse = at(model_.buffers_.lse, l),
+                            .v = v,
+                            .dcontext = scratch_.d_context,
+                            .delta = scratch_.delta};
+  ScoreGradients<A> into;
+  if (own || !model_.method_.detach_stored) {
+    const int64_t first = model_.method_.all_layers_score ? 0 : l;
+    into.dq = scratch_.d_q_table + first;
+    into.dk = scratch_.d_k_table + first;
+  }
+  const View<A, 1> coefficients = gradients_of(l).coefficients;
+  if (own && coefficients.data != nullptr) {
+    const auto [L, B2, H, parts] = scratch_.coefficient_parts.shape;
+    into.dcoefficients = coefficients;
+    into.coefficient_parts = {scratch_.coefficient_parts.data, {l + 1, B2, H, parts}};
+  }
+  attention_backward<S>(scratch_.d_v, into, use, model_.queue_);
+}
+
+template <class S>
+void Backward<S>::project(View<const A, 4> d_heads, bool rotated, const Affine<S>& w,
+                          AffineGradient<A>& g, View<const S, 2> input, bool add) {
+  const auto [B, H, T, Dh] = d_heads.shape;
+  const View<S, 3> flat{scratch_.d_heads.data, {B, T, H * Dh}};
+  if (rotated) {
+    rope_backward<S>(flat, d_heads, model_.buffers_.cosines, model_.buffers_.sines, model_.queue_);
+  } else {
+    merge_heads<S>(flat, d_heads, model_.queue_);
+  }
+  affine(g, flat.as({B * T, H * Dh}), input);
+  product_nn<S>(scratch_.d_norm, flat.as({B * T, H * Dh}), w.weight, add, model_.queue_);
+}
+
+template <class S>
+void Backward<S>::norm(View<const A, 2> dy, View<const S, 2> x, View<const S, 2> addend,
+                       const Norm<S>& w, NormGradient<A>& g) {
+  const auto [N, D] = x.shape;
+  const golden::ModelConfig& c = model_.config_;
+  const Stream queue = model_.queue_;
+  const View<A, 2> dx = scratch_.d_term;
+  if (!model_.llama()) {
+    if (addend.data != nullptr) {
+      add(model_.buffers_.sum, x, addend, {}, queue);
+      x = model_.buffers_.sum;
+    }
+    const NormScratch<A> scratch{scratch_.statistics, scratch_.norm_parts};
+    layer_norm_backward<S, A>(dx, g.gain, g.bias, scratch, dy, x, w.gain, c.layer_norm_eps, true,
+                              queue);
+    return;
+  }
+  const NormScratch<A> scratch{{scratch_.statistics.data, {1, N}},
+                               {scratch_.norm_parts.data, {row_chunks(N), D}}};
+  if (addend.data != nullptr) {
+    rms_norm_of_sum_backward<S, A>(dx, g.gain, scratch, dy, x, addend, w.gain, c.rms_norm_eps, true,
+                                   queue);
+  } else {
+    rms_norm_backward<S, A>(dx, g.gain, scratch, dy, x, w.gain, c.rms_norm_eps, true, queue);
+  }
+}
+
+template <class S>
+void Backward<S>::affine(AffineGradient<A>& g, View<const S, 2> dy, View<const S, 2> x) {
+  product_tn<S>(g.weight, dy, x, true, model_.queue_);
+  if (g.bias.data == nullptr) return;
+  const View<A, 2> parts{scratch_.bias_parts.data, {row_chunks(dy.shape[0]), dy.shape[1]}};
+  column_sum<S>(g.bias, parts, dy, true, model_.queue_);
+}
+
+template <class S>
+void Backward<S>::mix_gradient(int64_t l, int64_t term, View<const A, 2> d,
+                               View<const S, 2> value) {
+  const View<A, 1> dw{gradients_of(l).mix.data + term, {1}};
+  inner_product<S>(dw, scratch_.row_parts, d, value, model_.queue_);
+}
+
+template <class S>
+void Backward<S>::round(View<const A, 2> x, double scale) {
+  scaled<S>(scratch_.rounded, x, scale, model_.queue_);
+}
+
+#define ASSAY_INSTANTIATE(S)                                                                     \
+  template void Backward<S>::mlp(const LayerWeights<S>&, LayerGradients<accum_t<S>>&,            \
+                                 View<const S, 2>, View<S, 2>);                                  \
+  template void Backward<S>::attend(int64_t, const Affine<S>&, AffineGradient<accum_t<S>>&,      \
+                                    View<const S, 4>, View<const S, 3>, bool);                   \
+  template void Backward<S>::project(View<const accum_t<S>, 4>, bool, const Affine<S>&,          \
+                                     AffineGradient<accum_t<S>>&, View<const S, 2>, bool);       \
+  template void Backward<S>::norm(View<const accum_t<S>, 2>, View<const S, 2>, View<const S, 2>, \
+                                  const Norm<S>&, NormGradient<accum_t<S>>&);                    \
+  template void Backward<S>::affine(AffineGradient<accum_t<S>>&, View<const S, 2>,               \
+                                    View<const S, 2>);                                           \
+  template void Backward<S>::mix_gradient(int64_t, int64_t, View<const accum_t<S>, 2>,           \
+                                          View<const S, 2>);                                     \
+  template void Backward<S>::round(View<const accum_t<S>, 2>, double);
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda
