@@ -139,18 +139,19 @@ Case merge_heads_case(int64_t B, int64_t H, int64_t T, int64_t Dh) {
 
 template <class S>
 void add_pointwise_backward_cases(std::vector<Case>& cases) {
+  constexpr int64_t N = kSmall ? 3 : 13;  // no thread of these meets another
   cases.push_back(swiglu_backward_case<S, S>(1, 1));
-  cases.push_back(swiglu_backward_case<S, S>(13, 70));
-  cases.push_back(swiglu_backward_case<S, accum_t<S>>(13, 40));
+  cases.push_back(swiglu_backward_case<S, S>(N, 70));
+  cases.push_back(swiglu_backward_case<S, accum_t<S>>(N, 40));
   for (const bool tanh_form : {false, true}) {
     cases.push_back(gelu_backward_case<S, S>(1, 1, tanh_form));
-    cases.push_back(gelu_backward_case<S, S>(13, 70, tanh_form));
-    cases.push_back(gelu_backward_case<S, accum_t<S>>(13, 40, tanh_form));
+    cases.push_back(gelu_backward_case<S, S>(N, 70, tanh_form));
+    cases.push_back(gelu_backward_case<S, accum_t<S>>(N, 40, tanh_form));
   }
   cases.push_back(rope_backward_case<S>(1, 1, 1, 2));
-  cases.push_back(rope_backward_case<S>(2, 3, 7, 20));
+  cases.push_back(rope_backward_case<S>(2, 3, kSmall ? 2 : 7, 20));
   cases.push_back(merge_heads_case<S>(1, 1, 1, 1));
-  cases.push_back(merge_heads_case<S>(2, 3, 7, 20));
+  cases.push_back(merge_heads_case<S>(2, 3, kSmall ? 2 : 7, 20));
 }
 ASSAY_INSTANTIATE_CASES(add_pointwise_backward_cases)
 

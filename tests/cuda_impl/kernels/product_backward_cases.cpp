@@ -135,6 +135,7 @@ void add_product_backward_cases(std::vector<Case>& cases) {
     cases.push_back(column_sum_case<S>(70, 33, accumulate));
     cases.push_back(embedding_backward_case<S>(70, 11, 33, accumulate));
   }
+  if (kSmall) return;
   cases.push_back(product_nn_case<S, S>(70, 33, 129, false));
   if (!std::is_same_v<S, accum_t<S>>) {
     cases.push_back(product_nn_case<S, accum_t<S>>(65, 40, 20, true));
