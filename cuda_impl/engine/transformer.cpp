@@ -93,12 +93,6 @@ void Transformer<S>::norm(View<S, 2> y, View<const S, 2> x, View<const S, 2> add
 }
 
 template <class S>
-template <class Out>
-void Transformer<S>::linear(View<Out, 2> y, View<const S, 2> x, const Affine<S>& by) {
-  product<S>(y, x, by.weight, by.bias, queue_);
-}
-
-template <class S>
 void Transformer<S>::project_heads(View<S, 4> heads, View<const S, 2> x, const Affine<S>& by,
                                    bool rotate) {
   const auto [B, H, T, Dh] = heads.shape;

@@ -64,7 +64,9 @@ class Transformer final : public Model {
   // y = norm(x), or with an addend norm(x + addend): RMSNorm or LayerNorm as the block has it.
   void norm(View<S, 2> y, View<const S, 2> x, View<const S, 2> addend, const Norm<S>& by);
   template <class Out>
-  void linear(View<Out, 2> y, View<const S, 2> x, const Affine<S>& by);
+  void linear(View<Out, 2> y, View<const S, 2> x, const Affine<S>& by) {
+    product<S>(y, x, by.weight, by.bias, queue_);
+  }
   // heads [B,H,T,Dh] of x [N,D], rotated or not
   void project_heads(View<S, 4> heads, View<const S, 2> x, const Affine<S>& by, bool rotate);
   // sum = the terms that a method adds at its site; own is the layer's own output.
