@@ -1,21 +1,9 @@
 #include "cuda_impl/engine/backward.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-
-#include "golden/error.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
-
-template <class S>
-Backward<S>::Backward(Transformer<S>& model) : model_(model) {
-  if (model.method_.family == golden::Family::score_factors) {
-    throw Unsupported(
-        fmt::format("method {}: the engine has no backward pass for it", model.config_.method));
-  }
-}
 
 template <class S>
 double Backward<S>::run(const ReceiveGradient& receive) {
@@ -80,6 +68,13 @@ void Backward<S>::carve_scratch(Scratch& x, Carver& carver) const {
   x.statistics = carver.view<A>({2, N});
   x.norm_parts = carver.view<A>({2 * row_chunks(N), D});
   x.bias_parts = carver.view<A>({row_chunks(N), widest});
+  const int64_t gated = model_.method_.gated_scores ? N : 0;
+  x.d_factors = carver.view<A>({gated, L});
+  x.gate = {.dg = carver.view<A>({gated, L}),
+            .inner = carver.view<A>({gated, L}),
+            .dpre = carver.view<A>({gated, L}),
+            .z = carver.view<A>({gated, D}),
+            .dz = carver.view<A>({gated, D})};
   x.counted = carver.view<A>({1});
   x.row_parts = carver.view<A>({N});
   x.position_ids = carver.view<int32_t>({N});
@@ -207,16 +202,18 @@ void Backward<S>::own_attention(int64_t l, double weight) {
     model_.linear(buf.attn_out, context.as({x.shape[0], context.shape[2]}), w.wo);
     mix_gradient(l, l, scratch_.d_residual, buf.attn_out);
   }
-  round(scratch_.d_residual, weight);
-  attend(l, w.wo, g.wo, at(buf.v, l), context, true);
   View<const S, 2> h = x;
   if (model_.pre_norm()) {
     model_.norm(buf.attn_norm, x, {}, w.attn_norm);
     h = buf.attn_norm;
   }
+  if (model_.method_.gated_scores) model_.form_score_factors(l, h);
+  round(scratch_.d_residual, weight);
+  attend(l, w.wo, g.wo, at(buf.v, l), context, true);
   project(at(scratch_.d_q, l), model_.llama(), w.wq, g.wq, h, false);
   project(at(scratch_.d_k, l), model_.llama(), w.wk, g.wk, h, true);
   project(scratch_.d_v, false, w.wv, g.wv, h, true);
+  if (model_.method_.gated_scores) gate(l, h);
   if (model_.pre_norm()) {
     norm(scratch_.d_norm, x, {}, w.attn_norm, g.attn_norm);
     add_to(scratch_.d_stream, scratch_.d_term);

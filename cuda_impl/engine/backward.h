@@ -19,8 +19,7 @@ inline namespace SIMT_BACKEND {
 template <class S>
 class Backward {
  public:
-  // Throws Unsupported for a method whose gradients the engine does not have.
-  explicit Backward(Transformer<S>& model);
+  explicit Backward(Transformer<S>& model) : model_(model) {}
   // Returns the loss. receive is called for every weight.
   double run(const ReceiveGradient& receive);
 
@@ -40,6 +39,8 @@ class Backward {
     A **d_q_table = nullptr, **d_k_table = nullptr;           // the same as device tables
     View<A, 4> coefficient_parts;                             // [L,B,H,coefficient_parts(T)]
     View<A, 2> statistics, norm_parts, bias_parts;
+    View<A, 2> d_factors;      // [N,L], of methods with a gate
+    GateGradientRows<A> gate;  // for m = L
     View<A, 1> counted, row_parts;
     View<int32_t, 1> position_ids;  // [N]: t
   };
@@ -75,6 +76,8 @@ class Backward {
   void norm(View<const A, 2> dy, View<const S, 2> x, View<const S, 2> addend, const Norm<S>& w,
             NormGradient<A>& g);
   void affine(AffineGradient<A>& g, View<const S, 2> dy, View<const S, 2> x);  // dw, db += ..
+  // From d_factors: the gate's gradients, and adds to d_norm, the gradient by h.
+  void gate(int64_t l, View<const S, 2> h);
   void mix_gradient(int64_t l, int64_t term, View<const A, 2> d, View<const S, 2> value);
   void round(View<const A, 2> x, double scale);  // rounded = scale * x
   void add_to(View<A, 2> sum, View<const A, 2> x) { accumulate(sum, x, 1.0, model_.queue_); }

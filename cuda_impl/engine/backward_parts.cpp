@@ -54,12 +54,19 @@ void Backward<S>::attend(int64_t l, const Affine<S>& wo, AffineGradient<A>& g, V
     into.dk = scratch_.d_k_table + first;
   }
   const View<A, 1> coefficients = gradients_of(l).coefficients;
-  if (own && coefficients.data != nullptr) {
+  const bool by_layer = model_.method_.family == golden::Family::score_accumulation;
+  if (own && by_layer) {
     const auto [L, B2, H, parts] = scratch_.coefficient_parts.shape;
     into.dcoefficients = coefficients;
     into.coefficient_parts = {scratch_.coefficient_parts.data, {l + 1, B2, H, parts}};
   }
   attention_backward<S>(scratch_.d_v, into, use, model_.queue_);
+  if (own && model_.method_.gated_scores) {
+    zero(scratch_.d_factors);
+    coefficient_gradient<S>(scratch_.d_factors.data, use, model_.queue_);
+  } else if (own && coefficients.data != nullptr && !by_layer) {
+    coefficient_gradient<S>(coefficients.data, use, model_.queue_);
+  }
 }
 
 template <class S>
@@ -112,6 +119,32 @@ void Backward<S>::affine(AffineGradient<A>& g, View<const S, 2> dy, View<const S
 }
 
 template <class S>
+void Backward<S>::gate(int64_t l, View<const S, 2> h) {
+  const GateWeights<S>& w = model_.layer(l).gate;
+  GateGradient<A>& g = gradients_of(l).gate;
+  const auto [N, D] = h.shape;
+  const auto [outputs, m] = w.w2.shape;
+  const golden::ModelConfig& c = model_.config_;
+  const Stream queue = model_.queue_;
+  const GateGradientRows<A> rows{.dg = {scratch_.gate.dg.data, {N, outputs}},
+                                 .inner = {scratch_.gate.inner.data, {N, m}},
+                                 .dpre = {scratch_.gate.dpre.data, {N, m}},
+                                 .z = scratch_.gate.z,
+                                 .dz = scratch_.gate.dz};
+  score_gate_backward<S>(rows, {scratch_.d_factors.data, {N, outputs}},
+                         {model_.buffers_.score_factors.data, {N, outputs}}, h, w, c.score_gate_eps,
+                         queue);
+  column_sum<A>(g.bias, {scratch_.bias_parts.data, {row_chunks(N), outputs}}, rows.dg, true, queue);
+  product_tn<A>(g.w2, rows.dg, rows.inner, true, queue);
+  product_tn<A>(g.w1, rows.dpre, rows.z, true, queue);
+  const NormScratch<A> scratch{{scratch_.statistics.data, {1, N}},
+                               {scratch_.norm_parts.data, {row_chunks(N), D}}};
+  rms_norm_backward<S, A>(scratch_.d_term, g.norm, scratch, rows.dz, h, w.norm, c.score_gate_eps,
+                          true, queue);
+  add_to(scratch_.d_norm, scratch_.d_term);
+}
+
+template <class S>
 void Backward<S>::mix_gradient(int64_t l, int64_t term, View<const A, 2> d,
                                View<const S, 2> value) {
   const View<A, 1> dw{gradients_of(l).mix.data + term, {1}};
@@ -134,6 +167,7 @@ void Backward<S>::round(View<const A, 2> x, double scale) {
                                   const Norm<S>&, NormGradient<accum_t<S>>&);                    \
   template void Backward<S>::affine(AffineGradient<accum_t<S>>&, View<const S, 2>,               \
                                     View<const S, 2>);                                           \
+  template void Backward<S>::gate(int64_t, View<const S, 2>);                                    \
   template void Backward<S>::mix_gradient(int64_t, int64_t, View<const accum_t<S>, 2>,           \
                                           View<const S, 2>);                                     \
   template void Backward<S>::round(View<const accum_t<S>, 2>, double);

@@ -41,10 +41,17 @@ void carve(WeightGradients<A>& g, Carver& carver, const golden::ModelConfig& c,
                             .w_up = affine(F, D),
                             .w_down = affine(D, F),
                             .coefficients = {},
+                            .gate = {},
                             .mix = {}};
     if (llama) layer.w_gate = affine(F, D);
-    if (method.family == golden::Family::score_accumulation) {
-      layer.coefficients = carver.view<A>({l + 1});
+    if (method.gated_scores) {
+      const int64_t m = l + 1, outputs = c.method == "D-base" ? 1 : m;
+      layer.gate = {.norm = carver.view<A>({D}),
+                    .bias = carver.view<A>({outputs}),
+                    .w1 = carver.view<A>({m, D}),
+                    .w2 = carver.view<A>({outputs, m})};
+    } else if (method.learns_scores()) {
+      layer.coefficients = carver.view<A>({coefficient_count(c, l)});
     }
     if (method.combine == Combine::learned_mean) layer.mix = carver.view<A>({l + 1});
     g.layers.push_back(layer);
@@ -151,6 +158,12 @@ void read_out(const WeightGradients<accum_t<S>>& g, const golden::ModelConfig& c
     const LayerGradients<accum_t<S>>& layer = g.layers[static_cast<std::size_t>(l)];
     llama ? reader.llama_layer(l, layer) : reader.gpt2_layer(l, layer);
     std::map<std::string, std::vector<double>> learned;
+    if (layer.gate.norm.data != nullptr) {
+      learned["self_attn.score.gate.norm"] = reader.values(layer.gate.norm);
+      learned["self_attn.score.gate.bias"] = reader.values(layer.gate.bias);
+      learned["self_attn.score.gate.w1"] = reader.values(layer.gate.w1);
+      learned["self_attn.score.gate.w2"] = reader.values(layer.gate.w2);
+    }
     if (layer.coefficients.data != nullptr) {
       for (auto& [name, values] :
            coefficients.parameter_gradients(l, reader.values(layer.coefficients))) {

@@ -24,10 +24,17 @@ struct AffineGradient {
 };
 
 template <class A>
+struct GateGradient {
+  View<A, 1> norm, bias;
+  View<A, 2> w1, w2;
+};
+
+template <class A>
 struct LayerGradients {
   NormGradient<A> attn_norm, mlp_norm;
   AffineGradient<A> wq, wk, wv, wo, w_gate, w_up, w_down;
-  View<A, 1> coefficients;  // [m], of the scores' c_i
+  View<A, 1> coefficients;  // of the scores' c_i, in their layout; null where none is learned
+  GateGradient<A> gate;     // of methods 5.1D, 5.1E, D-base
   View<A, 1> mix;           // [m], of the terms' weights
 };
 

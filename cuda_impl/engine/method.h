@@ -26,6 +26,9 @@ struct Method {
 
   bool recomputes_mlp() const { return family == golden::Family::recompute_mlp; }
   bool recomputes_attention() const { return family == golden::Family::recompute_attn; }
+  bool learns_scores() const {
+    return family == golden::Family::score_accumulation || family == golden::Family::score_factors;
+  }
   bool recomputes() const { return recomputes_mlp() || recomputes_attention(); }
 };
 

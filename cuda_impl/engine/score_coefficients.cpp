@@ -31,6 +31,13 @@ ScoreParameters read_parameters(const golden::ModelConfig& config, int64_t layer
 
 }  // namespace
 
+int64_t coefficient_count(const golden::ModelConfig& config, int64_t layer) {
+  const int64_t m = layer + 1, P = golden::score_positions_of(config);
+  if (config.method == "5.1A") return m * P * P;
+  if (config.method == "5.1B" || config.method == "5.1C") return m * P;
+  return config.method == "C-base" ? P : m;
+}
+
 template <class S>
 ScoreCoefficients<S>::ScoreCoefficients(const golden::ModelConfig& config,
                                         const golden::WeightSource& weights)
@@ -50,7 +57,6 @@ ScoreCoefficients<S>::ScoreCoefficients(const golden::ModelConfig& config,
     std::vector<double> values{1 / root};
     if (golden::find_method(id).family == golden::Family::score_accumulation) {
       values = scalar_coefficients(config, l, learned);
-      parameters_.push_back(learned);
     } else if (id == "5.1A") {
       table.strides = {.layer = P * P, .query = P, .key = 1};
       values = exponentials(learned.at("w"), 0);
@@ -65,6 +71,7 @@ ScoreCoefficients<S>::ScoreCoefficients(const golden::ModelConfig& config,
     }
     for (const double value : values) all.push_back(static_cast<A>(value));
     tables_.push_back(table);
+    parameters_.push_back(std::move(learned));
   }
   memory_ = simt::Buffer<A>(all);
 }
@@ -87,9 +94,19 @@ const accum_t<S>* ScoreCoefficients<S>::offset_of(int64_t layer) const {
 template <class S>
 ScoreParameters ScoreCoefficients<S>::parameter_gradients(int64_t layer,
                                                           const std::vector<double>& dc) const {
-  if (parameters_.empty()) return {};
-  return scalar_coefficients_gradient(config_, layer, parameters_[static_cast<std::size_t>(layer)],
-                                      dc);
+  const ScoreParameters& learned = parameters_[static_cast<std::size_t>(layer)];
+  if (golden::find_method(config_.method).family == golden::Family::score_accumulation) {
+    return scalar_coefficients_gradient(config_, layer, learned, dc);
+  }
+  const double root = std::sqrt(static_cast<double>(config_.head_dim));
+  ScoreParameters gradient;
+  for (const auto& [name, values] : learned) {
+    std::vector<double>& d = gradient[name];
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      d.push_back(name == "c" ? 0.0 : dc[i] * std::exp(values[i]) / root);
+    }
+  }
+  return gradient;
 }
 
 #define ASSAY_INSTANTIATE(S) template class ScoreCoefficients<S>;

@@ -11,6 +11,9 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
+// How many c_i(b,t,s) the parameters of a layer give: m, m P^2 (5.1A), m P (5.1B, 5.1C), P (C-base).
+int64_t coefficient_count(const golden::ModelConfig& config, int64_t layer);
+
 // Those that depend on parameters alone, in device memory from construction on. A learned parameter
 // is rounded to S, as every weight; what is computed from it is rounded to accum_t<S> once.
 // Not for 5.1D, 5.1E and D-base, whose coefficients a kernel computes from the batch (score_gate).
@@ -24,7 +27,8 @@ class ScoreCoefficients {
   Coefficients<A> of(int64_t layer) const;
   const A* offset_of(int64_t layer) const;  // [P], null but for C-base
 
-  // The gradients of the learned parameters of methods 5.4 to 5.8 from dc [m].
+  // The gradients of the layer's learned parameters but a gate's, from those of the coefficients in
+  // their own layout. An offset's is 0: it is constant along a row, and the softmax takes it off.
   ScoreParameters parameter_gradients(int64_t layer, const std::vector<double>& dc) const;
 
  private:
@@ -34,7 +38,7 @@ class ScoreCoefficients {
     std::size_t offset = 0;   // C-base: first of its offsets
   };
   golden::ModelConfig config_;
-  std::vector<ScoreParameters> parameters_;  // [L]; empty but for methods 5.1 to 5.8
+  std::vector<ScoreParameters> parameters_;  // [L]
   std::vector<Table> tables_;                // [L]
   simt::Buffer<A> memory_;
 };

@@ -169,12 +169,15 @@ void Transformer<S>::project(int64_t l, View<const S, 2> input, Taps& taps) {
   taps.offer(name("attn/k"), at(buf.k, l));
   project_heads(at(buf.v, l), input, w.wv, false);
   taps.offer(name("attn/v"), at(buf.v, l));
-  if (method_.gated_scores) {
-    const int64_t outputs = w.gate.bias.shape[0];
-    score_gate<S>({buf.score_factors.data, {input.shape[0], outputs}}, input, w.gate,
-                  config_.score_gate_eps, 1 / std::sqrt(static_cast<double>(config_.head_dim)),
-                  queue_);
-  }
+  if (method_.gated_scores) form_score_factors(l, input);
+}
+
+template <class S>
+void Transformer<S>::form_score_factors(int64_t l, View<const S, 2> input) {
+  const GateWeights<S>& gate = layer(l).gate;
+  score_gate<S>({buffers_.score_factors.data, {input.shape[0], gate.bias.shape[0]}}, input, gate,
+                config_.score_gate_eps, 1 / std::sqrt(static_cast<double>(config_.head_dim)),
+                queue_);
 }
 
 // O_l = concat_h(A_l V_l) Wo_l,  q, k and v of attn_norm_l(X_l), with post norm of X_l

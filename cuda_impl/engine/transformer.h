@@ -44,6 +44,7 @@ class Transformer final : public Model {
   void prepare(const Batch& batch, bool keep);
   void attend(int64_t l, Taps& taps);
   void project(int64_t l, View<const S, 2> input, Taps& taps);
+  void form_score_factors(int64_t l, View<const S, 2> input);
   void add_attention(int64_t l, Taps& taps);
   void run_mlp(int64_t l, Taps& taps);
   void attention_again(int64_t l, int64_t j, View<S, 2> out, Taps& taps);

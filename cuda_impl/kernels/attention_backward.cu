@@ -25,37 +25,21 @@
 // Longest addition chain: scores Dh, then layers; dq T, dk and dv T*H/Hkv, in steps of 32; dc
 // ceil(T/32) + 13, then ceil(B*H*ceil(T/32)/8) + 6.
 // CPU counterpart: reference/ops/{attend,softmax,scores,weighted_sum}.cpp
-#include "cuda_impl/kernels/backward.h"
+#include "cuda_impl/kernels/attention_use.h"
 #include "cuda_impl/kernels/pair_tile.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 namespace {
 
-// AttentionUse and ScoreGradients as a kernel parameter, with extents in int.
+// What ScoreGradients asks for; dq, dk and parts may be null.
 template <class S>
-struct Params {
+struct Params : UseParams<S> {
   using A = accum_t<S>;
-  const S *const *q, *const *k;
   A *const *dq, *const *dk;
-  A* parts;  // of dc; dq, dk and parts may be null
+  A* parts;  // of dc
   A* dv;
-  const S *v, *dcontext;
-  const A *offset, *lse, *delta;
-  Coefficients<A> c;
-  const uint8_t* real;
-  int layers, B, H, Hkv, T, Dh;
-
-  SIMT_DEVICE bool visible(int b, int t, int s) const {
-    return t < T && s <= t && real[int64_t{b} * T + s] != 0;
-  }
-  SIMT_DEVICE A coefficient(int i, int b, int t, int s) const {
-    return c.data[i * c.layer + b * c.batch + t * c.query + s * c.key];
-  }
 };
-
-// Whether bit r is set: the pair of own row r and this lane's column is visible.
-SIMT_DEVICE bool has(unsigned visible, int r) { return (visible >> r & 1u) != 0; }
 
 // dq_i of 32 queries, and their share of dc_i. Rows are queries, columns are keys.
 template <class S>
@@ -216,55 +200,23 @@ __global__ void coefficient_kernel(A* __restrict__ dc, const A* __restrict__ par
 template <class S>
 Params<S> params_of(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
                     const AttentionUse<S>& use) {
-  using A = accum_t<S>;
   const char* kernel = "attention_backward";
-  const ScoreOperands<S>& scores = use.scores;
-  const int64_t layers = scores.layers, H = scores.H, Hkv = scores.Hkv, Dh = scores.Dh;
-  const auto [B, T] = scores.real.shape;
-  expect_shape(kernel, "real [B,T]", scores.real, {B, T});
-  expect_at_most(kernel, "Dh", Dh, kMaxHeadSize);
-  expect_at_most(kernel, "B", B, 65535);
-  expect_at_most(kernel, "H", H, 65535);
-  expect_at_most(kernel, "Hkv", Hkv, H);
-  if (H % Hkv != 0) {
-    throw simt::Error(std::string(kernel) + ": Hkv: expected a divisor of H = " +
-                      std::to_string(H) + ", got " + std::to_string(Hkv));
-  }
-  expect_shape(kernel, "q [layers]", View<const S* const, 1>{scores.q, {layers}}, {layers});
-  expect_shape(kernel, "k [layers]", View<const S* const, 1>{scores.k, {layers}}, {layers});
-  expect_shape(kernel, "coefficients", View<const A, 1>{scores.coefficients.data, {layers}},
-               {layers});
-  expect_shape(kernel, "lse [B,H,T]", use.lse, {B, H, T});
-  expect_shape(kernel, "delta [B,H,T]", use.delta, {B, H, T});
-  expect_shape(kernel, "v [B,Hkv,T,Dh]", use.v, {B, Hkv, T, Dh});
-  expect_shape(kernel, "dcontext [B,T,H*Dh]", use.dcontext, {B, T, H * Dh});
-  expect_shape(kernel, "dv [B,Hkv,T,Dh]", dv, {B, Hkv, T, Dh});
-  A* parts = nullptr;
+  Params<S> params;
+  static_cast<UseParams<S>&>(params) = use_params(kernel, use);
+  const int64_t layers = use.scores.layers, H = use.scores.H;
+  const auto [B, T] = use.scores.real.shape;
+  expect_shape(kernel, "dv [B,Hkv,T,Dh]", dv, {B, use.scores.Hkv, T, use.scores.Dh});
+  params.dv = dv.data;
+  params.dq = gradients.dq;
+  params.dk = gradients.dk;
+  params.parts = nullptr;
   if (gradients.dcoefficients.data != nullptr) {
     expect_shape(kernel, "dcoefficients [layers]", gradients.dcoefficients, {layers});
     expect_shape(kernel, "coefficient_parts [layers,B,H,parts]", gradients.coefficient_parts,
                  {layers, B, H, coefficient_parts(T)});
-    parts = gradients.coefficient_parts.data;
+    params.parts = gradients.coefficient_parts.data;
   }
-  return {.q = scores.q,
-          .k = scores.k,
-          .dq = gradients.dq,
-          .dk = gradients.dk,
-          .parts = parts,
-          .dv = dv.data,
-          .v = use.v.data,
-          .dcontext = use.dcontext.data,
-          .offset = scores.offset,
-          .lse = use.lse.data,
-          .delta = use.delta.data,
-          .c = scores.coefficients,
-          .real = scores.real.data,
-          .layers = static_cast<int>(layers),
-          .B = static_cast<int>(B),
-          .H = static_cast<int>(H),
-          .Hkv = static_cast<int>(Hkv),
-          .T = static_cast<int>(T),
-          .Dh = static_cast<int>(Dh)};
+  return params;
 }
 
 }  // namespace

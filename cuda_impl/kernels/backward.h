@@ -125,6 +125,26 @@ template <class S>
 void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
                         const AttentionUse<S>& use, Stream stream);
 
+// Adds to dc, in the layout of use.scores.coefficients, the gradient by the coefficients c_i(b,t,s)
+// that depend on queries, keys or both: summed over heads and over the indices of stride 0.
+template <class S>
+void coefficient_gradient(accum_t<S>* dc, const AttentionUse<S>& use, Stream stream);
+
+// What score_gate_backward leaves for the sums over rows: dbias = sum_n dg, dw2 = dg^T inner, dw1 =
+// dpre^T z, and dz [N,D], the gradient by the normalised input.
+template <class A>
+struct GateGradientRows {
+  View<A, 2> dg;           // [N,outputs]
+  View<A, 2> inner, dpre;  // [N,m]
+  View<A, 2> z, dz;        // [N,D]
+};
+
+// Of score_gate(factors, h, gate, eps, scale), from the gradient by its factors.
+template <class S>
+void score_gate_backward(const GateGradientRows<accum_t<S>>& out, In<accum_t<S>, 2> dfactors,
+                         In<accum_t<S>, 2> factors, In<S, 2> h, const GateWeights<S>& gate,
+                         double eps, Stream stream);
+
 // y [N,D] = scale * x, rounded to S
 template <class S>
 void scaled(View<S, 2> y, In<accum_t<S>, 2> x, double scale, Stream stream);

@@ -1,4 +1,5 @@
-// GELU:  y[n,f] = gelu(x[n,f]), exact or with tanh: the formulas stand in gelu.h
+// GELU:  y[n,f] = x (1 + erf(x / sqrt(2))) / 2, with x = x[n,f], or with tanh, GPT-2's gelu_new,
+//        y[n,f] = x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2
 //
 //   x  [N,F]  stored as Operand: S, or accum_t<S> where it has no name
 //   y  [N,F]  stored as S, the only rounding to it
@@ -18,7 +19,7 @@ __global__ void gelu_kernel(S* __restrict__ y, const Operand* __restrict__ x, in
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= elements) return;
   const auto value = static_cast<accum_t<S>>(x[i]);
-  y[i] = simt::from_accum<S>(kTanh ? gelu_tanh(value) : gelu_exact(value));
+  y[i] = simt::from_accum<S>(gelu_of<accum_t<S>, kTanh>(value));
 }
 
 }  // namespace

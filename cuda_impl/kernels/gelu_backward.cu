@@ -11,30 +11,13 @@
 // Longest addition chain 1.
 // CPU counterpart: reference/ops/gelu.cpp
 #include "cuda_impl/kernels/backward.h"
+#include "cuda_impl/kernels/gelu.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr double kCubic = 0.044715;
-constexpr double kSqrtHalf = 0.70710678118654752440;       // sqrt(1 / 2)
-constexpr double kSqrtTwoOverPi = 0.79788456080286535588;  // sqrt(2 / pi)
-
-// d/dx of 1 + erf(x / sqrt(2)), or of 1 + tanh(w), stands in `odd_slope`.
-template <class A, bool kTanh>
-SIMT_DEVICE A gelu_slope(A x) {
-  A odd, odd_slope;
-  if constexpr (kTanh) {
-    odd = simt::tanh(A(kSqrtTwoOverPi) * (x + A(kCubic) * x * x * x));
-    odd_slope = (A(1) - odd * odd) * A(kSqrtTwoOverPi) * (A(1) + A(3 * kCubic) * x * x);
-  } else {
-    odd = simt::erf(x * A(kSqrtHalf));
-    odd_slope = A(kSqrtTwoOverPi) * simt::exp(A(-0.5) * x * x);
-  }
-  return A(0.5) * (A(1) + odd) + A(0.5) * x * odd_slope;
-}
-
 template <class S, class Operand, bool kTanh>
 __global__ void gelu_backward_kernel(S* dx, const S* dy, const Operand* __restrict__ x,
                                      int64_t elements) {

@@ -37,7 +37,7 @@ __global__ void score_gate_kernel(accum_t<S>* __restrict__ factors, const S* __r
       sum += simt::to_accum(w1[int64_t{i} * D + d]) * z;
     }
     sum = simt::warp_sum(sum);
-    if (i % 32 == lane) r_inner[i / 32] = gelu_exact(sum);
+    if (i % 32 == lane) r_inner[i / 32] = gelu_of<A, false>(sum);
   }
   for (int o = 0; o < outputs; ++o) {
     A sum = A(0);

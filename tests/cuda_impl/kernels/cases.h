@@ -119,6 +119,10 @@ void add_norm_cases(std::vector<Case>& cases);
 template <class S>
 void add_head_cases(std::vector<Case>& cases);
 template <class S>
+void add_stream_cases(std::vector<Case>& cases);
+template <class S>
+void add_coefficient_gradient_cases(std::vector<Case>& cases);
+template <class S>
 void add_gate_cases(std::vector<Case>& cases);
 template <class S>
 void add_product_cases(std::vector<Case>& cases);
@@ -143,6 +147,8 @@ std::vector<Case> all_cases() {
   add_pointwise_cases<S>(cases);
   add_norm_cases<S>(cases);
   add_head_cases<S>(cases);
+  add_stream_cases<S>(cases);
+  add_coefficient_gradient_cases<S>(cases);
   add_gate_cases<S>(cases);
   add_product_cases<S>(cases);
   add_attention_cases<S>(cases);

@@ -121,10 +121,16 @@ bool shows_when_dropped(const simt::host::Site& site, const std::vector<Case>& c
 BOOST_AUTO_TEST_CASE(every_barrier_of_every_kernel_is_needed) {
   std::map<std::string, std::vector<Case>> by_kernel;
   for (Case& c : all_cases<float>()) by_kernel[c.kernel].push_back(c);
-  const std::map<std::string, std::size_t> sites_of = {
-      {"product", 2},          {"attention", 4},         {"replay_attention", 4},
-      {"attention_scores", 2}, {"attention_probs", 2},   {"product_nn", 2},
-      {"product_tn", 2},       {"attention_backward", 2}};
+  const std::map<std::string, std::size_t> sites_of = {{"product", 2},
+                                                       {"attention", 4},
+                                                       {"replay_attention", 4},
+                                                       {"attention_scores", 2},
+                                                       {"attention_probs", 2},
+                                                       {"product_nn", 2},
+                                                       {"product_tn", 2},
+                                                       {"attention_backward", 2},
+                                                       {"coefficient_gradient", 2},
+                                                       {"score_gate_backward", 2}};
   for (const auto& [kernel, cases] : by_kernel) {
     simt::host::forget_barrier_sites();
     for (const Case& c : cases) run_with({.record_sites = true}, c);

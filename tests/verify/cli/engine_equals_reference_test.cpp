@@ -196,7 +196,6 @@ BOOST_AUTO_TEST_CASE(in_double_every_gradient_equals_the_reference_to_1e_minus_1
   }
   for (const Case& c : all) {
     const ModelConfig config = config_of(c);
-    if (golden::find_method(c.method).family == golden::Family::score_factors) continue;
     const golden::SyntheticWeights weights(config, 7);
     const verify::Batch batch = batch_of(c, config);
     Keep forward;
@@ -215,6 +214,13 @@ BOOST_AUTO_TEST_CASE(in_double_every_gradient_equals_the_reference_to_1e_minus_1
       const reference::Array& expected = keep.values[name];
       BOOST_REQUIRE_MESSAGE(gradient.shape == expected.shape(), name);
       const golden::Tensor got{gradient.shape, {gradient.values.begin(), gradient.values.end()}};
+      if (name.ends_with(".score.c")) {  // 0, which the reference reaches to rounding
+        for (const double value : gradient.values) BOOST_REQUIRE_EQUAL(value, 0.0);
+        for (int64_t i = 0; i < expected.size(); ++i) {
+          BOOST_REQUIRE_SMALL(expected.data()[i], 1e-15);
+        }
+        return;
+      }
       const double difference = relative_difference(got, expected);
       BOOST_TEST(difference <= 1e-12, "method " << c.method << " " << c.form << " block "
                                                 << static_cast<int>(c.block) << " [" << c.batch
