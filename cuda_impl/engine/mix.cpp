@@ -21,7 +21,7 @@ Mix<S>::Mix(const golden::ModelConfig& config, const Method& method,
     std::vector<A> stored;
     for (double& value : w) {
       stored.push_back(static_cast<A>(value / total));
-      value = static_cast<double>(stored.back());
+      value = widen(stored.back());
     }
     layers_[static_cast<std::size_t>(l)] = {w, simt::Buffer<A>(stored)};
   }

@@ -15,6 +15,15 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
+// A probe that is given the elements as kernels store them, before tap(): a scalar can be more than
+// the number that tap() shows.
+template <class T>
+class ElementProbe : public Probe {
+ public:
+  // Returns whether it changed them: every later kernel reads that.
+  virtual bool visit(const golden::TensorInfo& info, std::span<T> elements) = 0;
+};
+
 // Without a probe every call returns at once. A tensor that is not the next of the list is an
 // InternalError.
 class Taps {
@@ -75,6 +84,10 @@ class Taps {
   void read_out(const golden::TensorInfo& info, View<T, R> array) {
     std::vector<T> stored(static_cast<std::size_t>(golden::element_count(info.shape)));
     simt::copy_out(stored.data(), array.data, stored.size() * sizeof(T), stream_);
+    auto* const elements = dynamic_cast<ElementProbe<T>*>(probe_);
+    if (elements != nullptr && elements->visit(info, stored)) {
+      simt::copy_in(array.data, stored.data(), stored.size() * sizeof(T), stream_);
+    }
     values_.resize(stored.size());
     for (std::size_t i = 0; i < stored.size(); ++i) values_[i] = widen(stored[i]);
     probe_->tap(info.name, {info.shape, values_});

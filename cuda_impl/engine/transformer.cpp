@@ -39,10 +39,15 @@ void Transformer<S>::forward(const Batch& batch, Probe* probe) {
 }
 
 template <class S>
-double Transformer<S>::gradients(const Batch& batch, const ReceiveGradient& receive) {
-  if (backward_ == nullptr) backward_ = std::make_unique<Backward<S>>(*this);
-  run_forward(batch, nullptr, true);
-  return backward_->run(receive);
+double Transformer<S>::gradients([[maybe_unused]] const Batch& batch,
+                                 [[maybe_unused]] const ReceiveGradient& receive) {
+  if constexpr (simt::HookedScalar<S>) {
+    throw Unsupported("gradients: the backward kernels are not built for this scalar");
+  } else {
+    if (backward_ == nullptr) backward_ = std::make_unique<Backward<S>>(*this);
+    run_forward(batch, nullptr, true);
+    return backward_->run(receive);
+  }
 }
 
 template <class S>

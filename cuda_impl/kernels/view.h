@@ -9,6 +9,9 @@
 #include <type_traits>
 
 #include "cuda_impl/simt/simt.h"
+#if defined(ASSAY_TAINTED)
+#include "cuda_impl/simt/tainted.h"
+#endif
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -93,11 +96,20 @@ struct LaunchName {
   }
 };
 
-// What a kernel library is built for: M(S) for every storage type.
+// What a kernel library is built for: M(S) for every storage type. ASSAY_TAINTED: the library whose
+// scalars carry dependences.
+#if defined(ASSAY_TAINTED)
+#define ASSAY_FOR_STORAGE_TYPES(M) M(simt::Tainted)
+#else
 #define ASSAY_FOR_STORAGE_TYPES(M) M(float) M(simt::bf16) M(simt::f16) M(double)
+#endif
 
 // Those whose accumulator is another type, for kernels that can leave a result unrounded.
+#if defined(ASSAY_TAINTED)
+#define ASSAY_FOR_NARROW_TYPES(M)
+#else
 #define ASSAY_FOR_NARROW_TYPES(M) M(simt::bf16) M(simt::f16)
+#endif
 
 inline unsigned blocks_for(int64_t items, int64_t per_block) {
   return static_cast<unsigned>((items + per_block - 1) / per_block);

@@ -13,6 +13,9 @@ inline namespace on_device {
 
 using Stream = cudaStream_t;
 
+template <class A>
+concept HookedScalar = false;  // on the host only
+
 inline void check(cudaError_t status, const char* where) {
   if (status == cudaSuccess) return;
   throw Error(std::string(where) + ": " + cudaGetErrorName(status) + ": " +

@@ -31,7 +31,7 @@
         static const char key = 0;                                                    \
         return static_cast<const void*>(&key);                                        \
       }(),                                                                            \
-      sizeof(T[__VA_ARGS__])))
+      sizeof(T[__VA_ARGS__]), sizeof(T[__VA_ARGS__]) / ::assay::simt::kSizeRatio<T>))
 
 namespace assay::simt {
 inline namespace on_host {
@@ -95,6 +95,17 @@ concept HookedScalar = requires {
   sizeof(ScalarHooks<A>);
 }
 &&std::is_trivially_copyable_v<A>;
+// A scalar with hooks takes the place of a double, and its static shared arrays count as doubles
+// against the device's limit.
+template <class T>
+inline constexpr std::size_t kSizeRatio = 1;
+template <HookedScalar A>
+inline constexpr std::size_t kSizeRatio<A> = [] {
+  constexpr std::size_t ratio = (sizeof(A) + sizeof(double) - 1) / sizeof(double);
+  static_assert(ratio <= host::kLargestRatio);
+  return ratio;
+}();
+
 template <class A>
 concept Real = std::is_same_v<A, float> || std::is_same_v<A, double>;
 

@@ -85,7 +85,10 @@ using WarpFn = void (*)(void** requests, unsigned mask);
 void sync_warp(unsigned mask, WarpFn fn, void* request, const Loc& loc);
 
 unsigned lane_id();
-void* shared_static(const void* key, std::size_t bytes);     // one array per block and key
+// One array per block and key, which counts `charged` bytes against the device's limit; bytes is at
+// most kLargestRatio times that.
+inline constexpr std::size_t kLargestRatio = 4;
+void* shared_static(const void* key, std::size_t bytes, std::size_t charged);
 void* shared_dynamic(std::size_t index, std::size_t bytes);  // the index-th take of the block
 void fence();
 std::unique_lock<std::mutex>

@@ -39,7 +39,7 @@ void check_count(std::size_t count) {
 
 std::size_t arena_bytes_for(std::size_t dynamic_bytes) {
   const std::size_t gaps = 2 * kMaxCarves * (kRedZone + kAlignment);
-  return align_up(dynamic_bytes + kStaticSmemLimit + gaps);
+  return align_up(dynamic_bytes + kLargestRatio * kStaticSmemLimit + gaps);
 }
 
 void start_shared_memory(Worker& worker) {
@@ -59,13 +59,13 @@ void start_shared_memory(Worker& worker) {
   shared.arena_top = 0;
 }
 
-void* shared_static(const void* key, std::size_t bytes) {
+void* shared_static(const void* key, std::size_t bytes, std::size_t charged) {
   SharedMemory& shared = this_worker->shared;
   for (std::size_t i = 0; i < shared.static_count; ++i) {
     if (shared.statics[i].key == key) return shared.statics[i].memory;
   }
   check_count(shared.static_count);
-  shared.static_bytes += smem_align(bytes);
+  shared.static_bytes += smem_align(charged);
   if (shared.static_bytes > kStaticSmemLimit) {
     fail("static shared memory: expected at most " + std::to_string(kStaticSmemLimit) +
          " bytes, got " + std::to_string(shared.static_bytes));

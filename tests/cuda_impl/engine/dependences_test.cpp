@@ -1,0 +1,99 @@
+// What the engine's kernels compute from what: every element of every tensor depends on exactly the
+// positions that the method says. Planted defects are in CMakeLists.txt.
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <map>
+
+#include "dependence_judge.h"
+#include "golden/error.h"
+
+using namespace assay;
+using dependences::judge;
+using dependences::Result;
+using dependences::Tokens;
+using golden::ModelConfig;
+
+namespace {
+
+std::vector<ModelConfig> models(int64_t layers) {
+  std::vector<ModelConfig> all;
+  for (const golden::MethodInfo& method : golden::methods()) {
+    if (method.family == golden::Family::prob_transformer) continue;
+    all.push_back(dependences::tiny(method.id, layers));
+    all.push_back(dependences::tiny_gpt2(method.id, golden::NormPosition::pre, layers));
+    all.push_back(dependences::tiny_gpt2(method.id, golden::NormPosition::post, layers));
+  }
+  return all;
+}
+
+void check_exact(const ModelConfig& config, const Tokens& tokens) {
+  const Result result = judge(config, tokens);
+  BOOST_TEST(result.first_fault == "", dependences::text_of(config));
+  BOOST_TEST(static_cast<std::size_t>(result.tensors) ==
+             golden::tensor_list(config, tokens.B, tokens.T).size());
+  BOOST_TEST(result.dependences > result.elements);
+}
+
+struct Values final : cuda::Probe {
+  std::map<std::string, std::vector<double>> seen;
+
+  bool wants(const std::string&) override { return true; }
+  void tap(const std::string& name, golden::TensorView value) override {
+    seen[name].assign(value.values.begin(), value.values.end());
+  }
+  bool force(const std::string&, std::span<double>) override { return false; }
+};
+
+}  // namespace
+
+// Three layers: two earlier ones to recompute, or to sum scores with.
+BOOST_AUTO_TEST_CASE(every_element_depends_on_its_own_past_and_on_nothing_else) {
+  const Tokens tokens(2, 9, 0);
+  for (const ModelConfig& config : models(3)) check_exact(config, tokens);
+}
+
+BOOST_AUTO_TEST_CASE(real_positions_do_not_depend_on_padding) {
+  const Tokens tokens(2, 9, 3);
+  for (const ModelConfig& config : models(3)) check_exact(config, tokens);
+}
+
+// 34 positions are two tiles of queries and of keys, 68 rows two tiles of a product.
+BOOST_AUTO_TEST_CASE(dependences_are_exact_across_tiles) {
+  for (const char* method : {"plain", "1", "5.1"}) {
+    for (const int64_t padding : {0, 33}) {
+      check_exact(dependences::tiny(method, 2), Tokens(2, 34, padding));
+      check_exact(dependences::tiny_gpt2(method, golden::NormPosition::pre, 2),
+                  Tokens(2, 34, padding));
+    }
+  }
+}
+
+// The scalar computes what fp64 computes, so what holds for it holds for the kernels as they run.
+BOOST_AUTO_TEST_CASE(values_are_those_of_fp64_bit_for_bit) {
+  const Tokens tokens(2, 9, 3);
+  for (const ModelConfig& config : models(3)) {
+    const golden::SyntheticWeights weights(config, 7);
+    Values values;
+    cuda::make_host_model(config, golden::Precision::fp64, weights)
+        ->forward(tokens.view(), &values);
+    std::size_t compared = 0;
+    cuda::trace_dependences(
+        config, weights, tokens.view(),
+        [&](const golden::TensorInfo& info, std::span<const double> traced, const auto&) {
+          ++compared;
+          BOOST_TEST(std::ranges::equal(traced, values.seen.at(info.name)),
+                     dependences::text_of(config) << " " << info.name);
+        });
+    BOOST_TEST(compared == values.seen.size());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(more_positions_than_sources_are_refused) {
+  const Tokens tokens(3, 43, 0);
+  BOOST_CHECK_EXCEPTION(
+      judge(dependences::tiny("plain", 1), tokens), InputError, [](const InputError& error) {
+        BOOST_TEST(error.what() ==
+                   "batch: dependences are traced for at most 128 positions, got 129");
+        return true;
+      });
+}
