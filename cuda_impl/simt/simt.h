@@ -13,6 +13,7 @@
 //   SIMT_HD                          a function for kernels; for kernels and the host simt::exp,
 //   log, sqrt, rsqrt, tanh, erf, abs, max   per scalar type, never a fast intrinsic; call them qualified
 //   simt::warp_sum, warp_max                      butterfly over 32 lanes: offsets 16, 8, 4, 2, 1
+//   simt::mma, in mma.h                           the warp-wide product of tensor cores
 //   simt::launch("name", kernel, grid, block, smem_bytes, stream, args...)
 //
 // launch converts the arguments to the kernel's parameter types and throws Error; its message
