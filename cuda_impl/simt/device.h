@@ -62,6 +62,7 @@ inline std::string unavailable() {
 #if defined(__CUDACC__)
 #define SIMT_DEVICE __device__ __forceinline__
 #define SIMT_UNROLL _Pragma("unroll")
+#define SIMT_NO_UNROLL _Pragma("unroll 1")
 #define SIMT_SHARED(T, name, ...) __shared__ T name[__VA_ARGS__]
 
 namespace assay::simt {

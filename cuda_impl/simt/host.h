@@ -21,6 +21,7 @@
 #define __launch_bounds__(...)
 #define SIMT_DEVICE inline
 #define SIMT_UNROLL _Pragma("GCC unroll 4")
+#define SIMT_NO_UNROLL
 
 // A reference to an array with red zones on both sides; UBSan checks its indices, ASan its
 // addresses.
