@@ -1,4 +1,4 @@
-// Product with a linear weight in its state-dict layout:  y[n,m] = sum_k x[n,k] * w[m,k] + bias[m]
+// product_tiled: a linear weight in its state-dict layout, y[n,m] = sum_k x[n,k] * w[m,k] + bias[m]
 //
 //   x  [N,K]  row-major, N = B*T, stored as S
 //   w  [M,K]  row-major, stored as S
@@ -9,7 +9,7 @@
 // Launch: one block per 64 x 64 tile of y, 128 threads of 4 x 8 elements each. Any N, M, K >= 1.
 // Longest addition chain K + 1.
 // CPU counterpart: reference/ops/linear.cpp
-#include "cuda_impl/kernels/kernels.h"
+#include "cuda_impl/kernels/product_rungs.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -39,8 +39,9 @@ SIMT_DEVICE void load_transposed(accum_t<S>* s_tile, const S* __restrict__ g_mat
 
 template <class S, class Out>
 __global__ void __launch_bounds__(kThreads)
-    product_kernel(Out* __restrict__ g_y, const S* __restrict__ g_x, const S* __restrict__ g_w,
-                   const S* __restrict__ g_bias, int N, int M, int K) {
+    product_tiled_kernel(Out* __restrict__ g_y, const S* __restrict__ g_x,
+                         const S* __restrict__ g_w, const S* __restrict__ g_bias, int N, int M,
+                         int K) {
   using A = accum_t<S>;
   SIMT_SHARED(A, s_x, kDepth * kStride);  // [k][row]
   SIMT_SHARED(A, s_w, kDepth * kStride);  // [k][column]
@@ -86,23 +87,18 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 template <class S, class Out>
-void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream) {
+void product_tiled(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream) {
+  check_product<S>("product_tiled", y, x, w, bias, kTile);
   const auto [N, M] = y.shape;
-  const int64_t K = x.shape[1];
-  expect_shape("product", "y [N,M]", y, {N, M});
-  expect_shape("product", "x [N,K]", x, {N, K});
-  expect_shape("product", "w [M,K]", w, {M, K});
-  if (bias.data != nullptr) expect_shape("product", "bias [M]", bias, {M});
-  expect_at_most("product", "N / 64", (N + kTile - 1) / kTile, 65535);
-  simt::launch(LaunchName("product", y.shape).text, product_kernel<S, Out>,
+  simt::launch(LaunchName("product_tiled", y.shape).text, product_tiled_kernel<S, Out>,
                dim3(blocks_for(M, kTile), blocks_for(N, kTile)), dim3(kThreads), 0, stream, y.data,
-               x.data, w.data, bias.data, N, M, K);
+               x.data, w.data, bias.data, N, M, x.shape[1]);
 }
 
 #define ASSAY_INSTANTIATE(S) \
-  template void product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
+  template void product_tiled<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
 #define ASSAY_INSTANTIATE_WIDE(S) \
-  template void product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
+  template void product_tiled<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE_WIDE)
 #undef ASSAY_INSTANTIATE_WIDE

@@ -65,6 +65,7 @@ inline std::string unavailable() {
 #if defined(__CUDACC__)
 #define SIMT_DEVICE __device__ __forceinline__
 #define SIMT_UNROLL _Pragma("unroll")
+#define SIMT_NO_UNROLL _Pragma("unroll 1")
 #define SIMT_SHARED(T, name, ...) __shared__ T name[__VA_ARGS__]
 
 namespace assay::simt {
@@ -138,21 +139,6 @@ SIMT_DEVICE A warp_max(A value) {
     value = simt::max(value, __shfl_xor_sync(kFullMask, value, offset));
   }
   return value;
-}
-
-// d [16,8] += a [16,16] b [16,8], bf16 inputs, float sums, in the fragment layout of PTX
-// mma.m16n8k16.
-SIMT_DEVICE void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4],
-                              const std::uint32_t (&b)[2]) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else
-  __trap();
-#endif
 }
 
 }  // namespace on_device

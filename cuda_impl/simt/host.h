@@ -21,6 +21,7 @@
 #define __launch_bounds__(...)
 #define SIMT_DEVICE inline
 #define SIMT_UNROLL _Pragma("GCC unroll 4")
+#define SIMT_NO_UNROLL
 
 // A reference to an array with red zones on both sides; UBSan checks its indices, ASan its
 // addresses.
@@ -197,11 +198,6 @@ struct Max {
 };
 
 void ballot_lanes(void** predicates, unsigned mask);  // in: predicate, out: the ballot
-void mma_lanes(void** requests, unsigned mask);       // MmaRequest of each lane
-struct MmaRequest {
-  float* d;
-  const std::uint32_t *a, *b;
-};
 
 // Width is a power of two; lanes shuffle within segments of that many lanes.
 inline int own_lane(int width) {
@@ -220,15 +216,6 @@ template <class A>
 requires Real<A> || HookedScalar<A> A warp_max(A value, host::Loc loc = host::Loc::current()) {
   host::sync_warp(kFullMask, host::butterfly_lanes<A, host::Max>, &value, loc);
   return value;
-}
-
-// d [16,8] += a [16,16] b [16,8], bf16 inputs, float sums, in the fragment layout of PTX
-// mma.m16n8k16. The host sums each element in double and rounds once; tensor cores associate
-// differently.
-inline void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
-                         host::Loc loc = host::Loc::current()) {
-  host::MmaRequest request{d, a, b};
-  host::sync_warp(kFullMask, host::mma_lanes, &request, loc);
 }
 
 // --------------------------------------------------------------------------------------- CUDA's

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "cases.h"
+#include "cuda_impl/kernels/product_rungs.h"
 
 using namespace assay::kernel_test;
 using simt::host::Order;
@@ -34,6 +35,15 @@ Values run_with(const simt::host::Config& config, const Case& c) {
 // NaN equals NaN here: what is compared is bits that the same kernel gave.
 bool same_bits(const Values& a, const Values& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
+}
+
+// What meets every thread order: all kernels in float, and those for 16-bit types alone in bf16.
+std::vector<Case> ordered_cases() {
+  std::vector<Case> cases = all_cases<float>();
+  for (Case& c : all_cases<simt::bf16>()) {
+    if (c.kernel.ends_with("_mma")) cases.push_back(std::move(c));
+  }
+  return cases;
 }
 
 template <class S>
@@ -84,7 +94,7 @@ BOOST_AUTO_TEST_CASE(double_agrees_to_1e_12) {
 
 // The result does not depend on which thread runs first: no atomics, no race that shows.
 BOOST_AUTO_TEST_CASE(bitwise_the_same_in_every_thread_order) {
-  for (const Case& c : all_cases<float>()) {
+  for (const Case& c : ordered_cases()) {
     BOOST_TEST_CONTEXT(c.kernel << " " << c.shape) {
       const Values first = run_with({}, c);
       for (const simt::host::Config& order : orders()) {
@@ -93,6 +103,56 @@ BOOST_AUTO_TEST_CASE(bitwise_the_same_in_every_thread_order) {
       }
     }
   }
+}
+
+namespace {
+
+template <class S>
+void check_rungs_agree() {
+  std::map<std::string, Values> tiled, mma, chosen;
+  for (const Case& c : all_cases<S>()) {
+    if (c.kernel == "product_tiled") tiled[c.shape] = c.run();
+    if (c.kernel == "product_mma") mma[c.shape] = c.run();
+    if (c.kernel == "product") chosen[c.shape] = c.run();
+  }
+  BOOST_TEST_REQUIRE(tiled.size() > 1u);
+  for (const auto& [shape, values] : tiled) {
+    BOOST_TEST(same_bits(mma.at(shape), values), shape);
+    BOOST_TEST(same_bits(chosen.at(shape), values), shape);
+  }
+}
+
+}  // namespace
+
+// On the host a fragment adds in float with k ascending, as the tiled kernel does, and products of
+// 16-bit numbers are exact.
+BOOST_AUTO_TEST_CASE(the_rungs_of_product_have_the_same_bits_on_the_host) {
+  check_rungs_agree<simt::bf16>();
+  check_rungs_agree<simt::f16>();
+}
+
+// Where rows are whole 16-byte pieces and the sizes are worth a tile; whatever N.
+BOOST_AUTO_TEST_CASE(product_takes_tensor_cores_by_its_rule) {
+  using assay::cuda::prefers_mma;
+  BOOST_TEST(prefers_mma<simt::bf16>(64, 64));
+  BOOST_TEST(prefers_mma<simt::f16>(1000, 72));
+  BOOST_TEST(!prefers_mma<simt::bf16>(63, 64));
+  BOOST_TEST(!prefers_mma<simt::bf16>(64, 56));
+  BOOST_TEST(!prefers_mma<simt::bf16>(64, 100));
+  BOOST_TEST(!prefers_mma<float>(64, 64));
+  BOOST_TEST(!prefers_mma<double>(64, 64));
+
+  const auto warp_collectives = [](const std::string& shape) {
+    for (const Case& c : all_cases<simt::bf16>()) {
+      if (c.kernel != "product" || c.shape != shape) continue;
+      simt::host::reset_stats();
+      c.run();
+      return simt::host::stats().warp_collectives;
+    }
+    throw std::invalid_argument(shape);
+  };
+  BOOST_TEST(warp_collectives("N M K bias shift = 33 31 70 0 0") == 0u);
+  BOOST_TEST(warp_collectives("N M K bias shift = 130 133 72 1 0") > 0u);
 }
 
 #if !defined(__SANITIZE_THREAD__)  // TSan ends the program at the first dropped barrier
@@ -120,8 +180,10 @@ bool shows_when_dropped(const simt::host::Site& site, const std::vector<Case>& c
 
 BOOST_AUTO_TEST_CASE(every_barrier_of_every_kernel_is_needed) {
   std::map<std::string, std::vector<Case>> by_kernel;
-  for (Case& c : all_cases<float>()) by_kernel[c.kernel].push_back(c);
+  for (Case& c : ordered_cases()) by_kernel[c.kernel].push_back(c);
   const std::map<std::string, std::size_t> sites_of = {{"product", 2},
+                                                       {"product_tiled", 2},
+                                                       {"product_mma", 1},
                                                        {"attention", 4},
                                                        {"replay_attention", 4},
                                                        {"attention_scores", 2},

@@ -1,24 +1,39 @@
-// product
+// product, and each of its rungs
 #include "cases.h"
+#include "cuda_impl/kernels/product_rungs.h"
 
 namespace assay::kernel_test {
 namespace {
 
-// Roundings: one per product and one per addition of the chain of K, and of the bias.
+struct Shape {
+  int64_t N, M, K;
+  bool with_bias = false;
+  int64_t shift = 0;  // elements by which every array lies past a multiple of 16 bytes
+};
+
+// Roundings: one per product and one per addition of the chain of K, and of the bias. Products of
+// 16-bit types are exact, but a tensor core may lose twice as much with each addition.
 template <class S, class Out>
-Case product_case(int64_t N, int64_t M, int64_t K, bool with_bias = false) {
+Case product_case(const cuda::ProductRung<S, Out>& rung, const Shape& shape) {
+  const auto [N, M, K, with_bias, shift] = shape;
   const Values bias = with_bias ? random_values<S>(M, 3) : Values(at(M), 0.0);
   const Values x = random_values<S>(N * K, 1), w = random_values<S>(M * K, 2);
-  return {"product", shape_of("N M K bias", N, M, K, with_bias),
+  return {rung.name, shape_of("N M K bias shift", N, M, K, with_bias, shift),
           [=] {
-            const auto g_x = upload<S>(x), g_w = upload<S>(w), g_bias = upload<S>(bias);
-            const View<const S, 1> bias_view{g_bias.get(), {M}};
-            const simt::Buffer<Out> y(at(N * M));
-            cuda::product<S>(View<Out, 2>{y.get(), {N, M}}, {g_x.get(), {N, K}},
-                             {g_w.get(), {M, K}}, with_bias ? bias_view : View<const S, 1>{},
-                             nullptr);
+            const auto shifted = [shift](const Values& values) {
+              Values all(at(shift), 0.0);
+              all.insert(all.end(), values.begin(), values.end());
+              return upload<S>(all);
+            };
+            const auto g_x = shifted(x), g_w = shifted(w), g_bias = shifted(bias);
+            const View<const S, 1> bias_view{g_bias.get() + shift, {M}};
+            const simt::Buffer<Out> y(at(shift + N * M));
+            rung.launch({y.get() + shift, {N, M}}, {g_x.get() + shift, {N, K}},
+                        {g_w.get() + shift, {M, K}}, with_bias ? bias_view : View<const S, 1>{},
+                        nullptr);
             Values out;
             download(y, out);
+            out.erase(out.begin(), out.begin() + shift);
             return out;
           },
           [=] {
@@ -37,17 +52,31 @@ Case product_case(int64_t N, int64_t M, int64_t K, bool with_bias = false) {
           }};
 }
 
+template <class S, class Out>
+void add_cases_of(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
+  std::vector<cuda::ProductRung<S, Out>> rungs = cuda::product_rungs<S, Out>();
+  rungs.push_back({"product", cuda::product<S, Out>});
+  for (const auto& rung : rungs) {
+    for (const Shape& shape : shapes) cases.push_back(product_case(rung, shape));
+  }
+}
+
 }  // namespace
 
-// At least two tiles (64) in each direction and two steps (32) of k somewhere, with ragged ends.
+// At least two tiles (64, 128) in each direction and three steps (32) of k somewhere, with ragged
+// ends; rows of whole 16-byte pieces (K a multiple of 8) at multiples of 16 bytes, and others.
 template <class S>
 void add_product_cases(std::vector<Case>& cases) {
-  cases.push_back(product_case<S, S>(1, 1, 1));
-  cases.push_back(product_case<S, S>(33, 31, 70));
-  cases.push_back(product_case<S, S>(70, 129, 33));
-  cases.push_back(product_case<S, S>(64, 64, 64));
-  cases.push_back(product_case<S, S>(33, 70, 20, true));
-  if (!std::is_same_v<S, accum_t<S>>) cases.push_back(product_case<S, accum_t<S>>(65, 20, 40));
+  std::vector<Shape> shapes{{1, 1, 1}, {33, 31, 70}, {130, 133, 72, true}};
+  if (!kSmall) {
+    const std::vector<Shape> more{{70, 129, 33},  {64, 64, 64},          {33, 70, 20, true},
+                                  {129, 72, 136}, {65, 66, 64, true, 1}, {3, 260, 100, true, 2}};
+    shapes.insert(shapes.end(), more.begin(), more.end());
+  }
+  add_cases_of<S, S>(shapes, cases);
+  if (!std::is_same_v<S, accum_t<S>>) {
+    add_cases_of<S, accum_t<S>>({{65, 20, 40}, {33, 134, 64, true}}, cases);
+  }
 }
 ASSAY_INSTANTIATE_CASES(add_product_cases)
 

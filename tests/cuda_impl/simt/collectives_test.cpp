@@ -146,46 +146,6 @@ BOOST_AUTO_TEST_CASE(warp_reductions_have_the_bits_of_the_shuffle_butterfly) {
 }
 
 namespace {
-
-SIMT_DEVICE std::uint32_t bf16_pair(float low, float high) {
-  return std::uint32_t{simt::bf16(low).bits} | std::uint32_t{simt::bf16(high).bits} << 16;
-}
-// a[i][k] = 16 i + k, b[k][j] = 8 k + j, in small integers that bf16 holds exactly; loads by the
-// PTX fragment layout.
-SIMT_HD float a_at(int i, int k) { return static_cast<float>((16 * i + k) % 61 - 30); }
-SIMT_HD float b_at(int k, int j) { return static_cast<float>((8 * k + j) % 53 - 26); }
-__global__ void mma(float* out) {
-  const int lane = static_cast<int>(threadIdx.x), group = lane / 4, t = lane % 4;
-  std::uint32_t a[4], b[2];
-  for (int r = 0; r < 4; ++r) {
-    const int i = group + 8 * (r % 2), k = 2 * t + 8 * (r / 2);
-    a[r] = bf16_pair(a_at(i, k), a_at(i, k + 1));
-  }
-  for (int r = 0; r < 2; ++r) {
-    const int k = 2 * t + 8 * r;
-    b[r] = bf16_pair(b_at(k, group), b_at(k + 1, group));
-  }
-  float d[4] = {1.0f, 1.0f, 1.0f, 1.0f};
-  simt::mma_m16n8k16(d, a, b);
-  for (int r = 0; r < 4; ++r) out[(group + 8 * (r / 2)) * 8 + 2 * t + r % 2] = d[r];
-}
-
-}  // namespace
-
-BOOST_AUTO_TEST_CASE(mma_multiplies_16x16_by_16x8_and_adds) {
-  simt::Buffer<float> out(16 * 8);
-  simt::launch("mma", mma, dim3(1), dim3(32), 0, nullptr, out.get());
-  const std::vector<float> d = contents(out);
-  for (int i = 0; i < 16; ++i) {
-    for (int j = 0; j < 8; ++j) {
-      float want = 1.0f;  // integers below 2^24: exact in any order
-      for (int k = 0; k < 16; ++k) want += a_at(i, k) * b_at(k, j);
-      BOOST_TEST(d[i * 8 + j] == want);
-    }
-  }
-}
-
-namespace {
 __global__ void count_visits(int* out) {
   const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
   const unsigned thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;

@@ -1,0 +1,30 @@
+// product(): chooses a rung by the rule of prefers_mma (product_rungs.h). No kernel of its own.
+#include "cuda_impl/kernels/product_rungs.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+template <class S, class Out>
+void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream) {
+  constexpr int kSmallestTile = 64;
+  check_product<S>("product", y, x, w, bias, kSmallestTile);
+  if constexpr (kHasMma<S>) {
+    if (prefers_mma<S>(w.shape[0], w.shape[1])) {
+      product_mma<S>(y, x, w, bias, stream);
+      return;
+    }
+  }
+  product_tiled<S>(y, x, w, bias, stream);
+}
+
+#define ASSAY_INSTANTIATE(S) \
+  template void product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
+#define ASSAY_INSTANTIATE_WIDE(S) \
+  template void product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE_WIDE)
+#undef ASSAY_INSTANTIATE_WIDE
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

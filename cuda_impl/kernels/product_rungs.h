@@ -1,0 +1,59 @@
+// The rungs of product(): every implementation under its name. All take any shape and compute
+//   y [N,M] = x [N,K] w [M,K]^T + bias [M] (data may be null)
+// and differ in speed and in the order in which a tensor core adds.
+#pragma once
+
+#include <vector>
+
+#include "cuda_impl/kernels/kernels.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+// S: any storage type.
+template <class S, class Out>
+void product_tiled(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream);
+
+// S: bf16 or f16.
+template <class S, class Out>
+void product_mma(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream);
+
+template <class S>
+inline constexpr bool kHasMma = std::is_same_v<S, simt::bf16> || std::is_same_v<S, simt::f16>;
+
+template <class S, class Out>
+struct ProductRung {
+  const char* name;
+  void (*launch)(View<Out, 2> y, View<const S, 2> x, View<const S, 2> w, View<const S, 1> bias,
+                 Stream stream);
+};
+template <class S, class Out>
+std::vector<ProductRung<S, Out>> product_rungs() {
+  std::vector<ProductRung<S, Out>> rungs{{"product_tiled", product_tiled<S, Out>}};
+  if constexpr (kHasMma<S>) rungs.push_back({"product_mma", product_mma<S, Out>});
+  return rungs;
+}
+
+// Whether product() takes product_mma: where a row is whole 16-byte pieces, and a tile is not mostly
+// empty. N and the addresses do not enter, so that a row's bits depend neither on how many rows
+// there are nor on where it lies.
+template <class S>
+constexpr bool prefers_mma(int64_t M, int64_t K) {
+  return kHasMma<S> && K % 8 == 0 && K >= 64 && M >= 64;
+}
+
+// What every rung expects; its blocks are `tile` rows high.
+template <class S, class Out>
+void check_product(const char* kernel, const View<Out, 2>& y, const In<S, 2>& x, const In<S, 2>& w,
+                   const In<S, 1>& bias, int tile) {
+  const auto [N, M] = y.shape;
+  const int64_t K = x.shape[1];
+  expect_shape(kernel, "y [N,M]", y, {N, M});
+  expect_shape(kernel, "x [N,K]", x, {N, K});
+  expect_shape(kernel, "w [M,K]", w, {M, K});
+  if (bias.data != nullptr) expect_shape(kernel, "bias [M]", bias, {M});
+  expect_at_most(kernel, ("N / " + std::to_string(tile)).c_str(), (N + tile - 1) / tile, 65535);
+}
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,115 @@
+// simt::mma: the warp-wide product of tensor cores,  d [16,8] += a [16,16] b [16,8],  a and b stored
+// as S (bf16 or f16), d in float.
+//
+// A warp holds each matrix in fragments: every lane has 8 elements of a, 4 of b, 4 of d. Which ones
+// is what mma_a_place, mma_b_place and mma_d_place say, after the PTX ISA, "Matrix Fragments for
+// mma.m16n8k16 with floating point type". Elements 2i and 2i + 1 of a and b share a 32-bit word, the
+// even one in its low half; they are neighbours along the summed index.
+//
+// Every lane of a full warp takes part. A product of two S is exact in float unless it leaves
+// float's range. The host adds in float, k ascending, onto what d holds. Tensor cores differ: they
+// add several products at once, aligned to the largest and truncated, so an addition may lose up to
+// one unit in the last place where the host loses half of one (Fasi, Higham, Mikaitis, Pranesh,
+// "Numerical behavior of NVIDIA tensor cores", PeerJ Computer Science 7:e330, 2021).
+#pragma once
+#include "cuda_impl/simt/simt.h"
+
+namespace assay::simt {
+inline namespace SIMT_BACKEND {
+
+// In a matrix, counted from 0.
+struct MmaPlace {
+  int row, column;
+};
+// Of element i of a lane, i in [0,8): a [16,16].
+SIMT_HD constexpr MmaPlace mma_a_place(int lane, int i) {
+  return {lane / 4 + i / 2 % 2 * 8, lane % 4 * 2 + i % 2 + i / 4 * 8};
+}
+// i in [0,4): b [16,8].
+SIMT_HD constexpr MmaPlace mma_b_place(int lane, int i) {
+  return {lane % 4 * 2 + i % 2 + i / 2 * 8, lane / 4};
+}
+// i in [0,4): d [16,8].
+SIMT_HD constexpr MmaPlace mma_d_place(int lane, int i) {
+  return {lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2};
+}
+
+// Two neighbours of S in a word.
+template <class S>
+SIMT_HD std::uint32_t mma_pair(S even, S odd) {
+  return std::uint32_t{even.bits} | std::uint32_t{odd.bits} << 16;
+}
+
+template <class S>
+struct MmaA {
+  std::uint32_t pair[4];
+};
+template <class S>
+struct MmaB {
+  std::uint32_t pair[2];
+};
+struct MmaD {
+  float value[4];
+};
+
+// The lane's part of a matrix a whose rows lie `stride` words apart, pairs along the row.
+template <class S>
+SIMT_DEVICE MmaA<S> load_mma_a(const std::uint32_t* words, int stride, int lane) {
+  MmaA<S> a;
+  SIMT_UNROLL for (int r = 0; r < 4; ++r) {
+    const MmaPlace place = mma_a_place(lane, 2 * r);
+    a.pair[r] = words[place.row * stride + place.column / 2];
+  }
+  return a;
+}
+// The lane's part of a matrix b whose columns lie `stride` words apart, pairs along the column.
+template <class S>
+SIMT_DEVICE MmaB<S> load_mma_b(const std::uint32_t* words, int stride, int lane) {
+  MmaB<S> b;
+  SIMT_UNROLL for (int r = 0; r < 2; ++r) {
+    const MmaPlace place = mma_b_place(lane, 2 * r);
+    b.pair[r] = words[place.column * stride + place.row / 2];
+  }
+  return b;
+}
+
+#if SIMT_ON_HOST
+
+namespace host {
+struct MmaRequest {
+  float* d;
+  const std::uint32_t *a, *b;
+};
+template <class S>
+void mma_lanes(void** requests, unsigned mask);  // bf16, f16
+}  // namespace host
+
+template <class S>
+void mma(MmaD& d, const MmaA<S>& a, const MmaB<S>& b, host::Loc loc = host::Loc::current()) {
+  host::MmaRequest request{d.value, a.pair, b.pair};
+  host::sync_warp(kFullMask, host::mma_lanes<S>, &request, loc);
+}
+
+#elif defined(__CUDACC__)
+
+template <class S>
+SIMT_DEVICE void mma(MmaD& d, const MmaA<S>& a, const MmaB<S>& b) {
+  static_assert(std::is_same_v<S, bf16> || std::is_same_v<S, f16>);
+#define SIMT_MMA(type)                                                                           \
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type                            \
+               ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                      \
+               : "+f"(d.value[0]), "+f"(d.value[1]), "+f"(d.value[2]), "+f"(d.value[3])          \
+               : "r"(a.pair[0]), "r"(a.pair[1]), "r"(a.pair[2]), "r"(a.pair[3]), "r"(b.pair[0]), \
+                 "r"(b.pair[1]))
+  if constexpr (std::is_same_v<S, bf16>) {
+    SIMT_MMA("bf16");
+  } else {
+    SIMT_MMA("f16");
+  }
+#undef SIMT_MMA
+}
+
+#endif
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::simt
