@@ -1,0 +1,154 @@
+#include "cuda_impl/engine/c_api.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "cuda_impl/engine/model.h"
+#include "golden/error.h"
+
+namespace cuda = assay::cuda;
+namespace golden = assay::golden;
+
+struct assay_model {
+  golden::ModelConfig config;
+  std::unique_ptr<cuda::Model> model;
+};
+
+namespace {
+
+thread_local std::string last_error;
+
+// Runs `work`, which throws, and turns what it throws into a status.
+template <class Work>
+assay_status guarded(const Work& work) {
+  try {
+    work();
+    return ASSAY_OK;
+  } catch (const assay::Unsupported& error) {
+    last_error = error.what();
+    return ASSAY_UNSUPPORTED;
+  } catch (const assay::InputError& error) {
+    last_error = error.what();
+    return ASSAY_BAD_INPUT;
+  } catch (const std::exception& error) {
+    last_error = error.what();
+    return ASSAY_FAILED;
+  }
+}
+
+void expect(const void* pointer, const char* where) {
+  if (pointer != nullptr) return;
+  throw assay::InputError(std::string(where) + ": expected memory, got NULL");
+}
+
+class CallbackWeights final : public golden::WeightSource {
+ public:
+  CallbackWeights(assay_read_weight read, void* context) : read_(read), context_(context) {}
+  void read(const std::string& name, std::span<double> values) const override {
+    if (read_(context_, name.c_str(), values.data(), static_cast<int64_t>(values.size())) == 0) {
+      return;
+    }
+    throw assay::InputError(
+        fmt::format("weight {}: expected {} values, the reader has none", name, values.size()));
+  }
+
+ private:
+  assay_read_weight read_;
+  void* context_;
+};
+
+// A batch with what its caller left out.
+struct Inputs {
+  std::vector<uint8_t> all_real;
+  cuda::Batch view;
+
+  explicit Inputs(const assay_batch* batch) {
+    expect(batch, "batch");
+    expect(batch->tokens, "batch: tokens");
+    if (batch->batch < 1 || batch->positions < 1) {
+      throw assay::InputError(fmt::format("batch: expected [B,T] of at least [1,1], got [{},{}]",
+                                          batch->batch, batch->positions));
+    }
+    const auto count = static_cast<std::size_t>(batch->batch * batch->positions);
+    if (batch->attention_mask == nullptr) all_real.assign(count, 1);
+    view = {.batch = batch->batch,
+            .positions = batch->positions,
+            .tokens = {batch->tokens, count},
+            .attention_mask = {batch->attention_mask == nullptr ? all_real.data()
+                                                                : batch->attention_mask,
+                               count},
+            .labels = {batch->labels == nullptr ? batch->tokens : batch->labels, count}};
+  }
+};
+
+class Results final : public cuda::Probe {
+ public:
+  Results(double* logits, double* loss) : logits_(logits), loss_(loss) {}
+  bool wants(const std::string& name) override {
+    return (logits_ != nullptr && name == "logits") || (loss_ != nullptr && name == "loss");
+  }
+  void tap(const std::string& name, golden::TensorView value) override {
+    std::copy(value.values.begin(), value.values.end(), name == "loss" ? loss_ : logits_);
+  }
+  bool force(const std::string&, std::span<double>) override { return false; }
+
+ private:
+  double *logits_, *loss_;
+};
+
+}  // namespace
+
+const char* assay_last_error(void) { return last_error.c_str(); }
+
+assay_status assay_model_create(const char* config_json, const char* backend, const char* precision,
+                                assay_read_weight read, void* context, assay_model** model) {
+  return guarded([&] {
+    expect(model, "model");
+    *model = nullptr;
+    expect(config_json, "config_json");
+    expect(backend, "backend");
+    expect(precision, "precision");
+    if (read == nullptr) throw assay::InputError("read: expected a function, got NULL");
+    const std::string where = backend;
+    if (where != "host" && where != "device") {
+      throw assay::InputError(
+          fmt::format("backend {}: no such back end; have host, device", where));
+    }
+    auto made = std::make_unique<assay_model>();
+    made->config = golden::parse_config(config_json, "config_json");
+    const golden::Precision storage = golden::parse_precision(precision);
+    const CallbackWeights weights(read, context);
+    made->model = where == "host" ? cuda::make_host_model(made->config, storage, weights)
+                                  : cuda::make_device_model(made->config, storage, weights);
+    *model = made.release();
+  });
+}
+
+void assay_model_free(assay_model* model) { delete model; }
+
+assay_status assay_model_forward(assay_model* model, const assay_batch* batch, double* logits,
+                                 double* loss) {
+  return guarded([&] {
+    expect(model, "model");
+    const Inputs inputs(batch);
+    Results results(logits, loss);
+    model->model->forward(inputs.view, &results);
+  });
+}
+
+assay_status assay_model_gradients(assay_model* model, const assay_batch* batch,
+                                   assay_receive_gradient receive, void* context, double* loss) {
+  return guarded([&] {
+    expect(model, "model");
+    if (receive == nullptr) throw assay::InputError("receive: expected a function, got NULL");
+    const Inputs inputs(batch);
+    const double value = model->model->gradients(
+        inputs.view, [&](const std::string& name, const golden::TensorView& gradient) {
+          receive(context, name.c_str(), gradient.values.data(),
+                  static_cast<int64_t>(gradient.values.size()));
+        });
+    if (loss != nullptr) *loss = value;
+  });
+}

@@ -1,0 +1,57 @@
+/* The production implementation for programs in C, or in anything that calls C: a model from a Hugging Face config.json
+   (Llama or GPT-2; the method and its options stand under its key "assay") and a function that reads weights.
+
+   Every function returns ASSAY_OK, or another status with a message in assay_last_error(). A model belongs to one thread at
+   a time; different models do not share anything. Arrays are row-major and belong to the caller. */
+#ifndef ASSAY_CUDA_C_API_H
+#define ASSAY_CUDA_C_API_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+  ASSAY_OK = 0,
+  ASSAY_BAD_INPUT = 1,   /* an argument, the config, a weight, a batch: the message names it */
+  ASSAY_UNSUPPORTED = 2, /* a method, precision or back end that is not there */
+  ASSAY_FAILED = 3       /* a kernel, memory, or a fault inside */
+} assay_status;
+
+/* Of the calling thread's last call that did not return ASSAY_OK; valid until its next call. */
+const char* assay_last_error(void);
+
+/* Fills values[0 .. count) with a weight by its checkpoint's name ("model.layers.0.self_attn.q_proj.weight"), in its
+   checkpoint's layout, and returns 0; anything else means that there is no such weight. */
+typedef int (*assay_read_weight)(void* context, const char* name, double* values, int64_t count);
+
+typedef struct assay_model assay_model;
+
+/* backend: "host" (the host executor) or "device" (the GPU). precision, of stored tensors: "fp32", "bf16", "fp16", on the
+   host also "fp64". Weights are read before it returns. */
+assay_status assay_model_create(const char* config_json, const char* backend, const char* precision,
+                                assay_read_weight read, void* context, assay_model** model);
+void assay_model_free(assay_model* model); /* NULL is allowed */
+
+typedef struct {
+  int64_t batch, positions;      /* B, T */
+  const int32_t* tokens;         /* [B,T] */
+  const uint8_t* attention_mask; /* [B,T], 1 = real token, 0 = padding; NULL: all real */
+  const int32_t* labels;         /* [B,T], -100 = not counted, position t predicts labels[t+1]; NULL: tokens */
+} assay_batch;
+
+/* logits [B,T,V] and loss [1] may be NULL. */
+assay_status assay_model_forward(assay_model* model, const assay_batch* batch, double* logits, double* loss);
+
+/* Called once for every weight, learned parameters included, with its gradient of the loss. */
+typedef void (*assay_receive_gradient)(void* context, const char* name, const double* values, int64_t count);
+
+assay_status assay_model_gradients(assay_model* model, const assay_batch* batch, assay_receive_gradient receive,
+                                   void* context, double* loss);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,154 @@
+// The C interface: the same numbers as the C++ one, and every fault a status with its message.
+#include "cuda_impl/engine/c_api.h"
+
+#include <boost/test/unit_test.hpp>
+#include <map>
+#include <vector>
+
+#include "cuda_impl/engine/model.h"
+#include "golden/names.h"
+
+using namespace assay;
+
+extern "C" double last_position(const char* config, assay_read_weight read, void* context,
+                                const int32_t* tokens, int64_t positions, int64_t vocabulary,
+                                double* logits);
+
+namespace {
+
+constexpr int64_t kB = 2, kT = 5;
+
+golden::ModelConfig config_of(const std::string& method) {
+  golden::ModelConfig config = golden::preset("tiny");
+  config.method = method;
+  return config;
+}
+
+int read_weight(void* context, const char* name, double* values, int64_t count) {
+  const auto& source = *static_cast<const golden::SyntheticWeights*>(context);
+  source.read(name, {values, static_cast<std::size_t>(count)});
+  return 0;
+}
+
+int no_weight(void*, const char*, double*, int64_t) { return 1; }
+
+struct Made {
+  explicit Made(const std::string& method)
+      : config(config_of(method)), weights(config, 7), json(golden::to_json(config)) {
+    status = assay_model_create(json.c_str(), "host", "fp32", read_weight, &weights, &model);
+  }
+  ~Made() { assay_model_free(model); }
+
+  golden::ModelConfig config;
+  golden::SyntheticWeights weights;
+  std::string json;
+  assay_model* model = nullptr;
+  assay_status status = ASSAY_FAILED;
+};
+
+std::vector<int32_t> tokens_of(const golden::ModelConfig& config, int64_t batch = kB) {
+  return golden::synthetic_tokens(config.vocab_size, batch, kT, 5);
+}
+
+struct Logits final : cuda::Probe {
+  std::vector<double> logits, loss;
+  bool wants(const std::string& name) override { return name == "logits" || name == "loss"; }
+  void tap(const std::string& name, golden::TensorView value) override {
+    (name == "loss" ? loss : logits).assign(value.values.begin(), value.values.end());
+  }
+  bool force(const std::string&, std::span<double>) override { return false; }
+};
+
+void check_fails(assay_status got, assay_status expected, const std::string& message) {
+  BOOST_TEST(got == expected);
+  BOOST_TEST(assay_last_error() == message);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(forward_has_the_numbers_of_the_engine) {
+  Made made("3.2");
+  BOOST_REQUIRE_EQUAL(made.status, ASSAY_OK);
+  const std::vector<int32_t> tokens = tokens_of(made.config);
+  const std::vector<uint8_t> mask(tokens.size(), 1);
+  Logits expected;
+  cuda::make_host_model(made.config, golden::Precision::fp32, made.weights)
+      ->forward({kB, kT, tokens, mask, tokens}, &expected);
+
+  const assay_batch batch{kB, kT, tokens.data(), nullptr, nullptr};
+  std::vector<double> logits(expected.logits.size());
+  double loss = 0;
+  BOOST_TEST(assay_model_forward(made.model, &batch, logits.data(), &loss) == ASSAY_OK);
+  BOOST_TEST(logits == expected.logits, boost::test_tools::per_element());
+  BOOST_TEST(loss == expected.loss[0]);
+  BOOST_TEST(assay_model_forward(made.model, &batch, nullptr, nullptr) == ASSAY_OK);
+}
+
+BOOST_AUTO_TEST_CASE(gradients_come_for_every_weight) {
+  Made made("5.6");
+  BOOST_REQUIRE_EQUAL(made.status, ASSAY_OK);
+  const std::vector<int32_t> tokens = tokens_of(made.config);
+  const assay_batch batch{kB, kT, tokens.data(), nullptr, nullptr};
+  std::map<std::string, std::vector<double>> gradients;
+  double loss = 0, forward_loss = 0;
+  const auto receive = [](void* context, const char* name, const double* values, int64_t count) {
+    auto& all = *static_cast<std::map<std::string, std::vector<double>>*>(context);
+    all[name].assign(values, values + count);
+  };
+  BOOST_TEST(assay_model_gradients(made.model, &batch, receive, &gradients, &loss) == ASSAY_OK);
+  BOOST_TEST(assay_model_forward(made.model, &batch, nullptr, &forward_loss) == ASSAY_OK);
+  BOOST_TEST(loss == forward_loss);
+  for (const golden::TensorInfo& weight : golden::weight_list(made.config)) {
+    BOOST_REQUIRE_MESSAGE(gradients.contains(weight.name), weight.name);
+    BOOST_TEST(static_cast<int64_t>(gradients[weight.name].size()) ==
+               golden::element_count(weight.shape));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_program_in_c_runs_a_model) {
+  const golden::ModelConfig config = config_of("1");
+  golden::SyntheticWeights weights(config, 7);
+  const std::vector<int32_t> tokens = tokens_of(config, 1);
+  std::vector<double> logits(static_cast<std::size_t>(kT * config.vocab_size));
+  const double sum = last_position(golden::to_json(config).c_str(), read_weight, &weights,
+                                   tokens.data(), kT, config.vocab_size, logits.data());
+  Logits expected;
+  const std::vector<uint8_t> mask(tokens.size(), 1);
+  cuda::make_host_model(config, golden::Precision::fp64, weights)
+      ->forward({1, kT, tokens, mask, tokens}, &expected);
+  BOOST_TEST(logits == expected.logits, boost::test_tools::per_element());
+  BOOST_TEST(sum != -1.0);
+}
+
+BOOST_AUTO_TEST_CASE(faults_are_statuses_with_messages) {
+  Made made("plain");
+  assay_model* none = made.model;  // must be reset
+  const auto create = [&](const char* config, const char* backend, const char* precision,
+                          assay_read_weight read) {
+    return assay_model_create(config, backend, precision, read, &made.weights, &none);
+  };
+  check_fails(create(made.json.c_str(), "gpu", "fp32", read_weight), ASSAY_BAD_INPUT,
+              "backend gpu: no such back end; have host, device");
+  BOOST_TEST(none == nullptr);
+  check_fails(create(nullptr, "host", "fp32", read_weight), ASSAY_BAD_INPUT,
+              "config_json: expected memory, got NULL");
+  check_fails(create(made.json.c_str(), "host", "fp32", nullptr), ASSAY_BAD_INPUT,
+              "read: expected a function, got NULL");
+  check_fails(create(made.json.c_str(), "host", "tf32", read_weight), ASSAY_UNSUPPORTED,
+              "subject simt: precision: expected fp64, fp32, bf16 or fp16, got tf32");
+  check_fails(create(made.json.c_str(), "host", "fp32", no_weight), ASSAY_BAD_INPUT,
+              "weight model.embed_tokens.weight: expected 2048 values, the reader has none");
+  BOOST_TEST(create("{", "host", "fp32", read_weight) == ASSAY_BAD_INPUT);
+
+  const std::vector<int32_t> tokens(kB * kT, 1 << 20);
+  const assay_batch bad_token{kB, kT, tokens.data(), nullptr, nullptr};
+  check_fails(assay_model_forward(made.model, &bad_token, nullptr, nullptr), ASSAY_BAD_INPUT,
+              "batch: tokens at (b0,t0): expected 0 .. 63, got 1048576");
+  const assay_batch empty{0, kT, tokens.data(), nullptr, nullptr};
+  check_fails(assay_model_forward(made.model, &empty, nullptr, nullptr), ASSAY_BAD_INPUT,
+              "batch: expected [B,T] of at least [1,1], got [0,5]");
+  check_fails(assay_model_forward(nullptr, &empty, nullptr, nullptr), ASSAY_BAD_INPUT,
+              "model: expected memory, got NULL");
+  check_fails(assay_model_gradients(made.model, &bad_token, nullptr, nullptr, nullptr),
+              ASSAY_BAD_INPUT, "receive: expected a function, got NULL");
+}
