@@ -96,18 +96,14 @@ struct LaunchName {
   }
 };
 
-// What a kernel library is built for: M(S) for every storage type. ASSAY_TAINTED: the library whose
-// scalars carry dependences.
+// What a kernel library is built for: M(S) for every storage type, and for those whose accumulator is
+// another type, so that a kernel can leave a result unrounded. ASSAY_TAINTED is defined for the
+// library whose scalar carries dependences.
 #if defined(ASSAY_TAINTED)
 #define ASSAY_FOR_STORAGE_TYPES(M) M(simt::Tainted)
-#else
-#define ASSAY_FOR_STORAGE_TYPES(M) M(float) M(simt::bf16) M(simt::f16) M(double)
-#endif
-
-// Those whose accumulator is another type, for kernels that can leave a result unrounded.
-#if defined(ASSAY_TAINTED)
 #define ASSAY_FOR_NARROW_TYPES(M)
 #else
+#define ASSAY_FOR_STORAGE_TYPES(M) M(float) M(simt::bf16) M(simt::f16) M(double)
 #define ASSAY_FOR_NARROW_TYPES(M) M(simt::bf16) M(simt::f16)
 #endif
 

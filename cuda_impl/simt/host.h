@@ -96,6 +96,7 @@ concept HookedScalar = requires {
   sizeof(ScalarHooks<A>);
 }
 &&std::is_trivially_copyable_v<A>;
+
 // A scalar with hooks takes the place of a double, and its static shared arrays count as doubles
 // against the device's limit.
 template <class T>

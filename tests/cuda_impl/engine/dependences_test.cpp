@@ -4,6 +4,8 @@
 #include <boost/test/unit_test.hpp>
 #include <map>
 
+#include "cuda_impl/kernels/kernels.h"
+#include "cuda_impl/simt/tainted.h"
 #include "dependence_judge.h"
 #include "golden/error.h"
 
@@ -12,6 +14,7 @@ using dependences::judge;
 using dependences::Result;
 using dependences::Tokens;
 using golden::ModelConfig;
+using simt::Tainted;
 
 namespace {
 
@@ -53,7 +56,8 @@ BOOST_AUTO_TEST_CASE(every_element_depends_on_its_own_past_and_on_nothing_else) 
 }
 
 BOOST_AUTO_TEST_CASE(real_positions_do_not_depend_on_padding) {
-  const Tokens tokens(2, 9, 3);
+  Tokens tokens(2, 9, 3);
+  tokens.mask[9 + 4] = 0;  // and a hole in row 1
   for (const ModelConfig& config : models(3)) check_exact(config, tokens);
 }
 
@@ -85,6 +89,37 @@ BOOST_AUTO_TEST_CASE(values_are_those_of_fp64_bit_for_bit) {
                      dependences::text_of(config) << " " << info.name);
         });
     BOOST_TEST(compared == values.seen.size());
+  }
+}
+
+// What stands ahead of the first source: an embedding reads the row of its token, and of its position.
+BOOST_AUTO_TEST_CASE(an_embedding_is_its_own_token_s_row) {
+  constexpr int64_t kB = 2, kT = 3, kV = 7, kD = 4;
+  const std::vector<int32_t> tokens{5, 0, 6, 2, 2, 1};
+  const auto rows_from = [](int first, int64_t rows) {
+    std::vector<Tainted> table;
+    for (int64_t i = 0; i < rows * kD; ++i) {
+      table.push_back(static_cast<double>(i));
+      table.back().sources.add(first + static_cast<int>(i / kD));
+    }
+    return table;
+  };
+  const simt::Buffer<Tainted> table(rows_from(0, kV)), positions(rows_from(100, kT)),
+      y(kB * kT * kD);
+  const simt::Buffer<int32_t> ids(tokens);
+  for (const bool with_positions : {false, true}) {
+    cuda::embedding<Tainted>({y.get(), {kB * kT, kD}}, {table.get(), {kV, kD}},
+                             {with_positions ? positions.get() : nullptr, {kT, kD}},
+                             {ids.get(), {kB, kT}}, nullptr);
+    std::vector<Tainted> out;
+    y.to(out);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const std::size_t n = i / kD;
+      simt::SourceSet expected{};
+      expected.add(tokens[n]);
+      if (with_positions) expected.add(100 + static_cast<int>(n % kT));
+      BOOST_TEST((out[i].sources == expected), "element " << i);
+    }
   }
 }
 
