@@ -75,13 +75,15 @@ BOOST_AUTO_TEST_CASE(arithmetic_unites_sources_whatever_the_values) {
 }
 
 BOOST_AUTO_TEST_CASE(functions_keep_sources) {
-  const Tainted x = from(0.25, 5);
-  check(simt::exp(x), std::exp(0.25), x.sources);
-  check(simt::log(x), std::log(0.25), x.sources);
+  volatile double unfolded = 0.25;  // the compiler's erf and the library's differ in a last bit
+  const double number = unfolded;
+  const Tainted x = from(number, 5);
+  check(simt::exp(x), std::exp(number), x.sources);
+  check(simt::log(x), std::log(number), x.sources);
   check(simt::sqrt(x), 0.5, x.sources);
   check(simt::rsqrt(x), 2, x.sources);
-  check(simt::tanh(x), std::tanh(0.25), x.sources);
-  check(simt::erf(x), std::erf(0.25), x.sources);
+  check(simt::tanh(x), std::tanh(number), x.sources);
+  check(simt::erf(x), std::erf(number), x.sources);
   check(simt::abs(-x), 0.25, x.sources);
   check(simt::max(x, from(7, 6)), 7, set_of({5, 6}));
   check(simt::max(x, -1.0), 0.25, x.sources);
