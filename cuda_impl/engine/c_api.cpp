@@ -45,7 +45,7 @@ void expect(const void* pointer, const char* where) {
 
 class CallbackWeights final : public golden::WeightSource {
  public:
-  CallbackWeights(assay_read_weight read, void* context) : read_(read), context_(context) {}
+  CallbackWeights(assay_read_weight reader, void* context) : read_(reader), context_(context) {}
   void read(const std::string& name, std::span<double> values) const override {
     if (read_(context_, name.c_str(), values.data(), static_cast<int64_t>(values.size())) == 0) {
       return;
