@@ -34,6 +34,13 @@ Values of_divisor(const Values& c_dc, const Values& x) {
 
 }  // namespace
 
+int64_t coefficient_count(const golden::ModelConfig& config, int64_t layer) {
+  const int64_t m = layer + 1, P = golden::score_positions_of(config);
+  if (config.method == "5.1A") return m * P * P;
+  if (config.method == "5.1B" || config.method == "5.1C") return m * P;
+  return config.method == "C-base" ? P : m;
+}
+
 Values scalar_coefficients(const golden::ModelConfig& config, int64_t layer,
                            const ScoreParameters& parameters) {
   const double Dh = static_cast<double>(config.head_dim), root = std::sqrt(Dh);

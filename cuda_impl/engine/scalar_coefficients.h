@@ -15,6 +15,9 @@ inline namespace SIMT_BACKEND {
 // The learned parameters of a layer by their names below self_attn.score: "a", "b", "alpha", "z", "u".
 using ScoreParameters = std::map<std::string, std::vector<double>>;
 
+// How many c_i(b,t,s) the parameters of a layer give: m, m P^2 (5.1A), m P (5.1B, 5.1C), P (C-base).
+int64_t coefficient_count(const golden::ModelConfig& config, int64_t layer);
+
 std::vector<double> scalar_coefficients(const golden::ModelConfig& config, int64_t layer,
                                         const ScoreParameters& parameters);
 

@@ -31,13 +31,6 @@ ScoreParameters read_parameters(const golden::ModelConfig& config, int64_t layer
 
 }  // namespace
 
-int64_t coefficient_count(const golden::ModelConfig& config, int64_t layer) {
-  const int64_t m = layer + 1, P = golden::score_positions_of(config);
-  if (config.method == "5.1A") return m * P * P;
-  if (config.method == "5.1B" || config.method == "5.1C") return m * P;
-  return config.method == "C-base" ? P : m;
-}
-
 template <class S>
 ScoreCoefficients<S>::ScoreCoefficients(const golden::ModelConfig& config,
                                         const golden::WeightSource& weights)

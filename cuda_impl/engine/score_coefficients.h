@@ -11,9 +11,6 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// How many c_i(b,t,s) the parameters of a layer give: m, m P^2 (5.1A), m P (5.1B, 5.1C), P (C-base).
-int64_t coefficient_count(const golden::ModelConfig& config, int64_t layer);
-
 // Those that depend on parameters alone, in device memory from construction on. A learned parameter
 // is rounded to S, as every weight; what is computed from it is rounded to accum_t<S> once.
 // Not for 5.1D, 5.1E and D-base, whose coefficients a kernel computes from the batch (score_gate).
