@@ -38,17 +38,20 @@ typedef struct {
   int64_t batch, positions;      /* B, T */
   const int32_t* tokens;         /* [B,T] */
   const uint8_t* attention_mask; /* [B,T], 1 = real token, 0 = padding; NULL: all real */
-  const int32_t* labels;         /* [B,T], -100 = not counted, position t predicts labels[t+1]; NULL: tokens */
+  /* [B,T], -100 = not counted, position t predicts labels[t+1]; NULL: the tokens */
+  const int32_t* labels;
 } assay_batch;
 
 /* logits [B,T,V] and loss [1] may be NULL. */
-assay_status assay_model_forward(assay_model* model, const assay_batch* batch, double* logits, double* loss);
+assay_status assay_model_forward(assay_model* model, const assay_batch* batch, double* logits,
+                                 double* loss);
 
 /* Called once for every weight, learned parameters included, with its gradient of the loss. */
-typedef void (*assay_receive_gradient)(void* context, const char* name, const double* values, int64_t count);
+typedef void (*assay_receive_gradient)(void* context, const char* name, const double* values,
+                                       int64_t count);
 
-assay_status assay_model_gradients(assay_model* model, const assay_batch* batch, assay_receive_gradient receive,
-                                   void* context, double* loss);
+assay_status assay_model_gradients(assay_model* model, const assay_batch* batch,
+                                   assay_receive_gradient receive, void* context, double* loss);
 
 #ifdef __cplusplus
 }
