@@ -10,18 +10,13 @@
 // Launch: one warp per position, then one warp for the mean: no atomics, the same bits every time.
 // Longest addition chain ceil(V/32) + 5 for a position, ceil(B*T/32) + 5 for the mean.
 // CPU counterpart: reference/ops/cross_entropy.cpp
-#include "cuda_impl/kernels/kernels.h"
+#include "cuda_impl/kernels/predicted_label.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 namespace {
 
 constexpr int kRowsPerBlock = 4;
-
-// The label that position n = b*T + t predicts, or kIgnoredLabel.
-SIMT_DEVICE int32_t predicted_label(const int32_t* labels, int n, int T) {
-  return n % T + 1 < T ? labels[n + 1] : kIgnoredLabel;
-}
 
 template <class S>
 __global__ void position_loss_kernel(accum_t<S>* __restrict__ losses, const S* __restrict__ logits,

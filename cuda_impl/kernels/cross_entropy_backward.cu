@@ -11,17 +11,13 @@
 // Longest addition chain ceil(V/32) + 5.
 // CPU counterpart: reference/ops/cross_entropy.cpp
 #include "cuda_impl/kernels/backward.h"
+#include "cuda_impl/kernels/predicted_label.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 namespace {
 
 constexpr int kRowsPerBlock = 4;
-
-// The label that position n = b*T + t predicts, or kIgnoredLabel.
-SIMT_DEVICE int32_t predicted_label(const int32_t* labels, int n, int T) {
-  return n % T + 1 < T ? labels[n + 1] : kIgnoredLabel;
-}
 
 template <class A>
 __global__ void counted_positions_kernel(A* __restrict__ counted,

@@ -1,0 +1,15 @@
+// Which label a position predicts: the one convention of the cross-entropy and of its backward pass.
+#pragma once
+
+#include "cuda_impl/kernels/kernels.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+// The label that position n = b*T + t predicts, or kIgnoredLabel.
+SIMT_DEVICE int32_t predicted_label(const int32_t* labels, int n, int T) {
+  return n % T + 1 < T ? labels[n + 1] : kIgnoredLabel;
+}
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda
