@@ -9,7 +9,7 @@ namespace {
 
 struct Shape {
   int64_t B, T, H, Hkv, Dh, layers;
-  const char* padding;  // none, left, right, holes, all
+  const char* padding;  // none, left, right, holes, all; nan_holes: keys and values there are NaN
   // What the coefficients depend on: nothing (1/sqrt(Dh)), layer, batch (and layer), element, key,
   // query, batch_query, batch_key; offset: query, and an offset per query; layer_offset: layer, and
   // such an offset.
@@ -56,6 +56,18 @@ struct Problem {
     set_coefficients();
     for (int64_t n = 0; n < s.B * s.T; ++n) real.push_back(is_real(n / s.T, n % s.T));
     solve();
+    if (s.padding == std::string("nan_holes")) {
+      for (Values& keys : k) spoil_padding(keys);
+      spoil_padding(v);
+    }
+  }
+
+  // [B,Hkv,T,Dh]: what nobody may read.
+  void spoil_padding(Values& values) const {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const int64_t row = static_cast<int64_t>(i) / s.Dh;
+      if (!is_real(row / s.T / s.Hkv, row % s.T)) values[i] = std::nan("");
+    }
   }
 
   // Of both signs, of the size of 1/sqrt(Dh).
@@ -84,7 +96,7 @@ struct Problem {
     const std::string padding = s.padding;
     if (padding == "left") return t >= std::min(s.T / 2, 3 + 2 * b);
     if (padding == "right") return t < s.T - std::min(s.T / 2, 2 + 3 * b);
-    if (padding == "holes") return (t * 5 + b) % 3 != 0;
+    if (padding == "holes" || padding == "nan_holes") return (t * 5 + b) % 3 != 0;
     return padding == "none";
   }
   bool visible(int64_t b, int64_t t, int64_t key) const {
@@ -157,6 +169,7 @@ struct Problem {
           for (int64_t d = 0; d < s.Dh; ++d) {
             double sum = 0, error = 0;
             for (int64_t key = 0; key <= t; ++key) {
+              if (!visible(b, t, key)) continue;
               const std::size_t cell = at(row(b, h, t) * s.T + key);
               const double value = v[at(kv_row(b, h, key) * s.Dh + d)];
               const double term = probs[cell] * value;
@@ -335,6 +348,7 @@ void add_attention_cases(std::vector<Case>& cases) {
                                   {1, 33, 2, 1, 128, 1, "none"},
                                   {2, 70, 4, 2, 20, 1, "holes"},
                                   {2, 33, 4, 1, 64, 1, "all"},
+                                  {2, 33, 2, 1, 8, 2, "nan_holes"},
                                   {1, 33, 2, 1, 8, 3, "none", "layer"},
                                   {2, 33, 2, 1, 8, 2, "none", "key"},
                                   {2, 33, 2, 1, 8, 2, "right", "query"},
