@@ -95,6 +95,17 @@ template <class S>
 void replay_attention(View<S, 3> context, In<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
                       In<S, 4> v, Stream stream);
 
+// The same two on tensor cores, for S = bf16 and f16, Dh = 16, 32, 64 or 128, and coefficients that
+// depend on neither query nor key. Unlike them they round each probability to S before it meets its
+// value, so their context is not as exact, and values of later positions must be finite. The caller
+// asks for them by name: nothing chooses them.
+template <class S>
+void attention_mma(View<S, 3> context, View<float, 3> lse, const ScoreOperands<S>& scores,
+                   In<S, 4> v, Stream stream);
+template <class S>
+void replay_attention_mma(View<S, 3> context, In<float, 3> lse, const ScoreOperands<S>& scores,
+                          In<S, 4> v, Stream stream);
+
 // out [B,H,T,T] = scores, -inf where the key is hidden. For taps; no kernel reads it.
 template <class S>
 void attention_scores(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, Stream stream);

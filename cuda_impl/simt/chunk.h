@@ -33,6 +33,17 @@ SIMT_HD void store_as(T* to, const V& value) {
   *reinterpret_cast<V*>(to) = value;
 }
 
+// 8 neighbours of a 16-bit type, wherever they lie; at a multiple of 16 bytes by one instruction.
+template <class S>
+SIMT_HD Chunk load_chunk(const S* from) {
+  if (is_aligned(from, sizeof(Chunk))) return load_as<Chunk>(from);
+  Chunk chunk;
+  for (int i = 0; i < 4; ++i) {
+    chunk.word[i] = std::uint32_t{from[2 * i].bits} | std::uint32_t{from[2 * i + 1].bits} << 16;
+  }
+  return chunk;
+}
+
 }  // namespace SIMT_BACKEND
 }  // namespace assay::simt
 

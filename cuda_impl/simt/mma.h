@@ -73,6 +73,13 @@ SIMT_DEVICE MmaB<S> load_mma_b(const std::uint32_t* words, int stride, int lane)
   return b;
 }
 
+// Two neighbouring results d, together [16,16], rounded to S: an operand a that never leaves its lane.
+template <class S>
+SIMT_HD MmaA<S> mma_a_of(const MmaD& left, const MmaD& right) {
+  const auto pair = [](const MmaD& d, int i) { return mma_pair(S(d.value[i]), S(d.value[i + 1])); };
+  return {{pair(left, 0), pair(left, 2), pair(right, 0), pair(right, 2)}};
+}
+
 #if SIMT_ON_HOST
 
 namespace host {

@@ -1,4 +1,4 @@
-// attention, replay_attention, attention_scores, attention_probs
+// attention, replay_attention, the same two on tensor cores, attention_scores, attention_probs
 #include <limits>
 #include <memory>
 
@@ -9,9 +9,10 @@ namespace {
 
 struct Shape {
   int64_t B, T, H, Hkv, Dh, layers;
-  const char* padding;  // none, left, right, holes, all
-  // What the coefficients depend on: nothing (1/sqrt(Dh)), layer, element, key, query, batch_query,
-  // batch_key; offset: query, and an offset per query.
+  const char* padding;  // none, left, right, holes, all; nan_holes: keys and values there are NaN
+  // What the coefficients depend on: nothing (1/sqrt(Dh)), layer, batch (and layer), element, key,
+  // query, batch_query, batch_key; offset: query, and an offset per query; layer_offset: layer, and
+  // such an offset.
   const char* coefficients = "nothing";
 };
 
@@ -21,11 +22,12 @@ cuda::Coefficients<A> strides_of(const Shape& s) {
   const std::string kind = s.coefficients;
   const int64_t P = s.T + 3, m = s.layers;
   if (kind == "nothing") return {};
-  if (kind == "layer") return {.layer = 1};
+  if (kind == "layer" || kind == "layer_offset") return {.layer = 1};
   if (kind == "element") return {.layer = P * P, .query = P, .key = 1};
   if (kind == "key") return {.layer = P, .key = 1};
   if (kind == "query" || kind == "offset") return {.layer = P, .query = 1};
   cuda::Coefficients<A> strides{.layer = 1, .batch = P * m};
+  if (kind == "batch") return strides;
   (kind == "batch_key" ? strides.key : strides.query) = m;
   return strides;
 }
@@ -54,6 +56,18 @@ struct Problem {
     set_coefficients();
     for (int64_t n = 0; n < s.B * s.T; ++n) real.push_back(is_real(n / s.T, n % s.T));
     solve();
+    if (s.padding == std::string("nan_holes")) {
+      for (Values& keys : k) spoil_padding(keys);
+      spoil_padding(v);
+    }
+  }
+
+  // [B,Hkv,T,Dh]: what nobody may read.
+  void spoil_padding(Values& values) const {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const int64_t row = static_cast<int64_t>(i) / s.Dh;
+      if (!is_real(row / s.T / s.Hkv, row % s.T)) values[i] = std::nan("");
+    }
   }
 
   // Of both signs, of the size of 1/sqrt(Dh).
@@ -65,7 +79,7 @@ struct Problem {
         c.layer * s.layers + c.batch * s.B + (c.query + c.key) * P;  // more than the largest index
     table = random_values<A>(std::max<int64_t>(count, 1), 5, 1.5 * scale);
     if (count == 0) table = {static_cast<double>(static_cast<A>(scale))};
-    if (s.coefficients == std::string("offset")) offsets = random_values<A>(s.T, 6);
+    if (std::string(s.coefficients).ends_with("offset")) offsets = random_values<A>(s.T, 6);
   }
   double coefficient(int64_t i, int64_t b, int64_t t, int64_t key) const {
     const cuda::Coefficients<A> c = strides_of<A>(s);
@@ -82,7 +96,7 @@ struct Problem {
     const std::string padding = s.padding;
     if (padding == "left") return t >= std::min(s.T / 2, 3 + 2 * b);
     if (padding == "right") return t < s.T - std::min(s.T / 2, 2 + 3 * b);
-    if (padding == "holes") return (t * 5 + b) % 3 != 0;
+    if (padding == "holes" || padding == "nan_holes") return (t * 5 + b) % 3 != 0;
     return padding == "none";
   }
   bool visible(int64_t b, int64_t t, int64_t key) const {
@@ -145,8 +159,9 @@ struct Problem {
     }
   }
 
-  // What attention and its replay give: [B,T,H*Dh].
-  std::vector<Expected> context() const {
+  // What attention and its replay give: [B,T,H*Dh]. On tensor cores each probability may besides be
+  // off by extra (relative) and half_step.
+  std::vector<Expected> context(double extra = 0, double half_step = 0) const {
     std::vector<Expected> out;
     for (int64_t b = 0; b < s.B; ++b)
       for (int64_t t = 0; t < s.T; ++t)
@@ -154,11 +169,14 @@ struct Problem {
           for (int64_t d = 0; d < s.Dh; ++d) {
             double sum = 0, error = 0;
             for (int64_t key = 0; key <= t; ++key) {
+              if (!visible(b, t, key)) continue;
               const std::size_t cell = at(row(b, h, t) * s.T + key);
-              const double term = probs[cell] * v[at(kv_row(b, h, key) * s.Dh + d)];
+              const double value = v[at(kv_row(b, h, key) * s.Dh + d)];
+              const double term = probs[cell] * value;
               sum += term;
-              error += (prob_errors[cell] + static_cast<double>(s.T + 3) * unit_of<A>()) *
-                       std::fabs(term);
+              error += (prob_errors[cell] + extra + static_cast<double>(s.T + 3) * unit_of<A>()) *
+                           std::fabs(term) +
+                       half_step * std::fabs(value);
             }
             out.push_back({sum, 2 * error + unit_of<S>() * (std::fabs(sum) + 2 * error)});
           }
@@ -209,6 +227,58 @@ struct OnDevice {
   simt::Buffer<accum_t<S>> lse, table, offsets;
 };
 
+// Launches attention or a replay as a kernel of that name; the outputs are context and lse or
+// context alone.
+template <class S>
+using Attend = void (*)(View<S, 3> context, View<accum_t<S>, 3> lse, const OnDevice<S>& g);
+template <class S>
+Case attention_case(const char* kernel, bool is_replay,
+                    const std::shared_ptr<const Problem<S>>& problem, Attend<S> attend,
+                    double lse_extra = 0, double extra = 0, double half_step = 0) {
+  return {kernel, problem->text(),
+          [=] {
+            using A = accum_t<S>;
+            const Shape& s = problem->s;
+            const OnDevice<S> g(*problem);
+            const simt::Buffer<S> context(at(s.B * s.H * s.T * s.Dh));
+            const simt::Buffer<A> lse(at(s.B * s.H * s.T));
+            attend({context.get(), {s.B, s.T, s.H * s.Dh}},
+                   {is_replay ? g.lse.get() : lse.get(), {s.B, s.H, s.T}}, g);
+            Values out;
+            download(context, out);
+            if (!is_replay) download(lse, out);
+            return out;
+          },
+          [=] {
+            std::vector<Expected> out = problem->context(extra, half_step);
+            for (std::size_t i = 0; !is_replay && i < problem->lse.size(); ++i) {
+              out.push_back({problem->lse[i], 2 * (problem->lse_errors[i] + lse_extra)});
+            }
+            return out;
+          }};
+}
+
+// Besides what attention rounds: each exponential to S, and lse's longer chain of 16 for each tile of
+// 64 keys, and 2.
+template <class S>
+void add_mma_cases_of(const Shape& s, std::vector<Case>& cases) {
+  using A = accum_t<S>;
+  const auto problem = std::make_shared<const Problem<S>>(s);
+  const double lse_extra = (16 * std::ceil(static_cast<double>(s.T) / 64) + 2) * unit_of<A>();
+  cases.push_back(attention_case<S>(
+      "attention_mma", false, problem,
+      [](View<S, 3> context, View<A, 3> lse, const OnDevice<S>& g) {
+        cuda::attention_mma<S>(context, lse, g.scores(), g.values(), nullptr);
+      },
+      lse_extra, unit_of<S>() + lse_extra, smallest_half<S>()));
+  cases.push_back(attention_case<S>(
+      "replay_attention_mma", true, problem,
+      [](View<S, 3> context, View<A, 3> lse, const OnDevice<S>& g) {
+        cuda::replay_attention_mma<S>(context, lse, g.scores(), g.values(), nullptr);
+      },
+      0, unit_of<S>(), smallest_half<S>()));
+}
+
 template <class S>
 void add_cases_of(const Shape& s, std::vector<Case>& cases) {
   using A = accum_t<S>;
@@ -216,38 +286,15 @@ void add_cases_of(const Shape& s, std::vector<Case>& cases) {
   const std::string text = problem->text();
   const int64_t row_count = s.B * s.H * s.T;
 
-  cases.push_back({"attention", text,
-                   [=] {
-                     const OnDevice<S> g(*problem);
-                     const simt::Buffer<S> context(at(row_count * s.Dh));
-                     const simt::Buffer<A> lse(at(row_count));
-                     cuda::attention<S>({context.get(), {s.B, s.T, s.H * s.Dh}},
-                                        {lse.get(), {s.B, s.H, s.T}}, g.scores(), g.values(),
-                                        nullptr);
-                     Values out;
-                     download(context, out);
-                     download(lse, out);
-                     return out;
-                   },
-                   [=] {
-                     std::vector<Expected> out = problem->context();
-                     for (std::size_t i = 0; i < problem->lse.size(); ++i) {
-                       out.push_back({problem->lse[i], 2 * problem->lse_errors[i]});
-                     }
-                     return out;
-                   }});
-  cases.push_back({"replay_attention", text,
-                   [=] {
-                     const OnDevice<S> g(*problem);
-                     const simt::Buffer<S> context(at(row_count * s.Dh));
-                     cuda::replay_attention<S>({context.get(), {s.B, s.T, s.H * s.Dh}},
-                                               {g.lse.get(), {s.B, s.H, s.T}}, g.scores(),
-                                               g.values(), nullptr);
-                     Values out;
-                     download(context, out);
-                     return out;
-                   },
-                   [=] { return problem->context(); }});
+  cases.push_back(attention_case<S>(
+      "attention", false, problem, [](View<S, 3> context, View<A, 3> lse, const OnDevice<S>& g) {
+        cuda::attention<S>(context, lse, g.scores(), g.values(), nullptr);
+      }));
+  cases.push_back(attention_case<S>("replay_attention", true, problem,
+                                    [](View<S, 3> context, View<A, 3> lse, const OnDevice<S>& g) {
+                                      cuda::replay_attention<S>(context, lse, g.scores(),
+                                                                g.values(), nullptr);
+                                    }));
   const auto matrix_case = [&](const char* kernel, auto launch, auto expect) {
     cases.push_back({kernel, text,
                      [=] {
@@ -301,6 +348,7 @@ void add_attention_cases(std::vector<Case>& cases) {
                                   {1, 33, 2, 1, 128, 1, "none"},
                                   {2, 70, 4, 2, 20, 1, "holes"},
                                   {2, 33, 4, 1, 64, 1, "all"},
+                                  {2, 33, 2, 1, 8, 2, "nan_holes"},
                                   {1, 33, 2, 1, 8, 3, "none", "layer"},
                                   {2, 33, 2, 1, 8, 2, "none", "key"},
                                   {2, 33, 2, 1, 8, 2, "right", "query"},
@@ -310,6 +358,19 @@ void add_attention_cases(std::vector<Case>& cases) {
     shapes.insert(shapes.end(), more.begin(), more.end());
   }
   for (const Shape& shape : shapes) add_cases_of<S>(shape, cases);
+
+  if constexpr (!std::is_same_v<S, accum_t<S>>) {  // tiles are 64 by 64
+    std::vector<Shape> mma_shapes{{1, 70, 2, 1, 16, 2, "left", "layer"}};
+    if (!kSmall) {
+      const std::vector<Shape> more{
+          {1, 1, 1, 1, 16, 1, "none"},   {2, 1, 2, 1, 32, 1, "all"},
+          {2, 33, 4, 2, 32, 1, "right"}, {1, 130, 2, 1, 32, 1, "none"},
+          {2, 70, 2, 2, 64, 1, "holes"}, {1, 130, 1, 1, 64, 2, "none", "layer_offset"},
+          {1, 70, 2, 1, 128, 1, "left"}, {2, 70, 2, 1, 16, 3, "right", "batch"}};
+      mma_shapes.insert(mma_shapes.end(), more.begin(), more.end());
+    }
+    for (const Shape& shape : mma_shapes) add_mma_cases_of<S>(shape, cases);
+  }
 }
 ASSAY_INSTANTIATE_CASES(add_attention_cases)
 

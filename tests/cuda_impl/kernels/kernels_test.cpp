@@ -186,6 +186,8 @@ BOOST_AUTO_TEST_CASE(every_barrier_of_every_kernel_is_needed) {
                                                        {"product_mma", 1},
                                                        {"attention", 4},
                                                        {"replay_attention", 4},
+                                                       {"attention_mma", 3},
+                                                       {"replay_attention_mma", 3},
                                                        {"attention_scores", 2},
                                                        {"attention_probs", 2},
                                                        {"product_nn", 2},
@@ -270,6 +272,33 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
   scores.Hkv = 1;
   scores.Dh = 129;
   check_refused(attend, "attention: Dh: expected 1 to 128, got 129");
+}
+
+BOOST_AUTO_TEST_CASE(tensor_core_attention_refuses_what_it_has_no_tile_for) {
+  namespace cuda = assay::cuda;
+  using simt::bf16;
+  const simt::Buffer<bf16> halves(64);
+  bf16* m = halves.get();
+  const uint8_t real[2] = {1, 1};
+  const bf16* tables[1] = {m};
+  cuda::ScoreOperands<bf16> scores{.q = tables,
+                                   .k = tables,
+                                   .real = {real, {1, 2}},
+                                   .coefficients = {.data = memory().get()},
+                                   .offset = nullptr,
+                                   .layers = 1,
+                                   .H = 1,
+                                   .Hkv = 1,
+                                   .Dh = 24};
+  const auto attend = [&] {
+    cuda::attention_mma<bf16>({m, {1, 2, scores.Dh}}, {memory().get(), {1, 1, 2}}, scores,
+                              {m, {1, 1, 2, scores.Dh}}, nullptr);
+  };
+  check_refused(attend, "attention_mma: Dh: expected 16, 32, 64 or 128, got 24");
+  scores.Dh = 16;
+  scores.coefficients.key = 1;
+  check_refused(attend,
+                "attention_mma: coefficients: expected strides query = key = 0, got 0 and 1");
 }
 
 BOOST_AUTO_TEST_CASE(backward_launchers_refuse_what_does_not_fit) {

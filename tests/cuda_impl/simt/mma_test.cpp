@@ -186,6 +186,24 @@ BOOST_AUTO_TEST_CASE(identity_matrices_show_each_element_in_its_place) {
   check_identities<simt::f16>();
 }
 
+// Element (row, column) of the two results is 16 row + column, so that each word shows its places.
+BOOST_AUTO_TEST_CASE(two_results_side_by_side_are_an_operand) {
+  for (int lane = 0; lane < 32; ++lane) {
+    simt::MmaD left, right;
+    for (int i = 0; i < 4; ++i) {
+      const simt::MmaPlace at = simt::mma_d_place(lane, i);
+      left.value[i] = static_cast<float>(16 * at.row + at.column);
+      right.value[i] = static_cast<float>(16 * at.row + at.column + 8);
+    }
+    const simt::MmaA<simt::bf16> a = simt::mma_a_of<simt::bf16>(left, right);
+    for (int i = 0; i < 8; i += 2) {
+      const simt::MmaPlace at = simt::mma_a_place(lane, i);
+      const auto first = static_cast<float>(16 * at.row + at.column);
+      BOOST_TEST(a.pair[i / 2] == simt::mma_pair(simt::bf16(first), simt::bf16(first + 1)));
+    }
+  }
+}
+
 #if SIMT_ON_HOST
 
 // 1 + 2^-24 is 1 in float: ascending, fifteen such terms vanish one by one; summed first they would

@@ -1,0 +1,329 @@
+// attention_mma: attention.cu on tensor cores, forward and replay. For query t of head h, g =
+// floor(h / (H/Hkv)):
+//   scores[t,s] = sum_{i<layers} c_i(b) (q_i[t] . k_i[s]) + offset[t],
+//                 s visible iff s <= t and real[b,s]
+//   forward   lse[t] = log sum_{visible s} exp(scores[t,s])
+//             context[t] = sum_{visible s} S(exp(scores[t,s] - m)) v_g[s] / exp(lse[t] - m),
+//             m the highest score so far, with which the sums are rescaled as it grows
+//   replay    context[t] = sum_{visible s} S(exp(scores[t,s] - lse[t])) v_g[s]
+//
+//   q_i      [B,H,T,Dh], k_i, v [B,Hkv,T,Dh]  stored as S (bf16, f16), by device tables of pointers
+//   real     [B,T]      0 = padding
+//   lse      [B,H,T]    float; -inf for a row without a visible key, whose context is 0
+//   context  [B,T,H*Dh] stored as S, heads concatenated
+// Rounding: scores, their exponentials and all sums are float, as in attention.cu; but every
+// exponential is rounded to S where it meets its value (not where lse sums it), and the context to S
+// by the final store. So a context may be off by the unit roundoff of S, in f16 also by 2^-25 of the
+// largest exponential, for each term: bf16 keeps two to three digits. Padded keys are left out by
+// selection; a later key's value is multiplied by 0, so it must be finite.
+// Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64, up to
+// the causal limit. Any B, T, layers >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
+// Registers 112 to 122, 136 to 152, 164 to 180, 200 to 222 by Dh, no spills; shared memory 8704,
+// 15104, 27904, 53504 bytes; two blocks per SM or more. (nvcc 13.0, sm_80 and sm_90; its time on a
+// GPU is not measured.)
+// Longest addition chain: scores Dh + layers; lse 16 ceil(T/64) + 2; context T, rescaled ceil(T/64)
+// times; a tensor core adds in an order of its own (simt/mma.h).
+// CPU counterpart: reference/ops/{scores,mask,softmax,attend}.cpp
+#include "cuda_impl/kernels/score_tile.h"
+#include "cuda_impl/simt/chunk.h"
+#include "cuda_impl/simt/mma.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+namespace {
+
+using simt::Chunk;
+using simt::MmaD;
+
+constexpr int kPerChunk = 8;  // elements
+constexpr int kBlockQueries = 16 * kWarps;
+constexpr int kBlockKeys = 64;             // per step; two for each lane that loads values
+constexpr int kKeyTiles = kBlockKeys / 8;  // of mma
+// In words: the 32 words of a fragment's load fall on 32 different banks, here and for row_stride.
+constexpr int kValueStride = kBlockKeys / 2 + 4;
+SIMT_HD constexpr int row_stride(int Dh) { return Dh / 2 + 4; }
+
+simt::SmemSize attention_mma_smem(int Dh) {
+  return simt::SmemSize{}
+      .add<uint32_t>(static_cast<std::size_t>(kBlockQueries * row_stride(Dh)))
+      .add<uint32_t>(static_cast<std::size_t>(kBlockKeys * row_stride(Dh)))
+      .add<uint32_t>(static_cast<std::size_t>(Dh * kValueStride))
+      .add<int>(kBlockKeys);
+}
+
+// s_rows[row] = g_rows[row], the first `count` of them; zeros past those.
+template <int kDh, class S>
+SIMT_DEVICE void load_rows(uint32_t* s_rows, int rows, const S* g_rows, int count) {
+  constexpr int kChunks = kDh / kPerChunk;
+  for (int i = static_cast<int>(threadIdx.x); i < rows * kChunks; i += kScoreThreads) {
+    const int row = i / kChunks, chunk = i % kChunks;
+    simt::store_as(
+        s_rows + row * row_stride(kDh) + 4 * chunk,
+        row < count ? simt::load_chunk(g_rows + row * kDh + chunk * kPerChunk) : Chunk{});
+  }
+}
+
+// s_values[d][s] = g_v[s][d], two keys to a word; zeros for keys past `count` and for padding. A lane
+// has two keys, so its warp writes neighbouring words.
+template <int kDh, class S>
+SIMT_DEVICE void load_values(uint32_t* s_values, const S* g_v, const uint8_t* g_real, int count) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  const int even_key = 2 * lane, odd_key = even_key + 1;
+  const bool has_even = even_key < count && g_real[even_key] != 0;
+  const bool has_odd = odd_key < count && g_real[odd_key] != 0;
+  for (int chunk = warp; chunk < kDh / kPerChunk; chunk += kWarps) {
+    const int d = chunk * kPerChunk;
+    const Chunk even = has_even ? simt::load_chunk(g_v + even_key * kDh + d) : Chunk{};
+    const Chunk odd = has_odd ? simt::load_chunk(g_v + odd_key * kDh + d) : Chunk{};
+    SIMT_UNROLL for (int e = 0; e < kPerChunk; ++e) {
+      const int shift = 16 * (e % 2);
+      s_values[(d + e) * kValueStride + lane] =
+          (even.word[e / 2] >> shift & 0xffffu) | odd.word[e / 2] >> shift << 16;
+    }
+  }
+}
+
+// Over the 4 lanes that hold one row of a fragment d; the same in each.
+SIMT_DEVICE float quad_max(float value) {
+  value = simt::max(value, __shfl_xor_sync(simt::kFullMask, value, 1));
+  return simt::max(value, __shfl_xor_sync(simt::kFullMask, value, 2));
+}
+SIMT_DEVICE float quad_sum(float value) {
+  value += __shfl_xor_sync(simt::kFullMask, value, 1);
+  return value + __shfl_xor_sync(simt::kFullMask, value, 2);
+}
+
+// r_score[j] += coefficient * (the warp's queries . keys 8j ..)
+template <class S, int kDh>
+SIMT_DEVICE void add_scores(MmaD (&r_score)[kKeyTiles], const uint32_t* s_queries,
+                            const uint32_t* s_keys, float coefficient, int lane) {
+  MmaD r_product[kKeyTiles] = {};
+  SIMT_UNROLL for (int d = 0; d < kDh; d += 16) {
+    const auto q = simt::load_mma_a<S>(s_queries + d / 2, row_stride(kDh), lane);
+    SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
+      const uint32_t* s_tile = s_keys + 8 * j * row_stride(kDh) + d / 2;
+      simt::mma(r_product[j], q, simt::load_mma_b<S>(s_tile, row_stride(kDh), lane));
+    }
+  }
+  SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
+    SIMT_UNROLL for (int i = 0; i < 4; ++i) {
+      r_score[j].value[i] += coefficient * r_product[j].value[i];
+    }
+  }
+}
+
+// r_context[c] += S(r_p) (values of the step at d = 8c ..)
+template <class S, int kDh>
+SIMT_DEVICE void add_values(MmaD (&r_context)[kDh / 8], const MmaD (&r_p)[kKeyTiles],
+                            const uint32_t* s_values, int lane) {
+  SIMT_UNROLL for (int j = 0; j < kKeyTiles; j += 2) {
+    const auto p = simt::mma_a_of<S>(r_p[j], r_p[j + 1]);
+    SIMT_UNROLL for (int c = 0; c < kDh / 8; ++c) {
+      const uint32_t* s_tile = s_values + 8 * c * kValueStride + 4 * j;
+      simt::mma(r_context[c], p, simt::load_mma_b<S>(s_tile, kValueStride, lane));
+    }
+  }
+}
+
+// What a lane keeps of its rows of the warp's 16: first row lane/4, second 8 further.
+struct Rows {
+  float highest[2];  // replay: the given lse
+  float sum[2];
+  unsigned seen;  // bit r: this lane had a visible key for row r
+};
+
+// Bit 4j + i: element i of key tile j is visible.
+SIMT_DEVICE unsigned visible_keys(const int* s_real, int key0, int row0, int lane) {
+  unsigned visible = 0;
+  SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
+    SIMT_UNROLL for (int i = 0; i < 4; ++i) {
+      const simt::MmaPlace at = simt::mma_d_place(lane, i);
+      const int s = 8 * j + at.column;
+      const bool is_visible = s_real[s] != 0 && key0 + s <= row0 + at.row;
+      visible |= static_cast<unsigned>(is_visible) << (4 * j + i);
+    }
+  }
+  return visible;
+}
+
+// The highest score rises to that of this step; the sums so far follow.
+template <int kDh>
+SIMT_DEVICE void raise(Rows& rows, MmaD (&r_context)[kDh / 8], const MmaD (&r_score)[kKeyTiles],
+                       unsigned visible) {
+  SIMT_UNROLL for (int r = 0; r < 2; ++r) {
+    float highest = rows.highest[r];
+    SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
+      SIMT_UNROLL for (int i = 2 * r; i < 2 * r + 2; ++i) {
+        const float score = r_score[j].value[i];
+        if (visible >> (4 * j + i) & 1u) {
+          highest = simt::max(highest, score);
+          rows.seen |= 1u << r;
+        }
+      }
+    }
+    highest = quad_max(highest);
+    const float rescale = simt::exp(rows.highest[r] - highest);
+    rows.highest[r] = highest;
+    rows.sum[r] *= rescale;
+    SIMT_UNROLL for (int c = 0; c < kDh / 8; ++c) {
+      SIMT_UNROLL for (int i = 2 * r; i < 2 * r + 2; ++i) r_context[c].value[i] *= rescale;
+    }
+  }
+}
+
+// g_lse is read in a replay and written otherwise. in_pairs: two neighbours of g_context may be
+// stored at once.
+template <class S, int kDh, bool kReplay>
+__global__ void __launch_bounds__(kScoreThreads, 2)
+    attention_mma_kernel(S* __restrict__ g_context, float* g_lse, const S* __restrict__ g_v,
+                         ScoreParams<S> p, bool in_pairs) {
+  simt::Smem smem;
+  auto* s_queries = smem.take<uint32_t>(kBlockQueries * row_stride(kDh));  // [query][d]
+  auto* s_keys = smem.take<uint32_t>(kBlockKeys * row_stride(kDh));        // [key][d]
+  auto* s_values = smem.take<uint32_t>(kDh * kValueStride);                // [d][key]
+  int* s_real = smem.take<int>(kBlockKeys);                                // [key]
+  const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
+  const int h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
+  const int query0 = static_cast<int>(blockIdx.x) * kBlockQueries;
+  const int row0 = query0 + 16 * warp;  // the warp's first query
+  const bool is_used = row0 < p.T;      // the same for the whole warp
+  const int64_t query_head = int64_t{b} * p.H + h;
+  const int64_t key_head = int64_t{b} * p.Hkv + h / (p.H / p.Hkv);
+
+  MmaD r_context[kDh / 8] = {};
+  float r_offset[2] = {};
+  Rows rows = {{kLowest<float>, kLowest<float>}, {}, 0};
+  SIMT_UNROLL for (int r = 0; r < 2; ++r) {
+    const int row = row0 + simt::mma_d_place(lane, 2 * r).row;
+    if (row >= p.T) continue;
+    if (kReplay) rows.highest[r] = g_lse[query_head * p.T + row];
+    if (p.offset != nullptr) r_offset[r] = p.offset[row];
+  }
+
+  // Causal: no later key is read.
+  const int end = query0 + kBlockQueries < p.T ? query0 + kBlockQueries : p.T;
+  for (int key0 = 0; key0 < end; key0 += kBlockKeys) {
+    __syncthreads();  // every thread has read the key and value tiles before
+    const uint8_t* g_real = p.real + int64_t{b} * p.T + key0;
+    load_values<kDh>(s_values, g_v + (key_head * p.T + key0) * kDh, g_real, p.T - key0);
+    if (tid < kBlockKeys) s_real[tid] = key0 + tid < p.T && g_real[tid] != 0;
+
+    MmaD r_score[kKeyTiles];
+    SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
+      SIMT_UNROLL for (int i = 0; i < 4; ++i) r_score[j].value[i] = r_offset[i / 2];
+    }
+    for (int layer = 0; layer < p.layers; ++layer) {
+      if (layer > 0) __syncthreads();  // every thread has read the layer before
+      if (p.layers > 1 || key0 == 0) {
+        load_rows<kDh>(s_queries, kBlockQueries, p.q[layer] + (query_head * p.T + query0) * kDh,
+                       p.T - query0);
+      }
+      load_rows<kDh>(s_keys, kBlockKeys, p.k[layer] + (key_head * p.T + key0) * kDh, p.T - key0);
+      __syncthreads();  // the layer's tiles, the values and s_real are complete
+      if (!is_used) continue;
+      const Coefficients<float>& c = p.coefficients;
+      add_scores<S, kDh>(r_score, s_queries + 16 * warp * row_stride(kDh), s_keys,
+                         c.data[layer * c.layer + b * c.batch], lane);
+    }
+    if (!is_used) continue;
+
+    const unsigned visible = visible_keys(s_real, key0, row0, lane);
+    if constexpr (!kReplay) raise<kDh>(rows, r_context, r_score, visible);
+    SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
+      SIMT_UNROLL for (int i = 0; i < 4; ++i) {
+        float& value = r_score[j].value[i];
+        value = visible >> (4 * j + i) & 1u ? simt::exp(value - rows.highest[i / 2]) : 0.0f;
+        rows.sum[i / 2] += value;
+      }
+    }
+    add_values<S, kDh>(r_context, r_score, s_values, lane);
+  }
+  if (!is_used) return;
+
+  SIMT_UNROLL for (int r = 0; r < 2; ++r) {
+    const simt::MmaPlace at = simt::mma_d_place(lane, 2 * r);
+    const int row = row0 + at.row;
+    bool any = true;
+    float total = 1;
+    if constexpr (!kReplay) {
+      unsigned seen = rows.seen >> r & 1u;
+      seen |= __shfl_xor_sync(simt::kFullMask, seen, 1);
+      any = (seen | __shfl_xor_sync(simt::kFullMask, seen, 2)) != 0;
+      total = quad_sum(rows.sum[r]);
+      if (at.column == 0 && row < p.T) {
+        g_lse[query_head * p.T + row] =
+            any ? rows.highest[r] + simt::log(total) : -kInfinity<float>;
+      }
+    }
+    if (row >= p.T) continue;
+    S* g_row = g_context + ((int64_t{b} * p.T + row) * p.H + h) * kDh + at.column;
+    SIMT_UNROLL for (int c = 0; c < kDh / 8; ++c) {
+      const float* sums = r_context[c].value + 2 * r;
+      const simt::Pair<S> values{S(any ? sums[0] / total : 0.0f), S(any ? sums[1] / total : 0.0f)};
+      if (in_pairs) {
+        simt::store_as(g_row + 8 * c, values);
+      } else {
+        g_row[8 * c] = values.even;
+        g_row[8 * c + 1] = values.odd;
+      }
+    }
+  }
+}
+
+template <class S, bool kReplay>
+void launch_attention_mma(const char* kernel, const View<S, 3>& context,
+                          const View<const float, 3>& lse, float* lse_out,
+                          const ScoreOperands<S>& scores, const In<S, 4>& v, Stream stream) {
+  const ScoreParams<S> params = score_params(kernel, scores);
+  const auto [B, T] = scores.real.shape;
+  expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, scores.H * scores.Dh});
+  expect_shape(kernel, "lse [B,H,T]", lse, {B, scores.H, T});
+  expect_shape(kernel, "v [B,Hkv,T,Dh]", v, {B, scores.Hkv, T, scores.Dh});
+  const auto& c = scores.coefficients;
+  if (c.query != 0 || c.key != 0) {
+    throw simt::Error(std::string(kernel) +
+                      ": coefficients: expected strides query = key = 0, got " +
+                      std::to_string(c.query) + " and " + std::to_string(c.key));
+  }
+  void (*entry)(S*, float*, const S*, ScoreParams<S>, bool) = nullptr;
+  if (scores.Dh == 16) entry = attention_mma_kernel<S, 16, kReplay>;
+  if (scores.Dh == 32) entry = attention_mma_kernel<S, 32, kReplay>;
+  if (scores.Dh == 64) entry = attention_mma_kernel<S, 64, kReplay>;
+  if (scores.Dh == 128) entry = attention_mma_kernel<S, 128, kReplay>;
+  if (entry == nullptr) {
+    throw simt::Error(std::string(kernel) + ": Dh: expected 16, 32, 64 or 128, got " +
+                      std::to_string(scores.Dh));
+  }
+  simt::launch(
+      LaunchName(kernel, v.shape).text, entry,
+      dim3(blocks_for(T, kBlockQueries), static_cast<unsigned>(scores.H), static_cast<unsigned>(B)),
+      dim3(kScoreThreads), attention_mma_smem(params.Dh).bytes, stream, context.data, lse_out,
+      v.data, params, simt::is_aligned(context.data, sizeof(simt::Pair<S>)));
+}
+
+}  // namespace
+
+template <class S>
+void attention_mma(View<S, 3> context, View<float, 3> lse, const ScoreOperands<S>& scores,
+                   In<S, 4> v, Stream stream) {
+  launch_attention_mma<S, false>("attention_mma", context, lse, lse.data, scores, v, stream);
+}
+
+template <class S>
+void replay_attention_mma(View<S, 3> context, In<float, 3> lse, const ScoreOperands<S>& scores,
+                          In<S, 4> v, Stream stream) {
+  // Read only: the kernel's template writes lse in the other mode alone.
+  launch_attention_mma<S, true>("replay_attention_mma", context, lse, const_cast<float*>(lse.data),
+                                scores, v, stream);
+}
+
+#define ASSAY_INSTANTIATE(S)                                                                      \
+  template void attention_mma(View<S, 3>, View<float, 3>, const ScoreOperands<S>&, In<S, 4>,      \
+                              Stream);                                                            \
+  template void replay_attention_mma(View<S, 3>, In<float, 3>, const ScoreOperands<S>&, In<S, 4>, \
+                                     Stream);
+ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda
