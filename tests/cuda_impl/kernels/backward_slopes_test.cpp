@@ -136,13 +136,14 @@ BOOST_AUTO_TEST_CASE(rope_gradients_are_slopes) {
       [&](const Inputs& in) {
         const auto x = upload<double>(in[0]), y = zeros(in[0].size());
         cuda::rope<double>({y.get(), {B, H, T, Dh}}, {x.get(), {B, T, H * Dh}},
-                           {c.get(), {T, Dh / 2}}, {s.get(), {T, Dh / 2}}, nullptr);
+                           {c.get(), {T, Dh / 2}}, {s.get(), {T, Dh / 2}}, nullptr, nullptr);
         return values_of(y);
       },
       [&](const Inputs&, const Values& dy) -> Inputs {
         const auto g_dy = upload<double>(dy), dx = zeros(dy.size());
         cuda::rope_backward<double>({dx.get(), {B, T, H * Dh}}, {g_dy.get(), {B, H, T, Dh}},
-                                    {c.get(), {T, Dh / 2}}, {s.get(), {T, Dh / 2}}, nullptr);
+                                    {c.get(), {T, Dh / 2}}, {s.get(), {T, Dh / 2}}, nullptr,
+                                    nullptr);
         return {values_of(dx)};
       });
 }
