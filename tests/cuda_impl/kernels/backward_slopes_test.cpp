@@ -142,8 +142,7 @@ BOOST_AUTO_TEST_CASE(rope_gradients_are_slopes) {
       [&](const Inputs&, const Values& dy) -> Inputs {
         const auto g_dy = upload<double>(dy), dx = zeros(dy.size());
         cuda::rope_backward<double>({dx.get(), {B, T, H * Dh}}, {g_dy.get(), {B, H, T, Dh}},
-                                    {c.get(), {T, Dh / 2}}, {s.get(), {T, Dh / 2}}, nullptr,
-                                    nullptr);
+                                    {c.get(), {T, Dh / 2}}, {s.get(), {T, Dh / 2}}, nullptr);
         return {values_of(dx)};
       });
 }
