@@ -72,6 +72,10 @@ Precision PrecisionSchedule::storage_of(const std::string& tensor_name) const {
   return (attention && wide_attention) || tensor_name == "loss" ? accumulate : storage;
 }
 
+Precision PrecisionSchedule::read_as(const std::string& tensor_name) const {
+  return narrow_probs && tensor_name.ends_with("attn/probs") ? storage : storage_of(tensor_name);
+}
+
 PrecisionSchedule usual_schedule(Precision storage) {
   PrecisionSchedule schedule{.storage = storage, .accumulate = Precision::fp32};
   if (storage == Precision::fp64) schedule.accumulate = Precision::fp64;

@@ -20,14 +20,19 @@ double smallest(Precision precision);            // positive number, a subnormal
 // operands: what the factors of a product are read as, absent: as they are stored (tf32 on tensor
 // cores).
 // wide_attention: scores and probabilities never leave the accumulator type (fused attention).
+// narrow_probs: a probability is rounded to `storage` where it meets its value, whatever type it is
+// kept in (attention on tensor cores).
 struct PrecisionSchedule {
   Precision storage = Precision::fp32;
   Precision accumulate = Precision::fp32;
   bool wide_attention = true;
+  bool narrow_probs = false;
   std::optional<Precision> operands = std::nullopt;
 
   // The type in which the named tensor is stored.
   Precision storage_of(const std::string& tensor_name) const;
+  // The type in which later operations read it: narrower than the former for narrow_probs alone.
+  Precision read_as(const std::string& tensor_name) const;
 };
 
 // What kernels of this storage type usually do: they accumulate in fp32 at least, tf32 reads factors

@@ -1,6 +1,7 @@
 #include "cuda_impl/engine/forward_pass.h"
 
 #include "cuda_impl/engine/batch.h"
+#include "cuda_impl/kernels/attention_rungs.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -100,6 +101,12 @@ Coefficients<accum_t<S>> ForwardPass<S>::gate_coefficients(int64_t l) const {
   Coefficients<A> c{.data = data, .layer = 1, .batch = buffers_.R * outputs};
   (config_.method == "5.1E" ? c.key : c.query) = outputs;
   return c;
+}
+
+template <class S>
+bool ForwardPass<S>::has_mma_attention() const {
+  return !method_.gated_scores &&
+         prefers_attention_mma<S>(config_.head_dim, score_coefficients_.of(0));
 }
 
 template <class S>

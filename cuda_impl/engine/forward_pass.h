@@ -34,6 +34,8 @@ class ForwardPass {
   // each row's last position.
   View<const S, 2> run(const Chunk& chunk);
 
+  // Whether attention rounds probabilities to S.
+  bool has_mma_attention() const;
   int64_t allocations() const { return arena_.allocations() + matrix_arena_.allocations(); }
 
  private:

@@ -19,7 +19,8 @@ golden::PrecisionSchedule Transformer<S>::precision() const {
   const bool narrow_storage = !std::is_same_v<S, accum_t<S>>;
   return {.storage = parts_->precision,
           .accumulate = narrow_storage ? golden::Precision::fp32 : parts_->precision,
-          .wide_attention = true};
+          .wide_attention = true,
+          .narrow_probs = pass_.has_mma_attention()};
 }
 
 template <class S>

@@ -1,4 +1,4 @@
-// Attention forward, with online softmax, and its replay. For query t of head h, g = floor(h /
+// attention_tiled: attention forward, with online softmax, and its replay. For query t of head h, g = floor(h /
 // (H/Hkv)):
 //   scores[t,s] = sum_{i<layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t],
 //                 s visible iff s <= t and real[b,s]
@@ -17,6 +17,7 @@
 // T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Longest addition chain: scores Dh + layers; lse
 // ceil(T/32) + 5; context T, rescaled ceil(T/32) times. CPU counterpart:
 // reference/ops/{scores,mask,softmax,attend}.cpp
+#include "cuda_impl/kernels/attention_rungs.h"
 #include "cuda_impl/kernels/score_tile.h"
 
 namespace assay::cuda {
@@ -161,24 +162,24 @@ void launch_attention(const char* kernel, View<S, 3> context, View<const accum_t
 }  // namespace
 
 template <class S>
-void attention(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
-               In<S, 4> v, Stream stream) {
-  launch_attention<S, false>("attention", context, lse, lse.data, scores, v, stream);
+void attention_tiled(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
+                     In<S, 4> v, Stream stream) {
+  launch_attention<S, false>("attention_tiled", context, lse, lse.data, scores, v, stream);
 }
 
 template <class S>
-void replay_attention(View<S, 3> context, In<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
-                      In<S, 4> v, Stream stream) {
+void replay_attention_tiled(View<S, 3> context, In<accum_t<S>, 3> lse,
+                            const ScoreOperands<S>& scores, In<S, 4> v, Stream stream) {
   // Read only: the kernel's template writes lse in the other mode alone.
-  launch_attention<S, true>("replay_attention", context, lse, const_cast<accum_t<S>*>(lse.data),
-                            scores, v, stream);
+  launch_attention<S, true>("replay_attention_tiled", context, lse,
+                            const_cast<accum_t<S>*>(lse.data), scores, v, stream);
 }
 
-#define ASSAY_INSTANTIATE(S)                                                                       \
-  template void attention(View<S, 3>, View<accum_t<S>, 3>, const ScoreOperands<S>&, In<S, 4>,      \
-                          Stream);                                                                 \
-  template void replay_attention(View<S, 3>, In<accum_t<S>, 3>, const ScoreOperands<S>&, In<S, 4>, \
-                                 Stream);
+#define ASSAY_INSTANTIATE(S)                                                                   \
+  template void attention_tiled(View<S, 3>, View<accum_t<S>, 3>, const ScoreOperands<S>&,      \
+                                In<S, 4>, Stream);                                             \
+  template void replay_attention_tiled(View<S, 3>, In<accum_t<S>, 3>, const ScoreOperands<S>&, \
+                                       In<S, 4>, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

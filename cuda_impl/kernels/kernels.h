@@ -102,7 +102,8 @@ void expect_whole(const char* kernel, const ScoreOperands<S>& scores) {
 }
 
 // context [B,T,H*Dh] = softmax(scores) v, heads concatenated, v [B,Hkv,R,Dh]; lse [B,H,T] = log sum
-// exp of each row. A row without a visible key has context 0 and lse -inf.
+// exp of each row. A row without a visible key has context 0 and lse -inf. Narrow types take the
+// tensor cores where attention_rungs.h says so, and round probabilities there.
 template <class S>
 void attention(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
                In<S, 4> v, Stream stream);
@@ -113,22 +114,12 @@ template <class S>
 void replay_attention(View<S, 3> context, In<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
                       In<S, 4> v, Stream stream);
 
-// The same two on tensor cores, for S = bf16 and f16, Dh = 16, 32, 64 or 128, and coefficients that
-// depend on neither query nor key. Unlike them they round each probability to S before it meets its
-// value, so their context is not as exact, and values of later positions must be finite. The caller
-// asks for them by name: nothing chooses them.
-template <class S>
-void attention_mma(View<S, 3> context, View<float, 3> lse, const ScoreOperands<S>& scores,
-                   In<S, 4> v, Stream stream);
-template <class S>
-void replay_attention_mma(View<S, 3> context, In<float, 3> lse, const ScoreOperands<S>& scores,
-                          In<S, 4> v, Stream stream);
-
-// For whole sequences. out [B,H,T,T] = scores, -inf where the key is hidden. For taps; no kernel reads it.
+// out [B,H,T,T] = scores of whole sequences, -inf where the key is hidden. For taps; no kernel reads
+// it.
 template <class S>
 void attention_scores(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, Stream stream);
 
-// For whole sequences. out [B,H,T,T] = exp(scores - lse), 0 where the key is hidden. For taps; no kernel reads it.
+// out [B,H,T,T] = exp(scores - lse) of whole sequences, 0 where the key is hidden. For taps; no kernel reads it.
 template <class S>
 void attention_probs(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, In<accum_t<S>, 3> lse,
                      Stream stream);

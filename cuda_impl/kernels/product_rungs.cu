@@ -1,5 +1,10 @@
-// product(): chooses a rung by the rule of prefers_mma (product_rungs.h). No kernel of its own.
+// product(): chooses a rung by the rule of prefers_mma (product_rungs.h), on a GPU large products by
+// cuBLASLt (cuda_impl/device/cublaslt_product.h). No kernel of its own.
 #include "cuda_impl/kernels/product_rungs.h"
+
+#if defined(ASSAY_HAS_CUBLASLT)
+#include "cuda_impl/device/cublaslt_product.h"
+#endif
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -8,6 +13,11 @@ template <class S, class Out>
 void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream) {
   constexpr int kSmallestTile = 64;
   check_product<S>("product", y, x, w, bias, kSmallestTile);
+#if defined(ASSAY_HAS_CUBLASLT)
+  if constexpr (!std::is_same_v<S, double>) {
+    if (cublaslt_product<S>(y, x, w, bias, stream)) return;
+  }
+#endif
   if constexpr (kHasMma<S>) {
     if (prefers_mma<S>(w.shape[0], w.shape[1])) {
       product_mma<S>(y, x, w, bias, stream);

@@ -66,6 +66,9 @@ void evaluate_with_error(const Graph& graph, const Bindings& bindings,
       [&](const NodeData& node, Evaluated result) {
         round_store(model, schedule.storage_of(node.name), result.value, result.error);
         observer.observe(node, result.value, result.error);
+        if (schedule.read_as(node.name) != schedule.storage_of(node.name)) {
+          round_store(model, schedule.read_as(node.name), result.value, result.error);
+        }
         return result;
       });
 }

@@ -45,7 +45,10 @@ void evaluate_rounded(const Graph& graph, const Bindings& bindings,
         const RoundingScope scope(store);
         const Array stored = observer.observe(
             node, field.map([&](Rounded x) { return round_here(storage, x.value); }));
-        return Field<Rounded>::from(stored, [](double x, int64_t) { return exactly(x); });
+        const golden::Precision read = schedule.read_as(node.name);
+        return Field<Rounded>::from(stored, [&](double x, int64_t) {
+          return exactly(read == storage ? x : golden::round_to(read, x));
+        });
       });
 }
 

@@ -1,8 +1,9 @@
-// attention, replay_attention, the same two on tensor cores, attention_scores, attention_probs
+// attention_tiled, its replay, the same two on tensor cores, attention_scores, attention_probs
 #include <limits>
 #include <memory>
 
 #include "cases.h"
+#include "cuda_impl/kernels/attention_rungs.h"
 
 namespace assay::kernel_test {
 namespace {
@@ -312,14 +313,15 @@ void add_cases_of(const Shape& s, std::vector<Case>& cases) {
   const std::string text = problem->text();
   const int64_t row_count = s.B * s.H * s.T;
 
-  cases.push_back(attention_case<S>(
-      "attention", false, problem, [](View<S, 3> context, View<A, 3> lse, const OnDevice<S>& g) {
-        cuda::attention<S>(context, lse, g.scores(), g.values(), nullptr);
-      }));
-  cases.push_back(attention_case<S>("replay_attention", true, problem,
+  cases.push_back(attention_case<S>("attention_tiled", false, problem,
                                     [](View<S, 3> context, View<A, 3> lse, const OnDevice<S>& g) {
-                                      cuda::replay_attention<S>(context, lse, g.scores(),
-                                                                g.values(), nullptr);
+                                      cuda::attention_tiled<S>(context, lse, g.scores(), g.values(),
+                                                               nullptr);
+                                    }));
+  cases.push_back(attention_case<S>("replay_attention_tiled", true, problem,
+                                    [](View<S, 3> context, View<A, 3> lse, const OnDevice<S>& g) {
+                                      cuda::replay_attention_tiled<S>(context, lse, g.scores(),
+                                                                      g.values(), nullptr);
                                     }));
   if (s.chunk != 0) return;  // no cache
   const auto matrix_case = [&](const char* kernel, auto launch, auto expect) {

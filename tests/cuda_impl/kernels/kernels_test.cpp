@@ -4,6 +4,7 @@
 #include <map>
 
 #include "cases.h"
+#include "cuda_impl/kernels/attention_rungs.h"
 #include "cuda_impl/kernels/product_rungs.h"
 
 using namespace assay::kernel_test;
@@ -184,8 +185,8 @@ BOOST_AUTO_TEST_CASE(every_barrier_of_every_kernel_is_needed) {
   const std::map<std::string, std::size_t> sites_of = {{"product", 2},
                                                        {"product_tiled", 2},
                                                        {"product_mma", 1},
-                                                       {"attention", 4},
-                                                       {"replay_attention", 4},
+                                                       {"attention_tiled", 4},
+                                                       {"replay_attention_tiled", 4},
                                                        {"attention_mma", 3},
                                                        {"replay_attention_mma", 3},
                                                        {"attention_scores", 2},
@@ -269,14 +270,15 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
     cuda::attention<float>({m, {1, 2, scores.H * scores.Dh}}, {m, {1, scores.H, 2}}, scores,
                            {m, {1, scores.Hkv, 2, scores.Dh}}, nullptr);
   };
-  check_refused(attend, "attention: Hkv: expected a divisor of H = 3, got 2");
+  check_refused(attend, "attention_tiled: Hkv: expected a divisor of H = 3, got 2");
   scores.Hkv = 1;
   scores.Dh = 129;
-  check_refused(attend, "attention: Dh: expected 1 to 128, got 129");
+  check_refused(attend, "attention_tiled: Dh: expected 1 to 128, got 129");
   scores.Dh = 4;
   scores.real.shape = {1, 3};
-  check_refused(attend,
-                "attention: T: expected as many queries as keys (3) where first is null, got 2");
+  check_refused(
+      attend,
+      "attention_tiled: T: expected as many queries as keys (3) where first is null, got 2");
   const int32_t first[1] = {1};
   scores.first = first;
   scores.real.shape = {1, 2};

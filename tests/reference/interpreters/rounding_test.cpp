@@ -23,6 +23,8 @@ constexpr int64_t kBatch = 2, kPositions = 9;
 
 const PrecisionSchedule kFp32{.storage = Precision::fp32, .accumulate = Precision::fp32};
 const PrecisionSchedule kBf16{.storage = Precision::bf16, .accumulate = Precision::fp32};
+const PrecisionSchedule kNarrowProbs{
+    .storage = Precision::bf16, .accumulate = Precision::fp32, .narrow_probs = true};
 
 struct Model {
   explicit Model(const ModelConfig& c)
@@ -67,7 +69,7 @@ BOOST_AUTO_TEST_SUITE(rounding)
 BOOST_AUTO_TEST_CASE(nearest_run_stays_within_the_worst_case_bound) {
   for (const ModelConfig& config : every_method()) {
     const Model model(config);
-    for (const PrecisionSchedule& schedule : {kFp32, kBf16}) {
+    for (const PrecisionSchedule& schedule : {kFp32, kBf16, kNarrowProbs}) {
       const Tensors rounded = model.rounded(schedule, RoundingMode::nearest);
       const Bounds bounds = bounds_of(model, schedule, ErrorNorm::worst);
       BOOST_TEST(rounded.size() == bounds.values.size());
@@ -84,6 +86,27 @@ BOOST_AUTO_TEST_CASE(nearest_run_stays_within_the_worst_case_bound) {
                                                                             << ", " << name);
       }
     }
+  }
+}
+
+// As attention on tensor cores: probabilities are kept wide, and rounded where they meet their values.
+BOOST_AUTO_TEST_CASE(narrow_probs_are_rounded_for_their_values_alone) {
+  const Model model(ragged_config("1"));
+  const Tensors wide = model.rounded(kBf16, RoundingMode::nearest);
+  const Tensors narrow = model.rounded(kNarrowProbs, RoundingMode::nearest);
+  BOOST_TEST(
+      same_bits(narrow.at("layers/0/attn/probs").values, wide.at("layers/0/attn/probs").values));
+  BOOST_TEST(!same_bits(narrow.at("layers/0/attn/context").values,
+                        wide.at("layers/0/attn/context").values));
+  const auto total = [&](const PrecisionSchedule& schedule, const std::string& name) {
+    double sum = 0;
+    const Bounds bounds = bounds_of(model, schedule, ErrorNorm::worst);
+    for (const double bound : bounds.errors.at(name).values) sum += bound;
+    return sum;
+  };
+  BOOST_TEST(total(kNarrowProbs, "layers/0/attn/probs") == total(kBf16, "layers/0/attn/probs"));
+  for (const char* name : {"layers/0/attn/context", "layers/1/recompute/0/context"}) {
+    BOOST_TEST(total(kNarrowProbs, name) > total(kBf16, name), name);
   }
 }
 

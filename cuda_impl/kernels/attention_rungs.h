@@ -1,0 +1,38 @@
+// The rungs of attention() and replay_attention(): every implementation under its name, with their
+// parameters and results.
+#pragma once
+
+#include "cuda_impl/kernels/kernels.h"
+#include "cuda_impl/kernels/product_rungs.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+// S: any storage type. A later position's value is never read.
+template <class S>
+void attention_tiled(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
+                     In<S, 4> v, Stream stream);
+template <class S>
+void replay_attention_tiled(View<S, 3> context, In<accum_t<S>, 3> lse,
+                            const ScoreOperands<S>& scores, In<S, 4> v, Stream stream);
+
+// On tensor cores, for S = bf16 and f16, Dh = 16, 32, 64 or 128, and coefficients that depend on
+// neither query nor key. Each probability is rounded to S before it meets its value, so the context
+// is not as exact, and values of later positions must be finite.
+template <class S>
+void attention_mma(View<S, 3> context, View<float, 3> lse, const ScoreOperands<S>& scores,
+                   In<S, 4> v, Stream stream);
+template <class S>
+void replay_attention_mma(View<S, 3> context, In<float, 3> lse, const ScoreOperands<S>& scores,
+                          In<S, 4> v, Stream stream);
+
+// Whether attention() and replay_attention() take the tensor cores: wherever they can. How many rows
+// there are does not enter, so that a row's bits do not depend on it.
+template <class S>
+constexpr bool prefers_attention_mma(int64_t Dh, const Coefficients<accum_t<S>>& coefficients) {
+  return kHasMma<S> && (Dh == 16 || Dh == 32 || Dh == 64 || Dh == 128) && coefficients.query == 0 &&
+         coefficients.key == 0;
+}
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda
