@@ -22,6 +22,7 @@ class Backward {
   explicit Backward(ForwardPass<S>& pass) : pass_(pass) {}
   // Returns the loss. receive is called for every weight.
   double run(const ReceiveGradient& receive);
+  std::size_t bytes() const { return gradient_arena_.bytes() + scratch_arena_.bytes(); }
 
  private:
   using A = accum_t<S>;

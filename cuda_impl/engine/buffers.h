@@ -15,10 +15,13 @@ inline namespace SIMT_BACKEND {
 // j runs when layer l's own attn_norm, v, context and act have been read, and at the MLP attn_out too.
 // gate and up are null where a block or a method has no use for them, as is every table.
 //
-// What a backward pass reads again is kept per layer: the streams into a layer and behind its
-// residuals, q, k, v, lse and context, some (3 D + (2 H + 2 Hkv) Dh) N scalars a layer. Norms, MLPs and
-// all of a recompute are formed again in the backward pass, so what a method of L(L-1)/2 recomputes
-// keeps grows with L alone. No [T,T] array is kept.
+// A layer costs, in scalars for each of the N positions and beside what all layers share:
+//   forward   nothing; (H + Hkv) Dh of q and k where scores of earlier layers are summed; these, H of
+//             lse and D of the recompute's output where earlier layers are run again
+//   backward  2 D + 2 (H + Hkv) Dh + H of streams, q, k, v, context and lse, D more with norms after
+//             the residuals, D of the recompute's output, (H + Hkv) Dh of dq and dk where layers look
+//             back. Norms, MLPs and all of a recompute are formed again.
+// So what a method of L(L-1)/2 recomputes needs grows with L alone, and no [T,T] array is kept.
 template <class S>
 struct Buffers {
   using A = accum_t<S>;

@@ -36,6 +36,7 @@ class ForwardPass {
 
   // Whether attention rounds probabilities to S.
   bool has_mma_attention() const;
+  std::size_t bytes() const { return arena_.bytes() + matrix_arena_.bytes(); }
   int64_t allocations() const { return arena_.allocations() + matrix_arena_.allocations(); }
 
  private:

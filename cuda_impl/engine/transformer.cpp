@@ -42,6 +42,11 @@ double Transformer<S>::gradients([[maybe_unused]] const Batch& batch,
 }
 
 template <class S>
+std::size_t Transformer<S>::bytes() const {
+  return pass_.bytes() + (backward_ == nullptr ? 0 : backward_->bytes());
+}
+
+template <class S>
 std::unique_ptr<cuda::Decoder> Transformer<S>::decoder(int64_t sequences, int64_t capacity) {
   return std::make_unique<CachedDecoder<S>>(parts_, sequences, capacity);
 }

@@ -25,6 +25,8 @@ class Transformer final : public Model {
   std::unique_ptr<cuda::Decoder> decoder(int64_t sequences, int64_t capacity) override;
   golden::PrecisionSchedule precision() const override;
 
+  // Of device memory beside the weights, so far.
+  std::size_t bytes() const;
   int64_t allocations() const { return pass_.allocations(); }
 
  private:
