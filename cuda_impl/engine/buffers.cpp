@@ -98,11 +98,11 @@ void fill_tables(Buffers<S>& x, const golden::ModelConfig& c, Stream stream) {
 }  // namespace
 
 template <class S>
-void plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
+bool plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
                   const Method& method, const PassShape& shape, Stream stream) {
   if (buffers.B == shape.B && buffers.T == shape.T && buffers.R == shape.R &&
       buffers.kept >= shape.keep) {
-    return;
+    return false;
   }
   buffers.B = 0;  // if the allocation throws, nothing stands
   Buffers<S> planned;
@@ -113,10 +113,11 @@ void plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& 
   arena.plan([&](Carver& carver) { carve(planned, carver, config, method, shape.decode); });
   fill_tables(planned, config, stream);
   buffers = std::move(planned);
+  return true;
 }
 
 #define ASSAY_INSTANTIATE(S)                                                                 \
-  template void plan_buffers(Buffers<S>&, Arena&, const golden::ModelConfig&, const Method&, \
+  template bool plan_buffers(Buffers<S>&, Arena&, const golden::ModelConfig&, const Method&, \
                              const PassShape&, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE

@@ -82,9 +82,10 @@ struct PassShape {
   bool decode = false;  // logits are wanted of one position a row, and no loss
 };
 
-// Lays the buffers out in the arena and fills the tables. Nothing happens if they stand already.
+// Lays the buffers out in the arena and fills the tables. False, with nothing done, if they stand
+// already.
 template <class S>
-void plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
+bool plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
                   const Method& method, const PassShape& shape, Stream stream);
 
 }  // namespace SIMT_BACKEND

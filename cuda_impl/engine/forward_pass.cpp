@@ -33,17 +33,25 @@ void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool keep) {
 
 template <class S>
 View<const S, 2> ForwardPass<S>::run(const Chunk& chunk) {
-  const int64_t B = cache_->real.shape[0], C = chunk.positions;
-  plan({.B = B, .T = C, .R = cache_->real.shape[1], .decode = true});
+  const auto [B, R] = cache_->real.shape;
+  if (plan({.B = B, .T = chunk.positions, .R = R, .decode = true})) chunk_graph_.forget();
   simt::copy_in(buffers_.tokens.data, chunk.tokens.data(), chunk.tokens.size_bytes(), queue_);
   simt::copy_in(buffers_.real.data, chunk.attention_mask.data(), chunk.attention_mask.size_bytes(),
                 queue_);
+  chunk_graph_.run(queue_, [this] { enqueue_chunk(); });
+  return buffers_.logits.as({B, config_.vocab_size});
+}
+
+// Where in the cache it goes is read from the cache itself: no argument of a launch depends on it.
+template <class S>
+void ForwardPass<S>::enqueue_chunk() {
+  const int64_t B = buffers_.B, C = buffers_.T;
   append(cache_->real.as({B, 1, buffers_.R, 1}), buffers_.real.as({B, 1, C, 1}));
   Taps taps(nullptr, list_, queue_);
   run_layers(taps);
   last_rows(buffers_.last, stream(config_.num_hidden_layers).as({B, C, config_.hidden_size}),
             cache_->counts.data, queue_);
-  return form_logits(buffers_.last, taps);
+  form_logits(buffers_.last, taps);
 }
 
 template <class S>
@@ -59,11 +67,11 @@ void ForwardPass<S>::run_layers(Taps& taps) {
 }
 
 template <class S>
-void ForwardPass<S>::plan(const PassShape& shape) {
+bool ForwardPass<S>::plan(const PassShape& shape) {
   if (buffers_.B != shape.B || buffers_.T != shape.T) {
     list_ = golden::tensor_list(config_, shape.B, shape.T);
   }
-  plan_buffers(buffers_, arena_, config_, method_, shape, queue_);
+  return plan_buffers(buffers_, arena_, config_, method_, shape, queue_);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -339,7 +347,7 @@ void ForwardPass<S>::close(Taps& taps) {
 
 // logits = final_norm(X_L) lm_head^T, of all positions or of some
 template <class S>
-View<const S, 2> ForwardPass<S>::form_logits(View<const S, 2> rows, Taps& taps) {
+void ForwardPass<S>::form_logits(View<const S, 2> rows, Taps& taps) {
   Buffers<S>& buf = buffers_;
   const int64_t count = rows.shape[0];
   if (pre_norm()) {
@@ -351,7 +359,6 @@ View<const S, 2> ForwardPass<S>::form_logits(View<const S, 2> rows, Taps& taps) 
   const View<S, 2> logits = buf.logits.as({count, config_.vocab_size});
   product<S>(logits, rows, weights_.lm_head, {}, queue_);
   taps.offer("logits", logits);
-  return logits;
 }
 
 #define ASSAY_INSTANTIATE(S) template class ForwardPass<S>;

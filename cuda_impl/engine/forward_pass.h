@@ -45,7 +45,9 @@ class ForwardPass {
   friend class Backward<S>;
 
   void run_layers(Taps& taps);
-  void plan(const PassShape& shape);
+  // False if the buffers stood already: every launch has the arguments it had in the last pass.
+  bool plan(const PassShape& shape);
+  void enqueue_chunk();
   void attend(int64_t l, Taps& taps);
   void project(int64_t l, View<const S, 2> input, Taps& taps);
   void remember(int64_t l);
@@ -60,7 +62,7 @@ class ForwardPass {
   void mlp_again(int64_t l, int64_t j, Taps& taps);
   void close_layer(int64_t l, Taps& taps);
   void close(Taps& taps);
-  View<const S, 2> form_logits(View<const S, 2> last, Taps& taps);
+  void form_logits(View<const S, 2> last, Taps& taps);
 
   bool decodes() const { return cache_ != nullptr; }
   const int32_t* first() const { return decodes() ? cache_->first.data : nullptr; }
@@ -103,6 +105,7 @@ class ForwardPass {
   Arena arena_, matrix_arena_;  // the second for [B,H,T,T], only if a probe ever wants one
   Buffers<S> buffers_;
   std::vector<golden::TensorInfo> list_;  // what a pass of the planned shape computes
+  simt::LaunchGraph chunk_graph_;         // of chunks of the planned shape
 };
 
 }  // namespace SIMT_BACKEND

@@ -5,6 +5,7 @@
 #include "cuda_impl/engine/mix.h"
 #include "cuda_impl/engine/score_coefficients.h"
 #include "cuda_impl/engine/weights.h"
+#include "cuda_impl/simt/launch_graph.h"
 #include "golden/config.h"
 #include "golden/precision.h"
 
@@ -19,7 +20,8 @@ struct Parts {
   const golden::ModelConfig config;
   const Method method;
   const golden::Precision precision;
-  const Stream queue = nullptr;  // where everything is launched
+  simt::LaunchStream stream;
+  const Stream queue = stream.get();  // where everything is launched
   const Weights<S> weights;
   const ScoreCoefficients<S> score_coefficients;
   const Mix<S> mix;
