@@ -208,7 +208,7 @@ simt::SmemSize weighted_smem(int64_t r) {
       .template add<unsigned>(kTileWarps * kSide);
 }
 
-// Checks the operands and turns them into the kernel parameter. reads_lse: of all updates.
+// Checks the operands and turns them into the kernel parameter. reads_heads: lse and even as well.
 template <class S>
 HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, bool reads_heads) {
   using A = accum_t<S>;
