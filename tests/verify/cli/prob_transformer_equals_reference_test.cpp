@@ -163,3 +163,57 @@ BOOST_AUTO_TEST_CASE(in_double_every_gradient_equals_the_reference_to_1e_minus_1
   }
   BOOST_TEST_MESSAGE("largest relative difference of a gradient " << worst);
 }
+
+BOOST_AUTO_TEST_CASE(fp32_and_bf16_pass_verification_free_running_and_forced) {
+  std::vector<Case> cases = every_variant();
+  std::erase_if(cases, [](const Case& c) { return c.positions != 34; });
+  for (const Case& c : cases) {
+    const std::string path =
+        std::filesystem::temp_directory_path() / ("assay-pt-" + std::to_string(getpid()) + ".h5");
+    const verify::Batch batch = batch_of(c);
+    golden::GenerateRequest request;
+    request.config = c.config;
+    request.batch = c.batch;
+    request.positions = c.positions;
+    request.tokens = batch.tokens;
+    request.labels = batch.labels;
+    request.attention_mask = batch.attention_mask;
+    request.out = path;
+    request.force = true;
+    golden::generate(request);
+    const golden::GoldenReader golden(path);
+    for (const Precision precision : {Precision::fp64, Precision::fp32, Precision::bf16}) {
+      cli::EngineSubject engine("simt", cuda::make_host_model(c.config, precision, golden));
+      const verify::NumericsResult result = verify::verify_numerics(golden, engine, {});
+      for (const verify::Check& check : result.checks) {
+        BOOST_TEST((check.status == verify::Status::pass),
+                   c.text() << " " << golden::precision_name(precision) << ": " << check.name
+                            << ": " << check.summary);
+      }
+      for (const std::string& line : result.first_divergence) BOOST_TEST_MESSAGE(line);
+    }
+    std::filesystem::remove(path);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(causal_heads_do_not_see_the_future_in_any_precision) {
+  int checked = 0;
+  for (Case c : every_variant()) {
+    const ProbTransformer& pt = c.config.pt;
+    if (!pt.causal_heads || c.positions != 34) continue;
+    c.left_padding = c.right_padding = 0;
+    c.hole = false;
+    ++checked;
+    const golden::SyntheticWeights weights(c.config, 7);
+    for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+      cli::EngineSubject engine("simt", cuda::make_host_model(c.config, precision, weights));
+      const auto result =
+          verify::detect_prefix_leaks(engine, c.config, batch_of(c), {.seed = 1, .suffixes = 1});
+      for (const verify::Check& check : result.checks) {
+        BOOST_TEST((check.status == verify::Status::pass),
+                   c.text() << ": " << check.name << ": " << check.summary);
+      }
+    }
+  }
+  BOOST_TEST(checked == 3);
+}
