@@ -65,9 +65,17 @@ double round_to(Precision precision, double x) {
   return std::fabs(nearest) > format(precision).largest ? std::copysign(INFINITY, x) : nearest;
 }
 
+bool is_attention_matrix(const std::string& tensor_name) {
+  if (!tensor_name.starts_with("pt/")) {
+    return tensor_name.ends_with("attn/scores") || tensor_name.ends_with("attn/probs");
+  }
+  const std::string in_round = tensor_name.substr(tensor_name.find('/', 3) + 1);  // "heads/1"
+  const std::string tensor = in_round.substr(0, in_round.find('/'));
+  return tensor == "scores" || tensor == "heads";
+}
+
 Precision PrecisionSchedule::storage_of(const std::string& tensor_name) const {
-  const bool attention =
-      tensor_name.ends_with("attn/scores") || tensor_name.ends_with("attn/probs");
+  const bool attention = is_attention_matrix(tensor_name);
   // The loss is a reduction: it is handed over in the accumulator type.
   return (attention && wide_attention) || tensor_name == "loss" ? accumulate : storage;
 }

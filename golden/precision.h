@@ -16,6 +16,10 @@ double round_to(Precision precision, double x);  // nearest, ties to even; beyon
 double spacing(Precision precision, double x);   // between neighbours at x, subnormals included
 double smallest(Precision precision);            // positive number, a subnormal: 2^-149 for fp32
 
+// Whether a tensor of golden::tensor_list is attention scores or probabilities, of `pt` what heads are
+// made of: what a fused kernel never writes.
+bool is_attention_matrix(const std::string& tensor_name);
+
 // storage: what tensors between kernels are stored in. accumulate: what a kernel computes in.
 // operands: what the factors of a product are read as, absent: as they are stored (tf32 on tensor
 // cores).

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "cuda_impl/engine/transformer.h"
+#include "cuda_impl/engine/make_model.h"
 
 namespace assay::cuda {
 namespace {
@@ -13,7 +13,7 @@ class Tracer final : public ElementProbe<simt::Tainted> {
   explicit Tracer(const ReceiveDependences& receive) : receive_(receive) {}
 
   bool visit(const golden::TensorInfo& info, std::span<simt::Tainted> elements) override {
-    const bool is_source = info.name == "embed";  // [B,T,D]
+    const bool is_source = info.name.starts_with("embed");  // [B,T,D], of a label group maybe
     if (is_source) mark_positions(elements, info.shape[2]);
     values_.clear();
     sources_.clear();
@@ -50,7 +50,7 @@ void trace_dependences(const golden::ModelConfig& config, const golden::WeightSo
                                  simt::kMaxSources, batch.batch * batch.positions));
   }
   Tracer tracer(receive);
-  Transformer<simt::Tainted>(config, golden::Precision::fp64, weights).forward(batch, &tracer);
+  make_model<simt::Tainted>(config, golden::Precision::fp64, weights)->forward(batch, &tracer);
 }
 
 }  // namespace assay::cuda

@@ -1,4 +1,4 @@
-#include "cuda_impl/engine/transformer.h"
+#include "cuda_impl/engine/make_model.h"
 
 namespace assay::cuda {
 
@@ -13,11 +13,11 @@ std::unique_ptr<Model> make_device_model(const golden::ModelConfig& config,
   }
   switch (precision) {
     case golden::Precision::fp32:
-      return std::make_unique<Transformer<float>>(config, precision, weights);
+      return make_model<float>(config, precision, weights);
     case golden::Precision::bf16:
-      return std::make_unique<Transformer<simt::bf16>>(config, precision, weights);
+      return make_model<simt::bf16>(config, precision, weights);
     case golden::Precision::fp16:
-      return std::make_unique<Transformer<simt::f16>>(config, precision, weights);
+      return make_model<simt::f16>(config, precision, weights);
     default:
       throw Unsupported("subject cuda: precision: expected fp32, bf16 or fp16, got " +
                         golden::precision_name(precision) + "; the host executor has fp64 too");

@@ -1,4 +1,4 @@
-#include "cuda_impl/engine/transformer.h"
+#include "cuda_impl/engine/make_model.h"
 
 namespace assay::cuda {
 
@@ -7,13 +7,13 @@ std::unique_ptr<Model> make_host_model(const golden::ModelConfig& config,
                                        const golden::WeightSource& weights) {
   switch (precision) {
     case golden::Precision::fp64:
-      return std::make_unique<Transformer<double>>(config, precision, weights);
+      return make_model<double>(config, precision, weights);
     case golden::Precision::fp32:
-      return std::make_unique<Transformer<float>>(config, precision, weights);
+      return make_model<float>(config, precision, weights);
     case golden::Precision::bf16:
-      return std::make_unique<Transformer<simt::bf16>>(config, precision, weights);
+      return make_model<simt::bf16>(config, precision, weights);
     case golden::Precision::fp16:
-      return std::make_unique<Transformer<simt::f16>>(config, precision, weights);
+      return make_model<simt::f16>(config, precision, weights);
     default:
       throw Unsupported("subject simt: precision: expected fp64, fp32, bf16 or fp16, got " +
                         golden::precision_name(precision));

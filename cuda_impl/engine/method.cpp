@@ -1,7 +1,5 @@
 #include "cuda_impl/engine/method.h"
 
-#include <fmt/format.h>
-
 #include "golden/error.h"
 
 namespace assay::cuda {
@@ -12,9 +10,7 @@ Method parse_method(const golden::ModelConfig& config) {
   const std::string& id = config.method;
   Method method;
   method.family = golden::find_method(id, "method").family;
-  if (method.family == Family::prob_transformer) {
-    throw Unsupported(fmt::format("method {}: the engine has no kernels for it", id));
-  }
+  ASSAY_CHECK(method.family != Family::prob_transformer, "another engine's method: " + id);
   if (id == "3.1" || id == "4.1") method.combine = Combine::mean;
   if (id == "3.2" || id == "4.2") method.combine = Combine::learned_mean;
   method.keep_residual = config.residual == golden::Residual::keep;

@@ -32,7 +32,7 @@ struct Method {
   bool recomputes() const { return recomputes_mlp() || recomputes_attention(); }
 };
 
-// Throws Unsupported for what the engine has no kernels for.
+// Of any method but `pt`, which has an engine of its own (prob_transformer.h).
 Method parse_method(const golden::ModelConfig& config);
 
 }  // namespace SIMT_BACKEND

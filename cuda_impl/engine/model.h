@@ -21,7 +21,8 @@ struct Batch {
   int64_t positions = 0;
   std::span<const int32_t> tokens;          // [B,T]
   std::span<const uint8_t> attention_mask;  // [B,T], 1 = real token, 0 = padding
-  std::span<const int32_t> labels;  // [B,T], -100 = not counted; position t predicts labels[t+1]
+  // [B,T], -100 = not counted; position t predicts labels[t+1], with `pt`'s output mlm labels[t]
+  std::span<const int32_t> labels;
 };
 
 // Reads tensors out and puts others in, by the names of golden::tensor_list. Neither changes what a
@@ -29,11 +30,12 @@ struct Batch {
 class Probe {
  public:
   virtual ~Probe() = default;
-  // Whether tap() wants this tensor; attn/scores and attn/probs are only formed if somebody does.
+  // Whether tap() wants this tensor; scores and probabilities (golden::is_attention_matrix) are only
+  // formed if somebody does.
   virtual bool wants(const std::string& name) = 0;
   virtual void tap(const std::string& name, golden::TensorView value) = 0;
   // Called after tap(): fill `value` (its size is the tensor's) and return true, and every later
-  // kernel reads that instead. Never called for attn/scores and attn/probs, which no kernel reads
+  // kernel reads that instead. Never called for scores and probabilities, which no kernel reads
   // back.
   virtual bool force(const std::string& name, std::span<double> value) = 0;
 };
@@ -73,8 +75,7 @@ class Model {
   // a batch that does not fit the config, and simt::Error (kernel, shape, cause) for a failed
   // launch.
   virtual void forward(const Batch& batch, Probe* probe) = 0;
-  // A forward and a backward pass; returns the loss. Throws Unsupported where the engine has no
-  // backward pass for the method.
+  // A forward and a backward pass; returns the loss.
   virtual double gradients(const Batch& batch, const ReceiveGradient& receive) = 0;
   // For `sequences` rows of up to `capacity` positions each. It stays valid without the model. Throws
   // InputError where the config ends before the capacity: max_position_embeddings, or a parameter

@@ -1,7 +1,8 @@
-// Cross-entropy of the next token, mean over the counted positions:
-//   losses[b,t] = log sum_v exp(logits[b,t,v]) - logits[b,t,labels[b,t+1]]
+// Cross-entropy of the token `ahead` positions on (the next one, or with 0 the position's own), mean
+// over the counted positions:
+//   losses[b,t] = log sum_v exp(logits[b,t,v]) - logits[b,t,labels[b,t+ahead]]
 //   loss        = sum over counted (b,t) of losses[b,t] / their number,  0 if there is none
-// Counted: t + 1 < T and labels[b,t+1] != -100; the others have losses[b,t] = 0.
+// Counted: t + ahead < T and labels[b,t+ahead] != -100; the others have losses[b,t] = 0.
 //
 //   logits  [B,T,V]  stored as S
 //   labels  [B,T]    in [0,V) or -100
@@ -20,12 +21,13 @@ constexpr int kRowsPerBlock = 4;
 
 template <class S>
 __global__ void position_loss_kernel(accum_t<S>* __restrict__ losses, const S* __restrict__ logits,
-                                     const int32_t* __restrict__ labels, int N, int T, int V) {
+                                     const int32_t* __restrict__ labels, int N, int T, int V,
+                                     int ahead) {
   using A = accum_t<S>;
   const int n = static_cast<int>(blockIdx.x * kRowsPerBlock + threadIdx.y);
   const int lane = static_cast<int>(threadIdx.x);
-  if (n >= N) return;                                   // same for the whole warp
-  const int32_t label = predicted_label(labels, n, T);  // likewise
+  if (n >= N) return;                                          // same for the whole warp
+  const int32_t label = predicted_label(labels, n, T, ahead);  // likewise
   if (label == kIgnoredLabel) {
     if (lane == 0) losses[n] = A(0);
     return;
@@ -43,13 +45,13 @@ __global__ void position_loss_kernel(accum_t<S>* __restrict__ losses, const S* _
 
 template <class A>
 __global__ void mean_loss_kernel(A* __restrict__ loss, const A* __restrict__ losses,
-                                 const int32_t* __restrict__ labels, int N, int T) {
+                                 const int32_t* __restrict__ labels, int N, int T, int ahead) {
   const int lane = static_cast<int>(threadIdx.x);
   A sum = A(0);
   float counted = 0.0f;  // exact up to 2^24 positions
   for (int n = lane; n < N; n += 32) {
     sum += losses[n];
-    if (predicted_label(labels, n, T) != kIgnoredLabel) counted += 1.0f;
+    if (predicted_label(labels, n, T, ahead) != kIgnoredLabel) counted += 1.0f;
   }
   sum = simt::warp_sum(sum);
   counted = simt::warp_sum(counted);
@@ -60,7 +62,7 @@ __global__ void mean_loss_kernel(A* __restrict__ loss, const A* __restrict__ los
 
 template <class S>
 void cross_entropy(View<accum_t<S>, 1> loss, View<accum_t<S>, 2> losses, In<S, 3> logits,
-                   In<int32_t, 2> labels, Stream stream) {
+                   In<int32_t, 2> labels, Stream stream, int ahead) {
   using A = accum_t<S>;
   const auto [B, T, V] = logits.shape;
   expect_shape("cross_entropy", "logits [B,T,V]", logits, {B, T, V});
@@ -70,14 +72,14 @@ void cross_entropy(View<accum_t<S>, 1> loss, View<accum_t<S>, 2> losses, In<S, 3
   expect_at_most("cross_entropy", "B*T", B * T, 1 << 24);
   simt::launch(LaunchName("cross_entropy position", logits.shape).text, position_loss_kernel<S>,
                dim3(blocks_for(B * T, kRowsPerBlock)), dim3(32, kRowsPerBlock), 0, stream,
-               losses.data, logits.data, labels.data, B * T, T, V);
+               losses.data, logits.data, labels.data, B * T, T, V, ahead);
   simt::launch(LaunchName("cross_entropy mean", losses.shape).text, mean_loss_kernel<A>, dim3(1),
-               dim3(32), 0, stream, loss.data, losses.data, labels.data, B * T, T);
+               dim3(32), 0, stream, loss.data, losses.data, labels.data, B * T, T, ahead);
 }
 
 #define ASSAY_INSTANTIATE(S)                                                         \
   template void cross_entropy<S>(View<accum_t<S>, 1>, View<accum_t<S>, 2>, In<S, 3>, \
-                                 In<int32_t, 2>, Stream);
+                                 In<int32_t, 2>, Stream, int);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

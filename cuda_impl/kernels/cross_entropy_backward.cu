@@ -1,6 +1,6 @@
 // Backward of cross_entropy.cu:
-//   dlogits[b,t,v] = scale / counted * (softmax(logits[b,t])[v] - [v = labels[b,t+1]])
-// where (b,t) is counted (t + 1 < T and labels[b,t+1] != -100), else 0.
+//   dlogits[b,t,v] = scale / counted * (softmax(logits[b,t])[v] - [v = labels[b,t+ahead]])
+// where (b,t) is counted (t + ahead < T and labels[b,t+ahead] != -100), else 0.
 //
 //   logits   [B,T,V]  stored as S
 //   labels   [B,T]    in [0,V) or -100
@@ -21,11 +21,12 @@ constexpr int kRowsPerBlock = 4;
 
 template <class A>
 __global__ void counted_positions_kernel(A* __restrict__ counted,
-                                         const int32_t* __restrict__ labels, int N, int T) {
+                                         const int32_t* __restrict__ labels, int N, int T,
+                                         int ahead) {
   const int lane = static_cast<int>(threadIdx.x);
   float count = 0.0f;  // exact up to 2^24 positions
   for (int n = lane; n < N; n += 32) {
-    if (predicted_label(labels, n, T) != kIgnoredLabel) count += 1.0f;
+    if (predicted_label(labels, n, T, ahead) != kIgnoredLabel) count += 1.0f;
   }
   count = simt::warp_sum(count);
   if (lane == 0) counted[0] = A(count);
@@ -36,13 +37,13 @@ template <class S>
 __global__ void cross_entropy_backward_kernel(S* dlogits, const S* logits,
                                               const int32_t* __restrict__ labels,
                                               const accum_t<S>* __restrict__ counted, int N, int T,
-                                              int V, accum_t<S> scale) {
+                                              int V, accum_t<S> scale, int ahead) {
   using A = accum_t<S>;
   const int n = static_cast<int>(blockIdx.x * kRowsPerBlock + threadIdx.y);
   const int lane = static_cast<int>(threadIdx.x);
-  if (n >= N) return;                                   // same for the whole warp
-  const int32_t label = predicted_label(labels, n, T);  // likewise
-  S* out = dlogits + int64_t{n} * V;                    // [V]
+  if (n >= N) return;                                          // same for the whole warp
+  const int32_t label = predicted_label(labels, n, T, ahead);  // likewise
+  S* out = dlogits + int64_t{n} * V;                           // [V]
   if (label == kIgnoredLabel) {
     for (int v = lane; v < V; v += 32) out[v] = simt::from_accum<S>(A(0));
     return;
@@ -65,18 +66,18 @@ __global__ void cross_entropy_backward_kernel(S* dlogits, const S* logits,
 }  // namespace
 
 template <class A>
-void counted_positions(View<A, 1> counted, In<int32_t, 2> labels, Stream stream) {
+void counted_positions(View<A, 1> counted, In<int32_t, 2> labels, Stream stream, int ahead) {
   const auto [B, T] = labels.shape;
   expect_shape("counted_positions", "labels [B,T]", labels, {B, T});
   expect_shape("counted_positions", "counted [1]", counted, {1});
   expect_at_most("counted_positions", "B*T", B * T, 1 << 24);
   simt::launch(LaunchName("counted_positions", labels.shape).text, counted_positions_kernel<A>,
-               dim3(1), dim3(32), 0, stream, counted.data, labels.data, B * T, T);
+               dim3(1), dim3(32), 0, stream, counted.data, labels.data, B * T, T, ahead);
 }
 
 template <class S>
 void cross_entropy_backward(View<S, 3> dlogits, In<S, 3> logits, In<int32_t, 2> labels,
-                            In<accum_t<S>, 1> counted, double scale, Stream stream) {
+                            In<accum_t<S>, 1> counted, double scale, Stream stream, int ahead) {
   const auto [B, T, V] = dlogits.shape;
   expect_shape("cross_entropy_backward", "dlogits [B,T,V]", dlogits, {B, T, V});
   expect_shape("cross_entropy_backward", "logits [B,T,V]", logits, {B, T, V});
@@ -86,15 +87,15 @@ void cross_entropy_backward(View<S, 3> dlogits, In<S, 3> logits, In<int32_t, 2> 
   simt::launch(LaunchName("cross_entropy_backward", dlogits.shape).text,
                cross_entropy_backward_kernel<S>, dim3(blocks_for(B * T, kRowsPerBlock)),
                dim3(32, kRowsPerBlock), 0, stream, dlogits.data, logits.data, labels.data,
-               counted.data, B * T, T, V, scale);
+               counted.data, B * T, T, V, scale, ahead);
 }
 
-template void counted_positions(View<float, 1>, In<int32_t, 2>, Stream);
-template void counted_positions(View<double, 1>, In<int32_t, 2>, Stream);
+template void counted_positions(View<float, 1>, In<int32_t, 2>, Stream, int);
+template void counted_positions(View<double, 1>, In<int32_t, 2>, Stream, int);
 
 #define ASSAY_INSTANTIATE(S)                                                                    \
   template void cross_entropy_backward(View<S, 3>, In<S, 3>, In<int32_t, 2>, In<accum_t<S>, 1>, \
-                                       double, Stream);
+                                       double, Stream, int);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

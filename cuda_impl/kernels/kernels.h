@@ -169,12 +169,12 @@ template <class S>
 void add_n(View<S, 2> y, const S* const* terms, int64_t count, const S* last,
            const accum_t<S>* weights, double scale, Stream stream);
 
-// loss [1] = mean over counted (b,t) of log sum exp logits[b,t] - logits[b,t,labels[b,t+1]].
-// Counted: t + 1 < T and labels[b,t+1] != -100. No position counted: 0.
+// loss [1] = mean over counted (b,t) of log sum exp logits[b,t] - logits[b,t,labels[b,t+ahead]].
+// Counted: t + ahead < T and labels[b,t+ahead] != -100; ahead is 1 or 0. No position counted: 0.
 // losses [B,T] is scratch: what each position contributes to the sum.
 template <class S>
 void cross_entropy(View<accum_t<S>, 1> loss, View<accum_t<S>, 2> losses, In<S, 3> logits,
-                   In<int32_t, 2> labels, Stream stream);
+                   In<int32_t, 2> labels, Stream stream, int ahead = 1);
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -6,9 +6,9 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// The label that position n = b*T + t predicts, or kIgnoredLabel.
-SIMT_DEVICE int32_t predicted_label(const int32_t* labels, int n, int T) {
-  return n % T + 1 < T ? labels[n + 1] : kIgnoredLabel;
+// The label that position n = b*T + t predicts, t + ahead, or kIgnoredLabel.
+SIMT_DEVICE int32_t predicted_label(const int32_t* labels, int n, int T, int ahead) {
+  return n % T + ahead < T ? labels[n + ahead] : kIgnoredLabel;
 }
 
 }  // namespace SIMT_BACKEND

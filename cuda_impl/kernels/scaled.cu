@@ -50,8 +50,9 @@ void accumulate(View<A, 2> y, In<A, 2> x, double scale, Stream stream) {
 #define ASSAY_INSTANTIATE(S) template void scaled(View<S, 2>, In<accum_t<S>, 2>, double, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
-template void accumulate(View<float, 2>, In<float, 2>, double, Stream);
-template void accumulate(View<double, 2>, In<double, 2>, double, Stream);
+#define ASSAY_INSTANTIATE(A) template void accumulate(View<A, 2>, In<A, 2>, double, Stream);
+ASSAY_FOR_ACCUMULATORS(ASSAY_INSTANTIATE)
+#undef ASSAY_INSTANTIATE
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -5,6 +5,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "golden/error.h"
+#include "golden/precision.h"
 
 namespace assay::golden {
 
@@ -126,6 +127,21 @@ BOOST_AUTO_TEST_CASE(every_tensor_and_weight_has_a_letter_for_each_axis) {
 }
 
 // The specification's names and shapes, for layer 2 (m = 3) of tiny (D = 32) with P = 7.
+// Scores and probabilities, and they alone, have an axis of queries and one of keys.
+BOOST_AUTO_TEST_CASE(attention_matrices_are_known_by_their_names) {
+  for (const char* method : {"1", "5.1", "pt"}) {
+    ModelConfig config = preset("tiny");
+    config.method = method;
+    for (const int64_t groups : {1, 2}) {
+      config.pt.head_groups = groups;
+      config.pt.schedule = ProbTransformer::Schedule::sync;  // heads before the first round too
+      for (const TensorInfo& info : tensor_list(config, 2, 5)) {
+        BOOST_TEST(is_attention_matrix(info.name) == (info.axes == "BHTS"), info.name);
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(learned_parameters_stand_after_their_layers_weights) {
   const auto list = [](const char* method, const char* form) {
     ModelConfig config = preset("tiny");

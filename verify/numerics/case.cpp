@@ -71,8 +71,4 @@ int64_t Case::elements() const {
   return sum;
 }
 
-bool is_attention_matrix(const std::string& tensor_name) {
-  return tensor_name.ends_with("attn/scores") || tensor_name.ends_with("attn/probs");
-}
-
 }  // namespace assay::verify

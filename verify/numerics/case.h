@@ -30,7 +30,4 @@ struct Case {
   int64_t elements() const;  // of the checkpoints that are asked for
 };
 
-// Scores and probabilities: they stay inside a fused kernel and are never forced.
-bool is_attention_matrix(const std::string& tensor_name);
-
 }  // namespace assay::verify

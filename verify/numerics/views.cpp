@@ -181,7 +181,7 @@ LocalInputs forced_inputs(const Case& file, const golden::PrecisionSchedule& sch
   return {.described = "golden values in the storage type",
           .replaced =
               [&file](const std::string& name) {
-                return file.declares(name) && !is_attention_matrix(name);
+                return file.declares(name) && !golden::is_attention_matrix(name);
               },
           .value =
               [&schedule, &golden](const std::string& name) {
@@ -194,7 +194,7 @@ LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& 
   return {.described = "the candidate's own tensors",
           .replaced =
               [&schedule, &ledger](const std::string& name) {
-                if (schedule.wide_attention && is_attention_matrix(name)) return false;
+                if (schedule.wide_attention && golden::is_attention_matrix(name)) return false;
                 return ledger.values(name) != nullptr;
               },
           .value = [&ledger](const std::string& name) { return ledger.values(name)->array(); }};

@@ -5,6 +5,7 @@
 #include "dependence_judge.h"
 #include "reference/interpreters/dependence.h"
 #include "reference/methods/registry.h"
+#include "tests/reference/prob_transformer/variants.h"
 
 using namespace assay;
 using dependences::Tokens;
@@ -75,5 +76,13 @@ BOOST_AUTO_TEST_CASE(kernels_look_at_what_the_graph_looks_at) {
     check(dependences::tiny(method.id, 3));
     check(dependences::tiny_gpt2(method.id, golden::NormPosition::pre, 3));
     check(dependences::tiny_gpt2(method.id, golden::NormPosition::post, 3));
+  }
+}
+
+// Heads on one side or on both, every message and schedule.
+BOOST_AUTO_TEST_CASE(kernels_of_the_probabilistic_transformer_do_too) {
+  for (const auto& [title, config] : reference::testing::pt_variants()) {
+    BOOST_TEST_INFO_SCOPE(title);
+    check(config);
   }
 }

@@ -362,8 +362,6 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused_by_name) {
   config.head_dim = 130;
   check_refused([&] { make(config, Precision::fp32); },
                 "model: head_dim: the kernels hold at most 128, got 130");
-  check_refused([&] { make(tiny("pt"), Precision::fp32); },
-                "method pt: the engine has no kernels for it");
   config = tiny("5.1D", 65);
   check_refused([&] { make(config, Precision::fp32); },
                 "model: num_hidden_layers: the kernels hold at most 64, got 65");

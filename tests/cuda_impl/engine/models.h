@@ -40,7 +40,7 @@ inline golden::ModelConfig tiny_gpt2(const std::string& method, golden::NormPosi
   return c;
 }
 
-// Every method on every block.
+// Every method of the blocks on every one of them.
 inline std::vector<golden::ModelConfig> models(int64_t layers = 3) {
   std::vector<golden::ModelConfig> all;
   for (const golden::MethodInfo& method : golden::methods()) {

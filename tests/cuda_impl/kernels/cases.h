@@ -140,6 +140,10 @@ template <class S>
 void add_attention_backward_cases(std::vector<Case>& cases);
 template <class S>
 void add_optimizer_cases(std::vector<Case>& cases);
+template <class S>
+void add_inference_cases(std::vector<Case>& cases);
+template <class S>
+void add_head_messages_cases(std::vector<Case>& cases);
 
 template <class S>
 std::vector<Case> all_cases() {
@@ -158,6 +162,8 @@ std::vector<Case> all_cases() {
   add_pointwise_backward_cases<S>(cases);
   add_attention_backward_cases<S>(cases);
   add_optimizer_cases<S>(cases);
+  add_inference_cases<S>(cases);
+  add_head_messages_cases<S>(cases);
   return cases;
 }
 

@@ -8,21 +8,22 @@ namespace {
 // argument's; the logarithm; two sums of magnitude |z| at most. Of the mean: a chain of N/32 and
 // the quotient.
 template <class S>
-Case cross_entropy_case(int64_t B, int64_t T, int64_t V, bool ignore_all) {
+Case cross_entropy_case(int64_t B, int64_t T, int64_t V, bool ignore_all, int ahead = 1) {
   const Values logits = random_values<S>(B * T * V, 1, 20.0);
   std::vector<int32_t> labels;
   for (int64_t n = 0; n < B * T; ++n) {
     const bool ignored = ignore_all || n % 5 == 2;
     labels.push_back(ignored ? cuda::kIgnoredLabel : static_cast<int32_t>((n * 13 + 1) % V));
   }
-  return {"cross_entropy", shape_of("B T V", B, T, V),
+  return {"cross_entropy", shape_of("B T V ahead", B, T, V, ahead),
           [=] {
             using A = accum_t<S>;
             const auto g_logits = upload<S>(logits);
             const simt::Buffer<int32_t> g_labels(labels);
             const simt::Buffer<A> loss(1), losses(at(B * T));
             cuda::cross_entropy<S>({loss.get(), {1}}, {losses.get(), {B, T}},
-                                   {g_logits.get(), {B, T, V}}, {g_labels.get(), {B, T}}, nullptr);
+                                   {g_logits.get(), {B, T, V}}, {g_labels.get(), {B, T}}, nullptr,
+                                   ahead);
             Values out;
             download(loss, out);
             return out;
@@ -31,10 +32,10 @@ Case cross_entropy_case(int64_t B, int64_t T, int64_t V, bool ignore_all) {
             double total = 0, magnitude = 0, largest = 0, counted = 0;
             for (const double z : logits) largest = std::max(largest, std::fabs(z));
             for (int64_t n = 0; n < B * T; ++n) {
-              if (n % T + 1 == T || labels[at(n + 1)] == cuda::kIgnoredLabel) continue;
+              if (n % T + ahead == T || labels[at(n + ahead)] == cuda::kIgnoredLabel) continue;
               double sum = 0;  // amplitude 20: no overflow in double
               for (int64_t v = 0; v < V; ++v) sum += std::exp(logits[at(n * V + v)]);
-              const double z = logits[at(n * V + labels[at(n + 1)])];
+              const double z = logits[at(n * V + labels[at(n + ahead)])];
               total += std::log(sum) - z;
               magnitude += std::fabs(std::log(sum)) + 3 * largest + 1;
               ++counted;
@@ -55,6 +56,8 @@ void add_cross_entropy_cases(std::vector<Case>& cases) {
   cases.push_back(cross_entropy_case<S>(2, 3, 1, false));
   cases.push_back(cross_entropy_case<S>(2, 7, 31, false));
   cases.push_back(cross_entropy_case<S>(3, 12, 70, false));
+  cases.push_back(cross_entropy_case<S>(1, 1, 5, false, 0));
+  cases.push_back(cross_entropy_case<S>(3, 12, 70, false, 0));
 }
 ASSAY_INSTANTIATE_CASES(add_cross_entropy_cases)
 

@@ -195,7 +195,15 @@ BOOST_AUTO_TEST_CASE(every_barrier_of_every_kernel_is_needed) {
                                                        {"product_tn", 2},
                                                        {"attention_backward", 2},
                                                        {"coefficient_gradient", 2},
-                                                       {"score_gate_backward", 2}};
+                                                       {"score_gate_backward", 2},
+                                                       {"linear_back", 2},
+                                                       {"head_lse", 2},
+                                                       {"head_scores", 2},
+                                                       {"head_probs", 2},
+                                                       {"heads_sum", 3},
+                                                       {"dependents_sum", 3},
+                                                       {"head_delta", 2},
+                                                       {"head_gradient", 3}};
   for (const auto& [kernel, cases] : by_kernel) {
     simt::host::forget_barrier_sites();
     for (const Case& c : cases) run_with({.record_sites = true}, c);

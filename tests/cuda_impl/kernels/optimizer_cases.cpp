@@ -18,54 +18,55 @@ std::vector<int32_t> some_labels(int64_t B, int64_t T, int64_t V, bool ignore_al
 // Roundings: of a probability the exponential (2) with its argument's, the chain of V/32 and those
 // of the exponentials in it, the quotient; then the difference, the factor and its product.
 template <class S>
-Case cross_entropy_backward_case(int64_t B, int64_t T, int64_t V, bool ignore_all) {
+Case cross_entropy_backward_case(int64_t B, int64_t T, int64_t V, bool ignore_all, int ahead = 1) {
   constexpr double kScale = 1.75;
   const Values logits = random_values<S>(B * T * V, 1, 8.0);
   const std::vector<int32_t> labels = some_labels(B, T, V, ignore_all);
-  return {"cross_entropy_backward", shape_of("B T V", B, T, V),
-          [=] {
-            using A = accum_t<S>;
-            const auto dlogits = upload<S>(logits);  // in place
-            const simt::Buffer<int32_t> g_labels(labels);
-            const simt::Buffer<A> counted(1);
-            cuda::counted_positions<A>({counted.get(), {1}}, {g_labels.get(), {B, T}}, nullptr);
-            cuda::cross_entropy_backward<S>({dlogits.get(), {B, T, V}}, {dlogits.get(), {B, T, V}},
-                                            {g_labels.get(), {B, T}}, {counted.get(), {1}}, kScale,
-                                            nullptr);
-            Values out;
-            download(dlogits, out);
-            download(counted, out);
-            return out;
-          },
-          [=] {
-            const auto label_of = [&](int64_t n) {
-              return n % T + 1 == T ? cuda::kIgnoredLabel : labels[at(n + 1)];
-            };
-            double counted = 0;
-            for (int64_t n = 0; n < B * T; ++n) counted += label_of(n) != cuda::kIgnoredLabel;
-            std::vector<Expected> out;
-            for (int64_t n = 0; n < B * T; ++n) {
-              const double* row = &logits[at(n * V)];
-              double highest = row[0], sum = 0, spread = 0;
-              for (int64_t v = 0; v < V; ++v) highest = std::max(highest, row[v]);
-              for (int64_t v = 0; v < V; ++v) sum += std::exp(row[v] - highest);
-              for (int64_t v = 0; v < V; ++v) {
-                spread += std::exp(row[v] - highest) / sum * (highest - row[v]);
-              }
-              const double chain = std::ceil(static_cast<double>(V) / 32) + 5;
-              for (int64_t v = 0; v < V; ++v) {
-                const double p = std::exp(row[v] - highest) / sum;
-                const bool counts = label_of(n) != cuda::kIgnoredLabel;
-                const double difference = p - (v == label_of(n) ? 1 : 0);
-                const double error =
-                    p * (5 + highest - row[v] + spread + chain) + 3 * std::fabs(difference);
-                const double factor = counts ? kScale / counted : 0;
-                out.push_back(expected<S>(difference * factor, 1, error * factor));
-              }
-            }
-            out.push_back({counted, 0.0});
-            return out;
-          }};
+  return {
+      "cross_entropy_backward", shape_of("B T V ahead", B, T, V, ahead),
+      [=] {
+        using A = accum_t<S>;
+        const auto dlogits = upload<S>(logits);  // in place
+        const simt::Buffer<int32_t> g_labels(labels);
+        const simt::Buffer<A> counted(1);
+        cuda::counted_positions<A>({counted.get(), {1}}, {g_labels.get(), {B, T}}, nullptr, ahead);
+        cuda::cross_entropy_backward<S>({dlogits.get(), {B, T, V}}, {dlogits.get(), {B, T, V}},
+                                        {g_labels.get(), {B, T}}, {counted.get(), {1}}, kScale,
+                                        nullptr, ahead);
+        Values out;
+        download(dlogits, out);
+        download(counted, out);
+        return out;
+      },
+      [=] {
+        const auto label_of = [&](int64_t n) {
+          return n % T + ahead == T ? cuda::kIgnoredLabel : labels[at(n + ahead)];
+        };
+        double counted = 0;
+        for (int64_t n = 0; n < B * T; ++n) counted += label_of(n) != cuda::kIgnoredLabel;
+        std::vector<Expected> out;
+        for (int64_t n = 0; n < B * T; ++n) {
+          const double* row = &logits[at(n * V)];
+          double highest = row[0], sum = 0, spread = 0;
+          for (int64_t v = 0; v < V; ++v) highest = std::max(highest, row[v]);
+          for (int64_t v = 0; v < V; ++v) sum += std::exp(row[v] - highest);
+          for (int64_t v = 0; v < V; ++v) {
+            spread += std::exp(row[v] - highest) / sum * (highest - row[v]);
+          }
+          const double chain = std::ceil(static_cast<double>(V) / 32) + 5;
+          for (int64_t v = 0; v < V; ++v) {
+            const double p = std::exp(row[v] - highest) / sum;
+            const bool counts = label_of(n) != cuda::kIgnoredLabel;
+            const double difference = p - (v == label_of(n) ? 1 : 0);
+            const double error =
+                p * (5 + highest - row[v] + spread + chain) + 3 * std::fabs(difference);
+            const double factor = counts ? kScale / counted : 0;
+            out.push_back(expected<S>(difference * factor, 1, error * factor));
+          }
+        }
+        out.push_back({counted, 0.0});
+        return out;
+      }};
 }
 
 // Roundings of the sum: squares and chains, as in the kernel's header; the root halves them.
@@ -178,6 +179,7 @@ void add_optimizer_cases(std::vector<Case>& cases) {
   cases.push_back(cross_entropy_backward_case<S>(1, 1, 5, false));  // nothing is predicted: 0
   cases.push_back(cross_entropy_backward_case<S>(2, 7, 40, true));  // nothing is counted: 0
   cases.push_back(cross_entropy_backward_case<S>(2, 3, 1, false));
+  cases.push_back(cross_entropy_backward_case<S>(3, 12, 70, false, 0));
   if (!kSmall) cases.push_back(cross_entropy_backward_case<S>(3, 12, 70, false));
 
   cases.push_back(global_norm_case<S>({1}, 1));

@@ -6,16 +6,14 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <filesystem>
-#include <map>
 
 #include "cuda_impl/engine/model.h"
 #include "golden/generate/generate.h"
 #include "golden/golden_file.h"
 #include "golden/methods.h"
 #include "golden/names.h"
-#include "reference/interpreters/gradient.h"
-#include "reference/interpreters/value.h"
 #include "reference/methods/registry.h"
+#include "tests/verify/cli/against_reference.h"
 #include "verify/cli/engine_subject.h"
 #include "verify/leakage/prefix.h"
 #include "verify/numerics/bindings.h"
@@ -24,6 +22,9 @@
 namespace {
 
 using namespace assay;
+using engine_test::Keep;
+using engine_test::KeepGradients;
+using engine_test::relative_difference;
 using golden::ModelConfig;
 using golden::Precision;
 
@@ -84,11 +85,11 @@ verify::Batch batch_of(const Case& c, const ModelConfig& config) {
   return batch;
 }
 
-// Every method, in every form and with both residuals, on every block.
+// Every method of the blocks, in every form and with both residuals, on every one of them.
 std::vector<Case> every_method() {
   std::vector<Case> list;
   for (const golden::MethodInfo& method : golden::methods()) {
-    if (method.family == golden::Family::prob_transformer) continue;  // the engine has none
+    if (method.family == golden::Family::prob_transformer) continue;  // a test of its own
     for (const Block block : {Block::llama, Block::gpt2_pre, Block::gpt2_post}) {
       Case c{.method = method.id,
              .block = block,
@@ -125,33 +126,6 @@ std::vector<Case> cases() {
                     .scaled_rope = true});
   }
   return list;
-}
-
-struct Keep : reference::Observer {
-  reference::Array observe(const reference::NodeData& node, reference::Array value) override {
-    values[node.name] = value;
-    return value;
-  }
-  std::map<std::string, reference::Array> values;
-};
-
-struct KeepGradients : reference::GradientObserver {
-  void observe_gradient(const reference::NodeData& node, const reference::Array& value) override {
-    values[node.name] = value;
-  }
-  std::map<std::string, reference::Array> values;
-};
-
-// max |a - b| / max |b| with -inf equal to -inf only.
-double relative_difference(const golden::Tensor& a, const reference::Array& b) {
-  double difference = 0, largest = 0;
-  for (int64_t i = 0; i < b.size(); ++i) {
-    const double x = a.values[static_cast<std::size_t>(i)], y = b.data()[i];
-    if (std::isinf(y) && x == y) continue;
-    if (!(std::fabs(x - y) <= difference)) difference = std::fabs(x - y);  // NaN is kept
-    if (std::isfinite(y)) largest = std::max(largest, std::fabs(y));
-  }
-  return largest == 0 ? difference : difference / largest;
 }
 
 }  // namespace

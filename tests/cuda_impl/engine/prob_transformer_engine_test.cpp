@@ -1,0 +1,203 @@
+// The engine's Probabilistic Transformer on the host executor: taps, forced inputs, reuse of its
+// memory, thread orders. That its numbers are right is checked against the reference, by verify.
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <map>
+
+#include "cuda_impl/engine/prob_transformer.h"
+#include "golden/error.h"
+#include "tests/reference/prob_transformer/variants.h"
+
+using namespace assay;
+using golden::ModelConfig;
+using golden::Precision;
+using golden::ProbTransformer;
+using reference::testing::pt_config;
+using reference::testing::pt_variants;
+
+namespace {
+
+constexpr Precision kPrecisions[] = {Precision::fp64, Precision::fp32, Precision::bf16,
+                                     Precision::fp16};
+
+// Owns what a Batch points to. The first word of the last row is padding.
+struct Tokens {
+  int64_t B, T;
+  std::vector<int32_t> tokens;
+  std::vector<uint8_t> mask;
+  std::vector<int32_t> labels;
+
+  Tokens(int64_t batch, int64_t positions)
+      : B(batch),
+        T(positions),
+        tokens(golden::synthetic_tokens(11, batch, positions, 5)),
+        mask(tokens.size(), 1),
+        labels(tokens) {
+    mask[static_cast<std::size_t>((B - 1) * T)] = 0;
+    labels[static_cast<std::size_t>((B - 1) * T)] = -100;
+  }
+  cuda::Batch view() const { return {B, T, tokens, mask, labels}; }
+};
+
+using Tensors = std::map<std::string, golden::Tensor>;
+
+// Reads everything out; replaces what stands in `forced`.
+struct Recorder final : cuda::Probe {
+  Tensors forced, seen;
+  std::vector<std::string> order;
+
+  bool wants(const std::string&) override { return true; }
+  void tap(const std::string& name, golden::TensorView value) override {
+    order.push_back(name);
+    seen[name] = {value.shape, {value.values.begin(), value.values.end()}};
+  }
+  bool force(const std::string& name, std::span<double> value) override {
+    BOOST_TEST(!golden::is_attention_matrix(name));
+    const auto found = forced.find(name);
+    if (found == forced.end()) return false;
+    BOOST_REQUIRE_EQUAL(found->second.values.size(), value.size());
+    std::copy(found->second.values.begin(), found->second.values.end(), value.begin());
+    return true;
+  }
+  const std::vector<double>& operator[](const std::string& name) const {
+    return seen.at(name).values;
+  }
+};
+
+std::unique_ptr<cuda::Model> make(const ModelConfig& config, Precision precision) {
+  return cuda::make_host_model(config, precision, golden::SyntheticWeights(config, 7));
+}
+
+Recorder record(cuda::Model& model, const Tokens& tokens, Tensors forced = {}) {
+  Recorder recorder;
+  recorder.forced = std::move(forced);
+  model.forward(tokens.view(), &recorder);
+  return recorder;
+}
+
+bool same(const Recorder& a, const Recorder& b) {
+  if (a.order != b.order) return false;
+  return std::ranges::all_of(a.order, [&](const std::string& name) { return a[name] == b[name]; });
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(taps_are_the_list_of_tensors_in_order_and_stored_as_the_schedule_says) {
+  const Tokens tokens(2, 7);
+  for (const auto& [title, config] : pt_variants()) {
+    BOOST_TEST_INFO_SCOPE(title);
+    for (const Precision precision : kPrecisions) {
+      const auto model = make(config, precision);
+      const Recorder r = record(*model, tokens);
+      const auto list = golden::tensor_list(config, 2, 7);
+      BOOST_REQUIRE_EQUAL(r.order.size(), list.size());
+      for (std::size_t i = 0; i < list.size(); ++i) {
+        BOOST_TEST(r.order[i] == list[i].name);
+        BOOST_TEST((r.seen.at(list[i].name).shape == list[i].shape), list[i].name);
+        const Precision stored = model->precision().storage_of(list[i].name);
+        const bool matrix = golden::is_attention_matrix(list[i].name);  // -inf where hidden
+        for (const double x : r[list[i].name]) {
+          BOOST_REQUIRE_MESSAGE(std::isfinite(x) || (matrix && x < 0), list[i].name);
+          BOOST_REQUIRE_EQUAL(golden::round_to(stored, x), x);
+        }
+      }
+    }
+  }
+}
+
+// Everything a pass leaves behind is overwritten by the next one, whatever shapes come between.
+BOOST_AUTO_TEST_CASE(passes_do_not_remember_and_do_not_allocate) {
+  const Tokens large(2, 9), small(1, 3);
+  for (const auto& [title, config] : pt_variants()) {
+    BOOST_TEST_INFO_SCOPE(title);
+    cuda::ProbTransformer<float> model(config, Precision::fp32,
+                                       golden::SyntheticWeights(config, 7));
+    BOOST_TEST(model.allocations() == 0);
+    model.forward(large.view(), nullptr);
+    BOOST_TEST(model.allocations() == 1);  // no [T,T] array without a probe
+    const Recorder first = record(model, large), first_small = record(model, small);
+    BOOST_TEST(model.allocations() == 2);
+    BOOST_TEST(same(record(model, large), first));
+    BOOST_TEST(same(record(model, small), first_small));
+    BOOST_TEST(model.allocations() == 2);
+    BOOST_TEST(same(record(*make(config, Precision::fp32), small), first_small));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(forcing_what_is_there_changes_nothing) {
+  const Tokens tokens(2, 7);
+  for (const auto& [title, config] : pt_variants()) {
+    BOOST_TEST_INFO_SCOPE(title);
+    const auto model = make(config, Precision::bf16);
+    const Recorder free = record(*model, tokens);
+    BOOST_TEST(same(record(*model, tokens, free.seen), free));
+  }
+}
+
+// Zeros in place of one tensor, and what must follow from it by the equations.
+BOOST_AUTO_TEST_CASE(later_tensors_read_a_forced_one) {
+  const Tokens tokens(2, 7);
+  const auto model = make(pt_config({.message = ProbTransformer::Message::head}), Precision::fp32);
+  const Recorder free = record(*model, tokens);
+  const auto without = [&](const std::string& name) {
+    const golden::Tensor& tensor = free.seen.at(name);
+    Recorder r = record(*model, tokens,
+                        {{name, {tensor.shape, std::vector<double>(tensor.values.size(), 0.0)}}});
+    BOOST_TEST(r[name] == free[name]);  // the tap comes first: it shows what was computed
+    return r;
+  };
+  const auto all_are = [](const std::vector<double>& values, double expected) {
+    return std::ranges::count(values, expected) == static_cast<int64_t>(values.size());
+  };
+  BOOST_TEST(all_are(without("pt/2/k")["pt/2/message/0"], 0.0));
+  BOOST_TEST(all_are(without("pt/2/message/0")["pt/2/message/sum"], 0.0));
+  BOOST_TEST(without("pt/2/message/sum")["pt/2/label_scores"] == free["embed"]);  // lambda_z = 1
+  BOOST_TEST(all_are(without("pt/2/label_scores")["pt/2/labels"], static_cast<double>(0.1f)));
+  BOOST_TEST(all_are(without("pt/2/labels")["pt/3/q"], 0.0));
+  BOOST_TEST(all_are(without("pt/3/label_scores")["logits"], 0.0));
+  // Without queries every word that can be a head is as likely: 6 in row 0, 5 among 6 in row 1.
+  const std::vector<double> heads = without("pt/2/q")["pt/2/heads"];
+  BOOST_TEST(std::fabs(heads[1] - 1.0 / 6) < 1e-6);
+  BOOST_TEST(std::fabs(heads[3 * 49 + 7 + 2] - 1.0 / 5) < 1e-6);
+}
+
+// No result depends on which thread runs first: forward, reverse and random orders.
+BOOST_AUTO_TEST_CASE(bitwise_the_same_in_every_thread_order) {
+  using simt::host::Order;
+  const Tokens tokens(2, 34);
+  const ModelConfig config = pt_config({.schedule = ProbTransformer::Schedule::sync,
+                                        .head_step = 0.6,
+                                        .label_step = 0.7,
+                                        .head_damping = 0.3,
+                                        .label_damping = 0.4,
+                                        .distances = std::vector<int64_t>{2, 4}});
+  const auto gradients = [&](cuda::Model& model) {
+    std::vector<double> all;
+    model.gradients(tokens.view(), [&](const std::string&, golden::TensorView gradient) {
+      all.insert(all.end(), gradient.values.begin(), gradient.values.end());
+    });
+    return all;
+  };
+  const auto model = make(config, Precision::fp32);
+  const Recorder first = record(*model, tokens);
+  const std::vector<double> first_gradients = gradients(*model);
+  struct Restore {
+    ~Restore() { simt::host::config() = {}; }
+  } restore;
+  for (const auto& order : {simt::host::Config{.order = Order::reverse, .workers = 1},
+                            simt::host::Config{.order = Order::random, .seed = 1, .workers = 1},
+                            simt::host::Config{.order = Order::random, .seed = 2, .workers = 2}}) {
+    simt::host::config() = order;
+    BOOST_TEST(same(record(*model, tokens), first));
+    BOOST_TEST((gradients(*model) == first_gradients));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_the_kernels_cannot_hold_is_refused) {
+  BOOST_CHECK_EXCEPTION(
+      make(pt_config({.rank = 129}), Precision::fp32), InputError, [](const InputError& error) {
+        BOOST_TEST(error.what() == "model: pt: rank: the kernels hold at most 128, got 129");
+        return true;
+      });
+}
