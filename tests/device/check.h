@@ -46,10 +46,9 @@ Check check_local(const PackedCase& packed, cuda::Model& model, golden::Precisio
 // The judge has no bound for gradients. The one used here counts: a gradient is reached through at
 // most n roundings in a row (gradient_roundings), each at most 2^-24 of what it rounds, so its error
 // is at most n 2^-24 of the sizes that are added up. Those sizes are taken from the tensor itself, as
-// its root mean square; a tensor much smaller than what cancels in it may be accused wrongly, an
-// element that is wrong by more than n 2^-24 of its tensor's is found. What lies below n 2^-53 of the
-// largest tensor is rounding of the golden values in double, of a gradient that is 0 (softmax does
-// not see an offset of a row): its sizes are that tensor's.
+// its root mean square. What a method learns of its scores sums the scores' gradients over all pairs
+// with both signs, and cancels (C-base's offset to 0): its sizes are those of the gradient of the
+// layer's q_proj, which is made of the same terms.
 Check check_gradients(const PackedCase& packed, cuda::Model& model);
 int64_t gradient_roundings(const golden::ModelConfig& config, int64_t positions);
 
