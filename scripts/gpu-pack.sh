@@ -10,10 +10,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # headers NAME PACKAGE INCLUDE..: every file of the package that a translation unit with these includes reads, and its licence.
 headers() {
-  local name=$1 package=$2 include file
+  local name=$1 package=$2 file
   shift 2
-  for include in "$@"; do echo "#include <$include>"; done |
-    "${CXX:-g++}" -std=c++20 -DFMT_HEADER_ONLY -M -x c++ - | tr ' \\' '\n\n' | sed -n "s|^/usr/include/\($name/.*\)|\1|p" |
+  printf '#include <%s>\n' "$@" |
+    "${CXX:-g++}" -std=c++20 -DFMT_HEADER_ONLY -DBOOST_TEST_MODULE=pack -M -x c++ - |
+    tr ' \\' '\n\n' | sed -n "s|^/usr/include/\($name/.*\)|\1|p" |
     while read -r file; do install -D -m 644 "/usr/include/$file" "$pack/include/$file"; done
   [ -d "$pack/include/$name" ] || { echo "scripts/gpu-pack.sh: no headers of $name in /usr/include" >&2; exit 2; }
   install -D -m 644 "/usr/share/doc/$package/copyright" "$pack/licences/$name.txt"
@@ -23,6 +24,8 @@ rm -rf "$pack"
 mkdir -p "$pack"
 headers fmt libfmt-dev fmt/format.h fmt/core.h fmt/ranges.h
 headers nlohmann nlohmann-json3-dev nlohmann/json.hpp
+headers boost libboost-test-dev boost/test/included/unit_test.hpp
+cp -r /usr/include/boost/config "$pack/include/boost/" # chosen by compiler: nvcc, another g++
 
 assay=${ASSAY:-}
 for preset in release gpu cpu quickstart; do

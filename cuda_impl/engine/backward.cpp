@@ -14,8 +14,10 @@ double Backward<S>::run(const ReceiveGradient& receive) {
     attention_site(l);
   }
   embed();
-  read_out<S>(gradients_, model_.config_, model_.mix_, model_.score_coefficients_, model_.queue_,
-              receive);
+  if (receive) {
+    read_out<S>(gradients_, model_.config_, model_.mix_, model_.score_coefficients_, model_.queue_,
+                receive);
+  }
   A loss{};
   simt::copy_out(&loss, model_.buffers_.loss.data, sizeof loss, model_.queue_);
   return static_cast<double>(loss);

@@ -49,7 +49,8 @@ class Model {
   // a batch that does not fit the config, and simt::Error (kernel, shape, cause) for a failed
   // launch.
   virtual void forward(const Batch& batch, Probe* probe) = 0;
-  // A forward and a backward pass; returns the loss. Throws Unsupported where the engine has no
+  // A forward and a backward pass; returns the loss. With an empty `receive` the gradients stay where
+  // they are formed. Throws Unsupported where the engine has no
   // backward pass for the method.
   virtual double gradients(const Batch& batch, const ReceiveGradient& receive) = 0;
   virtual golden::PrecisionSchedule precision() const = 0;
