@@ -18,7 +18,7 @@ them. Ours may differ from it by at most twice what PyTorch in bf16 differs, in 
 A peer that is not there, or that breaks, is named under "absent" with its reason.
 
 --small is for a machine without a GPU: tiny sizes, the engine on the host executor, fp32. Its figures say nothing.
-Exit codes: 0 measured; 1 disagreement or a fault; 2 usage; 77 no CUDA device.
+Exit codes: 0 measured; 1 disagreement or a fault; 2 usage; 3 no PyTorch; 77 no CUDA device.
 """
 import argparse
 import gc
@@ -32,7 +32,7 @@ try:
     import torch
 except ImportError as error:
     print(f"device_bench: no PyTorch: {error}", file=sys.stderr)
-    sys.exit(77)
+    sys.exit(3)
 
 from assay_c import AssayError, Model
 from torch_llama import Llama, Size, make_weights
@@ -42,7 +42,7 @@ WIDE = Size(width=2048, inner=4096, layers=16, heads=16, kv_heads=16, head=128, 
 TINY = Size(width=32, inner=48, layers=3, heads=4, kv_heads=2, head=8, vocab=64)
 AGREEMENT = 2.0
 LONGEST_CAP = 1 << 18
-SEARCH_SECONDS = 60  # of a doubling search; the next length takes four times as long as the last
+SEARCH_SECONDS = 30  # of a doubling search; the next length takes four times as long as the last
 
 
 class Bench:

@@ -1,11 +1,12 @@
 // Judges the engine on the cases of a pack: numbers, gradients, dependences, repeatability.
 //
 //   device_check PACK [--backend device|host] [--only PATTERN] [--precision fp32|bf16|fp16]..
-//                [--without METHOD].. [--json FILE] [--tensors]
+//                [--without METHOD].. [--any-methods] [--json FILE] [--tensors]
 //
 // Exit codes: 0 all passed; 1 a failure, or nothing was checked; 2 usage, or a pack that cannot be
 // read; 3 a case is refused by the engine, or a method that is not named by --without has no case;
-// 77 no CUDA device. --tensors prints every tensor, else only what failed.
+// 77 no CUDA device. --any-methods asks for no method; --tensors prints every tensor, else only what
+// failed.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -31,7 +32,7 @@ struct Options {
   std::string pack, backend = "device", only, json_path;
   std::vector<Precision> precisions;
   std::vector<std::string> without;
-  bool every_tensor = false;
+  bool any_methods = false, every_tensor = false;
 };
 
 Options parse(int argc, char** argv) {
@@ -53,6 +54,8 @@ Options parse(int argc, char** argv) {
       options.without.push_back(value());
     } else if (word == "--json") {
       options.json_path = value();
+    } else if (word == "--any-methods") {
+      options.any_methods = true;
     } else if (word == "--tensors") {
       options.every_tensor = true;
     } else if (word.starts_with("--") || !options.pack.empty()) {
@@ -96,7 +99,7 @@ void run_pack(const Options& options, device_check::Report& report) {
     }
     std::fflush(stdout);
   }
-  report.absent = absent_methods(methods);
+  if (!options.any_methods) report.absent = absent_methods(methods);
 }
 
 int finish(const Options& options, device_check::Report& report) {
