@@ -74,16 +74,6 @@ part kernels-check 120 $build/tests/device/kernels_check --json "$out/kernels-ch
 part simt-collectives 30 $build/tests/device/simt/simt_collectives_gpu_test
 part simt-mma 30 $build/tests/device/simt/simt_mma_gpu_test
 
-# One case in two precisions: what a sanitizer slows down by up to a hundred.
-for tool in memcheck racecheck synccheck; do
-  if command -v compute-sanitizer >/dev/null; then
-    part sanitizer-$tool 60 compute-sanitizer --tool $tool --error-exitcode 86 $build/tests/device/device_check "$pack" \
-      --only '1-llama-gqa-*-keep' --precision fp32 --precision bf16 --json "$out/sanitizer-$tool.json" --any-methods
-  else
-    record sanitizer-$tool absent 0
-  fi
-done
-
 for bench in author train products plain longest wide; do
   if [ -n "$quick" ]; then
     record bench-$bench skipped 0
@@ -92,9 +82,22 @@ for bench in author train products plain longest wide; do
   fi
 done
 
+# One case in each precision a run: what a sanitizer slows down by up to a hundred. "wide" takes tensor cores.
+sanitize() {
+  local name=sanitizer-$1-$2
+  if command -v compute-sanitizer >/dev/null; then
+    part "$name" 60 compute-sanitizer --tool "$1" --error-exitcode 86 $build/tests/device/device_check "$pack" \
+      --only "1-$2-*-keep" --precision fp32 --precision bf16 --any-methods --json "$out/$name.json"
+  else
+    record "$name" absent 0
+  fi
+}
+for tool in memcheck racecheck synccheck; do sanitize $tool llama-gqa; done
+for tool in memcheck racecheck; do sanitize $tool wide; done
+
 {
   nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo "no nvidia-smi"
 } | head -n 1 >"$out/device.log"
 nvcc --version 2>/dev/null | sed -n 's/.*release \([^,]*\).*/\1/p' >"$out/cuda.log"
-{ git describe --always --dirty 2>/dev/null || echo "${ASSAY_COMMIT:-unknown}"; } >"$out/commit.log"
+{ git describe --always --dirty 2>/dev/null || sed 's/$/ (of the pack; no git here)/' "$pack/commit.txt"; } >"$out/commit.log"
 python3 scripts/gpu-report.py "$out"

@@ -14,7 +14,7 @@ headers() {
   shift 2
   printf '#include <%s>\n' "$@" |
     "${CXX:-g++}" -std=c++20 -DFMT_HEADER_ONLY -DBOOST_TEST_MODULE=pack -M -x c++ - |
-    tr ' \\' '\n\n' | sed -n "s|^/usr/include/\($name/.*\)|\1|p" |
+    grep -o '/usr/include/[^ ]*' | sed -n "s|^/usr/include/\($name/.*\)|\1|p" |
     while read -r file; do install -D -m 644 "/usr/include/$file" "$pack/include/$file"; done
   [ -d "$pack/include/$name" ] || { echo "scripts/gpu-pack.sh: no headers of $name in /usr/include" >&2; exit 2; }
   install -D -m 644 "/usr/share/doc/$package/copyright" "$pack/licences/$name.txt"
@@ -33,4 +33,5 @@ for preset in release gpu cpu quickstart; do
 done
 [ -n "$assay" ] || { echo "scripts/gpu-pack.sh: no assay program in build/: expected one, e.g. of cmake --preset cpu" >&2; exit 2; }
 "$assay" suite pack device --dir build/gpu-pack-golden --out "$pack"
+git describe --always --dirty >"$pack/commit.txt" 2>/dev/null || echo unknown >"$pack/commit.txt"
 echo "$(du -sk "$pack" | cut -f1) kB in $pack, with headers and their licences"
