@@ -1,5 +1,5 @@
-// A pack: cases of a suite for a machine that has a GPU and neither HDF5 nor the reference. A folder
-// with pack.json and a .safetensors file for each case.
+// A pack: cases of a suite for a machine that has a GPU and neither HDF5 nor the reference. A
+// folder with pack.json and a .safetensors file for each case.
 //
 //   pack.json  {"assay_pack": 1, "suite": "device",
 //               "cases": [{"name": "1-llama-gqa-b2-t9-keep", "file": "<name>.safetensors",
@@ -11,9 +11,9 @@
 //   weights/<HF name>             BF16 where that holds them, else F64
 //   golden/<tensor>               F64, for every tensor of golden::tensor_list
 //   <p>/bound/<tensor>            BF16, of |candidate - golden| when it runs freely
-//   <p>/local/<tensor>            F32, scores, probabilities and loss F64; of bf16 and fp16: what the
-//                                 tensor is when every tensor before it but scores and probabilities
-//                                 is the golden one rounded to <p>
+//   <p>/local/<tensor>            F32, scores, probabilities and loss F64; of bf16 and fp16: what
+//                                 the tensor is when every tensor before it but scores and
+//                                 probabilities is the golden one rounded to <p>
 //   <p>/local_bound/<tensor>      BF16, of |candidate - local|
 //   gradient/<HF name>            F32, of cases with gradients: of the loss, for every weight
 //

@@ -44,11 +44,11 @@ Check check_local(const PackedCase& packed, cuda::Model& model, golden::Precisio
 // The gradient of every weight in fp32.
 //
 // The judge has no bound for gradients. The one used here counts: a gradient is reached through at
-// most n roundings in a row (gradient_roundings), each at most 2^-24 of what it rounds, so its error
-// is at most n 2^-24 of the sizes that are added up. Those sizes are taken from the tensor itself, as
-// its root mean square. What a method learns of its scores sums the scores' gradients over all pairs
-// with both signs, and cancels (C-base's offset to 0): its sizes are those of the gradient of the
-// layer's q_proj, which is made of the same terms.
+// most n roundings in a row (gradient_roundings), each at most 2^-24 of what it rounds, so its
+// error is at most n 2^-24 of the sizes that are added up. Those sizes are taken from the tensor
+// itself, as its root mean square. What a method learns of its scores sums the scores' gradients
+// over all pairs with both signs, and cancels (C-base's offset to 0): its sizes are those of the
+// gradient of the layer's q_proj, which is made of the same terms.
 Check check_gradients(const PackedCase& packed, cuda::Model& model);
 int64_t gradient_roundings(const golden::ModelConfig& config, int64_t positions);
 

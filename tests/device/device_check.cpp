@@ -5,8 +5,8 @@
 //
 // Exit codes: 0 all passed; 1 a failure, or nothing was checked; 2 usage, or a pack that cannot be
 // read; 3 a case is refused by the engine, or a method that is not named by --without has no case;
-// 77 no CUDA device. --any-methods asks for no method; --tensors prints every tensor, else only what
-// failed.
+// 77 no CUDA device. --any-methods asks for no method; --tensors prints every tensor, else only
+// what failed.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Every kernel on the GPU against plain double loops, in every storage type: the cases and bounds of
-// tests/cuda_impl/kernels. Each runs twice and has to give the same bits.
+// Every kernel on the GPU against plain double loops, in every storage type: the cases and bounds
+// of tests/cuda_impl/kernels. Each runs twice and has to give the same bits.
 //
 //   kernels_check [--only KERNEL] [--json FILE]
 //

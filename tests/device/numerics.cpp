@@ -149,8 +149,9 @@ Check check_local(const PackedCase& packed, cuda::Model& model, Precision precis
   return check;
 }
 
-// In a row: L(L+1)/2 runs of a block, forward and twice backward, each with the sums of its products
-// (D, F, H Dh), its softmax (T), two norms (2 D); then the head (V), and the sum over all positions.
+// In a row: L(L+1)/2 runs of a block, forward and twice backward, each with the sums of its
+// products (D, F, H Dh), its softmax (T), two norms (2 D); then the head (V), and the sum over all
+// positions.
 int64_t gradient_roundings(const golden::ModelConfig& c, int64_t positions) {
   const int64_t heads = c.num_attention_heads * c.head_dim;
   const int64_t block = 5 * c.hidden_size + 2 * c.intermediate_size + 2 * heads + 2 * positions;

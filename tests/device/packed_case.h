@@ -1,5 +1,5 @@
-// Reads a pack (golden/pack.h). Everything that is read is checked: the file against its hash, every
-// tensor against its place. All failures are InputError with file, tensor and cause.
+// Reads a pack (golden/pack.h). Everything that is read is checked: the file against its hash,
+// every tensor against its place. All failures are InputError with file, tensor and cause.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// assay suite pack: what a machine with a GPU and nothing else needs to judge kernels (golden/pack.h).
+// assay suite pack: what a machine with a GPU and nothing else needs to judge kernels
+// (golden/pack.h).
 #pragma once
 
 #include "verify/cli/command.h"

@@ -27,7 +27,8 @@ void free_expectations(const Case& file, const golden::PrecisionSchedule& schedu
                        const Tolerance& tolerance, GoldenValues& golden,
                        const ReceiveExpectation& receive);
 
-// The same for the local view of a candidate that starts from forced_inputs(file, schedule, golden).
+// The same for the local view of a candidate that starts from forced_inputs(file, schedule,
+// golden).
 void local_expectations(const Case& file, const golden::PrecisionSchedule& schedule,
                         const GoldenValues& golden, const ReceiveExpectation& receive);
 
