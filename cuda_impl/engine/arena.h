@@ -57,6 +57,7 @@ class Arena {
   }
 
   int64_t allocations() const { return allocations_; }
+  std::size_t bytes() const { return memory_.size(); }
 
  private:
   simt::Buffer<std::byte> memory_;

@@ -9,17 +9,17 @@ template <class S>
 double Backward<S>::run(const ReceiveGradient& receive) {
   prepare();
   head();
-  for (int64_t l = model_.config_.num_hidden_layers - 1; l >= 0; --l) {
+  for (int64_t l = pass_.config_.num_hidden_layers - 1; l >= 0; --l) {
     mlp_site(l);
     attention_site(l);
   }
   embed();
   if (receive) {
-    read_out<S>(gradients_, model_.config_, model_.mix_, model_.score_coefficients_, model_.queue_,
+    read_out<S>(gradients_, pass_.config_, pass_.mix_, pass_.score_coefficients_, pass_.queue_,
                 receive);
   }
   A loss{};
-  simt::copy_out(&loss, model_.buffers_.loss.data, sizeof loss, model_.queue_);
+  simt::copy_out(&loss, pass_.buffers_.loss.data, sizeof loss, pass_.queue_);
   return static_cast<double>(loss);
 }
 
@@ -29,12 +29,12 @@ double Backward<S>::run(const ReceiveGradient& receive) {
 template <class S>
 void Backward<S>::prepare() {
   gradient_arena_.plan(
-      [&](Carver& carver) { carve(gradients_, carver, model_.config_, model_.method_); });
-  simt::device_zero(gradients_.first, gradients_.bytes, model_.queue_);
-  if (scratch_.B != model_.buffers_.B || scratch_.T != model_.buffers_.T) {
+      [&](Carver& carver) { carve(gradients_, carver, pass_.config_, pass_.method_); });
+  simt::device_zero(gradients_.first, gradients_.bytes, pass_.queue_);
+  if (scratch_.B != pass_.buffers_.B || scratch_.T != pass_.buffers_.T) {
     Scratch planned;
-    planned.B = model_.buffers_.B;
-    planned.T = model_.buffers_.T;
+    planned.B = pass_.buffers_.B;
+    planned.T = pass_.buffers_.T;
     scratch_arena_.plan([&](Carver& carver) { carve_scratch(planned, carver); });
     scratch_ = std::move(planned);
     fill_tables();
@@ -45,7 +45,7 @@ void Backward<S>::prepare() {
 
 template <class S>
 void Backward<S>::carve_scratch(Scratch& x, Carver& carver) const {
-  const golden::ModelConfig& c = model_.config_;
+  const golden::ModelConfig& c = pass_.config_;
   const int64_t B = x.B, T = x.T, N = B * T, L = c.num_hidden_layers, D = c.hidden_size;
   const int64_t H = c.num_attention_heads, Hkv = c.num_key_value_heads, Dh = c.head_dim;
   const int64_t F = c.intermediate_size, widest = std::max({D, F, H * Dh});
@@ -58,19 +58,19 @@ void Backward<S>::carve_scratch(Scratch& x, Carver& carver) const {
   x.d_heads = carver.view<S>({B, T, H * Dh});
   x.delta = carver.view<A>({B, H, T});
   x.d_v = carver.view<A>({B, Hkv, T, Dh});
-  const bool looks_back = model_.method_.recomputes() || model_.method_.all_layers_score;
+  const bool looks_back = pass_.method_.recomputes() || pass_.method_.all_layers_score;
   x.d_q.resize(static_cast<std::size_t>(looks_back ? L : 1));
   x.d_k.resize(x.d_q.size());
   for (View<A, 4>& d_q : x.d_q) d_q = carver.view<A>({B, H, T, Dh});
   for (View<A, 4>& d_k : x.d_k) d_k = carver.view<A>({B, Hkv, T, Dh});
   x.d_q_table = carver.take<A*>(L);
   x.d_k_table = carver.take<A*>(L);
-  const bool coefficients = model_.method_.family == golden::Family::score_accumulation;
+  const bool coefficients = pass_.method_.family == golden::Family::score_accumulation;
   x.coefficient_parts = carver.view<A>({coefficients ? L : 0, B, H, coefficient_parts(T)});
   x.statistics = carver.view<A>({2, N});
   x.norm_parts = carver.view<A>({2 * row_chunks(N), D});
   x.bias_parts = carver.view<A>({row_chunks(N), widest});
-  const int64_t gated = model_.method_.gated_scores ? N : 0;
+  const int64_t gated = pass_.method_.gated_scores ? N : 0;
   x.d_factors = carver.view<A>({gated, L});
   x.gate = {.dg = carver.view<A>({gated, L}),
             .inner = carver.view<A>({gated, L}),
@@ -85,18 +85,17 @@ void Backward<S>::carve_scratch(Scratch& x, Carver& carver) const {
 template <class S>
 void Backward<S>::fill_tables() {
   std::vector<A*> d_q, d_k;
-  for (int64_t l = 0; l < model_.config_.num_hidden_layers; ++l) {
+  for (int64_t l = 0; l < pass_.config_.num_hidden_layers; ++l) {
     d_q.push_back(at(scratch_.d_q, l).data);
     d_k.push_back(at(scratch_.d_k, l).data);
   }
-  simt::copy_in(scratch_.d_q_table, d_q.data(), d_q.size() * sizeof(A*), model_.queue_);
-  simt::copy_in(scratch_.d_k_table, d_k.data(), d_k.size() * sizeof(A*), model_.queue_);
+  simt::copy_in(scratch_.d_q_table, d_q.data(), d_q.size() * sizeof(A*), pass_.queue_);
+  simt::copy_in(scratch_.d_k_table, d_k.data(), d_k.size() * sizeof(A*), pass_.queue_);
   std::vector<int32_t> ids;
   for (int64_t n = 0; n < scratch_.B * scratch_.T; ++n) {
     ids.push_back(static_cast<int32_t>(n % scratch_.T));
   }
-  simt::copy_in(scratch_.position_ids.data, ids.data(), ids.size() * sizeof(int32_t),
-                model_.queue_);
+  simt::copy_in(scratch_.position_ids.data, ids.data(), ids.size() * sizeof(int32_t), pass_.queue_);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -104,20 +103,20 @@ void Backward<S>::fill_tables() {
 
 template <class S>
 void Backward<S>::head() {
-  Buffers<S>& buf = model_.buffers_;
-  counted_positions(scratch_.counted, buf.labels, model_.queue_);
-  cross_entropy_backward(buf.logits, buf.logits, buf.labels, scratch_.counted, 1.0, model_.queue_);
-  const View<S, 2> x = model_.stream(model_.config_.num_hidden_layers);
-  const View<S, 2> d_logits = buf.logits.as({x.shape[0], model_.config_.vocab_size});
+  Buffers<S>& buf = pass_.buffers_;
+  counted_positions(scratch_.counted, buf.labels, pass_.queue_);
+  cross_entropy_backward(buf.logits, buf.logits, buf.labels, scratch_.counted, 1.0, pass_.queue_);
+  const View<S, 2> x = pass_.stream(pass_.config_.num_hidden_layers);
+  const View<S, 2> d_logits = buf.logits.as({x.shape[0], pass_.config_.vocab_size});
   View<S, 2> read = x;
-  if (model_.pre_norm()) {
-    model_.norm(buf.attn_norm, x, {}, model_.weights_.final_norm);
+  if (pass_.pre_norm()) {
+    pass_.norm(buf.attn_norm, x, {}, pass_.weights_.final_norm);
     read = buf.attn_norm;
   }
-  product_tn<S>(gradients_.lm_head, d_logits, read, true, model_.queue_);
-  product_nn<S>(scratch_.d_norm, d_logits, model_.weights_.lm_head, false, model_.queue_);
-  if (model_.pre_norm()) {
-    norm(scratch_.d_norm, x, {}, model_.weights_.final_norm, gradients_.final_norm);
+  product_tn<S>(gradients_.lm_head, d_logits, read, true, pass_.queue_);
+  product_nn<S>(scratch_.d_norm, d_logits, pass_.weights_.lm_head, false, pass_.queue_);
+  if (pass_.pre_norm()) {
+    norm(scratch_.d_norm, x, {}, pass_.weights_.final_norm, gradients_.final_norm);
     std::swap(scratch_.d_next, scratch_.d_term);
   } else {
     std::swap(scratch_.d_next, scratch_.d_norm);
@@ -126,13 +125,13 @@ void Backward<S>::head() {
 
 template <class S>
 void Backward<S>::embed() {
-  const Buffers<S>& buf = model_.buffers_;
+  const Buffers<S>& buf = pass_.buffers_;
   round(scratch_.d_next, 1.0);
   embedding_backward<S>(gradients_.embed, scratch_.rounded, buf.tokens.as({buf.B * buf.T}), true,
-                        model_.queue_);
+                        pass_.queue_);
   if (gradients_.positions.data == nullptr) return;
   embedding_backward<S>(gradients_.positions, scratch_.rounded, scratch_.position_ids, true,
-                        model_.queue_);
+                        pass_.queue_);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -140,20 +139,20 @@ void Backward<S>::embed() {
 
 template <class S>
 void Backward<S>::mlp_site(int64_t l) {
-  const Method& method = model_.method_;
+  const Method& method = pass_.method_;
   const bool combines = method.recomputes_mlp() && l > 0;
-  if (!model_.pre_norm()) {
-    norm(scratch_.d_next, at(model_.buffers_.mlp_residual, l), {}, model_.layer(l).mlp_norm,
+  if (!pass_.pre_norm()) {
+    norm(scratch_.d_next, at(pass_.buffers_.mlp_residual, l), {}, pass_.layer(l).mlp_norm,
          gradients_of(l).mlp_norm);
     std::swap(scratch_.d_next, scratch_.d_term);
   }
   zero(scratch_.d_residual);
   zero(scratch_.d_stream);
   if (!combines || method.keep_residual) add_to(scratch_.d_residual, scratch_.d_next);
-  own_mlp(l, combines ? model_.mix_.weight(l, l) : 1.0);
+  own_mlp(l, combines ? pass_.mix_.weight(l, l) : 1.0);
   for (int64_t j = 0; combines && j < l; ++j) mlp_again(l, j);
-  if (!model_.pre_norm()) {
-    norm(scratch_.d_residual, at(model_.buffers_.attn_residual, l), {}, model_.layer(l).attn_norm,
+  if (!pass_.pre_norm()) {
+    norm(scratch_.d_residual, at(pass_.buffers_.attn_residual, l), {}, pass_.layer(l).attn_norm,
          gradients_of(l).attn_norm);
     std::swap(scratch_.d_residual, scratch_.d_term);
   }
@@ -161,27 +160,27 @@ void Backward<S>::mlp_site(int64_t l) {
 
 template <class S>
 void Backward<S>::attention_site(int64_t l) {
-  const Method& method = model_.method_;
+  const Method& method = pass_.method_;
   const bool combines = method.recomputes_attention() && l > 0;
   if (!combines || method.keep_residual) add_to(scratch_.d_stream, scratch_.d_residual);
   for (int64_t j = 0; combines && j < l; ++j) attention_again(l, j);
   const bool dropped = combines && method.combine == Combine::sum && !method.keep_own;
-  own_attention(l, dropped ? 0.0 : combines ? model_.mix_.weight(l, l) : 1.0);
+  own_attention(l, dropped ? 0.0 : combines ? pass_.mix_.weight(l, l) : 1.0);
   std::swap(scratch_.d_next, scratch_.d_stream);
 }
 
 template <class S>
 void Backward<S>::own_mlp(int64_t l, double weight) {
-  Buffers<S>& buf = model_.buffers_;
-  const LayerWeights<S>& w = model_.layer(l);
+  Buffers<S>& buf = pass_.buffers_;
+  const LayerWeights<S>& w = pass_.layer(l);
   LayerGradients<A>& g = gradients_of(l);
   const View<S, 2> y = at(buf.attn_residual, l);
-  const bool mixed = learned_mix() && model_.method_.recomputes_mlp() && l > 0;
-  model_.norm(buf.mlp_norm, y, {}, mlp_norm_of(w));
+  const bool mixed = learned_mix() && pass_.method_.recomputes_mlp() && l > 0;
+  pass_.norm(buf.mlp_norm, y, {}, mlp_norm_of(w));
   round(scratch_.d_next, weight);
   mlp(w, g, buf.mlp_norm, mixed ? buf.mlp_out : View<S, 2>{});
   if (mixed) mix_gradient(l, l, scratch_.d_next, buf.mlp_out);
-  if (model_.pre_norm()) {
+  if (pass_.pre_norm()) {
     norm(scratch_.d_norm, y, {}, w.mlp_norm, g.mlp_norm);
     add_to(scratch_.d_residual, scratch_.d_term);
   } else {
@@ -191,32 +190,32 @@ void Backward<S>::own_mlp(int64_t l, double weight) {
 
 template <class S>
 void Backward<S>::own_attention(int64_t l, double weight) {
-  Buffers<S>& buf = model_.buffers_;
-  const LayerWeights<S>& w = model_.layer(l);
+  Buffers<S>& buf = pass_.buffers_;
+  const LayerWeights<S>& w = pass_.layer(l);
   LayerGradients<A>& g = gradients_of(l);
-  const View<S, 2> x = model_.stream(l);
+  const View<S, 2> x = pass_.stream(l);
   const View<S, 3> context = at(buf.context, l);
   if (scratch_.d_q.size() == 1) {
     zero(scratch_.d_q[0]);
     zero(scratch_.d_k[0]);
   }
-  if (learned_mix() && model_.method_.recomputes_attention() && l > 0) {
-    model_.linear(buf.attn_out, context.as({x.shape[0], context.shape[2]}), w.wo);
+  if (learned_mix() && pass_.method_.recomputes_attention() && l > 0) {
+    pass_.linear(buf.attn_out, context.as({x.shape[0], context.shape[2]}), w.wo);
     mix_gradient(l, l, scratch_.d_residual, buf.attn_out);
   }
   View<const S, 2> h = x;
-  if (model_.pre_norm()) {
-    model_.norm(buf.attn_norm, x, {}, w.attn_norm);
+  if (pass_.pre_norm()) {
+    pass_.norm(buf.attn_norm, x, {}, w.attn_norm);
     h = buf.attn_norm;
   }
-  if (model_.method_.gated_scores) model_.form_score_factors(l, h);
+  if (pass_.method_.gated_scores) pass_.form_score_factors(l, h);
   round(scratch_.d_residual, weight);
   attend(l, w.wo, g.wo, at(buf.v, l), context, true);
-  project(at(scratch_.d_q, l), model_.llama(), w.wq, g.wq, h, false);
-  project(at(scratch_.d_k, l), model_.llama(), w.wk, g.wk, h, true);
+  project(at(scratch_.d_q, l), pass_.llama(), w.wq, g.wq, h, false);
+  project(at(scratch_.d_k, l), pass_.llama(), w.wk, g.wk, h, true);
   project(scratch_.d_v, false, w.wv, g.wv, h, true);
-  if (model_.method_.gated_scores) gate(l, h);
-  if (model_.pre_norm()) {
+  if (pass_.method_.gated_scores) gate(l, h);
+  if (pass_.pre_norm()) {
     norm(scratch_.d_norm, x, {}, w.attn_norm, g.attn_norm);
     add_to(scratch_.d_stream, scratch_.d_term);
   } else {
@@ -229,28 +228,28 @@ void Backward<S>::own_attention(int64_t l, double weight) {
 
 template <class S>
 View<const S, 2> Backward<S>::form_again(int64_t l, int64_t j) {
-  Buffers<S>& buf = model_.buffers_;
-  const LayerWeights<S>& w = model_.layer(j);
-  View<S, 2> h = model_.stream(l);
-  if (model_.pre_norm()) {
-    model_.norm(buf.attn_norm, h, {}, w.attn_norm);
+  Buffers<S>& buf = pass_.buffers_;
+  const LayerWeights<S>& w = pass_.layer(j);
+  View<S, 2> h = pass_.stream(l);
+  if (pass_.pre_norm()) {
+    pass_.norm(buf.attn_norm, h, {}, w.attn_norm);
     h = buf.attn_norm;
   }
-  model_.project_heads(buf.again_v, h, w.wv, false);
-  replay_attention<S>(buf.again_context, at(buf.lse, j), model_.scores_of(j), buf.again_v,
-                      model_.queue_);
+  pass_.project_heads(buf.again_v, h, w.wv, false);
+  replay_attention<S>(buf.again_context, at(buf.lse, j), pass_.scores_of(j), buf.again_v,
+                      pass_.queue_);
   return h;
 }
 
 template <class S>
 void Backward<S>::close_again(int64_t l, int64_t j, View<const S, 2> h) {
-  Buffers<S>& buf = model_.buffers_;
-  const LayerWeights<S>& w = model_.layer(j);
+  Buffers<S>& buf = pass_.buffers_;
+  const LayerWeights<S>& w = pass_.layer(j);
   LayerGradients<A>& g = gradients_of(j);
   attend(j, w.wo, g.wo, buf.again_v, buf.again_context, false);
   project(scratch_.d_v, false, w.wv, g.wv, h, false);
-  if (model_.pre_norm()) {
-    norm(scratch_.d_norm, model_.stream(l), {}, w.attn_norm, g.attn_norm);
+  if (pass_.pre_norm()) {
+    norm(scratch_.d_norm, pass_.stream(l), {}, w.attn_norm, g.attn_norm);
     add_to(scratch_.d_stream, scratch_.d_term);
   } else {
     add_to(scratch_.d_stream, scratch_.d_norm);
@@ -259,28 +258,28 @@ void Backward<S>::close_again(int64_t l, int64_t j, View<const S, 2> h) {
 
 template <class S>
 void Backward<S>::attention_again(int64_t l, int64_t j) {
-  Buffers<S>& buf = model_.buffers_;
+  Buffers<S>& buf = pass_.buffers_;
   const View<const S, 2> h = form_again(l, j);
   if (learned_mix()) {
     const View<S, 3> context = buf.again_context;
-    model_.linear(buf.attn_out, context.as({h.shape[0], context.shape[2]}), model_.layer(j).wo);
+    pass_.linear(buf.attn_out, context.as({h.shape[0], context.shape[2]}), pass_.layer(j).wo);
     mix_gradient(l, j, scratch_.d_residual, buf.attn_out);
   }
-  round(scratch_.d_residual, model_.mix_.weight(l, j));
+  round(scratch_.d_residual, pass_.mix_.weight(l, j));
   close_again(l, j, h);
 }
 
 template <class S>
 void Backward<S>::mlp_again(int64_t l, int64_t j) {
-  Buffers<S>& buf = model_.buffers_;
-  const LayerWeights<S>& w = model_.layer(j);
+  Buffers<S>& buf = pass_.buffers_;
+  const LayerWeights<S>& w = pass_.layer(j);
   LayerGradients<A>& g = gradients_of(j);
-  const View<S, 2> x = model_.stream(l);
+  const View<S, 2> x = pass_.stream(l);
   const View<const S, 2> h = form_again(l, j);
-  model_.linear(buf.attn_out, buf.again_context.as({h.shape[0], buf.again_context.shape[2]}), w.wo);
-  model_.norm(buf.mlp_norm, x, buf.attn_out, mlp_norm_of(w));
+  pass_.linear(buf.attn_out, buf.again_context.as({h.shape[0], buf.again_context.shape[2]}), w.wo);
+  pass_.norm(buf.mlp_norm, x, buf.attn_out, mlp_norm_of(w));
 
-  round(scratch_.d_next, model_.mix_.weight(l, j));
+  round(scratch_.d_next, pass_.mix_.weight(l, j));
   mlp(w, g, buf.mlp_norm, learned_mix() ? buf.mlp_out : View<S, 2>{});
   if (learned_mix()) mix_gradient(l, j, scratch_.d_next, buf.mlp_out);
   norm(scratch_.d_norm, x, buf.attn_out, mlp_norm_of(w), mlp_norm_of(g));

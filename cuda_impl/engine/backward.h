@@ -10,8 +10,8 @@
 
 #include <vector>
 
+#include "cuda_impl/engine/forward_pass.h"
 #include "cuda_impl/engine/gradients.h"
-#include "cuda_impl/engine/transformer.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -19,7 +19,7 @@ inline namespace SIMT_BACKEND {
 template <class S>
 class Backward {
  public:
-  explicit Backward(Transformer<S>& model) : model_(model) {}
+  explicit Backward(ForwardPass<S>& pass) : pass_(pass) {}
   // Returns the loss. receive is called for every weight.
   double run(const ReceiveGradient& receive);
 
@@ -80,27 +80,27 @@ class Backward {
   void gate(int64_t l, View<const S, 2> h);
   void mix_gradient(int64_t l, int64_t term, View<const A, 2> d, View<const S, 2> value);
   void round(View<const A, 2> x, double scale);  // rounded = scale * x
-  void add_to(View<A, 2> sum, View<const A, 2> x) { accumulate(sum, x, 1.0, model_.queue_); }
+  void add_to(View<A, 2> sum, View<const A, 2> x) { accumulate(sum, x, 1.0, pass_.queue_); }
   template <int R>
   void zero(View<A, R> view) {
     std::size_t count = sizeof(A);
     for (const int64_t extent : view.shape) count *= static_cast<std::size_t>(extent);
-    simt::device_zero(view.data, count, model_.queue_);
+    simt::device_zero(view.data, count, pass_.queue_);
   }
 
   // The norm whose result the MLP reads.
   const Norm<S>& mlp_norm_of(const LayerWeights<S>& w) const {
-    return model_.pre_norm() ? w.mlp_norm : w.attn_norm;
+    return pass_.pre_norm() ? w.mlp_norm : w.attn_norm;
   }
   NormGradient<A>& mlp_norm_of(LayerGradients<A>& g) const {
-    return model_.pre_norm() ? g.mlp_norm : g.attn_norm;
+    return pass_.pre_norm() ? g.mlp_norm : g.attn_norm;
   }
-  bool learned_mix() const { return model_.method_.combine == Combine::learned_mean; }
+  bool learned_mix() const { return pass_.method_.combine == Combine::learned_mean; }
   LayerGradients<A>& gradients_of(int64_t l) {
     return gradients_.layers[static_cast<std::size_t>(l)];
   }
 
-  Transformer<S>& model_;
+  ForwardPass<S>& pass_;
   Arena gradient_arena_, scratch_arena_;
   WeightGradients<A> gradients_;
   Scratch scratch_;

@@ -1,4 +1,4 @@
-// Whether a batch fits a config.
+// Whether a batch, or a chunk of one, fits a config.
 #pragma once
 
 #include "cuda_impl/engine/model.h"
@@ -9,6 +9,10 @@ inline namespace SIMT_BACKEND {
 
 // Throws InputError naming the span and the place of the first value that does not fit.
 void check_batch(const golden::ModelConfig& config, const Batch& batch);
+
+// Likewise for a chunk behind sequences of the given lengths [B], of at most `capacity` positions.
+void check_chunk(const golden::ModelConfig& config, const Chunk& chunk,
+                 std::span<const int64_t> lengths, int64_t capacity);
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -10,7 +10,8 @@ inline namespace SIMT_BACKEND {
 namespace {
 
 template <class S>
-void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Method& method) {
+void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Method& method,
+           bool decode) {
   using A = accum_t<S>;
   const int64_t B = x.B, T = x.T, N = B * T;
   const int64_t D = c.hidden_size, F = c.intermediate_size, V = c.vocab_size;
@@ -23,14 +24,15 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   x.tokens = carver.view<int32_t>({B, T});
   x.real = carver.view<uint8_t>({B, T});
   x.labels = carver.view<int32_t>({B, T});
-  x.cosines = carver.view<A>({T, Dh / 2});
-  x.sines = carver.view<A>({T, Dh / 2});
+  x.cosines = carver.view<A>({x.R, Dh / 2});
+  x.sines = carver.view<A>({x.R, Dh / 2});
   for (View<S, 2>* array : {&x.attn_norm, &x.attn_out, &x.mlp_norm, &x.mlp_out, &x.sum}) {
     *array = carver.view<S>({N, D});
   }
   for (View<S, 2>* array : {&x.up, &x.act}) *array = carver.view<S>({N, F});
   x.gate = carver.view<S>({llama ? N : 0, F});
-  x.logits = carver.view<S>({B, T, V});
+  x.last = carver.view<S>({decode ? B : 0, D});
+  x.logits = carver.view<S>({B, decode ? 1 : T, V});
   x.losses = carver.view<A>({B, T});
   x.loss = carver.view<A>({1});
   x.wide_heads = carver.view<A>({N, H * Dh});
@@ -81,8 +83,8 @@ void fill_tables(Buffers<S>& x, const golden::ModelConfig& c, Stream stream) {
   fill(x.again_table, again);
 
   const std::vector<double> frequencies = rope_frequencies(c);  // [Dh/2]
-  std::vector<A> cosines, sines;                                // [T,Dh/2]
-  for (int64_t t = 0; t < x.T; ++t) {
+  std::vector<A> cosines, sines;                                // [R,Dh/2]
+  for (int64_t t = 0; t < x.R; ++t) {
     for (const double frequency : frequencies) {
       const double angle_rad = static_cast<double>(t) * frequency;
       cosines.push_back(static_cast<A>(std::cos(angle_rad)));
@@ -97,21 +99,25 @@ void fill_tables(Buffers<S>& x, const golden::ModelConfig& c, Stream stream) {
 
 template <class S>
 void plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
-                  const Method& method, int64_t B, int64_t T, bool keep, Stream stream) {
-  if (buffers.B == B && buffers.T == T && buffers.kept >= keep) return;
+                  const Method& method, const PassShape& shape, Stream stream) {
+  if (buffers.B == shape.B && buffers.T == shape.T && buffers.R == shape.R &&
+      buffers.kept >= shape.keep) {
+    return;
+  }
   buffers.B = 0;  // if the allocation throws, nothing stands
   Buffers<S> planned;
-  planned.B = B;
-  planned.T = T;
-  planned.kept = keep;
-  arena.plan([&](Carver& carver) { carve(planned, carver, config, method); });
+  planned.B = shape.B;
+  planned.T = shape.T;
+  planned.R = shape.R;
+  planned.kept = shape.keep;
+  arena.plan([&](Carver& carver) { carve(planned, carver, config, method, shape.decode); });
   fill_tables(planned, config, stream);
   buffers = std::move(planned);
 }
 
 #define ASSAY_INSTANTIATE(S)                                                                 \
   template void plan_buffers(Buffers<S>&, Arena&, const golden::ModelConfig&, const Method&, \
-                             int64_t, int64_t, bool, Stream);
+                             const PassShape&, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

@@ -23,11 +23,12 @@ template <class S>
 struct Buffers {
   using A = accum_t<S>;
   int64_t B = 0, T = 0;
+  int64_t R = 0;  // positions that the tables cover
 
   View<int32_t, 2> tokens;    // [B,T]
   View<uint8_t, 2> real;      // [B,T]
   View<int32_t, 2> labels;    // [B,T]
-  View<A, 2> cosines, sines;  // [T,Dh/2]
+  View<A, 2> cosines, sines;  // [R,Dh/2]
 
   View<S, 2> attn_norm, attn_out;  // [N,D]
   View<S, 2> mlp_norm;             // [N,D]
@@ -35,7 +36,8 @@ struct Buffers {
   View<S, 2> mlp_out, sum;         // [N,D]; sum is attn/sum or mlp/sum
   View<S, 4> again_v;              // [B,Hkv,T,Dh]
   View<S, 3> again_context;        // [B,T,H*Dh]
-  View<S, 3> logits;               // [B,T,V]
+  View<S, 2> last;                 // [B,D], in decoding: each row's last position
+  View<S, 3> logits;               // [B,T,V], in decoding [B,1,V]
   View<A, 2> losses;               // [B,T]
   View<A, 1> loss;                 // [1]
 
@@ -66,12 +68,21 @@ template <class Array>
 Array& at(std::vector<Array>& arrays, int64_t l) {
   return arrays[static_cast<std::size_t>(l) % arrays.size()];
 }
+template <class Array>
+const Array& at(const std::vector<Array>& arrays, int64_t l) {
+  return arrays[static_cast<std::size_t>(l) % arrays.size()];
+}
 
-// Lays the buffers out for [B,T] in the arena, for a backward pass too with `keep`, and fills the
-// tables. Nothing happens if they stand already.
+struct PassShape {
+  int64_t B = 0, T = 0, R = 0;
+  bool keep = false;    // a backward pass follows
+  bool decode = false;  // logits are wanted of one position a row, and no loss
+};
+
+// Lays the buffers out in the arena and fills the tables. Nothing happens if they stand already.
 template <class S>
 void plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
-                  const Method& method, int64_t B, int64_t T, bool keep, Stream stream);
+                  const Method& method, const PassShape& shape, Stream stream);
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -16,6 +16,11 @@ struct assay_model {
   std::unique_ptr<cuda::Model> model;
 };
 
+struct assay_decoder {
+  int64_t vocabulary;
+  std::unique_ptr<cuda::Decoder> decoder;
+};
+
 namespace {
 
 thread_local std::string last_error;
@@ -134,7 +139,7 @@ assay_status assay_model_forward(assay_model* model, const assay_batch* batch, d
     expect(model, "model");
     const Inputs inputs(batch);
     Results results(logits, loss);
-    model->model->forward(inputs.view, &results);
+    model->model->forward(inputs.view, logits == nullptr && loss == nullptr ? nullptr : &results);
   });
 }
 
@@ -152,5 +157,45 @@ assay_status assay_model_gradients(assay_model* model, const assay_batch* batch,
     }
     const double value = model->model->gradients(inputs.view, hand_over);
     if (loss != nullptr) *loss = value;
+  });
+}
+
+assay_status assay_decoder_create(assay_model* model, int64_t sequences, int64_t capacity,
+                                  assay_decoder** decoder) {
+  return guarded([&] {
+    expect(decoder, "decoder");
+    *decoder = nullptr;
+    expect(model, "model");
+    *decoder =
+        new assay_decoder{model->config.vocab_size, model->model->decoder(sequences, capacity)};
+  });
+}
+
+void assay_decoder_free(assay_decoder* decoder) { delete decoder; }
+
+assay_status assay_decoder_append(assay_decoder* decoder, const assay_chunk* chunk,
+                                  double* logits) {
+  return guarded([&] {
+    expect(decoder, "decoder");
+    expect(chunk, "chunk");
+    expect(chunk->tokens, "chunk: tokens");
+    const std::size_t rows = decoder->decoder->lengths().size();
+    const std::size_t count =
+        rows * static_cast<std::size_t>(std::max<int64_t>(chunk->positions, 0));
+    const auto span_of = [](auto* data, std::size_t size) {
+      return std::span(data, data == nullptr ? 0 : size);
+    };
+    decoder->decoder->append({.positions = chunk->positions,
+                              .tokens = {chunk->tokens, count},
+                              .attention_mask = span_of(chunk->attention_mask, count),
+                              .counts = span_of(chunk->counts, rows)},
+                             span_of(logits, rows * static_cast<std::size_t>(decoder->vocabulary)));
+  });
+}
+
+assay_status assay_decoder_reset(assay_decoder* decoder, int64_t sequence) {
+  return guarded([&] {
+    expect(decoder, "decoder");
+    decoder->decoder->reset(sequence);
   });
 }

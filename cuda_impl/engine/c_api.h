@@ -54,6 +54,29 @@ typedef void (*assay_receive_gradient)(void* context, const char* name, const do
 assay_status assay_model_gradients(assay_model* model, const assay_batch* batch,
                                    assay_receive_gradient receive, void* context, double* loss);
 
+/* Decoding: sequences read piece by piece, a prompt and then token by token, with caches. A decoder belongs to one thread
+   at a time and stays valid without its model. */
+typedef struct assay_decoder assay_decoder;
+
+/* For `sequences` rows (B) of up to `capacity` positions each. */
+assay_status assay_decoder_create(assay_model* model, int64_t sequences, int64_t capacity,
+                                  assay_decoder** decoder);
+void assay_decoder_free(assay_decoder* decoder); /* NULL is allowed */
+
+typedef struct {
+  int64_t positions;             /* C */
+  const int32_t* tokens;         /* [B,C] */
+  const uint8_t* attention_mask; /* [B,C], 1 = real token, 0 = padding; NULL: all real */
+  const int32_t* counts;         /* [B], a row has its first counts[b] of C; NULL: every row C */
+} assay_chunk;
+
+/* Appends the chunk to its sequences. logits [B,V], which may be NULL, are those behind each one's last new position; of a
+   row with count 0 they are 0. After another status than ASSAY_OK nothing is appended. */
+assay_status assay_decoder_append(assay_decoder* decoder, const assay_chunk* chunk, double* logits);
+
+/* A sequence starts again, empty. */
+assay_status assay_decoder_reset(assay_decoder* decoder, int64_t sequence);
+
 #ifdef __cplusplus
 }
 #endif

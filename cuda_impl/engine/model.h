@@ -42,6 +42,30 @@ class Probe {
 // and shape: the gradient of the loss.
 using ReceiveGradient = std::function<void(const std::string& name, golden::TensorView gradient)>;
 
+// What every sequence of a decoder goes on with.
+struct Chunk {
+  int64_t positions = 0;                    // C
+  std::span<const int32_t> tokens;          // [B,C]
+  std::span<const uint8_t> attention_mask;  // [B,C], 1 = real token, 0 = padding; empty: all real
+  std::span<const int32_t> counts;  // [B], a row has its first counts[b] of C; empty: every row C
+};
+
+// Reads sequences piece by piece, a prompt and then token by token, and keeps in a cache what later
+// positions read of earlier ones (spec/systems.md section 2). What comes out is what a forward pass
+// over the whole sequence computes at that position.
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+  // Appends the chunk to its sequences, and unless `logits` is empty fills it [B,V] with those behind
+  // each one's last new position; a row with count 0 gets zeros. Throws InputError, with nothing
+  // appended, for a chunk that does not fit the config or the capacity.
+  virtual void append(const Chunk& chunk, std::span<double> logits) = 0;
+  // The sequence starts again, empty.
+  virtual void reset(int64_t sequence) = 0;
+  virtual std::span<const int64_t> lengths() const = 0;  // [B], in positions
+  virtual int64_t cache_bytes() const = 0;
+};
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -53,6 +77,10 @@ class Model {
   // they are formed. Throws Unsupported where the engine has no
   // backward pass for the method.
   virtual double gradients(const Batch& batch, const ReceiveGradient& receive) = 0;
+  // For `sequences` rows of up to `capacity` positions each. It stays valid without the model. Throws
+  // InputError where the config ends before the capacity: max_position_embeddings, or a parameter
+  // with a value for every position (5.1A, 5.1B, 5.1C, C-base); Unsupported for pt.
+  virtual std::unique_ptr<Decoder> decoder(int64_t sequences, int64_t capacity) = 0;
   virtual golden::PrecisionSchedule precision() const = 0;
 };
 

@@ -6,8 +6,9 @@
 //             context[t] = sum_{visible s} exp(scores[t,s] - lse[t]) v_g[s]
 //   replay    context[t] = the same sum with lse given and another v
 //
-//   q_i      [B,H,T,Dh], k_i, v [B,Hkv,T,Dh]  stored as S, through device tables of pointers
-//   real     [B,T]      0 = padding
+//   q_i      [B,H,T,Dh], k_i, v [B,Hkv,R,Dh]  stored as S, through device tables of pointers
+//   real     [B,R]      0 = padding
+//   first    [B]        the position of query 0: t above is first + its row. Null: 0, and R = T
 //   lse      [B,H,T]    accum_t<S>; -inf for a row without a visible key, whose context is 0
 //   context  [B,T,H*Dh] stored as S, heads concatenated
 // A hidden key is left out by selection: nothing is added to its score, and no product with its
@@ -75,7 +76,7 @@ __global__ void __launch_bounds__(kScoreThreads)
   const int query0 = static_cast<int>(blockIdx.x) * kQueries;
   const int row0 = query0 + warp * kRowsPerWarp;  // the warp's first query
   const int64_t lse0 = (int64_t{b} * p.H + h) * p.T;
-  const S* g_v_head = g_v + (int64_t{b} * p.Hkv + h / (p.H / p.Hkv)) * p.T * p.Dh;  // [T,Dh]
+  const S* g_v_head = g_v + (int64_t{b} * p.Hkv + h / (p.H / p.Hkv)) * p.R * p.Dh;  // [R,Dh]
   A* s_p = s_p_all + warp * kKeys * kRowsPerWarp;
 
   A r_context[kMaxColumns][kRowsPerWarp] = {};
@@ -87,22 +88,22 @@ __global__ void __launch_bounds__(kScoreThreads)
     if (kReplay && row0 + r < p.T) r_max[r] = g_lse[lse0 + row0 + r];
   }
 
-  const int end =
-      query0 + kQueries < p.T ? query0 + kQueries : p.T;  // causal: no later key is read
+  const int first = p.first(b);
+  const int end = p.key_end(first, query0 + kQueries);  // causal: no later key is read
   for (int key0 = 0; key0 < end; key0 += kKeys) {
     __syncthreads();  // every thread has read the key and value tiles before
     for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
-      s_v[i] = key0 + i / p.Dh < p.T ? simt::to_accum(g_v_head[int64_t{key0} * p.Dh + i]) : A(0);
+      s_v[i] = key0 + i / p.Dh < end ? simt::to_accum(g_v_head[int64_t{key0} * p.Dh + i]) : A(0);
     }
     if (tid < kKeys) {
-      s_real[tid] = key0 + tid < p.T && p.real[int64_t{b} * p.T + key0 + tid] != 0;
+      s_real[tid] = key0 + tid < end && p.real[int64_t{b} * p.R + key0 + tid] != 0;
     }
     A r_score[kRowsPerWarp];
-    tile.scores(r_score, p, b, h, query0, key0, key0 > 0);
+    tile.scores(r_score, p, b, h, query0, first, key0, key0 > 0);
 
     const bool real = s_real[lane] != 0;
     for (int r = 0; r < kRowsPerWarp; ++r) {
-      const bool visible = real && key0 + lane <= row0 + r;
+      const bool visible = real && key0 + lane <= first + row0 + r;
       const A score = r_score[r];
       if constexpr (!kReplay) {
         const A highest = simt::max(r_max[r], simt::warp_max(visible ? score : kLowest<A>));
@@ -117,7 +118,7 @@ __global__ void __launch_bounds__(kScoreThreads)
       s_p[lane * kRowsPerWarp + r] = probability;
     }
     __syncwarp();  // the warp's rows of s_p are complete; no other warp reads them
-    add_values(r_context, s_p, s_v, s_real, row0 - key0, p.Dh);
+    add_values(r_context, s_p, s_v, s_real, first + row0 - key0, p.Dh);
   }
 
   for (int r = 0; r < kRowsPerWarp; ++r) {
@@ -144,13 +145,14 @@ template <class S, bool kReplay>
 void launch_attention(const char* kernel, View<S, 3> context, View<const accum_t<S>, 3> lse,
                       accum_t<S>* lse_out, const ScoreOperands<S>& scores, In<S, 4> v,
                       Stream stream) {
-  const ScoreParams<S> params = score_params(kernel, scores);
-  const auto [B, T] = scores.real.shape;
+  const auto [B, R] = scores.real.shape;
+  const int64_t T = context.shape[1];
+  const ScoreParams<S> params = score_params(kernel, scores, T);
   expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, scores.H * scores.Dh});
   expect_shape(kernel, "lse [B,H,T]", lse, {B, scores.H, T});
-  expect_shape(kernel, "v [B,Hkv,T,Dh]", v, {B, scores.Hkv, T, scores.Dh});
+  expect_shape(kernel, "v [B,Hkv,R,Dh]", v, {B, scores.Hkv, R, scores.Dh});
   simt::launch(
-      LaunchName(kernel, v.shape).text, attention_kernel<S, kReplay>,
+      LaunchName(kernel, context.shape).text, attention_kernel<S, kReplay>,
       dim3(blocks_for(T, kQueries), static_cast<unsigned>(scores.H), static_cast<unsigned>(B)),
       dim3(kScoreThreads), attention_smem<S>(scores.Dh).bytes, stream, context.data, lse_out,
       v.data, params);

@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(kScoreThreads)
   const int64_t head = int64_t{b} * p.H + h;
 
   A r_score[kRowsPerWarp];
-  tile.scores(r_score, p, b, h, query0, key0, false);
+  tile.scores(r_score, p, b, h, query0, 0, key0, false);
 
   const bool real = key < p.T && p.real[int64_t{b} * p.T + key] != 0;
   for (int r = 0; r < kRowsPerWarp; ++r) {
@@ -47,8 +47,9 @@ __global__ void __launch_bounds__(kScoreThreads)
 template <class S, bool kProbs>
 void launch_matrix(const char* kernel, View<accum_t<S>, 4> out, const accum_t<S>* lse,
                    const ScoreOperands<S>& scores, Stream stream) {
-  const ScoreParams<S> params = score_params(kernel, scores);
   const auto [B, T] = scores.real.shape;
+  const ScoreParams<S> params = score_params(kernel, scores, T);
+  expect_whole(kernel, scores);
   expect_shape(kernel, "out [B,H,T,T]", out, {B, scores.H, T, T});
   const unsigned query_tiles = blocks_for(T, kQueries), key_tiles = blocks_for(T, kKeys);
   simt::launch(

@@ -7,8 +7,9 @@
 //             m the highest score so far, with which the sums are rescaled as it grows
 //   replay    context[t] = sum_{visible s} S(exp(scores[t,s] - lse[t])) v_g[s]
 //
-//   q_i      [B,H,T,Dh], k_i, v [B,Hkv,T,Dh]  stored as S (bf16, f16), by device tables of pointers
-//   real     [B,T]      0 = padding
+//   q_i      [B,H,T,Dh], k_i, v [B,Hkv,R,Dh]  stored as S (bf16, f16), by device tables of pointers
+//   real     [B,R]      0 = padding
+//   first    [B]        the position of query 0: t above is first + its row. Null: 0, and R = T
 //   lse      [B,H,T]    float; -inf for a row without a visible key, whose context is 0
 //   context  [B,T,H*Dh] stored as S, heads concatenated
 // Rounding: scores, their exponentials and all sums are float, as in attention.cu; but every
@@ -133,13 +134,13 @@ struct Rows {
 };
 
 // Bit 4j + i: element i of key tile j is visible.
-SIMT_DEVICE unsigned visible_keys(const int* s_real, int key0, int row0, int lane) {
+SIMT_DEVICE unsigned visible_keys(const int* s_real, int key0, int position0, int lane) {
   unsigned visible = 0;
   SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
     SIMT_UNROLL for (int i = 0; i < 4; ++i) {
       const simt::MmaPlace at = simt::mma_d_place(lane, i);
       const int s = 8 * j + at.column;
-      const bool is_visible = s_real[s] != 0 && key0 + s <= row0 + at.row;
+      const bool is_visible = s_real[s] != 0 && key0 + s <= position0 + at.row;
       visible |= static_cast<unsigned>(is_visible) << (4 * j + i);
     }
   }
@@ -193,20 +194,21 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
   MmaD r_context[kDh / 8] = {};
   float r_offset[2] = {};
   Rows rows = {{kLowest<float>, kLowest<float>}, {}, 0};
+  const int first = p.first(b);
   SIMT_UNROLL for (int r = 0; r < 2; ++r) {
     const int row = row0 + simt::mma_d_place(lane, 2 * r).row;
     if (row >= p.T) continue;
     if (kReplay) rows.highest[r] = g_lse[query_head * p.T + row];
-    if (p.offset != nullptr) r_offset[r] = p.offset[row];
+    if (p.offset != nullptr && first + row < p.R) r_offset[r] = p.offset[first + row];
   }
 
   // Causal: no later key is read.
-  const int end = query0 + kBlockQueries < p.T ? query0 + kBlockQueries : p.T;
+  const int end = p.key_end(first, query0 + kBlockQueries);
   for (int key0 = 0; key0 < end; key0 += kBlockKeys) {
     __syncthreads();  // every thread has read the key and value tiles before
-    const uint8_t* g_real = p.real + int64_t{b} * p.T + key0;
-    load_values<kDh>(s_values, g_v + (key_head * p.T + key0) * kDh, g_real, p.T - key0);
-    if (tid < kBlockKeys) s_real[tid] = key0 + tid < p.T && g_real[tid] != 0;
+    const uint8_t* g_real = p.real + int64_t{b} * p.R + key0;
+    load_values<kDh>(s_values, g_v + (key_head * p.R + key0) * kDh, g_real, end - key0);
+    if (tid < kBlockKeys) s_real[tid] = key0 + tid < end && g_real[tid] != 0;
 
     MmaD r_score[kKeyTiles];
     SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
@@ -218,7 +220,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
         load_rows<kDh>(s_queries, kBlockQueries, p.q[layer] + (query_head * p.T + query0) * kDh,
                        p.T - query0);
       }
-      load_rows<kDh>(s_keys, kBlockKeys, p.k[layer] + (key_head * p.T + key0) * kDh, p.T - key0);
+      load_rows<kDh>(s_keys, kBlockKeys, p.k[layer] + (key_head * p.R + key0) * kDh, end - key0);
       __syncthreads();  // the layer's tiles, the values and s_real are complete
       if (!is_used) continue;
       const Coefficients<float>& c = p.coefficients;
@@ -227,7 +229,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
     }
     if (!is_used) continue;
 
-    const unsigned visible = visible_keys(s_real, key0, row0, lane);
+    const unsigned visible = visible_keys(s_real, key0, first + row0, lane);
     if constexpr (!kReplay) raise<kDh>(rows, r_context, r_score, visible);
     SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
       SIMT_UNROLL for (int i = 0; i < 4; ++i) {
@@ -274,11 +276,12 @@ template <class S, bool kReplay>
 void launch_attention_mma(const char* kernel, const View<S, 3>& context,
                           const View<const float, 3>& lse, float* lse_out,
                           const ScoreOperands<S>& scores, const In<S, 4>& v, Stream stream) {
-  const ScoreParams<S> params = score_params(kernel, scores);
-  const auto [B, T] = scores.real.shape;
+  const auto [B, R] = scores.real.shape;
+  const int64_t T = context.shape[1];
+  const ScoreParams<S> params = score_params(kernel, scores, T);
   expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, scores.H * scores.Dh});
   expect_shape(kernel, "lse [B,H,T]", lse, {B, scores.H, T});
-  expect_shape(kernel, "v [B,Hkv,T,Dh]", v, {B, scores.Hkv, T, scores.Dh});
+  expect_shape(kernel, "v [B,Hkv,R,Dh]", v, {B, scores.Hkv, R, scores.Dh});
   const auto& c = scores.coefficients;
   if (c.query != 0 || c.key != 0) {
     throw simt::Error(std::string(kernel) +
@@ -295,7 +298,7 @@ void launch_attention_mma(const char* kernel, const View<S, 3>& context,
                       std::to_string(scores.Dh));
   }
   simt::launch(
-      LaunchName(kernel, v.shape).text, entry,
+      LaunchName(kernel, context.shape).text, entry,
       dim3(blocks_for(T, kBlockQueries), static_cast<unsigned>(scores.H), static_cast<unsigned>(B)),
       dim3(kScoreThreads), attention_mma_smem(params.Dh).bytes, stream, context.data, lse_out,
       v.data, params, simt::is_aligned(context.data, sizeof(simt::Pair<S>)));

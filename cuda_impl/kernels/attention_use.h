@@ -35,6 +35,7 @@ UseParams<S> use_params(const char* kernel, const AttentionUse<S>& use) {
   const ScoreOperands<S>& scores = use.scores;
   const int64_t layers = scores.layers, H = scores.H, Hkv = scores.Hkv, Dh = scores.Dh;
   const auto [B, T] = scores.real.shape;
+  expect_whole(kernel, scores);
   expect_shape(kernel, "real [B,T]", scores.real, {B, T});
   expect_at_most(kernel, "Dh", Dh, kMaxHeadSize);
   expect_at_most(kernel, "B", B, 65535);

@@ -25,11 +25,18 @@ inline constexpr A kLowest = std::numeric_limits<A>::lowest();
 template <class A>
 inline constexpr A kInfinity = std::numeric_limits<A>::infinity();
 
-// y [N,D] = table[tokens[n]], and with positions [P,D] (data may be null) + positions[n mod T];
-// tokens [B,T]. The caller has checked 0 <= tokens[n] < V and T <= P.
+// The position of row b's element t: first[b] + t, or the last of `positions` where that is past it:
+// kernels that read a table by it are also run on rows that nobody reads. first null: 0.
+SIMT_HD int position_of(const int32_t* first, int64_t b, int t, int positions) {
+  const int position = first == nullptr ? t : first[b] + t;
+  return position < positions ? position : positions - 1;
+}
+
+// y [N,D] = table[tokens[n]], and with positions [P,D] (data may be null) + positions[first[b] + t];
+// tokens [B,T], first (device) [B] or null: 0. The caller has checked 0 <= tokens[n] < V and T <= P.
 template <class S>
 void embedding(View<S, 2> y, In<S, 2> table, In<S, 2> positions, In<int32_t, 2> tokens,
-               Stream stream);
+               const int32_t* first, Stream stream);
 
 // y [N,D] = gain * x / rms(x)
 template <class S>
@@ -51,11 +58,11 @@ void layer_norm(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, In<S, 
 template <class S, class Out>
 void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream);
 
-// y [B,H,T,Dh] = the heads of x [B,T,H*Dh], rotated by the angles whose cosines and sines are given
-// [T,Dh/2].
+// y [B,H,T,Dh] = the heads of x [B,T,H*Dh], rotated by the angles of positions first[b] + t, whose
+// cosines and sines are given [R,Dh/2], R >= T. first (device) [B] may be null: 0.
 template <class S>
 void rope(View<S, 4> y, In<accum_t<S>, 3> x, In<accum_t<S>, 2> cosines, In<accum_t<S>, 2> sines,
-          Stream stream);
+          const int32_t* first, Stream stream);
 
 // y [B,H,T,Dh] = the heads of x [B,T,H*Dh]
 template <class S>
@@ -72,19 +79,30 @@ struct Coefficients {
 // What attention scores are made of:  sum_{i < layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t],
 // key s visible to query t iff s <= t and real[b,s]. Ordinary attention has layers = 1 and c =
 // 1/sqrt(Dh); methods 5.x have l + 1 layers.
+// t and s are positions. A whole sequence has queries and keys at positions 0 .. R-1. In decoding the
+// keys come from a cache of R >= T rows, and row b's T queries stand at positions first[b] ..; what
+// comes out for a query at a position >= R means nothing.
 template <class S>
 struct ScoreOperands {
-  const S* const* q = nullptr;  // device table [layers] of arrays [B,H,T,Dh]
-  const S* const* k = nullptr;  // device table [layers] of arrays [B,Hkv,T,Dh]
-  View<const uint8_t, 2> real;  // [B,T], 0 = padding
+  const S* const* q = nullptr;     // device table [layers] of arrays [B,H,T,Dh]
+  const S* const* k = nullptr;     // device table [layers] of arrays [B,Hkv,R,Dh]
+  View<const uint8_t, 2> real;     // [B,R], 0 = padding
+  const int32_t* first = nullptr;  // device [B]; null: 0, and T = R
   Coefficients<accum_t<S>> coefficients;
-  const accum_t<S>* offset = nullptr;  // [T]; null: none
+  const accum_t<S>* offset = nullptr;  // [R]; null: none
   int64_t layers = 1;
   int64_t H = 0, Hkv = 0, Dh = 0;
 };
 
-// context [B,T,H*Dh] = softmax(scores) v, heads concatenated; lse [B,H,T] = log sum exp of each
-// row. A row without a visible key has context 0 and lse -inf.
+// Of kernels that know no cache.
+template <class S>
+void expect_whole(const char* kernel, const ScoreOperands<S>& scores) {
+  if (scores.first == nullptr) return;
+  throw simt::Error(std::string(kernel) + ": first: expected null, the whole sequence at once");
+}
+
+// context [B,T,H*Dh] = softmax(scores) v, heads concatenated, v [B,Hkv,R,Dh]; lse [B,H,T] = log sum
+// exp of each row. A row without a visible key has context 0 and lse -inf.
 template <class S>
 void attention(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
                In<S, 4> v, Stream stream);
@@ -106,11 +124,11 @@ template <class S>
 void replay_attention_mma(View<S, 3> context, In<float, 3> lse, const ScoreOperands<S>& scores,
                           In<S, 4> v, Stream stream);
 
-// out [B,H,T,T] = scores, -inf where the key is hidden. For taps; no kernel reads it.
+// For whole sequences. out [B,H,T,T] = scores, -inf where the key is hidden. For taps; no kernel reads it.
 template <class S>
 void attention_scores(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, Stream stream);
 
-// out [B,H,T,T] = exp(scores - lse), 0 where the key is hidden. For taps; no kernel reads it.
+// For whole sequences. out [B,H,T,T] = exp(scores - lse), 0 where the key is hidden. For taps; no kernel reads it.
 template <class S>
 void attention_probs(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, In<accum_t<S>, 3> lse,
                      Stream stream);
@@ -137,6 +155,18 @@ struct GateWeights {
 template <class S>
 void score_gate(View<accum_t<S>, 2> factors, In<S, 2> h, const GateWeights<S>& gate, double eps,
                 double scale, Stream stream);
+
+// What a cache takes up of a chunk, rows a table [B,H,C,W]:
+//   cache[b,h,first[b] + t] = rows[b,h,t] for t < counts[b]
+// with cache [B,H,R,W], first and counts (device) [B]. The caller has checked first[b] + counts[b] <=
+// R and counts[b] <= C.
+template <class T>
+void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* first, const int32_t* counts,
+                 Stream stream);
+
+// y [B,D] = x[b,counts[b] - 1], of x [B,C,D]; row 0 where counts[b] (device [B]) is 0.
+template <class S>
+void last_rows(View<S, 2> y, In<S, 3> x, const int32_t* counts, Stream stream);
 
 // y [N,D] = a + b + c; the data of c, and of b with it, may be null: no such term.
 template <class S>

@@ -1,6 +1,7 @@
 // A tile of attention scores, kQueries queries by kKeys keys of one head:
 //   score[t,s] = sum_{i<layers} c_i(b,t,s) sum_d q_i[t,d] * k_i[s,d] + offset[t]
 //
+// Queries are counted by rows of their array; row r of batch row b stands at position first + r.
 // The layers' heads are streamed one after the other through shared memory, so no method stores a
 // [T,T] sum. Warp w owns the queries [kRowsPerWarp*w, kRowsPerWarp*(w+1)) of the tile, lane s its
 // key s. Longest addition chain Dh + layers, ascending in i and d.
@@ -25,9 +26,18 @@ struct ScoreParams {
   const S* const* q;
   const S* const* k;
   const uint8_t* real;
+  const int32_t* first_positions;
   Coefficients<accum_t<S>> coefficients;
   const accum_t<S>* offset;
-  int layers, H, Hkv, T, Dh;
+  int layers, H, Hkv, T, R, Dh;
+
+  // The position of batch row b's query 0.
+  SIMT_DEVICE int first(int b) const { return first_positions == nullptr ? 0 : first_positions[b]; }
+  // One past the last position that a query before `row` may see.
+  SIMT_DEVICE int key_end(int first, int row) const {
+    const int end = first + (row < T ? row : T);
+    return end < R ? end : R;
+  }
 };
 
 // The takes of ScoreTile, in shared memory.
@@ -53,13 +63,14 @@ struct ScoreTile {
   // Ends without a barrier: the tiles may be overwritten after the caller's next one.
   // keep_queries: with one layer, the query tile of the call before is still there.
   SIMT_DEVICE void scores(A (&r_score)[kRowsPerWarp], const ScoreParams<S>& p, int b, int h,
-                          int query0, int key0, bool keep_queries) {
+                          int query0, int first, int key0, bool keep_queries) {
     const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
     const int64_t query_head = int64_t{b} * p.H + h;
     const int64_t key_head = int64_t{b} * p.Hkv + h / (p.H / p.Hkv);
-    const int row0 = query0 + warp * kRowsPerWarp, key = key0 + lane;
+    const int position0 = first + query0 + warp * kRowsPerWarp, key = key0 + lane;
+    const int end = p.key_end(first, p.T);
     for (int r = 0; r < kRowsPerWarp; ++r) {
-      r_score[r] = p.offset != nullptr && row0 + r < p.T ? p.offset[row0 + r] : A(0);
+      r_score[r] = p.offset != nullptr && position0 + r < end ? p.offset[position0 + r] : A(0);
     }
 
     for (int layer = 0; layer < p.layers; ++layer) {
@@ -71,10 +82,10 @@ struct ScoreTile {
           s_q[d * kQueryStride + row] = query0 + row < p.T ? simt::to_accum(g_q[i]) : A(0);
         }
       }
-      const S* g_k = p.k[layer] + (key_head * p.T + key0) * p.Dh;
+      const S* g_k = p.k[layer] + (key_head * p.R + key0) * p.Dh;
       for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
         const int row = i / p.Dh, d = i % p.Dh;
-        s_k[row * (p.Dh + 1) + d] = key0 + row < p.T ? simt::to_accum(g_k[i]) : A(0);
+        s_k[row * (p.Dh + 1) + d] = key0 + row < end ? simt::to_accum(g_k[i]) : A(0);
       }
       __syncthreads();  // the layer's tiles (and what the caller put beside them) are complete
 
@@ -87,22 +98,27 @@ struct ScoreTile {
           r_product[r] += s_rows[d * kQueryStride + r] * key_value;
         }
       }
-      if (key >= p.T) continue;  // no such key: nobody reads its score
+      if (key >= end) continue;  // no such key: nobody reads its score
       const Coefficients<A>& c = p.coefficients;
-      const A* g_c = c.data + layer * c.layer + b * c.batch + row0 * c.query + key * c.key;
+      const A* g_c = c.data + layer * c.layer + b * c.batch + position0 * c.query + key * c.key;
       SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) {
-        if (row0 + r < p.T) r_score[r] += g_c[r * c.query] * r_product[r];
+        if (position0 + r < end) r_score[r] += g_c[r * c.query] * r_product[r];
       }
     }
   }
 };
 
-// Checks the operands for queries and keys of `real`'s [B,T] and turns them into the kernel
+// Checks the operands for T queries and the keys of `real`'s [B,R] and turns them into the kernel
 // parameter.
 template <class S>
-ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores) {
-  const auto [B, T] = scores.real.shape;
-  expect_shape(kernel, "real [B,T]", scores.real, {B, T});
+ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores, int64_t T) {
+  const auto [B, R] = scores.real.shape;
+  expect_shape(kernel, "real [B,R]", scores.real, {B, R});
+  expect_at_most(kernel, "T", T, R);
+  if (scores.first == nullptr && T != R) {
+    throw simt::Error(std::string(kernel) + ": T: expected as many queries as keys (" +
+                      std::to_string(R) + ") where first is null, got " + std::to_string(T));
+  }
   expect_at_most(kernel, "Dh", scores.Dh, kMaxHeadSize);
   expect_at_most(kernel, "B", B, 65535);
   expect_at_most(kernel, "H", scores.H, 65535);
@@ -121,12 +137,14 @@ ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores) 
   return {.q = scores.q,
           .k = scores.k,
           .real = scores.real.data,
+          .first_positions = scores.first,
           .coefficients = scores.coefficients,
           .offset = scores.offset,
           .layers = static_cast<int>(scores.layers),
           .H = static_cast<int>(scores.H),
           .Hkv = static_cast<int>(scores.Hkv),
           .T = static_cast<int>(T),
+          .R = static_cast<int>(R),
           .Dh = static_cast<int>(scores.Dh)};
 }
 

@@ -84,6 +84,48 @@ BOOST_AUTO_TEST_CASE(forward_has_the_numbers_of_the_engine) {
   BOOST_TEST(assay_model_forward(made.model, &batch, nullptr, nullptr) == ASSAY_OK);
 }
 
+// A prompt of two positions, then one at a time; the second row stays behind.
+BOOST_AUTO_TEST_CASE(decoding_has_the_numbers_of_a_forward_pass) {
+  Made made("1");
+  BOOST_REQUIRE_EQUAL(made.status, ASSAY_OK);
+  const std::vector<int32_t> tokens = tokens_of(made.config);
+  const auto V = static_cast<std::size_t>(made.config.vocab_size);
+  const assay_batch batch{kB, kT, tokens.data(), nullptr, nullptr};
+  std::vector<double> all(tokens.size() * V);
+  BOOST_TEST(assay_model_forward(made.model, &batch, all.data(), nullptr) == ASSAY_OK);
+
+  assay_decoder* decoder = nullptr;
+  BOOST_TEST(assay_decoder_create(made.model, kB, kT, &decoder) == ASSAY_OK);
+  const std::vector<int32_t> prompt{tokens[0], tokens[1], tokens[kT], tokens[kT + 1]};
+  const assay_chunk first{2, prompt.data(), nullptr, nullptr};
+  std::vector<double> logits(kB * V);
+  BOOST_TEST(assay_decoder_append(decoder, &first, logits.data()) == ASSAY_OK);
+  for (std::size_t v = 0; v < V; ++v) {
+    BOOST_TEST(logits[v] == all[V + v]);
+    BOOST_TEST(logits[V + v] == all[(kT + 1) * V + v]);
+  }
+  const std::vector<int32_t> next{tokens[2], 0}, counts{1, 0};
+  const assay_chunk second{1, next.data(), nullptr, counts.data()};
+  BOOST_TEST(assay_decoder_append(decoder, &second, logits.data()) == ASSAY_OK);
+  for (std::size_t v = 0; v < V; ++v) {
+    BOOST_TEST(logits[v] == all[2 * V + v]);
+    BOOST_TEST(logits[V + v] == 0.0);
+  }
+  BOOST_TEST(assay_decoder_append(decoder, &first, nullptr) == ASSAY_OK);
+  check_fails(assay_decoder_append(decoder, &first, nullptr), ASSAY_BAD_INPUT,
+              "chunk: sequence 0: expected at most 5 positions in all, got 2 after 5: make the "
+              "decoder with a larger capacity, or reset the sequence");
+  BOOST_TEST(assay_decoder_reset(decoder, 0) == ASSAY_OK);
+  check_fails(assay_decoder_reset(decoder, 2), ASSAY_BAD_INPUT,
+              "decoder: sequence: expected 0 .. 1, got 2");
+  check_fails(assay_decoder_append(decoder, nullptr, nullptr), ASSAY_BAD_INPUT,
+              "chunk: expected memory, got NULL");
+  assay_decoder_free(decoder);
+  check_fails(assay_decoder_create(made.model, 1, 0, &decoder), ASSAY_BAD_INPUT,
+              "decoder: expected at least 1 sequence and 1 position, got 1, 0");
+  BOOST_TEST(decoder == nullptr);
+}
+
 BOOST_AUTO_TEST_CASE(gradients_come_for_every_weight) {
   Made made("5.6");
   BOOST_REQUIRE_EQUAL(made.status, ASSAY_OK);

@@ -110,7 +110,7 @@ BOOST_AUTO_TEST_CASE(an_embedding_is_its_own_token_s_row) {
   for (const bool with_positions : {false, true}) {
     cuda::embedding<Tainted>({y.get(), {kB * kT, kD}}, {table.get(), {kV, kD}},
                              {with_positions ? positions.get() : nullptr, {kT, kD}},
-                             {ids.get(), {kB, kT}}, nullptr);
+                             {ids.get(), {kB, kT}}, nullptr, nullptr);
     std::vector<Tainted> out;
     y.to(out);
     for (std::size_t i = 0; i < out.size(); ++i) {

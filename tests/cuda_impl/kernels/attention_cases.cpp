@@ -14,6 +14,13 @@ struct Shape {
   // query, batch_query, batch_key; offset: query, and an offset per query; layer_offset: layer, and
   // such an offset.
   const char* coefficients = "nothing";
+  // In decoding: how many queries a row has, the last of its first T - b positions; behind them the
+  // cache holds NaN. 0: a whole sequence.
+  int64_t chunk = 0;
+
+  int64_t queries() const { return chunk == 0 ? T : chunk; }
+  int64_t first(int64_t b) const { return chunk == 0 ? 0 : T - b - chunk; }
+  int64_t end(int64_t b) const { return first(b) + queries(); }
 };
 
 // Of a table that stands for positions up to some P > T, as learned tables do.
@@ -56,18 +63,29 @@ struct Problem {
     set_coefficients();
     for (int64_t n = 0; n < s.B * s.T; ++n) real.push_back(is_real(n / s.T, n % s.T));
     solve();
-    if (s.padding == std::string("nan_holes")) {
-      for (Values& keys : k) spoil_padding(keys);
-      spoil_padding(v);
-    }
+    for (Values& keys : k) spoil(keys);
+    spoil(v);
   }
 
   // [B,Hkv,T,Dh]: what nobody may read.
-  void spoil_padding(Values& values) const {
+  void spoil(Values& values) const {
+    const bool padding = s.padding == std::string("nan_holes");
     for (std::size_t i = 0; i < values.size(); ++i) {
-      const int64_t row = static_cast<int64_t>(i) / s.Dh;
-      if (!is_real(row / s.T / s.Hkv, row % s.T)) values[i] = std::nan("");
+      const int64_t row = static_cast<int64_t>(i) / s.Dh, b = row / s.T / s.Hkv, t = row % s.T;
+      if (t >= s.end(b) || (padding && !is_real(b, t))) values[i] = std::nan("");
     }
+  }
+
+  // Of [B,H,T,width] the rows of the queries: [B,H,queries,width].
+  Values of_queries(const Values& values, int64_t width) const {
+    Values out;
+    for (int64_t b = 0; b < s.B; ++b) {
+      for (int64_t h = 0; h < s.H; ++h) {
+        const auto from = values.begin() + row(b, h, s.first(b)) * width;
+        out.insert(out.end(), from, from + s.queries() * width);
+      }
+    }
+    return out;
   }
 
   // Of both signs, of the size of 1/sqrt(Dh).
@@ -88,7 +106,7 @@ struct Problem {
   int64_t values() const { return s.B * s.Hkv * s.T * s.Dh; }
   std::string text() const {
     return shape_of("B T H Hkv Dh layers", s.B, s.T, s.H, s.Hkv, s.Dh, s.layers) + " padding " +
-           s.padding + " coefficients by " + s.coefficients;
+           s.padding + " coefficients by " + s.coefficients + " chunk " + std::to_string(s.chunk);
   }
 
   // Different in every row of the batch.
@@ -159,12 +177,12 @@ struct Problem {
     }
   }
 
-  // What attention and its replay give: [B,T,H*Dh]. On tensor cores each probability may besides be
+  // What attention and its replay give: [B,queries,H*Dh]. On tensor cores each probability may besides be
   // off by extra (relative) and half_step.
   std::vector<Expected> context(double extra = 0, double half_step = 0) const {
     std::vector<Expected> out;
     for (int64_t b = 0; b < s.B; ++b)
-      for (int64_t t = 0; t < s.T; ++t)
+      for (int64_t t = s.first(b); t < s.end(b); ++t)
         for (int64_t h = 0; h < s.H; ++h)
           for (int64_t d = 0; d < s.Dh; ++d) {
             double sum = 0, error = 0;
@@ -191,16 +209,19 @@ struct OnDevice {
       : shape(p.s),
         v(upload<S>(p.v)),
         real(p.real),
-        lse(upload<accum_t<S>>(p.lse)),
+        lse(upload<accum_t<S>>(p.of_queries(p.lse, 1))),
         table(upload<accum_t<S>>(p.table)),
         offsets(upload<accum_t<S>>(p.offsets)) {
     std::vector<const S*> q_table, k_table;
     for (std::size_t i = 0; i < p.q.size(); ++i) {
-      arrays.push_back(upload<S>(p.q[i]));
+      arrays.push_back(upload<S>(p.of_queries(p.q[i], p.s.Dh)));
       q_table.push_back(arrays.back().get());
       arrays.push_back(upload<S>(p.k[i]));
       k_table.push_back(arrays.back().get());
     }
+    std::vector<int32_t> positions;
+    for (int64_t b = 0; b < shape.B; ++b) positions.push_back(static_cast<int32_t>(shape.first(b)));
+    first = simt::Buffer<int32_t>(positions);
     q = simt::Buffer<const S*>(q_table);
     k = simt::Buffer<const S*>(k_table);
   }
@@ -210,6 +231,7 @@ struct OnDevice {
     return {.q = q.get(),
             .k = k.get(),
             .real = {real.get(), {shape.B, shape.T}},
+            .first = shape.chunk == 0 ? nullptr : first.get(),
             .coefficients = coefficients,
             .offset = offsets.size() == 0 ? nullptr : offsets.get(),
             .layers = shape.layers,
@@ -224,6 +246,7 @@ struct OnDevice {
   simt::Buffer<const S*> q, k;
   simt::Buffer<S> v;
   simt::Buffer<uint8_t> real;
+  simt::Buffer<int32_t> first;
   simt::Buffer<accum_t<S>> lse, table, offsets;
 };
 
@@ -240,10 +263,11 @@ Case attention_case(const char* kernel, bool is_replay,
             using A = accum_t<S>;
             const Shape& s = problem->s;
             const OnDevice<S> g(*problem);
-            const simt::Buffer<S> context(at(s.B * s.H * s.T * s.Dh));
-            const simt::Buffer<A> lse(at(s.B * s.H * s.T));
-            attend({context.get(), {s.B, s.T, s.H * s.Dh}},
-                   {is_replay ? g.lse.get() : lse.get(), {s.B, s.H, s.T}}, g);
+            const int64_t queries = s.queries();
+            const simt::Buffer<S> context(at(s.B * s.H * queries * s.Dh));
+            const simt::Buffer<A> lse(at(s.B * s.H * queries));
+            attend({context.get(), {s.B, queries, s.H * s.Dh}},
+                   {is_replay ? g.lse.get() : lse.get(), {s.B, s.H, queries}}, g);
             Values out;
             download(context, out);
             if (!is_replay) download(lse, out);
@@ -251,8 +275,10 @@ Case attention_case(const char* kernel, bool is_replay,
           },
           [=] {
             std::vector<Expected> out = problem->context(extra, half_step);
-            for (std::size_t i = 0; !is_replay && i < problem->lse.size(); ++i) {
-              out.push_back({problem->lse[i], 2 * (problem->lse_errors[i] + lse_extra)});
+            const Values lse = problem->of_queries(problem->lse, 1);
+            const Values errors = problem->of_queries(problem->lse_errors, 1);
+            for (std::size_t i = 0; !is_replay && i < lse.size(); ++i) {
+              out.push_back({lse[i], 2 * (errors[i] + lse_extra)});
             }
             return out;
           }};
@@ -295,6 +321,7 @@ void add_cases_of(const Shape& s, std::vector<Case>& cases) {
                                       cuda::replay_attention<S>(context, lse, g.scores(),
                                                                 g.values(), nullptr);
                                     }));
+  if (s.chunk != 0) return;  // no cache
   const auto matrix_case = [&](const char* kernel, auto launch, auto expect) {
     cases.push_back({kernel, text,
                      [=] {
@@ -339,7 +366,8 @@ template <class S>
 void add_attention_cases(std::vector<Case>& cases) {
   std::vector<Shape> shapes{{1, 1, 1, 1, 8, 1, "none"},
                             {1, 33, 2, 1, 8, 2, "left", "element"},
-                            {1, 70, 1, 1, 20, 1, "none"}};
+                            {1, 70, 1, 1, 20, 1, "none"},
+                            {2, 37, 2, 1, 8, 1, "holes", "nothing", 1}};
   if (!kSmall) {
     const std::vector<Shape> more{{2, 1, 2, 1, 8, 1, "all"},
                                   {2, 31, 2, 2, 20, 1, "left"},
@@ -354,7 +382,11 @@ void add_attention_cases(std::vector<Case>& cases) {
                                   {2, 33, 2, 1, 8, 2, "right", "query"},
                                   {2, 33, 2, 1, 8, 2, "none", "batch_query"},
                                   {2, 33, 2, 1, 8, 3, "left", "batch_key"},
-                                  {1, 33, 2, 1, 8, 1, "none", "offset"}};
+                                  {1, 33, 2, 1, 8, 1, "none", "offset"},
+                                  {2, 70, 4, 2, 20, 2, "left", "element", 33},
+                                  {3, 40, 2, 1, 64, 2, "nan_holes", "batch_key", 7},
+                                  {2, 33, 2, 2, 8, 3, "none", "query", 2},
+                                  {1, 33, 2, 1, 8, 1, "none", "offset", 3}};
     shapes.insert(shapes.end(), more.begin(), more.end());
   }
   for (const Shape& shape : shapes) add_cases_of<S>(shape, cases);
@@ -362,11 +394,16 @@ void add_attention_cases(std::vector<Case>& cases) {
   if constexpr (!std::is_same_v<S, accum_t<S>>) {  // tiles are 64 by 64
     std::vector<Shape> mma_shapes{{1, 70, 2, 1, 16, 2, "left", "layer"}};
     if (!kSmall) {
-      const std::vector<Shape> more{
-          {1, 1, 1, 1, 16, 1, "none"},   {2, 1, 2, 1, 32, 1, "all"},
-          {2, 33, 4, 2, 32, 1, "right"}, {1, 130, 2, 1, 32, 1, "none"},
-          {2, 70, 2, 2, 64, 1, "holes"}, {1, 130, 1, 1, 64, 2, "none", "layer_offset"},
-          {1, 70, 2, 1, 128, 1, "left"}, {2, 70, 2, 1, 16, 3, "right", "batch"}};
+      const std::vector<Shape> more{{1, 1, 1, 1, 16, 1, "none"},
+                                    {2, 1, 2, 1, 32, 1, "all"},
+                                    {2, 33, 4, 2, 32, 1, "right"},
+                                    {1, 130, 2, 1, 32, 1, "none"},
+                                    {2, 70, 2, 2, 64, 1, "holes"},
+                                    {1, 130, 1, 1, 64, 2, "none", "layer_offset"},
+                                    {1, 70, 2, 1, 128, 1, "left"},
+                                    {2, 70, 2, 1, 16, 3, "right", "batch"},
+                                    {3, 130, 2, 1, 16, 1, "none", "nothing", 1},
+                                    {2, 140, 4, 2, 32, 2, "holes", "layer_offset", 65}};
       mma_shapes.insert(mma_shapes.end(), more.begin(), more.end());
     }
     for (const Shape& shape : mma_shapes) add_mma_cases_of<S>(shape, cases);

@@ -136,7 +136,7 @@ BOOST_AUTO_TEST_CASE(rope_gradients_are_slopes) {
       [&](const Inputs& in) {
         const auto x = upload<double>(in[0]), y = zeros(in[0].size());
         cuda::rope<double>({y.get(), {B, H, T, Dh}}, {x.get(), {B, T, H * Dh}},
-                           {c.get(), {T, Dh / 2}}, {s.get(), {T, Dh / 2}}, nullptr);
+                           {c.get(), {T, Dh / 2}}, {s.get(), {T, Dh / 2}}, nullptr, nullptr);
         return values_of(y);
       },
       [&](const Inputs&, const Values& dy) -> Inputs {

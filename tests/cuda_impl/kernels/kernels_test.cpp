@@ -249,7 +249,8 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
       "add: y [N,D]: expected extents from 1 to 2147483647, got [0,3]");
   check_refused(
       [&] {
-        cuda::rope<float>({m, {1, 1, 2, 3}}, {m, {1, 2, 3}}, {m, {2, 1}}, {m, {2, 1}}, nullptr);
+        cuda::rope<float>({m, {1, 1, 2, 3}}, {m, {1, 2, 3}}, {m, {2, 1}}, {m, {2, 1}}, nullptr,
+                          nullptr);
       },
       "rope: Dh: expected an even head size, got 3");
 
@@ -272,6 +273,18 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
   scores.Hkv = 1;
   scores.Dh = 129;
   check_refused(attend, "attention: Dh: expected 1 to 128, got 129");
+  scores.Dh = 4;
+  scores.real.shape = {1, 3};
+  check_refused(attend,
+                "attention: T: expected as many queries as keys (3) where first is null, got 2");
+  const int32_t first[1] = {1};
+  scores.first = first;
+  scores.real.shape = {1, 2};
+  check_refused(
+      [&] {
+        cuda::attention_scores<float>({m, {1, 3, 2, 2}}, scores, nullptr);
+      },
+      "attention_scores: first: expected null, the whole sequence at once");
 }
 
 BOOST_AUTO_TEST_CASE(tensor_core_attention_refuses_what_it_has_no_tile_for) {

@@ -1,0 +1,42 @@
+#include "cuda_impl/engine/cache.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+template <class S>
+void Cache<S>::carve(Carver& carver, const Parts<S>& parts, int64_t B, int64_t R) {
+  const golden::ModelConfig& c = parts.config;
+  const int64_t L = c.num_hidden_layers;
+  const auto layers = static_cast<std::size_t>(L);
+  real = carver.view<uint8_t>({B, R});
+  first = carver.view<int32_t>({B});
+  counts = carver.view<int32_t>({B});
+  k.resize(layers);
+  v.resize(layers);
+  again.resize(parts.method.recomputes() ? layers * (layers - 1) / 2 : 0);
+  factors.resize(parts.method.gated_scores ? layers : 0);
+  for (auto* arrays : {&k, &v, &again}) {
+    for (View<S, 4>& array : *arrays) {
+      array = carver.view<S>({B, c.num_key_value_heads, R, c.head_dim});
+    }
+  }
+  for (std::size_t l = 0; l < factors.size(); ++l) {
+    factors[l] = carver.view<A>({B, 1, R, parts.weights.layers[l].gate.bias.shape[0]});
+  }
+  k_table = carver.take<const S*>(L);
+}
+
+template <class S>
+Cache<S>::Cache(const Parts<S>& parts, int64_t B, int64_t R) {
+  arena_.plan([&](Carver& carver) { carve(carver, parts, B, R); });
+  std::vector<const S*> keys;
+  for (const View<S, 4>& array : k) keys.push_back(array.data);
+  simt::copy_in(k_table, keys.data(), keys.size() * sizeof(const S*), parts.queue);
+}
+
+#define ASSAY_INSTANTIATE(S) template struct Cache<S>;
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,41 @@
+// What decoding keeps of the positions it has read: [B,R] of them, in one arena.
+#pragma once
+
+#include <vector>
+
+#include "cuda_impl/engine/arena.h"
+#include "cuda_impl/engine/parts.h"
+#include "cuda_impl/kernels/kernels.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+// Every layer's keys and values; methods 1 to 4 hold the values of every pair j < l besides, methods
+// 5.1D, 5.1E and D-base the coefficients of every position. A position takes
+//   (L + L (+ L(L-1)/2)) Hkv Dh scalars of S (+ L L of accum_t<S>) and a byte.
+template <class S>
+struct Cache {
+  using A = accum_t<S>;
+
+  Cache(const Parts<S>& parts, int64_t B, int64_t R);
+
+  const View<S, 4>& again_v(int64_t l, int64_t j) const {  // j < l
+    return again[static_cast<std::size_t>(l * (l - 1) / 2 + j)];
+  }
+  int64_t bytes() const { return static_cast<int64_t>(arena_.bytes()); }
+
+  View<uint8_t, 2> real;            // [B,R], 0 = padding
+  View<int32_t, 1> first;           // [B]: where this step's positions begin
+  View<int32_t, 1> counts;          // [B]: how many of a chunk's a row has
+  std::vector<View<S, 4>> k, v;     // [L] of [B,Hkv,R,Dh]
+  std::vector<View<S, 4>> again;    // [L(L-1)/2] of the same
+  std::vector<View<A, 4>> factors;  // [L] of [B,1,R,outputs]
+  const S** k_table = nullptr;      // device table [L]
+
+ private:
+  void carve(Carver& carver, const Parts<S>& parts, int64_t B, int64_t R);
+  Arena arena_;
+};
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,100 @@
+#include "cuda_impl/engine/cached_decoder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cuda_impl/engine/batch.h"
+#include "cuda_impl/engine/convert.h"
+#include "golden/error.h"
+#include "golden/methods.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+namespace {
+
+int64_t checked_capacity(const golden::ModelConfig& config, int64_t sequences, int64_t capacity) {
+  if (sequences < 1 || capacity < 1) {
+    throw InputError(fmt::format("decoder: expected at least 1 sequence and 1 position, got {}, {}",
+                                 sequences, capacity));
+  }
+  const auto at_most = [capacity](const char* what, int64_t most) {
+    if (capacity <= most) return;
+    throw InputError(
+        fmt::format("decoder: capacity: expected at most {} = {}, got {}", what, most, capacity));
+  };
+  at_most("max_position_embeddings", config.max_position_embeddings);
+  if (golden::find_method(config.method).takes("score_positions")) {
+    at_most("score_positions, for which the method has parameters,",
+            golden::score_positions_of(config));
+  }
+  return capacity;
+}
+
+}  // namespace
+
+template <class S>
+CachedDecoder<S>::CachedDecoder(std::shared_ptr<const Parts<S>> parts, int64_t sequences,
+                                int64_t capacity)
+    : parts_(std::move(parts)),
+      capacity_(checked_capacity(parts_->config, sequences, capacity)),
+      cache_(*parts_, sequences, capacity),
+      pass_(parts_, &cache_),
+      lengths_(static_cast<std::size_t>(sequences)) {}
+
+template <class S>
+void CachedDecoder<S>::append(const Chunk& chunk, std::span<double> logits) {
+  check_chunk(parts_->config, chunk, lengths_, capacity_);
+  const auto B = static_cast<int64_t>(lengths_.size());
+  if (const int64_t expected = B * parts_->config.vocab_size;
+      !logits.empty() && static_cast<int64_t>(logits.size()) != expected) {
+    throw InputError(fmt::format("decoder: logits: expected {} values ([B,V] = [{},{}]), got {}",
+                                 expected, B, parts_->config.vocab_size, logits.size()));
+  }
+  const auto C = static_cast<int32_t>(chunk.positions);
+  const std::vector<int32_t> all(lengths_.size(), C);
+  const std::vector<uint8_t> real(chunk.tokens.size(), 1);
+  Chunk whole = chunk;
+  if (whole.counts.empty()) whole.counts = all;
+  if (whole.attention_mask.empty()) whole.attention_mask = real;
+
+  place(whole.counts);
+  const View<const S, 2> stored = pass_.run(whole);
+  if (!logits.empty()) read_logits(stored, whole.counts, logits);
+  simt::synchronize();  // a fault on the device is reported by the chunk that caused it
+  for (std::size_t b = 0; b < lengths_.size(); ++b) lengths_[b] += whole.counts[b];
+}
+
+template <class S>
+void CachedDecoder<S>::place(std::span<const int32_t> counts) {
+  const std::vector<int32_t> first(lengths_.begin(), lengths_.end());
+  simt::copy_in(cache_.first.data, first.data(), first.size() * sizeof(int32_t), parts_->queue);
+  simt::copy_in(cache_.counts.data, counts.data(), counts.size_bytes(), parts_->queue);
+}
+
+template <class S>
+void CachedDecoder<S>::read_logits(View<const S, 2> stored, std::span<const int32_t> counts,
+                                   std::span<double> logits) const {
+  std::vector<S> values(logits.size());
+  simt::copy_out(values.data(), stored.data, values.size() * sizeof(S), parts_->queue);
+  const std::size_t V = logits.size() / counts.size();
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    logits[i] = counts[i / V] == 0 ? 0.0 : widen(values[i]);
+  }
+}
+
+template <class S>
+void CachedDecoder<S>::reset(int64_t sequence) {
+  if (sequence < 0 || sequence >= static_cast<int64_t>(lengths_.size())) {
+    throw InputError(
+        fmt::format("decoder: sequence: expected 0 .. {}, got {}", lengths_.size() - 1, sequence));
+  }
+  lengths_[static_cast<std::size_t>(sequence)] = 0;
+}
+
+#define ASSAY_INSTANTIATE(S) template class CachedDecoder<S>;
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,106 @@
+// The layers of the Llama and the GPT-2 block with the methods of spec/methods.md sections 3 and 4: of
+// whole sequences, or in decoding of the next positions behind what a cache holds.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cuda_impl/engine/arena.h"
+#include "cuda_impl/engine/buffers.h"
+#include "cuda_impl/engine/cache.h"
+#include "cuda_impl/engine/model.h"
+#include "cuda_impl/engine/parts.h"
+#include "cuda_impl/engine/taps.h"
+#include "golden/names.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+template <class S>
+class Backward;
+
+// Everything is allocated at the first pass of the largest shape; later passes only launch.
+template <class S>
+class ForwardPass {
+ public:
+  // With a cache (which outlives the pass) for chunks, without one for whole sequences.
+  explicit ForwardPass(std::shared_ptr<const Parts<S>> parts, const Cache<S>* cache = nullptr);
+
+  // Computes every tensor of golden::tensor_list in order; with `keep` what a backward pass reads
+  // stays in the buffers.
+  void run(const Batch& batch, Probe* probe, bool keep);
+  // Puts a chunk that stands at the cache's positions into the cache. Returns the logits [B,V] behind
+  // each row's last position.
+  View<const S, 2> run(const Chunk& chunk);
+
+  int64_t allocations() const { return arena_.allocations() + matrix_arena_.allocations(); }
+
+ private:
+  using A = accum_t<S>;
+
+  friend class Backward<S>;
+
+  void run_layers(Taps& taps);
+  void plan(const PassShape& shape);
+  void attend(int64_t l, Taps& taps);
+  void project(int64_t l, View<const S, 2> input, Taps& taps);
+  void remember(int64_t l);
+  template <class T>
+  void append(View<T, 4> cache, View<T, 4> rows) {
+    append_rows(cache, rows, cache_->first.data, cache_->counts.data, queue_);
+  }
+  void form_score_factors(int64_t l, View<const S, 2> input);
+  void add_attention(int64_t l, Taps& taps);
+  void run_mlp(int64_t l, Taps& taps);
+  void attention_again(int64_t l, int64_t j, View<S, 2> out, Taps& taps);
+  void mlp_again(int64_t l, int64_t j, Taps& taps);
+  void close_layer(int64_t l, Taps& taps);
+  void close(Taps& taps);
+  View<const S, 2> form_logits(View<const S, 2> last, Taps& taps);
+
+  bool decodes() const { return cache_ != nullptr; }
+  const int32_t* first() const { return decodes() ? cache_->first.data : nullptr; }
+  bool pre_norm() const { return config_.norm == golden::NormPosition::pre; }
+  // Of the tensor that the MLP reads: its norm stands behind the attention's residual.
+  const char* mlp_input_name() const { return pre_norm() ? "mlp_norm" : "attn_norm"; }
+  bool llama() const { return config_.block == golden::BlockKind::llama; }
+  const LayerWeights<S>& layer(int64_t l) const {
+    return weights_.layers[static_cast<std::size_t>(l)];
+  }
+  View<S, 2> again(int64_t j) { return buffers_.again[static_cast<std::size_t>(j)]; }
+  View<S, 2> stream(int64_t l) { return at(buffers_.stream, l); }  // X_l [N,D]
+
+  // y = norm(x), or with an addend norm(x + addend): RMSNorm or LayerNorm as the block has it.
+  void norm(View<S, 2> y, View<const S, 2> x, View<const S, 2> addend, const Norm<S>& by);
+  template <class Out>
+  void linear(View<Out, 2> y, View<const S, 2> x, const Affine<S>& by) {
+    product<S>(y, x, by.weight, by.bias, queue_);
+  }
+  // heads [B,H,T,Dh] of x [N,D], rotated or not
+  void project_heads(View<S, 4> heads, View<const S, 2> x, const Affine<S>& by, bool rotate);
+  // sum = the terms that a method adds at its site; own is the layer's own output.
+  void combine(int64_t l, View<const S, 2> own);
+  // y = that sum, with the residual and the layer's own output where the method keeps them
+  void add_sum(View<S, 2> y, View<const S, 2> residual, View<const S, 2> own);
+
+  // What layer l attends with: its own q and k, or those of layers 0 .. l.
+  ScoreOperands<S> scores_of(int64_t l) const;
+  Coefficients<A> gate_coefficients(int64_t l) const;
+  View<A, 4> matrix();  // [B,H,T,T], for a tap
+
+  std::shared_ptr<const Parts<S>> parts_;
+  const golden::ModelConfig& config_;
+  const Method& method_;
+  const Weights<S>& weights_;
+  const ScoreCoefficients<S>& score_coefficients_;
+  const Mix<S>& mix_;
+  const Stream queue_;
+  const Cache<S>* cache_;
+  Arena arena_, matrix_arena_;  // the second for [B,H,T,T], only if a probe ever wants one
+  Buffers<S> buffers_;
+  std::vector<golden::TensorInfo> list_;  // what a pass of the planned shape computes
+};
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

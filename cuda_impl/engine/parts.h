@@ -1,0 +1,29 @@
+// What a model is made of, whichever pass reads it. Nothing changes it after construction.
+#pragma once
+
+#include "cuda_impl/engine/method.h"
+#include "cuda_impl/engine/mix.h"
+#include "cuda_impl/engine/score_coefficients.h"
+#include "cuda_impl/engine/weights.h"
+#include "golden/config.h"
+#include "golden/precision.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+template <class S>
+struct Parts {
+  Parts(const golden::ModelConfig& config, golden::Precision precision,
+        const golden::WeightSource& source);
+
+  const golden::ModelConfig config;
+  const Method method;
+  const golden::Precision precision;
+  const Stream queue = nullptr;  // where everything is launched
+  const Weights<S> weights;
+  const ScoreCoefficients<S> score_coefficients;
+  const Mix<S> mix;
+};
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,89 @@
+// Rows of a chunk into and out of what decoding keeps:
+//   append_rows  cache[b,h,first[b]+t,w] = rows[b,h,t,w] for t < counts[b]
+//   last_rows    y[b,d] = x[b,max(counts[b],1)-1,d]
+//
+//   cache  [B,H,R,W], rows [B,H,C,W]  of any element, copied bit for bit
+//   y      [B,D], x [B,C,D]           stored as S, likewise
+//   first, counts  [B]  first[b] + counts[b] <= R, counts[b] <= C: the caller checks them
+// Launch: one thread per element of rows or y. Any extents >= 1.
+// Longest addition chain 0.
+// CPU counterpart: none: the reference forms a whole sequence at once.
+#include "cuda_impl/kernels/kernels.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+namespace {
+
+constexpr int kThreads = 256;
+
+template <class T>
+__global__ void append_rows_kernel(T* __restrict__ cache, const T* __restrict__ rows,
+                                   const int32_t* __restrict__ first,
+                                   const int32_t* __restrict__ counts, int64_t elements, int H,
+                                   int C, int R, int W) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= elements) return;
+  const int64_t row = i / W;  // (b*H + h)*C + t
+  const int t = static_cast<int>(row % C);
+  const int64_t head = row / C, b = head / H;
+  if (t < counts[b]) cache[(head * R + first[b] + t) * W + i % W] = rows[i];
+}
+
+template <class S>
+__global__ void last_rows_kernel(S* __restrict__ y, const S* __restrict__ x,
+                                 const int32_t* __restrict__ counts, int64_t elements, int C,
+                                 int D) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= elements) return;
+  const int64_t b = i / D;
+  const int last = counts[b] > 0 ? counts[b] - 1 : 0;
+  y[i] = x[(b * C + last) * D + i % D];
+}
+
+void expect_counts(const char* kernel, const int32_t* counts) {
+  if (counts == nullptr) {
+    throw simt::Error(std::string(kernel) + ": counts: expected memory, got a null pointer");
+  }
+}
+
+}  // namespace
+
+template <class T>
+void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* first, const int32_t* counts,
+                 Stream stream) {
+  const auto [B, H, R, W] = cache.shape;
+  const int64_t C = rows.shape[2];
+  expect_shape("append_rows", "cache [B,H,R,W]", cache, {B, H, R, W});
+  expect_shape("append_rows", "rows [B,H,C,W]", rows, {B, H, C, W});
+  expect_at_most("append_rows", "C", C, R);
+  expect_counts("append_rows", counts);
+  if (first == nullptr) {
+    throw simt::Error("append_rows: first: expected memory, got a null pointer");
+  }
+  const int64_t elements = B * H * C * W;
+  simt::launch(LaunchName("append_rows", rows.shape).text, append_rows_kernel<T>,
+               dim3(blocks_for(elements, kThreads)), dim3(kThreads), 0, stream, cache.data,
+               rows.data, first, counts, elements, H, C, R, W);
+}
+
+template <class S>
+void last_rows(View<S, 2> y, In<S, 3> x, const int32_t* counts, Stream stream) {
+  const auto [B, D] = y.shape;
+  const int64_t C = x.shape[1];
+  expect_shape("last_rows", "y [B,D]", y, {B, D});
+  expect_shape("last_rows", "x [B,C,D]", x, {B, C, D});
+  expect_counts("last_rows", counts);
+  simt::launch(LaunchName("last_rows", x.shape).text, last_rows_kernel<S>,
+               dim3(blocks_for(B * D, kThreads)), dim3(kThreads), 0, stream, y.data, x.data, counts,
+               B * D, C, D);
+}
+
+#define ASSAY_INSTANTIATE(S)                                                               \
+  template void append_rows(View<S, 4>, In<S, 4>, const int32_t*, const int32_t*, Stream); \
+  template void last_rows(View<S, 2>, In<S, 3>, const int32_t*, Stream);
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+#undef ASSAY_INSTANTIATE
+template void append_rows(View<uint8_t, 4>, In<uint8_t, 4>, const int32_t*, const int32_t*, Stream);
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,222 @@
+// Decoding with caches on the host executor: what comes out is what a forward pass over the whole
+// sequence computes, however the sequence is cut into chunks.
+#include <boost/test/unit_test.hpp>
+#include <functional>
+
+#include "cuda_impl/engine/cached_decoder.h"
+#include "models.h"
+
+using namespace assay;
+using namespace assay::engine_test;
+using golden::ModelConfig;
+using golden::Precision;
+
+namespace {
+
+constexpr int64_t kV = 11;
+
+std::unique_ptr<cuda::Model> make(const ModelConfig& config, Precision precision) {
+  return cuda::make_host_model(config, precision, golden::SyntheticWeights(config, 7));
+}
+
+struct LogitsProbe final : cuda::Probe {
+  std::vector<double> logits;  // [B,T,V]
+  bool wants(const std::string& name) override { return name == "logits"; }
+  void tap(const std::string&, golden::TensorView value) override {
+    logits.assign(value.values.begin(), value.values.end());
+  }
+  bool force(const std::string&, std::span<double>) override { return false; }
+};
+
+std::vector<double> forward_logits(cuda::Model& model, const Tokens& tokens) {
+  LogitsProbe probe;
+  model.forward(tokens.view(), &probe);
+  return probe.logits;
+}
+
+// Rows of T positions, read in pieces.
+class Reader {
+ public:
+  Reader(cuda::Model& model, const Tokens& tokens, int64_t capacity)
+      : tokens_(tokens),
+        expected_(forward_logits(model, tokens)),
+        decoder_(model.decoder(tokens.B, capacity)) {}
+
+  // Row b goes on by counts[b] positions. Compares the logits bit for bit.
+  void read(const std::vector<int32_t>& counts) {
+    const int64_t C = *std::ranges::max_element(counts);
+    std::vector<int32_t> ids(static_cast<std::size_t>(tokens_.B * C));
+    std::vector<uint8_t> mask(ids.size());
+    const std::vector<int64_t> before(decoder_->lengths().begin(), decoder_->lengths().end());
+    for (std::size_t b = 0; b < counts.size(); ++b) {
+      for (int32_t t = 0; t < counts[b]; ++t) {
+        const std::size_t to = b * static_cast<std::size_t>(C) + static_cast<std::size_t>(t);
+        const std::size_t from = place(b, before[b] + t);
+        ids[to] = tokens_.tokens[from];
+        mask[to] = tokens_.mask[from];
+      }
+    }
+    std::vector<double> logits(static_cast<std::size_t>(tokens_.B * kV));
+    decoder_->append({C, ids, mask, counts}, logits);
+    for (std::size_t b = 0; b < counts.size(); ++b) {
+      BOOST_REQUIRE_EQUAL(decoder_->lengths()[b], before[b] + counts[b]);
+      for (std::size_t v = 0; v < kV; ++v) {
+        const std::size_t last = place(b, before[b] + counts[b] - 1);
+        const double expected = counts[b] == 0 ? 0.0 : expected_[last * kV + v];
+        BOOST_REQUIRE_MESSAGE(logits[b * kV + v] == expected,
+                              "b" << b << ", position " << before[b] + counts[b] - 1 << ": logit "
+                                  << logits[b * kV + v] << ", forward " << expected);
+      }
+    }
+  }
+  cuda::Decoder& decoder() { return *decoder_; }
+
+ private:
+  std::size_t place(std::size_t b, int64_t t) const {
+    return b * static_cast<std::size_t>(tokens_.T) + static_cast<std::size_t>(t);
+  }
+
+  const Tokens& tokens_;
+  std::vector<double> expected_;
+  std::unique_ptr<cuda::Decoder> decoder_;
+};
+
+template <class Call>
+void check_refused(const Call& call, const std::string& message) {
+  BOOST_CHECK_EXCEPTION(call(), InputError, [&](const InputError& error) {
+    BOOST_TEST(error.what() == message);
+    return true;
+  });
+}
+
+}  // namespace
+
+// A prompt of 35 positions, which is more than a tile of keys, then token by token.
+BOOST_AUTO_TEST_CASE(every_method_decodes_what_its_forward_pass_computes) {
+  const Tokens tokens(2, 38);
+  for (const ModelConfig& config : models()) {
+    BOOST_TEST_INFO_SCOPE(text_of(config));
+    for (const Precision precision : kPrecisions) {
+      if (precision != Precision::fp64 && config.block != golden::BlockKind::llama) continue;
+      const auto model = make(config, precision);
+      Reader reader(*model, tokens, 38);
+      reader.read({35, 35});
+      for (int t = 35; t < 38; ++t) reader.read({1, 1});
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(chunks_of_any_sizes_and_ragged_rows_with_padding) {
+  Tokens tokens(3, 38);
+  for (const std::size_t place : {0u, 1u, 5u, 38u + 36u, 38u + 20u, 76u + 0u})
+    tokens.mask[place] = 0;
+  for (const ModelConfig& config : models()) {
+    BOOST_TEST_INFO_SCOPE(text_of(config));
+    const auto model = make(config, Precision::fp32);
+    Reader reader(*model, tokens, 64);
+    for (const std::vector<int32_t>& counts : std::vector<std::vector<int32_t>>{
+             {7, 33, 1}, {1, 0, 1}, {0, 5, 2}, {30, 0, 33}, {0, 0, 1}}) {
+      reader.read(counts);
+    }
+  }
+}
+
+// A row that starts again does not see what it held, and its neighbour goes on.
+BOOST_AUTO_TEST_CASE(a_sequence_starts_again) {
+  const Tokens tokens(2, 12);
+  const auto model = make(tiny("1"), Precision::fp64);
+  Reader reader(*model, tokens, 12);
+  reader.read({9, 5});
+  reader.decoder().reset(0);
+  reader.read({3, 2});
+  reader.read({9, 5});
+  check_refused([&] { reader.decoder().reset(2); }, "decoder: sequence: expected 0 .. 1, got 2");
+}
+
+// A model's own passes and a second decoder change nothing, nor does its end.
+BOOST_AUTO_TEST_CASE(decoders_stand_for_themselves) {
+  const Tokens tokens(1, 9);
+  auto model = make(tiny("2"), Precision::fp32);
+  Reader reader(*model, tokens, 9);
+  Reader other(*model, tokens, 12);
+  reader.read({4});
+  forward_logits(*model, Tokens(2, 5));
+  other.read({6});
+  reader.read({2});
+  model.reset();
+  reader.read({3});
+  other.read({1});
+}
+
+BOOST_AUTO_TEST_CASE(a_refused_chunk_appends_nothing) {
+  const Tokens tokens(2, 8);
+  const auto model = make(tiny("plain"), Precision::fp32);
+  Reader reader(*model, tokens, 8);
+  cuda::Decoder& decoder = reader.decoder();
+  reader.read({5, 6});
+  std::vector<double> logits(2 * kV);
+  std::vector<int32_t> ids(6, 1), counts{3, 3};
+  const auto refused = [&](const cuda::Chunk& chunk, const std::string& message) {
+    check_refused([&] { decoder.append(chunk, logits); }, message);
+  };
+  refused({3, ids, {}, {}},
+          "chunk: sequence 1: expected at most 8 positions in all, got 3 after 6: make the decoder "
+          "with a larger capacity, or reset the sequence");
+  counts = {3, 4};
+  refused({3, ids, {}, counts}, "chunk: counts at (b1,t0): expected 0 .. 3, got 4");
+  refused({0, {}, {}, {}}, "chunk: C: expected at least 1 position, got 0");
+  refused({2, ids, {}, {}}, "chunk: tokens: expected 4 values ([B,C] = [2,2]), got 6");
+  ids[4] = 11;
+  refused({3, ids, {}, {}}, "chunk: tokens at (b1,t1): expected 0 .. 10, got 11");
+  logits.resize(5);
+  ids.assign(2, 1);
+  refused({1, ids, {}, {}}, "decoder: logits: expected 22 values ([B,V] = [2,11]), got 5");
+  reader.read({3, 2});
+}
+
+BOOST_AUTO_TEST_CASE(a_capacity_past_what_the_config_has_is_refused) {
+  const auto plain = make(tiny("plain"), Precision::fp32);
+  check_refused([&] { plain->decoder(1, 65); },
+                "decoder: capacity: expected at most max_position_embeddings = 64, got 65");
+  check_refused([&] { plain->decoder(0, 4); },
+                "decoder: expected at least 1 sequence and 1 position, got 0, 4");
+  ModelConfig config = tiny("5.1B");
+  config.score_positions = 6;
+  const auto limited = make(config, Precision::fp32);
+  check_refused([&] { limited->decoder(1, 7); },
+                "decoder: capacity: expected at most score_positions, for which the method has "
+                "parameters, = 6, got 7");
+}
+
+// Per position L keys, L values and, where layers are run again, L(L-1)/2 values more.
+BOOST_AUTO_TEST_CASE(cache_is_as_large_as_its_header_says) {
+  const int64_t B = 2, R = 64, row = 2 * 6 * 4;  // Hkv Dh sizeof(float)
+  const auto bytes_of = [&](const ModelConfig& config) {
+    return make(config, Precision::fp32)->decoder(B, R)->cache_bytes();
+  };
+  const auto check = [&](const ModelConfig& config, int64_t per_position) {
+    const int64_t slack = 16 * 256;  // arrays begin at multiples of 256 bytes
+    BOOST_TEST(bytes_of(config) >= B * R * per_position);
+    BOOST_TEST(bytes_of(config) <= B * R * per_position + slack);
+  };
+  check(tiny("plain", 4), 8 * row + 1);
+  check(tiny("5.1", 4), 8 * row + 1);
+  check(tiny("1", 4), (8 + 6) * row + 1);
+  check(tiny("4.2", 4), (8 + 6) * row + 1);
+  check(tiny("5.1D", 4), 8 * row + (1 + 2 + 3 + 4) * 4 + 1);
+}
+
+BOOST_AUTO_TEST_CASE(steps_do_not_allocate) {
+  const ModelConfig config = tiny("1");
+  cuda::CachedDecoder<float> decoder(
+      std::make_shared<const cuda::Parts<float>>(config, Precision::fp32,
+                                                 golden::SyntheticWeights(config, 7)),
+      1, 64);
+  const Tokens prompt(1, 40), token(1, 1);
+  decoder.append({40, prompt.tokens, {}, {}}, {});
+  const int64_t allocations = decoder.allocations();
+  for (int t = 40; t < 64; ++t) decoder.append({1, token.tokens, {}, {}}, {});
+  decoder.reset(0);
+  decoder.append({40, prompt.tokens, {}, {}}, {});
+  BOOST_TEST(decoder.allocations() == allocations);
+}

@@ -1,0 +1,78 @@
+// Small models of every method on every block, and batches for them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cuda_impl/engine/model.h"
+#include "golden/config.h"
+#include "golden/methods.h"
+#include "golden/weights.h"
+
+namespace assay::engine_test {
+
+inline constexpr golden::Precision kPrecisions[] = {
+    golden::Precision::fp64, golden::Precision::fp32, golden::Precision::bf16,
+    golden::Precision::fp16};
+
+inline golden::ModelConfig tiny(const std::string& method, int64_t layers = 3) {
+  golden::ModelConfig c;
+  c.hidden_size = 16;
+  c.intermediate_size = 24;
+  c.num_hidden_layers = layers;
+  c.num_attention_heads = 4;
+  c.num_key_value_heads = 2;
+  c.head_dim = 6;  // H*Dh = 24 is not D
+  c.vocab_size = 11;
+  c.max_position_embeddings = 64;
+  c.method = method;
+  return c;
+}
+
+// The same with the GPT-2 block.
+inline golden::ModelConfig tiny_gpt2(const std::string& method, golden::NormPosition norm,
+                                     int64_t layers = 3) {
+  golden::ModelConfig c = tiny(method, layers);
+  c.block = golden::BlockKind::gpt2;
+  c.norm = norm;
+  c.tie_word_embeddings = true;
+  if (norm == golden::NormPosition::post) c.activation = golden::Activation::gelu;
+  return c;
+}
+
+// Every method on every block.
+inline std::vector<golden::ModelConfig> models(int64_t layers = 3) {
+  std::vector<golden::ModelConfig> all;
+  for (const golden::MethodInfo& method : golden::methods()) {
+    if (method.family == golden::Family::prob_transformer) continue;
+    all.push_back(tiny(method.id, layers));
+    all.push_back(tiny_gpt2(method.id, golden::NormPosition::pre, layers));
+    all.push_back(tiny_gpt2(method.id, golden::NormPosition::post, layers));
+  }
+  return all;
+}
+
+inline std::string text_of(const golden::ModelConfig& c) {
+  return "method " + c.method + " on " + golden::block_name(c.block) +
+         (c.norm == golden::NormPosition::pre ? " pre" : " post");
+}
+
+// Owns what a Batch points to.
+struct Tokens {
+  int64_t B, T;
+  std::vector<int32_t> tokens;
+  std::vector<uint8_t> mask;
+  std::vector<int32_t> labels;
+
+  Tokens(int64_t batch, int64_t positions)
+      : B(batch),
+        T(positions),
+        tokens(golden::synthetic_tokens(11, batch, positions, 5)),
+        mask(tokens.size(), 1),
+        labels(tokens) {
+    if (labels.size() > 3) labels[2] = -100;
+  }
+  cuda::Batch view() const { return {B, T, tokens, mask, labels}; }
+};
+
+}  // namespace assay::engine_test
