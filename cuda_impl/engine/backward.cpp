@@ -14,8 +14,10 @@ double Backward<S>::run(const ReceiveGradient& receive) {
     attention_site(l);
   }
   embed();
-  read_out<S>(gradients_, pass_.config_, pass_.mix_, pass_.score_coefficients_, pass_.queue_,
-              receive);
+  if (receive) {
+    read_out<S>(gradients_, pass_.config_, pass_.mix_, pass_.score_coefficients_, pass_.queue_,
+                receive);
+  }
   A loss{};
   simt::copy_out(&loss, pass_.buffers_.loss.data, sizeof loss, pass_.queue_);
   return static_cast<double>(loss);

@@ -147,13 +147,15 @@ assay_status assay_model_gradients(assay_model* model, const assay_batch* batch,
                                    assay_receive_gradient receive, void* context, double* loss) {
   return guarded([&] {
     expect(model, "model");
-    if (receive == nullptr) throw assay::InputError("receive: expected a function, got NULL");
     const Inputs inputs(batch);
-    const double value = model->model->gradients(
-        inputs.view, [&](const std::string& name, const golden::TensorView& gradient) {
-          receive(context, name.c_str(), gradient.values.data(),
-                  static_cast<int64_t>(gradient.values.size()));
-        });
+    cuda::ReceiveGradient hand_over;
+    if (receive != nullptr) {
+      hand_over = [&](const std::string& name, const golden::TensorView& gradient) {
+        receive(context, name.c_str(), gradient.values.data(),
+                static_cast<int64_t>(gradient.values.size()));
+      };
+    }
+    const double value = model->model->gradients(inputs.view, hand_over);
     if (loss != nullptr) *loss = value;
   });
 }

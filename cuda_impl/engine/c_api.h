@@ -50,6 +50,7 @@ assay_status assay_model_forward(assay_model* model, const assay_batch* batch, d
 typedef void (*assay_receive_gradient)(void* context, const char* name, const double* values,
                                        int64_t count);
 
+/* receive may be NULL: the gradients are formed and stay where they are, as in a step of training. */
 assay_status assay_model_gradients(assay_model* model, const assay_batch* batch,
                                    assay_receive_gradient receive, void* context, double* loss);
 

@@ -75,7 +75,8 @@ class Model {
   // a batch that does not fit the config, and simt::Error (kernel, shape, cause) for a failed
   // launch.
   virtual void forward(const Batch& batch, Probe* probe) = 0;
-  // A forward and a backward pass; returns the loss.
+  // A forward and a backward pass; returns the loss. With an empty `receive` the gradients stay where
+  // they are formed.
   virtual double gradients(const Batch& batch, const ReceiveGradient& receive) = 0;
   // For `sequences` rows of up to `capacity` positions each. It stays valid without the model. Throws
   // InputError where the config ends before the capacity: max_position_embeddings, or a parameter

@@ -1,4 +1,4 @@
-// assay suite list, generate, hashes.
+// assay suite list, generate, hashes; verify and pack stand beside it.
 #include <fmt/format.h>
 
 #include <fstream>
@@ -12,6 +12,7 @@
 #include "golden/generate/suite_hashes.h"
 #include "golden/suite.h"
 #include "verify/cli/command.h"
+#include "verify/cli/suite_pack.h"
 #include "verify/cli/suite_progress.h"
 #include "verify/cli/suite_verify.h"
 #include "verify/report/report.h"
@@ -210,6 +211,7 @@ void add_suite(CLI::App& app, Outcome& outcome) {
   generate->callback([options, &outcome] { outcome.exit_code = run_generate(*options); });
 
   add_suite_verify(*suite, outcome);
+  add_suite_pack(*suite, outcome);
 
   CLI::App* hashes =
       add_action(*suite, "hashes", "print the root hash of every case, computed here", *options);

@@ -167,10 +167,17 @@ std::vector<Case> all_cases() {
   return cases;
 }
 
-#define ASSAY_INSTANTIATE_CASES(add_cases)                 \
+#define ASSAY_INSTANTIATE_CASES_ON_DEVICE(add_cases)       \
   template void add_cases<float>(std::vector<Case>&);      \
   template void add_cases<simt::bf16>(std::vector<Case>&); \
-  template void add_cases<simt::f16>(std::vector<Case>&);  \
+  template void add_cases<simt::f16>(std::vector<Case>&);
+
+#if SIMT_ON_HOST
+#define ASSAY_INSTANTIATE_CASES(add_cases)     \
+  ASSAY_INSTANTIATE_CASES_ON_DEVICE(add_cases) \
   template void add_cases<double>(std::vector<Case>&);
+#else
+#define ASSAY_INSTANTIATE_CASES(add_cases) ASSAY_INSTANTIATE_CASES_ON_DEVICE(add_cases)
+#endif
 
 }  // namespace assay::kernel_test

@@ -1,0 +1,368 @@
+// The judge of packed cases judged: it accepts the engine on the host executor, says what the judge
+// of verify/ says, and finds what is planted in the pack, the engine's output and its inputs.
+#include <fmt/format.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+
+#include "golden/error.h"
+#include "golden/golden_file.h"
+#include "golden/pack.h"
+#include "run_checks.h"
+#include "tests/golden/sample.h"
+#include "verify/cli/engine_subject.h"
+#include "verify/numerics/numerics.h"
+
+using namespace assay;
+using namespace assay::device_check;
+using golden::Precision;
+using golden::sample::TemporaryFolder;
+
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+const std::string kCase = "1-llama-gqa-b2-t7-padded-keep";
+
+std::string folder(const char* variable) {
+  const char* value = std::getenv(variable);
+  if (value == nullptr) throw std::runtime_error(fmt::format("{} is not set", variable));
+  return value;
+}
+
+PackEntry entry_of(const std::string& name) {
+  return read_manifest(folder("ASSAY_TEST_PACK"), name).at(0);
+}
+
+const PackedCase& clean() {
+  static const PackedCase packed = read_case(folder("ASSAY_TEST_PACK"), entry_of(kCase));
+  return packed;
+}
+
+std::unique_ptr<cuda::Model> engine(const PackedCase& packed, Precision precision) {
+  return cuda::make_host_model(packed.config, precision, PackedWeights(packed));
+}
+
+// An engine whose output is altered on its way out.
+class Altered final : public cuda::Model {
+ public:
+  using Alter =
+      std::function<void(const cuda::Batch&, const std::string&, golden::Tensor, cuda::Probe&)>;
+
+  Altered(Precision precision, Alter alter)
+      : inner_(engine(clean(), precision)), alter_(std::move(alter)) {}
+
+  void forward(const cuda::Batch& batch, cuda::Probe* probe) override {
+    Between between{*this, batch, *probe};
+    inner_->forward(batch, &between);
+  }
+  double gradients(const cuda::Batch& batch, const cuda::ReceiveGradient& receive) override {
+    return inner_->gradients(batch, [&](const std::string& name, const golden::TensorView& view) {
+      golden::Tensor tensor{view.shape, {view.values.begin(), view.values.end()}};
+      if (name == altered_gradient) tensor.values[0] *= 1 + gradient_change;
+      receive(name, tensor.view());
+    });
+  }
+  std::unique_ptr<cuda::Decoder> decoder(int64_t sequences, int64_t capacity) override {
+    return inner_->decoder(sequences, capacity);
+  }
+  golden::PrecisionSchedule precision() const override { return inner_->precision(); }
+
+  std::string altered_gradient;
+  double gradient_change = 0;
+
+ private:
+  struct Between final : cuda::Probe {
+    Altered& model;
+    const cuda::Batch& batch;
+    cuda::Probe& probe;
+
+    Between(Altered& of, const cuda::Batch& on, cuda::Probe& to)
+        : model(of), batch(on), probe(to) {}
+    bool wants(const std::string& name) override { return probe.wants(name); }
+    void tap(const std::string& name, golden::TensorView value) override {
+      model.alter_(batch, name, {value.shape, {value.values.begin(), value.values.end()}}, probe);
+    }
+    bool force(const std::string& name, std::span<double> value) override {
+      return probe.force(name, value);
+    }
+  };
+
+  std::unique_ptr<cuda::Model> inner_;
+  Alter alter_;
+};
+
+// Alters one tensor's values in place.
+template <class Change>
+Altered altered(Precision precision, const std::string& tensor, Change change) {
+  return {precision, [=](const cuda::Batch& batch, const std::string& name, golden::Tensor value,
+                         cuda::Probe& probe) {
+            if (name == tensor) change(batch, value.values);
+            probe.tap(name, value.view());
+          }};
+}
+
+const TensorRow& row_of(const Check& check, const std::string& name) {
+  const auto found = std::find_if(check.rows.begin(), check.rows.end(),
+                                  [&](const TensorRow& row) { return row.name == name; });
+  BOOST_REQUIRE_MESSAGE(found != check.rows.end(), name);
+  return *found;
+}
+
+// Fails, and the row of this name says so.
+void check_found(const Check& check, const std::string& name, const std::string& why) {
+  BOOST_TEST((check.status == Status::fail), check.summary);
+  const TensorRow& row = row_of(check, name);
+  BOOST_TEST(row.why.find(why) != std::string::npos, row.why << " has no '" << why << "'");
+}
+
+Check free_of(const PackedCase& packed, Precision precision = Precision::fp32) {
+  return check_free(packed, *engine(packed, precision), precision);
+}
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+template <class Call>
+void check_refused(const Call& call, const std::string& part) {
+  BOOST_CHECK_EXCEPTION(call(), InputError, [&](const InputError& error) {
+    BOOST_TEST(std::string(error.what()).find(part) != std::string::npos, error.what());
+    return true;
+  });
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(the_clean_engine_passes_every_check) {
+  for (const Precision precision : golden::pack::kPrecisions) {
+    const std::vector<Check> checks = run_case(clean(), precision, cuda::make_host_model);
+    BOOST_TEST(checks.size() == 6u);
+    for (const Check& check : checks) {
+      BOOST_TEST((check.status == Status::pass), check.name << ": " << check.summary);
+      BOOST_TEST(check.compared() > 0);
+    }
+  }
+}
+
+// Of the same run, tensor by tensor: bounds are the judge's, rounded up to 8 bits at most.
+BOOST_AUTO_TEST_CASE(ratios_are_those_of_the_judge) {
+  const golden::GoldenReader golden(folder("ASSAY_TEST_GOLDEN") + "/" + kCase + ".h5");
+  for (const Precision precision : golden::pack::kPrecisions) {
+    cli::EngineSubject subject("simt", engine(clean(), precision));
+    const verify::NumericsResult judged = verify::verify_numerics(golden, subject, {});
+    const Check free = free_of(clean(), precision);
+    const auto model = engine(clean(), precision);
+    const bool has_local = golden::pack::has_local(precision);
+    const Check local = has_local ? check_local(clean(), *model, precision) : Check{};
+    BOOST_TEST(judged.rows.size() == free.rows.size());
+    for (const verify::CheckpointRow& row : judged.rows) {
+      const double ratio = row_of(free, row.name).ratio;
+      BOOST_TEST(ratio <= row.free_ratio, row.name);
+      BOOST_TEST(ratio >= row.free_ratio * (1 - 0x1p-7), row.name);
+      if (!has_local) continue;
+      const double local_ratio = row_of(local, row.name).ratio;
+      BOOST_TEST(local_ratio <= row.local_ratio * (1 + 0x1p-12), row.name);
+      BOOST_TEST(local_ratio >= row.local_ratio * (1 - 0x1p-6), row.name);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_changed_golden_value_is_found) {
+  PackedCase packed = clean();
+  double& value = packed.tensors.at("golden/layers/1/mlp/act").values[5];
+  value += 1e-3 * std::max(1.0, std::fabs(value));
+  check_found(free_of(packed), "layers/1/mlp/act", "1 of 336 outside");
+  value = kNan;
+  check_found(free_of(packed), "layers/1/mlp/act", "expected nan");
+}
+
+BOOST_AUTO_TEST_CASE(a_changed_weight_is_found_in_the_first_tensor_that_reads_it) {
+  PackedCase packed = clean();
+  packed.tensors.at("weights/model.layers.1.self_attn.v_proj.weight").values[3] += 0.25;
+  const Check check = free_of(packed);
+  check_found(check, "layers/1/attn/v", "outside");
+  BOOST_TEST(row_of(check, "layers/1/attn/k").passed());
+  check_found(free_of(packed, Precision::bf16), "layers/1/attn/v", "outside");
+}
+
+BOOST_AUTO_TEST_CASE(a_bound_that_is_no_bound_is_found) {
+  for (const double bad : {kNan, kInfinity, -1.0}) {
+    PackedCase packed = clean();
+    packed.tensors.at("fp32/bound/logits").values[0] = bad;
+    check_found(free_of(packed), "logits", "negative or not finite");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_the_pack_lacks_is_a_failure) {
+  for (const std::string prefix : {"golden/", "fp32/bound/"}) {
+    PackedCase packed = clean();
+    packed.tensors.erase(prefix + "layers/2/output");
+    check_found(free_of(packed), "layers/2/output", "not in the pack");
+  }
+  PackedCase packed = clean();
+  packed.tensors.erase("gradient/lm_head.weight");
+  check_found(check_gradients(packed, *engine(packed, Precision::fp32)), "lm_head.weight",
+              "not in the pack");
+  packed = clean();
+  packed.tensors.at("golden/logits").shape = {2, 32, 7};
+  check_found(free_of(packed), "logits", "expected [2,7,32], got [2,32,7] in the pack");
+  packed = clean();
+  packed.tensors.erase("weights/lm_head.weight");
+  const std::vector<Check> checks = run_case(packed, Precision::fp32, cuda::make_host_model);
+  for (const Check& check : checks) {
+    BOOST_TEST((check.status == Status::fail));
+    BOOST_TEST(check.summary.find("weights/lm_head.weight: expected 512 values, got 0") !=
+               std::string::npos);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_the_engine_hands_over_wrongly_is_a_failure) {
+  const auto judge = [](Altered model) { return check_free(clean(), model, Precision::fp32); };
+  using Values = std::vector<double>;
+  check_found(judge(altered(Precision::fp32, "layers/1/attn/out",
+                            [](const cuda::Batch&, Values& v) { v[7] = kNan; })),
+              "layers/1/attn/out", "1 of them not finite");
+  check_found(judge(altered(Precision::fp32, "final_norm",
+                            [](const cuda::Batch&, Values& v) { v[7] *= 1 + 1e-4; })),
+              "final_norm", "1 of 224 outside");
+  check_found(judge({Precision::fp32,
+                     [](const cuda::Batch&, const std::string& name, golden::Tensor value,
+                        cuda::Probe& probe) {
+                       if (name != "logits") probe.tap(name, value.view());
+                     }}),
+              "logits", "did not hand it over");
+  check_found(judge({Precision::fp32,
+                     [](const cuda::Batch&, const std::string& name, golden::Tensor value,
+                        cuda::Probe& probe) {
+                       probe.tap(name, value.view());
+                       if (name == "loss") probe.tap(name, value.view());
+                     }}),
+              "taps", "loss: handed over twice");
+  check_found(judge({Precision::fp32,
+                     [](const cuda::Batch&, const std::string& name, golden::Tensor value,
+                        cuda::Probe& probe) {
+                       probe.tap(name == "embed" ? "embedding" : name, value.view());
+                     }}),
+              "taps", "embedding: handed over, but not a tensor of the model");
+}
+
+// A bf16 engine that hands over fp32 numbers computes in something else than it says.
+BOOST_AUTO_TEST_CASE(numbers_that_the_storage_type_has_not_are_found) {
+  Altered model = altered(Precision::bf16, "layers/0/mlp/out",
+                          [](const cuda::Batch&, std::vector<double>& v) { v[0] *= 1 + 0x1p-12; });
+  check_found(check_free(clean(), model, Precision::bf16), "layers/0/mlp/out",
+              "is no number of bf16");
+  const auto fp16 = engine(clean(), Precision::fp16);
+  check_found(check_free(clean(), *fp16, Precision::bf16), "precision", "not the one");
+}
+
+// Two steps of bf16: within the free-running bound of a deep tensor, outside the local one.
+BOOST_AUTO_TEST_CASE(the_local_view_sees_what_is_small_in_bf16) {
+  const auto change = [](const cuda::Batch&, std::vector<double>& v) {
+    v[1] = golden::round_to(Precision::bf16, v[1] + 2 * golden::spacing(Precision::bf16, v[1]));
+  };
+  Altered model = altered(Precision::bf16, "layers/2/output", change);
+  BOOST_TEST((check_free(clean(), model, Precision::bf16).status == Status::pass));
+  check_found(check_local(clean(), model, Precision::bf16), "layers/2/output", "1 of 224 outside");
+}
+
+BOOST_AUTO_TEST_CASE(a_changed_gradient_is_found) {
+  Altered model = altered(Precision::fp32, "", [](const cuda::Batch&, std::vector<double>&) {});
+  BOOST_TEST((check_gradients(clean(), model).status == Status::pass));
+  model.altered_gradient = "model.layers.0.mlp.up_proj.weight";
+  model.gradient_change = 0.05;
+  check_found(check_gradients(clean(), model), model.altered_gradient, "1 of 384 outside");
+}
+
+namespace {
+
+// Adds the last bit's worth of something that logits must not depend on.
+template <class Seen>
+Altered leaky(Seen seen) {
+  return altered(Precision::fp32, "logits",
+                 [=](const cuda::Batch& batch, std::vector<double>& values) {
+                   for (double& x : values) x += 1e-12 * seen(batch);
+                 });
+}
+
+std::vector<std::string> failing(Altered model) {
+  std::vector<std::string> names;
+  for (const Check& check : {check_repeat(clean(), model), check_prefix(clean(), model),
+                             check_batch(clean(), model), check_labels(clean(), model)}) {
+    if (check.status != Status::pass) names.push_back(check.name);
+  }
+  return names;
+}
+
+using Names = std::vector<std::string>;
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(planted_dependences_are_found_by_the_checks_that_are_for_them) {
+  BOOST_TEST((failing(leaky([](const cuda::Batch&) { return 0; })) == Names{}));
+  BOOST_TEST((failing(leaky([](const cuda::Batch& b) { return b.tokens[6]; })) ==
+              Names{"prefix", "batch"}));
+  BOOST_TEST((failing(leaky([](const cuda::Batch& b) { return b.tokens[7]; })) == Names{"batch"}));
+  BOOST_TEST((failing(leaky([](const cuda::Batch& b) { return b.labels[8]; })) == Names{"labels"}));
+  int runs = 0;
+  BOOST_TEST(failing(leaky([&runs](const cuda::Batch&) { return runs++; })).size() == 4u);
+}
+
+// Logits that do not read the tokens at all leak nothing, and show nothing.
+BOOST_AUTO_TEST_CASE(an_experiment_without_effect_is_no_pass) {
+  Altered model =
+      altered(Precision::fp32, "logits", [](const cuda::Batch&, std::vector<double>& values) {
+        std::fill(values.begin(), values.end(), 0.0);
+      });
+  const Check check = check_prefix(clean(), model);
+  check_found(check, "tokens from 1 on", "logits: nothing changed");
+}
+
+BOOST_AUTO_TEST_CASE(a_damaged_pack_is_refused_by_file) {
+  const TemporaryFolder copy;
+  const PackEntry entry = entry_of(kCase);
+  std::string bytes = text_of(folder("ASSAY_TEST_PACK") + "/" + entry.file);
+  const auto write = [&](const std::string& name, const std::string& text) {
+    std::ofstream(copy.file(name), std::ios::binary) << text;
+  };
+  check_refused([&] { read_manifest(copy.path(), ""); }, "pack.json: cannot be read");
+  write("pack.json", R"({"assay_pack": 2, "cases": []})");
+  check_refused([&] { read_manifest(copy.path(), ""); }, "expected \"assay_pack\": 1");
+  write("pack.json", R"({"assay_pack": 1, "cases": []})");
+  check_refused([&] { read_manifest(copy.path(), ""); }, "expected a case that matches ''");
+  check_refused([&] { read_case(copy.path(), entry); }, "cannot be read");
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  write(entry.file, bytes);
+  check_refused([&] { read_case(copy.path(), entry); }, "damaged: expected hash " + entry.hash);
+  bytes.resize(100);
+  write(entry.file, bytes);
+  const PackEntry short_file{entry.name, entry.file, golden::pack::file_hash(bytes)};
+  check_refused([&] { read_case(copy.path(), short_file); }, "expected a .safetensors file");
+}
+
+BOOST_AUTO_TEST_CASE(refused_and_absent_is_not_passed) {
+  const MakeModel refuses = [](const golden::ModelConfig&, Precision,
+                               const golden::WeightSource&) -> std::unique_ptr<cuda::Model> {
+    throw Unsupported("no kernels for it");
+  };
+  Report report;
+  BOOST_TEST(exit_code(report, {}) == 1);
+  report.checks = run_case(clean(), Precision::fp32, cuda::make_host_model);
+  BOOST_TEST(exit_code(report, {}) == 0);
+  report.absent = {"pt"};
+  BOOST_TEST(exit_code(report, {}) == 3);
+  BOOST_TEST(exit_code(report, {"pt"}) == 0);
+  for (Check& check : run_case(clean(), Precision::fp32, refuses)) {
+    BOOST_TEST((check.status == Status::refused));
+    report.checks.push_back(std::move(check));
+  }
+  BOOST_TEST(exit_code(report, {"pt"}) == 3);
+  report.checks[0].status = Status::fail;
+  BOOST_TEST(exit_code(report, {"pt"}) == 1);
+}

@@ -1,0 +1,207 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "check.h"
+#include "golden/names.h"
+#include "golden/pack.h"
+#include "taps.h"
+#include "verify/numerics/compare.h"
+
+namespace assay::device_check {
+namespace {
+
+namespace pack = golden::pack;
+using golden::Precision;
+using golden::Tensor;
+
+bool is_attention_matrix(const std::string& name) {
+  return name.ends_with("attn/scores") || name.ends_with("attn/probs");
+}
+
+// Of the pack, in the tensor's shape, or nullptr with row.why.
+const Tensor* due(const PackedCase& packed, const std::string& name, const golden::Shape& shape,
+                  TensorRow& row) {
+  const Tensor* tensor = packed.find(name);
+  if (tensor == nullptr) {
+    row.why = fmt::format("{}: not in the pack", name);
+  } else if (tensor->shape != shape) {
+    row.why = fmt::format("{}: expected {}, got {} in the pack", name, golden::shape_text(shape),
+                          golden::shape_text(tensor->shape));
+    return nullptr;
+  }
+  return tensor;
+}
+
+bool all_finite(const Tensor& bound) {
+  return std::all_of(bound.values.begin(), bound.values.end(),
+                     [](double b) { return std::isfinite(b) && b >= 0; });
+}
+
+void compare_tensor(const Tensor& expected, const Tensor& bound, const Tensor& got,
+                    TensorRow& row) {
+  if (!all_finite(bound)) {
+    row.why = "a bound of the pack is negative or not finite";
+    return;
+  }
+  const verify::Comparison seen = verify::compare(expected.values, got.values, bound.values);
+  row.elements = seen.compared;
+  row.outside = seen.outside;
+  row.ratio = seen.max_ratio;
+  if (seen.compared == 0) row.why = "no elements";
+  if (seen.outside == 0) return;
+  const auto i = static_cast<std::size_t>(seen.first);
+  row.why = fmt::format(
+      "{} of {} outside, {} of them not finite; element {}: expected {:.9g} +- {:.3g}, got {:.9g}",
+      seen.outside, seen.compared, seen.nonfinite, seen.first, expected.values[i], bound.values[i],
+      got.values[i]);
+}
+
+void check_storage(Precision storage, const Tensor& got, TensorRow& row) {
+  if (!row.why.empty()) return;
+  for (const double x : got.values) {
+    if (golden::round_to(storage, x) == x) continue;
+    row.why = fmt::format("{:.17g} is no number of {}, in which it should be stored", x,
+                          golden::precision_name(storage));
+    return;
+  }
+}
+
+void check_schedule(const cuda::Model& model, Precision precision, Check& check) {
+  const golden::PrecisionSchedule has = model.precision(), due = pack::schedule_of(precision);
+  if (has.storage == due.storage && has.accumulate == due.accumulate &&
+      has.wide_attention == due.wide_attention && has.operands == due.operands) {
+    return;
+  }
+  check.rows.push_back(
+      {.name = "precision", .why = "the engine's schedule is not the one that the bounds are for"});
+}
+
+void conclude(Check& check, const Taps& taps) {
+  for (const std::string& fault : taps.faults()) {
+    check.rows.push_back({.name = "taps", .why = fault});
+  }
+  const auto failed = std::count_if(check.rows.begin(), check.rows.end(),
+                                    [](const TensorRow& row) { return !row.passed(); });
+  check.status = failed == 0 && check.compared() > 0 ? Status::pass : Status::fail;
+  const TensorRow* worst = check.worst();
+  check.summary = fmt::format(
+      "{} of {} tensors outside, {} elements; largest error / bound {:.3g} "
+      "at {}",
+      failed, check.rows.size(), check.compared(), worst == nullptr ? 0 : worst->ratio,
+      worst == nullptr ? "none" : worst->name);
+}
+
+// Names of the expected values and their bounds, by the tensor's.
+using Named = std::string (*)(Precision, const std::string&);
+
+void compare_all(const PackedCase& packed, const cuda::Model& model, Precision precision,
+                 Named expected, Named bounds, const Taps& taps, Check& check) {
+  for (const golden::TensorInfo& info : taps.declared()) {
+    TensorRow row{.name = info.name};
+    const Tensor* value = due(packed, expected(precision, info.name), info.shape, row);
+    const Tensor* bound = due(packed, bounds(precision, info.name), info.shape, row);
+    const Tensor* got = taps.find(info.name);
+    if (got == nullptr) {
+      row.why = "the engine did not hand it over";
+    } else if (value != nullptr && bound != nullptr) {
+      compare_tensor(*value, *bound, *got, row);
+      check_storage(model.precision().storage_of(info.name), *got, row);
+    }
+    check.rows.push_back(std::move(row));
+  }
+  conclude(check, taps);
+}
+
+std::string golden_name(Precision, const std::string& tensor) { return "golden/" + tensor; }
+
+}  // namespace
+
+Check check_free(const PackedCase& packed, cuda::Model& model, Precision precision) {
+  Check check{.name = "free-running",
+              .case_name = packed.name,
+              .precision = golden::precision_name(precision)};
+  check_schedule(model, precision, check);
+  Taps taps(tensors_of(packed));
+  model.forward(packed.inputs.view(), &taps);
+  compare_all(packed, model, precision, golden_name, pack::bound_name, taps, check);
+  return check;
+}
+
+Check check_local(const PackedCase& packed, cuda::Model& model, Precision precision) {
+  Check check{
+      .name = "local", .case_name = packed.name, .precision = golden::precision_name(precision)};
+  check_schedule(model, precision, check);
+  Taps taps(tensors_of(packed));
+  taps.force_with([&](const std::string& name, std::span<double> values) {
+    const Tensor* golden = packed.find("golden/" + name);
+    if (golden == nullptr || golden->values.size() != values.size()) return false;
+    if (is_attention_matrix(name)) return false;
+    const Precision storage = model.precision().storage_of(name);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = golden::round_to(storage, golden->values[i]);
+    }
+    return true;
+  });
+  model.forward(packed.inputs.view(), &taps);
+  compare_all(packed, model, precision, pack::local_name, pack::local_bound_name, taps, check);
+  return check;
+}
+
+// In a row: L(L+1)/2 runs of a block, forward and twice backward, each with the sums of its
+// products (D, F, H Dh), its softmax (T), two norms (2 D); then the head (V), and the sum over all
+// positions.
+int64_t gradient_roundings(const golden::ModelConfig& c, int64_t positions) {
+  const int64_t heads = c.num_attention_heads * c.head_dim;
+  const int64_t block = 5 * c.hidden_size + 2 * c.intermediate_size + 2 * heads + 2 * positions;
+  const int64_t blocks = c.num_hidden_layers * (c.num_hidden_layers + 1) / 2;
+  return 3 * (blocks * block + c.hidden_size + c.vocab_size) + positions;
+}
+
+namespace {
+
+double rms(std::span<const double> values) {
+  double sum = 0;
+  for (const double x : values) sum += x * x;
+  return values.empty() ? 0 : std::sqrt(sum / static_cast<double>(values.size()));
+}
+
+// The sizes that are added up in a gradient.
+double size_of(const PackedCase& packed, const std::string& weight, const Tensor& gradient) {
+  const double own = rms(gradient.values);
+  const std::size_t score = weight.find("self_attn.score.");
+  if (score == std::string::npos) return own;
+  const Tensor* q = packed.find("gradient/" + weight.substr(0, score) + "self_attn.q_proj.weight");
+  return q == nullptr ? own : std::max(own, rms(q->values));
+}
+
+}  // namespace
+
+Check check_gradients(const PackedCase& packed, cuda::Model& model) {
+  Check check{.name = "gradients", .case_name = packed.name, .precision = "fp32"};
+  Taps got(golden::weight_list(packed.config));
+  model.gradients(packed.inputs.view(),
+                  [&](const std::string& name, const golden::TensorView& gradient) {
+                    got.take(name, gradient);
+                  });
+  const auto roundings =
+      static_cast<double>(gradient_roundings(packed.config, packed.inputs.positions));
+  for (const golden::TensorInfo& info : got.declared()) {
+    TensorRow row{.name = info.name};
+    const Tensor* expected = due(packed, "gradient/" + info.name, info.shape, row);
+    const Tensor* gradient = got.find(info.name);
+    if (gradient == nullptr) {
+      row.why = "the engine did not hand it over";
+    } else if (expected != nullptr) {
+      const double bound = roundings * 0x1p-24 * size_of(packed, info.name, *expected);
+      compare_tensor(*expected, {info.shape, std::vector<double>(expected->values.size(), bound)},
+                     *gradient, row);
+    }
+    check.rows.push_back(std::move(row));
+  }
+  conclude(check, got);
+  return check;
+}
+
+}  // namespace assay::device_check

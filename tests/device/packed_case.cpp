@@ -1,0 +1,176 @@
+#include "packed_case.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "golden/error.h"
+#include "golden/names.h"
+#include "golden/pack.h"
+
+namespace assay::device_check {
+namespace {
+
+using golden::Tensor;
+using nlohmann::json;
+
+std::string read_bytes(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    throw InputError(path +
+                     ": cannot be read: expected a file of a pack; scripts/gpu-pack.sh "
+                     "makes one");
+  }
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+json parse(const std::string& text, const std::string& where) {
+  const json document = json::parse(text, nullptr, false);
+  if (document.is_discarded()) throw InputError(where + ": expected JSON, got something else");
+  return document;
+}
+
+template <class T>
+double element_at(const char* bytes) {
+  T value;
+  std::memcpy(&value, bytes, sizeof value);
+  return static_cast<double>(value);
+}
+
+double bf16_at(const char* bytes) {
+  uint16_t bits;
+  std::memcpy(&bits, bytes, sizeof bits);
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
+
+struct Element {
+  const char* name;
+  std::size_t bytes;
+  double (*read)(const char* bytes);
+};
+
+constexpr Element kElements[] = {{"F64", 8, element_at<double>},
+                                 {"F32", 4, element_at<float>},
+                                 {"BF16", 2, bf16_at},
+                                 {"I32", 4, element_at<int32_t>},
+                                 {"U8", 1, element_at<uint8_t>}};
+
+Tensor read_tensor(std::string_view data, const json& entry, const std::string& where) {
+  const auto type = entry.at("dtype").get<std::string>();
+  const auto begin = entry.at("data_offsets").at(0).get<std::size_t>();
+  const auto end = entry.at("data_offsets").at(1).get<std::size_t>();
+  Tensor tensor{entry.at("shape").get<golden::Shape>(), {}};
+  const auto count = static_cast<std::size_t>(golden::element_count(tensor.shape));
+  for (const Element& element : kElements) {
+    if (type != element.name) continue;
+    if (begin > end || end > data.size() || end - begin != count * element.bytes) {
+      throw InputError(fmt::format("{}: expected {} bytes within {}, got [{},{}]", where,
+                                   count * element.bytes, data.size(), begin, end));
+    }
+    tensor.values.reserve(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      tensor.values.push_back(element.read(data.data() + begin + i * element.bytes));
+    }
+    return tensor;
+  }
+  throw InputError(fmt::format("{}: expected F64, F32, BF16, I32 or U8, got {}", where, type));
+}
+
+// The header of a .safetensors file (golden/safetensors.h), and what follows it.
+std::pair<json, std::string_view> split(const std::string& bytes, const std::string& path) {
+  uint64_t length = 0;
+  if (bytes.size() >= sizeof length) std::memcpy(&length, bytes.data(), sizeof length);
+  if (length == 0 || length > bytes.size() - sizeof length) {
+    throw InputError(fmt::format("{}: expected a .safetensors file, got {} bytes of header in {}",
+                                 path, length, bytes.size()));
+  }
+  return {parse(bytes.substr(sizeof length, length), path),
+          std::string_view(bytes).substr(sizeof length + length)};
+}
+
+template <class T>
+std::vector<T> input(const PackedCase& packed, const std::string& name) {
+  const Tensor* tensor = packed.find("inputs/" + name);
+  if (tensor == nullptr || tensor->shape.size() != 2) {
+    throw InputError(fmt::format("{}: inputs/{}: expected [B,T], got {}", packed.name, name,
+                                 tensor == nullptr ? "none" : golden::shape_text(tensor->shape)));
+  }
+  return {tensor->values.begin(), tensor->values.end()};
+}
+
+}  // namespace
+
+const Tensor* PackedCase::find(const std::string& tensor) const {
+  const auto found = tensors.find(tensor);
+  return found == tensors.end() ? nullptr : &found->second;
+}
+
+bool PackedCase::has_gradients() const {
+  const auto first = tensors.lower_bound("gradient/");
+  return first != tensors.end() && first->first.starts_with("gradient/");
+}
+
+void PackedWeights::read(const std::string& name, std::span<double> values) const {
+  const Tensor* weight = packed_.find("weights/" + name);
+  if (weight == nullptr || weight->values.size() != values.size()) {
+    throw InputError(fmt::format("{}: weights/{}: expected {} values, got {}", packed_.name, name,
+                                 values.size(), weight == nullptr ? 0 : weight->values.size()));
+  }
+  std::copy(weight->values.begin(), weight->values.end(), values.begin());
+}
+
+std::vector<PackEntry> read_manifest(const std::string& folder, const std::string& pattern) {
+  const std::string path = folder + "/" + golden::pack::kManifest;
+  const json manifest = parse(read_bytes(path), path);
+  if (!manifest.is_object() || manifest.value("assay_pack", 0) != golden::pack::kVersion) {
+    throw InputError(fmt::format("{}: expected \"assay_pack\": {}; scripts/gpu-pack.sh makes it",
+                                 path, golden::pack::kVersion));
+  }
+  std::vector<PackEntry> entries;
+  try {
+    for (const json& c : manifest.at("cases")) {
+      PackEntry entry{c.at("name"), c.at("file"), c.at("hash")};
+      if (golden::matches(pattern, entry.name)) entries.push_back(std::move(entry));
+    }
+  } catch (const json::exception& error) {
+    throw InputError(path + ": " + error.what());
+  }
+  if (entries.empty()) {
+    throw InputError(fmt::format("{}: expected a case that matches '{}', got none", path, pattern));
+  }
+  return entries;
+}
+
+PackedCase read_case(const std::string& folder, const PackEntry& entry) {
+  const std::string path = folder + "/" + entry.file;
+  const std::string bytes = read_bytes(path);
+  if (const std::string hash = golden::pack::file_hash(bytes); hash != entry.hash) {
+    throw InputError(fmt::format("{}: damaged: expected hash {}, got {}; copy the pack again", path,
+                                 entry.hash, hash));
+  }
+  PackedCase packed{.name = entry.name};
+  try {
+    const auto [header, data] = split(bytes, path);
+    packed.config = golden::parse_config(header.at("__metadata__").at("config"), path);
+    for (const auto& [name, place] : header.items()) {
+      if (name != "__metadata__") {
+        packed.tensors[name] = read_tensor(data, place, path + ": " + name);
+      }
+    }
+  } catch (const json::exception& error) {
+    throw InputError(path + ": " + error.what());
+  }
+  Inputs& inputs = packed.inputs;
+  inputs.tokens = input<int32_t>(packed, "tokens");
+  inputs.labels = input<int32_t>(packed, "labels");
+  inputs.attention_mask = input<uint8_t>(packed, "attention_mask");
+  inputs.batch = packed.find("inputs/tokens")->shape[0];
+  inputs.positions = packed.find("inputs/tokens")->shape[1];
+  return packed;
+}
+
+}  // namespace assay::device_check

@@ -1,0 +1,54 @@
+// Reads a pack (golden/pack.h). Everything that is read is checked: the file against its hash,
+// every tensor against its place. All failures are InputError with file, tensor and cause.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cuda_impl/engine/model.h"
+#include "golden/config.h"
+#include "golden/tensor.h"
+#include "golden/weights.h"
+
+namespace assay::device_check {
+
+struct Inputs {
+  int64_t batch = 0, positions = 0;
+  std::vector<int32_t> tokens, labels;  // [B,T]
+  std::vector<uint8_t> attention_mask;  // [B,T]
+
+  cuda::Batch view() const { return {batch, positions, tokens, attention_mask, labels}; }
+};
+
+struct PackedCase {
+  std::string name;
+  golden::ModelConfig config = {};
+  Inputs inputs = {};
+  std::map<std::string, golden::Tensor> tensors = {};  // all of the file, by their names there
+
+  const golden::Tensor* find(const std::string& tensor) const;  // nullptr if there is none
+  bool has_gradients() const;
+};
+
+class PackedWeights final : public golden::WeightSource {
+ public:
+  explicit PackedWeights(const PackedCase& packed) : packed_(packed) {}
+  void read(const std::string& name, std::span<double> values) const override;
+
+ private:
+  const PackedCase& packed_;
+};
+
+// One line of pack.json.
+struct PackEntry {
+  std::string name, file, hash;
+};
+
+// The cases of the pack, those whose name matches the pattern (golden/names.h). Throws InputError
+// where none does.
+std::vector<PackEntry> read_manifest(const std::string& folder, const std::string& pattern);
+PackedCase read_case(const std::string& folder, const PackEntry& entry);
+
+}  // namespace assay::device_check

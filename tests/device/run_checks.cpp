@@ -1,0 +1,142 @@
+#include "run_checks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "golden/error.h"
+#include "golden/pack.h"
+
+namespace assay::device_check {
+namespace {
+
+using golden::Precision;
+
+Check run_one(const std::string& name, const PackedCase& packed, Precision precision,
+              cuda::Model& model) {
+  if (name == "free-running") return check_free(packed, model, precision);
+  if (name == "local") return check_local(packed, model, precision);
+  if (name == "gradients") return check_gradients(packed, model);
+  if (name == "repeat") return check_repeat(packed, model);
+  if (name == "prefix") return check_prefix(packed, model);
+  if (name == "batch") return check_batch(packed, model);
+  if (name == "labels") return check_labels(packed, model);
+  throw InternalError("run_one: no check " + name);
+}
+
+Check without_result(const std::string& name, const PackedCase& packed, Precision precision,
+                     Status status, const std::string& why) {
+  Check check{.name = name,
+              .case_name = packed.name,
+              .precision = golden::precision_name(precision),
+              .status = status,
+              .summary = why};
+  return check;
+}
+
+// JSON has no infinity.
+nlohmann::ordered_json ratio_json(double ratio) {
+  return std::isfinite(ratio) ? nlohmann::ordered_json(ratio) : nlohmann::ordered_json("infinite");
+}
+
+}  // namespace
+
+const char* status_name(Status status) {
+  return status == Status::pass ? "pass" : status == Status::fail ? "FAIL" : "REFUSED";
+}
+
+int64_t Check::compared() const {
+  int64_t sum = 0;
+  for (const TensorRow& row : rows) sum += row.elements;
+  return sum;
+}
+
+const TensorRow* Check::worst() const {
+  const auto found = std::max_element(
+      rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.ratio < b.ratio; });
+  return found == rows.end() ? nullptr : &*found;
+}
+
+std::vector<std::string> checks_due(const PackedCase& packed, Precision precision) {
+  std::vector<std::string> due{"free-running", "repeat", "prefix", "labels"};
+  if (packed.inputs.batch > 1) due.push_back("batch");
+  if (golden::pack::has_local(precision)) due.push_back("local");
+  if (precision == Precision::fp32 && packed.has_gradients()) due.push_back("gradients");
+  return due;
+}
+
+std::vector<Check> run_case(const PackedCase& packed, Precision precision, const MakeModel& make) {
+  std::vector<Check> checks;
+  std::unique_ptr<cuda::Model> model;
+  for (const std::string& name : checks_due(packed, precision)) {
+    try {
+      if (model == nullptr) model = make(packed.config, precision, PackedWeights(packed));
+      checks.push_back(run_one(name, packed, precision, *model));
+    } catch (const Unsupported& reason) {
+      checks.push_back(without_result(name, packed, precision, Status::refused, reason.what()));
+    } catch (const std::exception& error) {
+      checks.push_back(without_result(name, packed, precision, Status::fail, error.what()));
+    }
+  }
+  return checks;
+}
+
+int Report::count(Status status) const {
+  return static_cast<int>(std::count_if(checks.begin(), checks.end(),
+                                        [&](const Check& c) { return c.status == status; }));
+}
+
+int exit_code(const Report& report, const std::vector<std::string>& without) {
+  if (report.checks.empty() || report.count(Status::fail) > 0) return 1;
+  const bool all_there =
+      std::all_of(report.absent.begin(), report.absent.end(), [&](const std::string& method) {
+        return std::find(without.begin(), without.end(), method) != without.end();
+      });
+  return report.count(Status::refused) > 0 || !all_there ? 3 : 0;
+}
+
+std::string check_text(const Check& check, bool every_tensor) {
+  std::string text = fmt::format("{:<8} {:<5} {:<13} {}: {}\n", status_name(check.status),
+                                 check.precision, check.name, check.case_name, check.summary);
+  for (const TensorRow& row : check.rows) {
+    if (row.passed() && !every_tensor) continue;
+    text += fmt::format("    {} {:<40} {} elements, largest error / bound {:.3g} {}\n",
+                        row.passed() ? "pass" : "FAIL", row.name, row.elements, row.ratio, row.why);
+  }
+  return text;
+}
+
+std::string json_text(const Report& report, int code) {
+  using nlohmann::ordered_json;
+  ordered_json json{{"assay_device_check", 1},
+                    {"backend", report.backend},
+                    {"pack", report.pack},
+                    {"exit_code", code},
+                    {"passed", report.count(Status::pass)},
+                    {"failed", report.count(Status::fail)},
+                    {"refused", report.count(Status::refused)},
+                    {"absent_methods", report.absent},
+                    {"seconds", report.seconds},
+                    {"checks", ordered_json::array()}};
+  for (const Check& check : report.checks) {
+    ordered_json rows = ordered_json::array();
+    for (const TensorRow& row : check.rows) {
+      rows.push_back({{"tensor", row.name},
+                      {"elements", row.elements},
+                      {"outside", row.outside},
+                      {"ratio", ratio_json(row.ratio)},
+                      {"why", row.why}});
+    }
+    json["checks"].push_back({{"case", check.case_name},
+                              {"precision", check.precision},
+                              {"check", check.name},
+                              {"status", status_name(check.status)},
+                              {"summary", check.summary},
+                              {"tensors", std::move(rows)}});
+  }
+  return json.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace assay::device_check
