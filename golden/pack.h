@@ -5,7 +5,9 @@
 //               "cases": [{"name": "1-llama-gqa-b2-t9-keep", "file": "<name>.safetensors",
 //                          "hash": FNV-1a of the file's bytes, 64 bits, 16 hex digits}]}
 //
-// Tensors of a case, <p> = fp32, bf16, fp16; its metadata has "config", the canonical config.json:
+// A case's metadata has "config", the canonical config.json, and "narrow_probs", the precisions in
+// which the engine rounds probabilities where they meet their values (golden/precision.h), as "bf16
+// fp16". Its tensors, <p> = fp32, bf16, fp16:
 //
 //   inputs/tokens, inputs/labels  I32 [B,T]       inputs/attention_mask  U8 [B,T]
 //   weights/<HF name>             BF16 where that holds them, else F64
@@ -46,9 +48,12 @@ inline std::string local_bound_name(Precision precision, const std::string& tens
   return precision_name(precision) + "/local_bound/" + tensor;
 }
 
-// What the bounds hold for.
-inline PrecisionSchedule schedule_of(Precision storage) {
-  return {.storage = storage, .accumulate = Precision::fp32, .wide_attention = true};
+// What the bounds hold for, by the case's narrow_probs.
+inline PrecisionSchedule schedule_of(Precision storage, std::string_view narrow_probs) {
+  return {.storage = storage,
+          .accumulate = Precision::fp32,
+          .wide_attention = true,
+          .narrow_probs = narrow_probs.find(precision_name(storage)) != std::string_view::npos};
 }
 
 std::string file_hash(std::string_view bytes);

@@ -95,10 +95,17 @@ CaseShape read_shape(const SuiteJson& json, const SuiteSettings& settings,
   return shape;
 }
 
-// "keep", "detach_stored", "no-detach_stored", "window-4"
+// "keep", "detach_stored", "no-detach_stored", "window-4"; of an object those of its items
 std::string option_name(const std::string& key, const SuiteJson& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_boolean()) return value.get<bool>() ? key : "no-" + key;
+  if (value.is_object()) {
+    std::string name;
+    for (const auto& [item, of_item] : value.items()) {
+      name += (name.empty() ? "" : "-") + option_name(item, of_item);
+    }
+    return name;
+  }
   return key + "-" + value.dump();
 }
 

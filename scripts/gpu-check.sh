@@ -69,7 +69,7 @@ part configure 60 cmake --preset device "${generator[@]}" -DASSAY_PACK="$pack" -
 part build 240 cmake --build $build -j "$(nproc)"
 
 export ASSAY_REQUIRE_GPU=1
-part device-check 120 $build/tests/device/device_check "$pack" --without pt --json "$out/device-check.json"
+part device-check 120 $build/tests/device/device_check "$pack" --json "$out/device-check.json"
 part kernels-check 120 $build/tests/device/kernels_check --json "$out/kernels-check.json"
 part simt-collectives 30 $build/tests/device/simt/simt_collectives_gpu_test
 part simt-mma 30 $build/tests/device/simt/simt_mma_gpu_test

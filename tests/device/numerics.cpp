@@ -16,10 +16,6 @@ namespace pack = golden::pack;
 using golden::Precision;
 using golden::Tensor;
 
-bool is_attention_matrix(const std::string& name) {
-  return name.ends_with("attn/scores") || name.ends_with("attn/probs");
-}
-
 // Of the pack, in the tensor's shape, or nullptr with row.why.
 const Tensor* due(const PackedCase& packed, const std::string& name, const golden::Shape& shape,
                   TensorRow& row) {
@@ -68,10 +64,13 @@ void check_storage(Precision storage, const Tensor& got, TensorRow& row) {
   }
 }
 
-void check_schedule(const cuda::Model& model, Precision precision, Check& check) {
-  const golden::PrecisionSchedule has = model.precision(), due = pack::schedule_of(precision);
+void check_schedule(const PackedCase& packed, const cuda::Model& model, Precision precision,
+                    Check& check) {
+  const golden::PrecisionSchedule has = model.precision(),
+                                  due = pack::schedule_of(precision, packed.narrow_probs);
   if (has.storage == due.storage && has.accumulate == due.accumulate &&
-      has.wide_attention == due.wide_attention && has.operands == due.operands) {
+      has.wide_attention == due.wide_attention && has.narrow_probs == due.narrow_probs &&
+      has.operands == due.operands) {
     return;
   }
   check.rows.push_back(
@@ -122,7 +121,7 @@ Check check_free(const PackedCase& packed, cuda::Model& model, Precision precisi
   Check check{.name = "free-running",
               .case_name = packed.name,
               .precision = golden::precision_name(precision)};
-  check_schedule(model, precision, check);
+  check_schedule(packed, model, precision, check);
   Taps taps(tensors_of(packed));
   model.forward(packed.inputs.view(), &taps);
   compare_all(packed, model, precision, golden_name, pack::bound_name, taps, check);
@@ -132,12 +131,12 @@ Check check_free(const PackedCase& packed, cuda::Model& model, Precision precisi
 Check check_local(const PackedCase& packed, cuda::Model& model, Precision precision) {
   Check check{
       .name = "local", .case_name = packed.name, .precision = golden::precision_name(precision)};
-  check_schedule(model, precision, check);
+  check_schedule(packed, model, precision, check);
   Taps taps(tensors_of(packed));
   taps.force_with([&](const std::string& name, std::span<double> values) {
     const Tensor* golden = packed.find("golden/" + name);
     if (golden == nullptr || golden->values.size() != values.size()) return false;
-    if (is_attention_matrix(name)) return false;
+    if (golden::is_attention_matrix(name)) return false;
     const Precision storage = model.precision().storage_of(name);
     for (std::size_t i = 0; i < values.size(); ++i) {
       values[i] = golden::round_to(storage, golden->values[i]);

@@ -155,7 +155,9 @@ PackedCase read_case(const std::string& folder, const PackEntry& entry) {
   PackedCase packed{.name = entry.name};
   try {
     const auto [header, data] = split(bytes, path);
-    packed.config = golden::parse_config(header.at("__metadata__").at("config"), path);
+    const json& metadata = header.at("__metadata__");
+    packed.config = golden::parse_config(metadata.at("config"), path);
+    packed.narrow_probs = metadata.at("narrow_probs");
     for (const auto& [name, place] : header.items()) {
       if (name != "__metadata__") {
         packed.tensors[name] = read_tensor(data, place, path + ": " + name);

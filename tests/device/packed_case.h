@@ -25,6 +25,7 @@ struct Inputs {
 struct PackedCase {
   std::string name;
   golden::ModelConfig config = {};
+  std::string narrow_probs = {};  // of the metadata
   Inputs inputs = {};
   std::map<std::string, golden::Tensor> tensors = {};  // all of the file, by their names there
 

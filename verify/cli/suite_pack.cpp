@@ -12,6 +12,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "cuda_impl/engine/model.h"
 #include "golden/error.h"
 #include "golden/generate/generate_suite.h"
 #include "golden/pack.h"
@@ -41,6 +42,7 @@ struct PackOptions {
 struct Content {
   std::vector<golden::ExchangeTensor> tensors;
   std::map<std::string, Values> values;
+  std::string narrow_probs;  // of the metadata
 
   void add(const std::string& name, Element element, const golden::Shape& shape, Values all) {
     tensors.push_back({name, element, shape});
@@ -71,7 +73,7 @@ void add_bound(Content& content, const std::string& name, const golden::Shape& s
 // Expected values of what the candidate rounds to 16 bits as F32; what that rounds off widens the
 // bound, by 2^-13 of it at most.
 void add_local(Content& content, Precision precision, verify::Expectation e) {
-  const bool wide = pack::schedule_of(precision).storage_of(e.name) == Precision::fp32;
+  const bool wide = pack::schedule_of(precision, "").storage_of(e.name) == Precision::fp32;
   for (std::size_t i = 0; !wide && i < e.expected.size(); ++i) {
     const double kept = golden::round_to(Precision::fp32, e.expected[i]);
     e.bound[i] += kept == e.expected[i] ? 0 : std::fabs(kept - e.expected[i]);
@@ -113,11 +115,23 @@ void add_gradients(Content& content, const golden::GoldenReader& golden) {
   }
 }
 
+// Which of the engine's attention kernels a case takes is the engine's to say.
+std::string narrow_probs_of(const golden::ModelConfig& config) {
+  std::string precisions;
+  for (const Precision precision : pack::kPrecisions) {
+    const auto model =
+        cuda::make_host_model(config, precision, golden::SyntheticWeights(config, 0));
+    if (!model->precision().narrow_probs) continue;
+    precisions += (precisions.empty() ? "" : " ") + golden::precision_name(precision);
+  }
+  return precisions;
+}
+
 void add_expectations(Content& content, const verify::Case& file) {
   verify::GoldenValues golden(file.golden);
   for (const Precision precision : pack::kPrecisions) {
     verify::require_weights_in(file.golden, precision);
-    const golden::PrecisionSchedule schedule = pack::schedule_of(precision);
+    const golden::PrecisionSchedule schedule = pack::schedule_of(precision, content.narrow_probs);
     const verify::AnalyticTolerance tolerance(schedule, file.elements(), kFalseAlarmRate);
     verify::free_expectations(file, schedule, tolerance, golden, [&](verify::Expectation e) {
       const std::string name = "golden/" + e.name;
@@ -135,6 +149,7 @@ void add_expectations(Content& content, const verify::Case& file) {
 
 Content content_of(const golden::GoldenReader& golden, bool gradients) {
   Content content;
+  content.narrow_probs = narrow_probs_of(golden.header().config);
   add_inputs(content, golden);
   add_weights(content, golden);
   add_expectations(content, verify::Case(golden, ""));
@@ -157,7 +172,9 @@ nlohmann::ordered_json write_case(const golden::SuiteCase& c, const PackOptions&
   const std::string file = c.name + ".safetensors", path = options.out + "/" + file;
   golden::write_safetensors(
       path, content.tensors,
-      {{"config", golden::to_json(golden.header().config)}, {"root_hash", golden.root_hash()}},
+      {{"config", golden::to_json(golden.header().config)},
+       {"narrow_probs", content.narrow_probs},
+       {"root_hash", golden.root_hash()}},
       [&](const std::string& name) { return content.values.at(name); }, golden::Rounding::refuse,
       options.force);
   return {{"name", c.name}, {"file", file}, {"hash", pack::file_hash(bytes_of(path))}};
