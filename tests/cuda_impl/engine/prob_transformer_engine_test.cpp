@@ -194,6 +194,23 @@ BOOST_AUTO_TEST_CASE(bitwise_the_same_in_every_thread_order) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(gradients_that_nobody_receives_leave_the_loss) {
+  const Tokens tokens(2, 7);
+  const auto model = make(pt_config({}), Precision::fp64);
+  const Recorder r = record(*model, tokens);
+  BOOST_TEST(model->gradients(tokens.view(), {}) == r["loss"][0]);
+}
+
+BOOST_AUTO_TEST_CASE(decoding_is_refused) {
+  const auto model = make(pt_config({}), Precision::fp32);
+  BOOST_CHECK_EXCEPTION(model->decoder(1, 4), Unsupported, [](const Unsupported& error) {
+    BOOST_TEST(
+        error.what() ==
+        std::string("method pt: the engine does not decode it: forward computes whole sequences"));
+    return true;
+  });
+}
+
 BOOST_AUTO_TEST_CASE(what_the_kernels_cannot_hold_is_refused) {
   BOOST_CHECK_EXCEPTION(
       make(pt_config({.rank = 129}), Precision::fp32), InputError, [](const InputError& error) {
