@@ -101,20 +101,23 @@ void Backward<S>::fill_tables() {
 // ------------------------------------------------------------------------------------------------
 // before the first layer, behind the last one
 
+// Of a tile of positions after the other, the loss with it: the logits are formed once.
 template <class S>
 void Backward<S>::head() {
   Buffers<S>& buf = pass_.buffers_;
   counted_positions(scratch_.counted, buf.labels, pass_.queue_);
-  cross_entropy_backward(buf.logits, buf.logits, buf.labels, scratch_.counted, 1.0, pass_.queue_);
   const View<S, 2> x = pass_.stream(pass_.config_.num_hidden_layers);
-  const View<S, 2> d_logits = buf.logits.as({x.shape[0], pass_.config_.vocab_size});
-  View<S, 2> read = x;
-  if (pass_.pre_norm()) {
-    pass_.norm(buf.attn_norm, x, {}, pass_.weights_.final_norm);
-    read = buf.attn_norm;
-  }
-  product_tn<S>(gradients_.lm_head, d_logits, read, true, pass_.queue_);
-  product_nn<S>(scratch_.d_norm, d_logits, pass_.weights_.lm_head, false, pass_.queue_);
+  const int64_t D = x.shape[1];
+  const View<const S, 2> read = pass_.final_norm(x);
+  pass_.for_head_tiles(read, [&](int64_t first, View<S, 2> logits) {
+    const int64_t n = logits.shape[0];
+    position_losses<S>(buf.losses, logits, first, buf.labels, pass_.queue_);
+    cross_entropy_backward(logits, logits, first, buf.labels, scratch_.counted, 1.0, pass_.queue_);
+    product_tn<S>(gradients_.lm_head, logits, {read.data + first * D, {n, D}}, true, pass_.queue_);
+    product_nn<S>(View<A, 2>{scratch_.d_norm.data + first * D, {n, D}}, logits,
+                  pass_.weights_.lm_head, false, pass_.queue_);
+  });
+  mean_loss(buf.loss, buf.losses, buf.labels, pass_.queue_);
   if (pass_.pre_norm()) {
     norm(scratch_.d_norm, x, {}, pass_.weights_.final_norm, gradients_.final_norm);
     std::swap(scratch_.d_next, scratch_.d_term);

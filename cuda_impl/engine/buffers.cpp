@@ -1,5 +1,6 @@
 #include "cuda_impl/engine/buffers.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "cuda_impl/engine/convert.h"
@@ -11,7 +12,7 @@ namespace {
 
 template <class S>
 void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Method& method,
-           bool decode) {
+           const PassShape& shape) {
   using A = accum_t<S>;
   const int64_t B = x.B, T = x.T, N = B * T;
   const int64_t D = c.hidden_size, F = c.intermediate_size, V = c.vocab_size;
@@ -31,8 +32,9 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   }
   for (View<S, 2>* array : {&x.up, &x.act}) *array = carver.view<S>({N, F});
   x.gate = carver.view<S>({llama ? N : 0, F});
-  x.last = carver.view<S>({decode ? B : 0, D});
-  x.logits = carver.view<S>({B, decode ? 1 : T, V});
+  x.last = carver.view<S>({shape.decode ? B : 0, D});
+  const auto most = static_cast<int64_t>(shape.head_bytes / sizeof(S)) / V;
+  x.logits = carver.view<S>({shape.decode ? B : std::clamp<int64_t>(most, 1, N), V});
   x.losses = carver.view<A>({B, T});
   x.loss = carver.view<A>({1});
   x.wide_heads = carver.view<A>({N, H * Dh});
@@ -110,7 +112,7 @@ bool plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& 
   planned.T = shape.T;
   planned.R = shape.R;
   planned.kept = shape.keep;
-  arena.plan([&](Carver& carver) { carve(planned, carver, config, method, shape.decode); });
+  arena.plan([&](Carver& carver) { carve(planned, carver, config, method, shape); });
   fill_tables(planned, config, stream);
   buffers = std::move(planned);
   return true;

@@ -40,7 +40,7 @@ struct Buffers {
   View<S, 4> again_v;              // [B,Hkv,T,Dh]
   View<S, 3> again_context;        // [B,T,H*Dh]
   View<S, 2> last;                 // [B,D], in decoding: each row's last position
-  View<S, 3> logits;               // [B,T,V], in decoding [B,1,V]
+  View<S, 2> logits;               // [rows,V] of as many positions as head_bytes holds
   View<A, 2> losses;               // [B,T]
   View<A, 1> loss;                 // [1]
 
@@ -76,10 +76,15 @@ const Array& at(const std::vector<Array>& arrays, int64_t l) {
   return arrays[static_cast<std::size_t>(l) % arrays.size()];
 }
 
+// What logits may take, of one position at least: a loss is formed from a tile of rows after the
+// other, so that no array [B,T,V] exists. A probe that wants the logits gets them all.
+inline constexpr std::size_t kHeadBytes = std::size_t{64} << 20;
+
 struct PassShape {
   int64_t B = 0, T = 0, R = 0;
   bool keep = false;    // a backward pass follows
   bool decode = false;  // logits are wanted of one position a row, and no loss
+  std::size_t head_bytes = kHeadBytes;
 };
 
 // Lays the buffers out in the arena and fills the tables. False, with nothing done, if they stand

@@ -20,13 +20,18 @@ ForwardPass<S>::ForwardPass(std::shared_ptr<const Parts<S>> parts, const Cache<S
 template <class S>
 void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool keep) {
   check_batch(config_, batch);
-  plan({.B = batch.batch, .T = batch.positions, .R = batch.positions, .keep = keep});
+  plan({.B = batch.batch,
+        .T = batch.positions,
+        .R = batch.positions,
+        .keep = keep,
+        .head_bytes = parts_->head_bytes});
   simt::copy_in(buffers_.tokens.data, batch.tokens.data(), batch.tokens.size_bytes(), queue_);
   simt::copy_in(buffers_.real.data, batch.attention_mask.data(), batch.attention_mask.size_bytes(),
                 queue_);
   simt::copy_in(buffers_.labels.data, batch.labels.data(), batch.labels.size_bytes(), queue_);
   Taps taps(probe, list_, queue_);
   run_layers(taps);
+  if (keep) return;
   close(taps);
   taps.finish();
 }
@@ -39,7 +44,7 @@ View<const S, 2> ForwardPass<S>::run(const Chunk& chunk) {
   simt::copy_in(buffers_.real.data, chunk.attention_mask.data(), chunk.attention_mask.size_bytes(),
                 queue_);
   chunk_graph_.run(queue_, [this] { enqueue_chunk(); });
-  return buffers_.logits.as({B, config_.vocab_size});
+  return buffers_.logits;
 }
 
 // Where in the cache it goes is read from the cache itself: no argument of a launch depends on it.
@@ -51,7 +56,7 @@ void ForwardPass<S>::enqueue_chunk() {
   run_layers(taps);
   last_rows(buffers_.last, stream(config_.num_hidden_layers).as({B, C, config_.hidden_size}),
             cache_->counts.data, queue_);
-  form_logits(buffers_.last, taps);
+  form_logits(buffers_.logits, final_norm(buffers_.last));
 }
 
 template <class S>
@@ -340,25 +345,42 @@ void ForwardPass<S>::close_layer(int64_t l, Taps& taps) {
 template <class S>
 void ForwardPass<S>::close(Taps& taps) {
   Buffers<S>& buf = buffers_;
-  form_logits(stream(config_.num_hidden_layers), taps);
-  cross_entropy<S>(buf.loss, buf.losses, buf.logits, buf.labels, queue_);
+  const View<const S, 2> read = final_norm(stream(config_.num_hidden_layers));
+  if (taps.active()) {
+    if (pre_norm()) taps.offer("final_norm", buf.attn_norm);
+    const View<S, 2> logits = all_logits();
+    form_logits(logits, read);
+    taps.offer("logits", logits);
+    position_losses<S>(buf.losses, logits, 0, buf.labels, queue_);
+  } else {
+    for_head_tiles(read, [&](int64_t first, View<S, 2> logits) {
+      position_losses<S>(buf.losses, logits, first, buf.labels, queue_);
+    });
+  }
+  mean_loss(buf.loss, buf.losses, buf.labels, queue_);
   taps.offer("loss", buf.loss);
 }
 
-// logits = final_norm(X_L) lm_head^T, of all positions or of some
 template <class S>
-void ForwardPass<S>::form_logits(View<const S, 2> rows, Taps& taps) {
-  Buffers<S>& buf = buffers_;
-  const int64_t count = rows.shape[0];
-  if (pre_norm()) {
-    const View<S, 2> normed{buf.attn_norm.data, {count, config_.hidden_size}};
-    norm(normed, rows, {}, weights_.final_norm);
-    taps.offer("final_norm", normed);
-    rows = normed;
-  }
-  const View<S, 2> logits = buf.logits.as({count, config_.vocab_size});
-  product<S>(logits, rows, weights_.lm_head, {}, queue_);
-  taps.offer("logits", logits);
+View<const S, 2> ForwardPass<S>::final_norm(View<const S, 2> rows) {
+  if (!pre_norm()) return rows;
+  const View<S, 2> normed{buffers_.attn_norm.data, rows.shape};
+  norm(normed, rows, {}, weights_.final_norm);
+  return normed;
+}
+
+template <class S>
+void ForwardPass<S>::form_logits(View<S, 2> logits, View<const S, 2> read) {
+  product<S>(logits, read, weights_.lm_head, {}, queue_);
+}
+
+template <class S>
+View<S, 2> ForwardPass<S>::all_logits() {
+  const int64_t N = buffers_.B * buffers_.T, V = config_.vocab_size;
+  View<S, 2> logits = buffers_.logits;
+  if (logits.shape[0] == N) return logits;
+  logits_arena_.plan([&](Carver& carver) { logits = carver.view<S>({N, V}); });
+  return logits;
 }
 
 #define ASSAY_INSTANTIATE(S) template class ForwardPass<S>;

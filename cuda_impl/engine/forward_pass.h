@@ -2,6 +2,7 @@
 // whole sequences, or in decoding of the next positions behind what a cache holds.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,8 +28,8 @@ class ForwardPass {
   // With a cache (which outlives the pass) for chunks, without one for whole sequences.
   explicit ForwardPass(std::shared_ptr<const Parts<S>> parts, const Cache<S>* cache = nullptr);
 
-  // Computes every tensor of golden::tensor_list in order; with `keep` what a backward pass reads
-  // stays in the buffers.
+  // Computes every tensor of golden::tensor_list in order; with `keep` up to the last stream, and what
+  // a backward pass reads stays in the buffers: logits and loss are its to form.
   void run(const Batch& batch, Probe* probe, bool keep);
   // Puts a chunk that stands at the cache's positions into the cache. Returns the logits [B,V] behind
   // each row's last position.
@@ -36,8 +37,12 @@ class ForwardPass {
 
   // Whether attention rounds probabilities to S.
   bool has_mma_attention() const;
-  std::size_t bytes() const { return arena_.bytes() + matrix_arena_.bytes(); }
-  int64_t allocations() const { return arena_.allocations() + matrix_arena_.allocations(); }
+  std::size_t bytes() const {
+    return arena_.bytes() + matrix_arena_.bytes() + logits_arena_.bytes();
+  }
+  int64_t allocations() const {
+    return arena_.allocations() + matrix_arena_.allocations() + logits_arena_.allocations();
+  }
 
  private:
   using A = accum_t<S>;
@@ -62,7 +67,22 @@ class ForwardPass {
   void mlp_again(int64_t l, int64_t j, Taps& taps);
   void close_layer(int64_t l, Taps& taps);
   void close(Taps& taps);
-  void form_logits(View<const S, 2> last, Taps& taps);
+  // The final norm of rows of the last stream, in attn_norm; without one the rows themselves.
+  View<const S, 2> final_norm(View<const S, 2> rows);
+  void form_logits(View<S, 2> logits, View<const S, 2> read);
+  View<S, 2> all_logits();  // [N,V]
+  // tile(first, logits) for the positions [first, first + n) after each other; logits [n,V] are formed.
+  template <class Tile>
+  void for_head_tiles(View<const S, 2> read, const Tile& tile) {
+    const auto [N, D] = read.shape;
+    const auto [rows, V] = buffers_.logits.shape;
+    for (int64_t first = 0; first < N; first += rows) {
+      const int64_t n = std::min(rows, N - first);
+      const View<S, 2> logits{buffers_.logits.data, {n, V}};
+      form_logits(logits, {read.data + first * D, {n, D}});
+      tile(first, logits);
+    }
+  }
 
   bool decodes() const { return cache_ != nullptr; }
   const int32_t* first() const { return decodes() ? cache_->first.data : nullptr; }
@@ -102,7 +122,8 @@ class ForwardPass {
   const Mix<S>& mix_;
   const Stream queue_;
   const Cache<S>* cache_;
-  Arena arena_, matrix_arena_;  // the second for [B,H,T,T], only if a probe ever wants one
+  // For [B,H,T,T] and [N,V], only if a probe ever wants one.
+  Arena arena_, matrix_arena_, logits_arena_;
   Buffers<S> buffers_;
   std::vector<golden::TensorInfo> list_;  // what a pass of the planned shape computes
   simt::LaunchGraph chunk_graph_;         // of chunks of the planned shape

@@ -26,10 +26,11 @@ const golden::ModelConfig& checked(const golden::ModelConfig& config) {
 
 template <class S>
 Parts<S>::Parts(const golden::ModelConfig& c, golden::Precision p,
-                const golden::WeightSource& source)
+                const golden::WeightSource& source, std::size_t bytes)
     : config(checked(c)),
       method(parse_method(c)),
       precision(p),
+      head_bytes(bytes),
       weights(c, source),
       score_coefficients(c, source),
       mix(c, method, source) {}

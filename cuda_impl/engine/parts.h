@@ -1,6 +1,7 @@
 // What a model is made of, whichever pass reads it. Nothing changes it after construction.
 #pragma once
 
+#include "cuda_impl/engine/buffers.h"
 #include "cuda_impl/engine/method.h"
 #include "cuda_impl/engine/mix.h"
 #include "cuda_impl/engine/score_coefficients.h"
@@ -15,11 +16,12 @@ inline namespace SIMT_BACKEND {
 template <class S>
 struct Parts {
   Parts(const golden::ModelConfig& config, golden::Precision precision,
-        const golden::WeightSource& source);
+        const golden::WeightSource& source, std::size_t head_bytes = kHeadBytes);
 
   const golden::ModelConfig config;
   const Method method;
   const golden::Precision precision;
+  const std::size_t head_bytes;  // of buffers.h
   simt::LaunchStream stream;
   const Stream queue = stream.get();  // where everything is launched
   const Weights<S> weights;

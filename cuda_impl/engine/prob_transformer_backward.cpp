@@ -141,8 +141,8 @@ void InferenceBackward<S>::head() {
   const Stream queue = model_.queue_;
   const int ahead = model_.in_.ahead();
   counted_positions(scratch_.counted, buf.labels, queue, ahead);
-  cross_entropy_backward(buf.logits, buf.logits, buf.labels, scratch_.counted, 1.0, queue, ahead);
   const View<S, 2> d_logits = buf.logits.as({buf.B * buf.T, model_.config_.vocab_size});
+  cross_entropy_backward(d_logits, d_logits, 0, buf.labels, scratch_.counted, 1.0, queue, ahead);
   for (int64_t m = 0; m < model_.in_.pt.label_groups; ++m) {
     const View<A, 2> d_read = scratch_.d_read[index(m)];
     product_tn<S>(gradients_.output[index(m)], d_logits, model_.read(m), true, queue);

@@ -8,8 +8,9 @@ inline namespace SIMT_BACKEND {
 
 template <class S>
 Transformer<S>::Transformer(const golden::ModelConfig& config, golden::Precision precision,
-                            const golden::WeightSource& weights)
-    : parts_(std::make_shared<const Parts<S>>(config, precision, weights)), pass_(parts_) {}
+                            const golden::WeightSource& weights, std::size_t head_bytes)
+    : parts_(std::make_shared<const Parts<S>>(config, precision, weights, head_bytes)),
+      pass_(parts_) {}
 
 template <class S>
 Transformer<S>::~Transformer() = default;

@@ -80,11 +80,13 @@ void merge_heads(View<S, 3> x, In<accum_t<S>, 4> y, Stream stream);
 template <class A>
 void counted_positions(View<A, 1> counted, In<int32_t, 2> labels, Stream stream, int ahead = 1);
 
-// dlogits [B,T,V] = scale / counted * (softmax(logits[b,t]) - [v = labels[b,t+ahead]]) where (b,t) is
-// counted by cross_entropy, else 0. dlogits may lie over logits.
+// dlogits [n,V] = scale / counted * (softmax(logits[b,t]) - [v = labels[b,t+ahead]]) where (b,t) is
+// counted by cross_entropy, else 0; of the positions [first, first + n) of the B*T, whose logits [n,V]
+// are given. dlogits may lie over logits.
 template <class S>
-void cross_entropy_backward(View<S, 3> dlogits, In<S, 3> logits, In<int32_t, 2> labels,
-                            In<accum_t<S>, 1> counted, double scale, Stream stream, int ahead = 1);
+void cross_entropy_backward(View<S, 2> dlogits, In<S, 2> logits, int64_t first,
+                            In<int32_t, 2> labels, In<accum_t<S>, 1> counted, double scale,
+                            Stream stream, int ahead = 1);
 
 // dtable [V,D] = sum over the n with tokens[n] = v of dy[n,d], n ascending.
 template <class S>

@@ -129,12 +129,12 @@ UsedHeads<S> used_heads(const char* kernel, const HeadOperands<S>& heads, const 
   UsedHeads<S> p;
   static_cast<HeadParams<S>&>(p) = head_params(kernel, heads, true);
   const int64_t vectors = uses.uses * heads.terms;
-  for (const auto& [name, table] :
-       {std::pair{"used q [uses*terms]", uses.q}, std::pair{"used k [uses*terms]", uses.k},
-        std::pair{"du [uses*terms]", uses.du}}) {
-    if (table == uses.q && uses.dv == nullptr) continue;
+  const auto expect_table = [&](const char* name, const S* const* table) {
     expect_shape(kernel, name, View<const S* const, 1>{table, {vectors}}, {vectors});
-  }
+  };
+  if (uses.dv != nullptr) expect_table("used q [uses*terms]", uses.q);
+  expect_table("used k [uses*terms]", uses.k);
+  expect_table("du [uses*terms]", uses.du);
   expect_shape(kernel, "weights [updates,uses]",
                View<const A, 2>{uses.weights, {heads.updates, uses.uses}},
                {heads.updates, uses.uses});

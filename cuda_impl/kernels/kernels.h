@@ -176,5 +176,14 @@ template <class S>
 void cross_entropy(View<accum_t<S>, 1> loss, View<accum_t<S>, 2> losses, In<S, 3> logits,
                    In<int32_t, 2> labels, Stream stream, int ahead = 1);
 
+// The two steps of cross_entropy, the first for the positions [first, first + n) of the B*T alone,
+// whose logits [n,V] are given: so that no array [B,T,V] need exist.
+template <class S>
+void position_losses(View<accum_t<S>, 2> losses, In<S, 2> logits, int64_t first,
+                     In<int32_t, 2> labels, Stream stream, int ahead = 1);
+template <class A>
+void mean_loss(View<A, 1> loss, In<A, 2> losses, In<int32_t, 2> labels, Stream stream,
+               int ahead = 1);
+
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

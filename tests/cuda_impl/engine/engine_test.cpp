@@ -172,52 +172,6 @@ BOOST_AUTO_TEST_CASE(passes_do_not_remember_and_do_not_allocate) {
   }
 }
 
-// The numbers of all weights.
-int64_t weight_count(const ModelConfig& config) {
-  int64_t count = 0;
-  for (const golden::TensorInfo& weight : golden::weight_list(config)) {
-    count += golden::element_count(weight.shape);
-  }
-  return count;
-}
-
-// What a layer more costs, as engine/buffers.h and backward.h say; per position in fp32. No [T,T]
-// array is in it.
-BOOST_AUTO_TEST_CASE(memory_grows_with_layers_as_the_headers_say) {
-  constexpr int64_t kB = 2, kT = 33;
-  const Tokens tokens(kB, kT);
-  const auto bytes_of = [&](const ModelConfig& config, bool backward) {
-    cuda::Transformer<float> model(config, Precision::fp32, golden::SyntheticWeights(config, 7));
-    if (backward) {
-      model.gradients(tokens.view(), [](const std::string&, golden::TensorView) {});
-    } else {
-      model.forward(tokens.view(), nullptr);
-    }
-    return static_cast<int64_t>(model.bytes());
-  };
-  const auto check = [&](const ModelConfig& three, bool backward, int64_t per_position) {
-    BOOST_TEST_INFO_SCOPE(text_of(three) << (backward ? ", backward" : ""));
-    ModelConfig four = three;
-    four.num_hidden_layers = 4;
-    const int64_t gradients = backward ? weight_count(four) - weight_count(three) : 0;
-    const int64_t expected = 4 * (kB * kT * per_position + gradients);
-    const int64_t growth = bytes_of(four, backward) - bytes_of(three, backward);
-    const int64_t slack = 24 * 256;  // arrays begin at multiples of 256 bytes
-    BOOST_TEST(growth <= expected + slack);
-    BOOST_TEST(growth >= expected - slack);
-  };
-  constexpr int64_t kD = 16, kH = 4, kQ = kH * 6, kK = 2 * 6;
-  check(tiny("plain"), false, 0);
-  check(tiny("5.1"), false, kQ + kK);
-  check(tiny("1"), false, kQ + kK + kH + kD);
-  check(tiny("4.2"), false, kQ + kK + kH + kD);
-  constexpr int64_t kKept = 2 * kD + 2 * (kQ + kK) + kH, kQueryKeyGradients = kQ + kK;
-  check(tiny("plain"), true, kKept);
-  check(tiny("5.1"), true, kKept + kQueryKeyGradients);
-  check(tiny("1"), true, kKept + kQueryKeyGradients + kD);
-  check(tiny_gpt2("1", golden::NormPosition::post), true, kKept + kQueryKeyGradients + 2 * kD);
-}
-
 BOOST_AUTO_TEST_CASE(forcing_what_is_there_changes_nothing) {
   const Tokens tokens(2, 7);
   for (const ModelConfig& config : models()) {

@@ -162,8 +162,8 @@ BOOST_AUTO_TEST_CASE(cross_entropy_gradient_is_a_slope) {
       [&](const Inputs& in, const Values& dloss) -> Inputs {
         const auto logits = upload<double>(in[0]), counted = zeros(1);
         cuda::counted_positions<double>({counted.get(), {1}}, {g_labels.get(), {B, T}}, nullptr);
-        cuda::cross_entropy_backward<double>({logits.get(), {B, T, V}}, {logits.get(), {B, T, V}},
-                                             {g_labels.get(), {B, T}}, {counted.get(), {1}},
+        cuda::cross_entropy_backward<double>({logits.get(), {B * T, V}}, {logits.get(), {B * T, V}},
+                                             0, {g_labels.get(), {B, T}}, {counted.get(), {1}},
                                              dloss[0], nullptr);
         return {values_of(logits)};
       });

@@ -17,22 +17,26 @@ std::vector<int32_t> some_labels(int64_t B, int64_t T, int64_t V, bool ignore_al
 
 // Roundings: of a probability the exponential (2) with its argument's, the chain of V/32 and those
 // of the exponentials in it, the quotient; then the difference, the factor and its product.
+// In tiles of `rows` positions.
 template <class S>
-Case cross_entropy_backward_case(int64_t B, int64_t T, int64_t V, bool ignore_all, int ahead = 1) {
+Case cross_entropy_backward_case(int64_t B, int64_t T, int64_t V, bool ignore_all, int ahead = 1,
+                                 int64_t rows = 1 << 20) {
   constexpr double kScale = 1.75;
   const Values logits = random_values<S>(B * T * V, 1, 8.0);
   const std::vector<int32_t> labels = some_labels(B, T, V, ignore_all);
   return {
-      "cross_entropy_backward", shape_of("B T V ahead", B, T, V, ahead),
+      "cross_entropy_backward", shape_of("B T V ahead rows", B, T, V, ahead, rows),
       [=] {
         using A = accum_t<S>;
         const auto dlogits = upload<S>(logits);  // in place
         const simt::Buffer<int32_t> g_labels(labels);
         const simt::Buffer<A> counted(1);
         cuda::counted_positions<A>({counted.get(), {1}}, {g_labels.get(), {B, T}}, nullptr, ahead);
-        cuda::cross_entropy_backward<S>({dlogits.get(), {B, T, V}}, {dlogits.get(), {B, T, V}},
-                                        {g_labels.get(), {B, T}}, {counted.get(), {1}}, kScale,
-                                        nullptr, ahead);
+        for (int64_t first = 0; first < B * T; first += rows) {
+          const View<S, 2> tile{dlogits.get() + first * V, {std::min(rows, B * T - first), V}};
+          cuda::cross_entropy_backward<S>(tile, tile, first, {g_labels.get(), {B, T}},
+                                          {counted.get(), {1}}, kScale, nullptr, ahead);
+        }
         Values out;
         download(dlogits, out);
         download(counted, out);
@@ -180,6 +184,7 @@ void add_optimizer_cases(std::vector<Case>& cases) {
   cases.push_back(cross_entropy_backward_case<S>(2, 7, 40, true));  // nothing is counted: 0
   cases.push_back(cross_entropy_backward_case<S>(2, 3, 1, false));
   cases.push_back(cross_entropy_backward_case<S>(3, 12, 70, false, 0));
+  cases.push_back(cross_entropy_backward_case<S>(2, 7, 40, false, 1, 5));
   if (!kSmall) cases.push_back(cross_entropy_backward_case<S>(3, 12, 70, false));
 
   cases.push_back(global_norm_case<S>({1}, 1));
