@@ -3,7 +3,7 @@
 # headers that the build of the CUDA side includes. Needs Assay's packages and a built `assay`.
 #
 #   scripts/gpu-pack.sh [PACK]     default: build/gpu-pack, replaced
-#   ASSAY=PROGRAM                  default: the first of build/{release,gpu,cpu,quickstart}
+#   ASSAY=PROGRAM                  default: the newest of build/{release,gpu,cpu,quickstart}
 set -euo pipefail
 pack=$(realpath -m "${1:-$(dirname "${BASH_SOURCE[0]}")/../build/gpu-pack}")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -27,10 +27,7 @@ headers nlohmann nlohmann-json3-dev nlohmann/json.hpp
 headers boost libboost-test-dev boost/test/included/unit_test.hpp
 cp -r /usr/include/boost/config "$pack/include/boost/" # chosen by compiler: nvcc, another g++
 
-assay=${ASSAY:-}
-for preset in release gpu cpu quickstart; do
-  [ -n "$assay" ] || [ ! -x "build/$preset/verify/cli/assay" ] || assay=build/$preset/verify/cli/assay
-done
+assay=${ASSAY:-$(ls -t build/{release,gpu,cpu,quickstart}/verify/cli/assay 2>/dev/null | head -n 1 || true)}
 [ -n "$assay" ] || { echo "scripts/gpu-pack.sh: no assay program in build/: expected one, e.g. of cmake --preset cpu" >&2; exit 2; }
 "$assay" suite pack device --dir build/gpu-pack-golden --out "$pack"
 git describe --always --dirty >"$pack/commit.txt" 2>/dev/null || echo unknown >"$pack/commit.txt"
