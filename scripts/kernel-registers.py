@@ -27,7 +27,7 @@ def readable(names):
     text = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True).stdout
     for line in text.splitlines():
         line = re.sub(r"assay::(cuda|simt)::on_device::|\(anonymous namespace\)::|^void ", "", line)
-        yield re.sub(r"\(\(anonymous namespace\)::(\w+)\)(\d+)", r"\1 \2", line).split("(")[0]
+        yield re.sub(r"\((\w+)\)(\d+)", r"\1 \2", line).split("(")[0]
 
 
 def main():

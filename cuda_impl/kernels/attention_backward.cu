@@ -43,7 +43,7 @@ struct Params : UseParams<S> {
 
 // dq_i of 32 queries, and their share of dc_i. Rows are queries, columns are keys.
 template <class S>
-__global__ void __launch_bounds__(kTileThreads) query_gradient_kernel(Params<S> p) {
+__global__ void __launch_bounds__(kTileThreads, 1) query_gradient_kernel(Params<S> p) {
   using A = accum_t<S>;
   simt::Smem smem;
   const PairTile<S> tile(smem, p.Dh);
@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(kTileThreads) query_gradient_kernel(Params<S> 
 
 // dv, and dk_i, of 32 keys. Rows are keys, columns are queries.
 template <class S>
-__global__ void __launch_bounds__(kTileThreads) key_gradient_kernel(Params<S> p) {
+__global__ void __launch_bounds__(kTileThreads, 1) key_gradient_kernel(Params<S> p) {
   using A = accum_t<S>;
   simt::Smem smem;
   const PairTile<S> tile(smem, p.Dh);
