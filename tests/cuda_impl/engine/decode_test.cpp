@@ -5,6 +5,7 @@
 
 #include "cuda_impl/engine/cached_decoder.h"
 #include "models.h"
+#include "recorder.h"
 
 using namespace assay;
 using namespace assay::engine_test;
@@ -14,10 +15,6 @@ using golden::Precision;
 namespace {
 
 constexpr int64_t kV = 11;
-
-std::unique_ptr<cuda::Model> make(const ModelConfig& config, Precision precision) {
-  return cuda::make_host_model(config, precision, golden::SyntheticWeights(config, 7));
-}
 
 struct LogitsProbe final : cuda::Probe {
   std::vector<double> logits;  // [B,T,V]
@@ -80,14 +77,6 @@ class Reader {
   std::vector<double> expected_;
   std::unique_ptr<cuda::Decoder> decoder_;
 };
-
-template <class Call>
-void check_refused(const Call& call, const std::string& message) {
-  BOOST_CHECK_EXCEPTION(call(), InputError, [&](const InputError& error) {
-    BOOST_TEST(error.what() == message);
-    return true;
-  });
-}
 
 }  // namespace
 

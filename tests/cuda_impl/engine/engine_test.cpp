@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <map>
 
 #include "cuda_impl/engine/rope_table.h"
 #include "cuda_impl/engine/transformer.h"
 #include "models.h"
+#include "recorder.h"
 
 using namespace assay;
 using namespace assay::engine_test;
@@ -16,52 +16,6 @@ using golden::Precision;
 
 namespace {
 
-using Tensors = std::map<std::string, golden::Tensor>;
-
-// Reads everything out; replaces what stands in `forced`.
-struct Recorder final : cuda::Probe {
-  Tensors forced;
-  Tensors seen;
-  std::vector<std::string> order;
-
-  bool wants(const std::string&) override { return true; }
-  void tap(const std::string& name, golden::TensorView value) override {
-    order.push_back(name);
-    seen[name] = {value.shape, {value.values.begin(), value.values.end()}};
-  }
-  bool force(const std::string& name, std::span<double> value) override {
-    BOOST_TEST(!name.ends_with("attn/scores"));
-    BOOST_TEST(!name.ends_with("attn/probs"));
-    const auto found = forced.find(name);
-    if (found == forced.end()) return false;
-    BOOST_REQUIRE_EQUAL(found->second.values.size(), value.size());
-    std::copy(found->second.values.begin(), found->second.values.end(), value.begin());
-    return true;
-  }
-  const std::vector<double>& operator[](const std::string& name) const {
-    return seen.at(name).values;
-  }
-};
-
-std::unique_ptr<cuda::Model> make(const ModelConfig& config, Precision precision) {
-  return cuda::make_host_model(config, precision, golden::SyntheticWeights(config, 7));
-}
-
-Recorder record(cuda::Model& model, const Tokens& tokens, Tensors forced = {}) {
-  Recorder recorder;
-  recorder.forced = std::move(forced);
-  model.forward(tokens.view(), &recorder);
-  return recorder;
-}
-
-bool same(const Recorder& a, const Recorder& b) {
-  if (a.order != b.order) return false;
-  for (const auto& [name, tensor] : a.seen) {
-    if (tensor.shape != b.seen.at(name).shape || tensor.values != b[name]) return false;
-  }
-  return true;
-}
-
 golden::Tensor zeros(const Recorder& like, const std::string& name) {
   const golden::Tensor& tensor = like.seen.at(name);
   return {tensor.shape, std::vector<double>(tensor.values.size(), 0.0)};
@@ -69,14 +23,6 @@ golden::Tensor zeros(const Recorder& like, const std::string& name) {
 
 void check_all(const std::vector<double>& values, double expected) {
   BOOST_TEST(std::ranges::count(values, expected) == static_cast<int64_t>(values.size()));
-}
-
-template <class Call>
-void check_refused(const Call& call, const std::string& message) {
-  BOOST_CHECK_EXCEPTION(call(), InputError, [&](const InputError& error) {
-    BOOST_TEST(error.what() == message);
-    return true;
-  });
 }
 
 }  // namespace

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <map>
 
 #include "cuda_impl/engine/prob_transformer.h"
-#include "golden/error.h"
+#include "models.h"
+#include "recorder.h"
 #include "tests/reference/prob_transformer/variants.h"
 
 using namespace assay;
+using namespace assay::engine_test;
 using golden::ModelConfig;
 using golden::Precision;
 using golden::ProbTransformer;
@@ -18,73 +19,20 @@ using reference::testing::pt_variants;
 
 namespace {
 
-constexpr Precision kPrecisions[] = {Precision::fp64, Precision::fp32, Precision::bf16,
-                                     Precision::fp16};
-
-// Owns what a Batch points to. The first word of the last row is padding.
-struct Tokens {
-  int64_t B, T;
-  std::vector<int32_t> tokens;
-  std::vector<uint8_t> mask;
-  std::vector<int32_t> labels;
-
-  Tokens(int64_t batch, int64_t positions)
-      : B(batch),
-        T(positions),
-        tokens(golden::synthetic_tokens(11, batch, positions, 5)),
-        mask(tokens.size(), 1),
-        labels(tokens) {
-    mask[static_cast<std::size_t>((B - 1) * T)] = 0;
-    labels[static_cast<std::size_t>((B - 1) * T)] = -100;
-  }
-  cuda::Batch view() const { return {B, T, tokens, mask, labels}; }
-};
-
-using Tensors = std::map<std::string, golden::Tensor>;
-
-// Reads everything out; replaces what stands in `forced`.
-struct Recorder final : cuda::Probe {
-  Tensors forced, seen;
-  std::vector<std::string> order;
-
-  bool wants(const std::string&) override { return true; }
-  void tap(const std::string& name, golden::TensorView value) override {
-    order.push_back(name);
-    seen[name] = {value.shape, {value.values.begin(), value.values.end()}};
-  }
-  bool force(const std::string& name, std::span<double> value) override {
-    BOOST_TEST(!golden::is_attention_matrix(name));
-    const auto found = forced.find(name);
-    if (found == forced.end()) return false;
-    BOOST_REQUIRE_EQUAL(found->second.values.size(), value.size());
-    std::copy(found->second.values.begin(), found->second.values.end(), value.begin());
-    return true;
-  }
-  const std::vector<double>& operator[](const std::string& name) const {
-    return seen.at(name).values;
-  }
-};
-
-std::unique_ptr<cuda::Model> make(const ModelConfig& config, Precision precision) {
-  return cuda::make_host_model(config, precision, golden::SyntheticWeights(config, 7));
-}
-
-Recorder record(cuda::Model& model, const Tokens& tokens, Tensors forced = {}) {
-  Recorder recorder;
-  recorder.forced = std::move(forced);
-  model.forward(tokens.view(), &recorder);
-  return recorder;
-}
-
-bool same(const Recorder& a, const Recorder& b) {
-  if (a.order != b.order) return false;
-  return std::ranges::all_of(a.order, [&](const std::string& name) { return a[name] == b[name]; });
+// The first word of the last row is padding.
+Tokens padded_tokens(int64_t batch, int64_t positions) {
+  Tokens tokens(batch, positions);
+  tokens.labels = tokens.tokens;
+  const auto first = static_cast<std::size_t>((batch - 1) * positions);
+  tokens.mask[first] = 0;
+  tokens.labels[first] = -100;
+  return tokens;
 }
 
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(taps_are_the_list_of_tensors_in_order_and_stored_as_the_schedule_says) {
-  const Tokens tokens(2, 7);
+  const Tokens tokens = padded_tokens(2, 7);
   for (const auto& [title, config] : pt_variants()) {
     BOOST_TEST_INFO_SCOPE(title);
     for (const Precision precision : kPrecisions) {
@@ -108,7 +56,7 @@ BOOST_AUTO_TEST_CASE(taps_are_the_list_of_tensors_in_order_and_stored_as_the_sch
 
 // Everything a pass leaves behind is overwritten by the next one, whatever shapes come between.
 BOOST_AUTO_TEST_CASE(passes_do_not_remember_and_do_not_allocate) {
-  const Tokens large(2, 9), small(1, 3);
+  const Tokens large = padded_tokens(2, 9), small = padded_tokens(1, 3);
   for (const auto& [title, config] : pt_variants()) {
     BOOST_TEST_INFO_SCOPE(title);
     cuda::ProbTransformer<float> model(config, Precision::fp32,
@@ -126,7 +74,7 @@ BOOST_AUTO_TEST_CASE(passes_do_not_remember_and_do_not_allocate) {
 }
 
 BOOST_AUTO_TEST_CASE(forcing_what_is_there_changes_nothing) {
-  const Tokens tokens(2, 7);
+  const Tokens tokens = padded_tokens(2, 7);
   for (const auto& [title, config] : pt_variants()) {
     BOOST_TEST_INFO_SCOPE(title);
     const auto model = make(config, Precision::bf16);
@@ -137,7 +85,7 @@ BOOST_AUTO_TEST_CASE(forcing_what_is_there_changes_nothing) {
 
 // Zeros in place of one tensor, and what must follow from it by the equations.
 BOOST_AUTO_TEST_CASE(later_tensors_read_a_forced_one) {
-  const Tokens tokens(2, 7);
+  const Tokens tokens = padded_tokens(2, 7);
   const auto model = make(pt_config({.message = ProbTransformer::Message::head}), Precision::fp32);
   const Recorder free = record(*model, tokens);
   const auto without = [&](const std::string& name) {
@@ -165,7 +113,7 @@ BOOST_AUTO_TEST_CASE(later_tensors_read_a_forced_one) {
 // No result depends on which thread runs first: forward, reverse and random orders.
 BOOST_AUTO_TEST_CASE(bitwise_the_same_in_every_thread_order) {
   using simt::host::Order;
-  const Tokens tokens(2, 34);
+  const Tokens tokens = padded_tokens(2, 34);
   const ModelConfig config = pt_config({.schedule = ProbTransformer::Schedule::sync,
                                         .head_step = 0.6,
                                         .label_step = 0.7,
@@ -195,7 +143,7 @@ BOOST_AUTO_TEST_CASE(bitwise_the_same_in_every_thread_order) {
 }
 
 BOOST_AUTO_TEST_CASE(gradients_that_nobody_receives_leave_the_loss) {
-  const Tokens tokens(2, 7);
+  const Tokens tokens = padded_tokens(2, 7);
   const auto model = make(pt_config({}), Precision::fp64);
   const Recorder r = record(*model, tokens);
   BOOST_TEST(model->gradients(tokens.view(), {}) == r["loss"][0]);
