@@ -35,6 +35,7 @@ CublasLt load() {
   find(lt.desc_create, "cublasLtMatmulDescCreate");
   find(lt.desc_set, "cublasLtMatmulDescSetAttribute");
   find(lt.layout_create, "cublasLtMatrixLayoutCreate");
+  find(lt.layout_set, "cublasLtMatrixLayoutSetAttribute");
   find(lt.preference_create, "cublasLtMatmulPreferenceCreate");
   find(lt.preference_destroy, "cublasLtMatmulPreferenceDestroy");
   find(lt.preference_set, "cublasLtMatmulPreferenceSetAttribute");

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "cuda_impl/device/cublaslt_library.h"
+#include "cuda_impl/kernels/product_rungs.h"
 #include "cuda_impl/simt/chunk.h"
 
 namespace assay::cuda {
@@ -41,17 +42,32 @@ struct Plan {
 struct Shape {
   cudaDataType_t factors, result;
   int64_t N, M, K;
-  bool bias;
+  ProductStrides strides;
+  int64_t count;
+  bool accumulate, bias;
 
-  auto key() const { return std::tuple(factors, result, N, M, K, bias); }
+  auto key() const {
+    const ProductStrides& s = strides;
+    return std::tuple(factors, result, N, M, K, s.y, s.x, s.w, s.bias, s.w_row, count, accumulate,
+                      bias);
+  }
   bool operator<(const Shape& other) const { return key() < other.key(); }
 };
 
-cublasLtMatrixLayout_t layout(cudaDataType_t type, int64_t rows, int64_t columns) {
+// Of `count` matrices of row-major rows of `columns` elements: column-major columns, `row` apart.
+cublasLtMatrixLayout_t matrix(cudaDataType_t type, int64_t rows, int64_t columns, int64_t row,
+                              int64_t count, int64_t stride) {
   cublasLtMatrixLayout_t result = nullptr;
-  check(cublaslt().layout_create(&result, type, static_cast<uint64_t>(rows),
-                                 static_cast<uint64_t>(columns), rows),
+  check(cublaslt().layout_create(&result, type, static_cast<uint64_t>(columns),
+                                 static_cast<uint64_t>(rows), row),
         "layout");
+  if (count == 1) return result;
+  const auto batch = static_cast<int32_t>(count);
+  check(cublaslt().layout_set(result, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch, sizeof batch),
+        "batch");
+  check(cublaslt().layout_set(result, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &stride,
+                              sizeof stride),
+        "batch");
   return result;
 }
 
@@ -92,10 +108,12 @@ Plan make_plan(const Shape& shape) {
   if (shape.bias) {
     set(plan.desc, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
     set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, shape.result);
+    set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, shape.strides.bias);
   }
-  plan.w = layout(shape.factors, shape.K, shape.M);
-  plan.x = layout(shape.factors, shape.K, shape.N);
-  plan.y = layout(shape.result, shape.M, shape.N);
+  const auto& [N, M, K, strides] = std::tie(shape.N, shape.M, shape.K, shape.strides);
+  plan.w = matrix(shape.factors, M, K, strides.w_row, shape.count, strides.w);
+  plan.x = matrix(shape.factors, N, K, K, shape.count, strides.x);
+  plan.y = matrix(shape.result, N, M, M, shape.count, strides.y);
   plan.algorithm = find_algorithm(plan);
   return plan;
 }
@@ -112,27 +130,40 @@ State& state() {
 }
 
 template <class S, class Out>
-bool applies(const View<Out, 2>& y, const In<S, 2>& x, const In<S, 2>& w, const In<S, 1>& bias) {
-  const double flops = 2.0 * static_cast<double>(y.shape[0]) * static_cast<double>(y.shape[1]) *
-                       static_cast<double>(x.shape[1]);
-  const auto row_bytes = [](int64_t columns, std::size_t element) {
-    return static_cast<std::size_t>(columns) * element % kAlignment;
+bool applies(const View<Out, 2>& y, const In<S, 2>& x, const In<S, 2>& w, const In<S, 1>& bias,
+             const Shape& shape) {
+  const double flops = 2.0 * static_cast<double>(shape.N) * static_cast<double>(shape.M) *
+                       static_cast<double>(shape.K) * static_cast<double>(shape.count);
+  const auto in_pieces = [](auto* first, std::initializer_list<int64_t> steps) {
+    bool all = simt::is_aligned(first, kAlignment);
+    for (const int64_t step : steps) {
+      all = all && static_cast<std::size_t>(step) * sizeof *first % kAlignment == 0;
+    }
+    return all;
   };
-  return flops >= kSmallestFlops && row_bytes(x.shape[1], sizeof(S)) == 0 &&
-         row_bytes(y.shape[1], sizeof(Out)) == 0 && simt::is_aligned(x.data, kAlignment) &&
-         simt::is_aligned(w.data, kAlignment) && simt::is_aligned(y.data, kAlignment) &&
-         (bias.data == nullptr ||
-          (std::is_same_v<S, Out> && simt::is_aligned(bias.data, kAlignment)));
+  const ProductStrides& s = shape.strides;
+  return flops >= kSmallestFlops && in_pieces(x.data, {shape.K, s.x}) &&
+         in_pieces(w.data, {s.w_row, s.w}) && in_pieces(y.data, {shape.M, s.y}) &&
+         (bias.data == nullptr || (std::is_same_v<S, Out> && in_pieces(bias.data, {s.bias})));
 }
 
 }  // namespace
 
 template <class S, class Out>
-bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream) {
-  if (!applies<S>(y, x, w, bias)) return false;
+bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
+                      const ProductLayout& layout) {
+  const Shape shape{.factors = kType<S>,
+                    .result = kType<Out>,
+                    .N = y.shape[0],
+                    .M = y.shape[1],
+                    .K = x.shape[1],
+                    .strides = strides_of(layout, x.shape[1]),
+                    .count = layout.count,
+                    .accumulate = layout.accumulate,
+                    .bias = bias.data != nullptr};
+  if (!applies<S>(y, x, w, bias, shape)) return false;
   const CublasLt& lt = cublaslt();
   if (!lt.missing.empty()) return false;
-  const Shape shape{kType<S>, kType<Out>, y.shape[0], y.shape[1], x.shape[1], bias.data != nullptr};
   State& shared = state();
   const std::lock_guard lock(shared.mutex);
   auto found = shared.plans.find(shape);
@@ -142,10 +173,11 @@ bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Str
   if (shape.bias) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias.data);
   simt::Buffer<std::byte>& workspace = shared.workspaces[stream];
   if (workspace.size() == 0) workspace = simt::Buffer<std::byte>(kWorkspaceBytes);
-  const float one = 1, zero = 0;
-  check(lt.matmul(lt.handle, plan.desc, &one, w.data, plan.w, x.data, plan.x, &zero, y.data, plan.y,
-                  y.data, plan.y, &*plan.algorithm, workspace.get(), kWorkspaceBytes, stream),
-        LaunchName("matmul", y.shape).text);
+  const float one = 1, before = layout.accumulate ? 1 : 0;
+  check(
+      lt.matmul(lt.handle, plan.desc, &one, w.data, plan.w, x.data, plan.x, &before, y.data, plan.y,
+                y.data, plan.y, &*plan.algorithm, workspace.get(), kWorkspaceBytes, stream),
+      LaunchName("matmul", y.shape).text);
   return true;
 }
 
@@ -157,10 +189,12 @@ std::string cublaslt_state() {
          "." + std::to_string(version % 100);
 }
 
-#define ASSAY_INSTANTIATE(S) \
-  template bool cublaslt_product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
-#define ASSAY_INSTANTIATE_WIDE(S) \
-  template bool cublaslt_product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
+#define ASSAY_INSTANTIATE(S)                                                          \
+  template bool cublaslt_product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
+                                    const ProductLayout&);
+#define ASSAY_INSTANTIATE_WIDE(S)                                                              \
+  template bool cublaslt_product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
+                                    const ProductLayout&);
 ASSAY_INSTANTIATE(float)
 ASSAY_INSTANTIATE(simt::bf16)
 ASSAY_INSTANTIATE(simt::f16)

@@ -53,10 +53,21 @@ template <class S>
 void layer_norm(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, In<S, 1> bias, double eps,
                 Stream stream);
 
+// What a product may be beside one y = x w^T with rows that lie one behind the other.
+struct ProductLayout {
+  // `count` products in one launch: y, x, w and bias are those of the first, and those of product j lie
+  // j times so many elements behind them.
+  int64_t count = 1;
+  int64_t y = 0, x = 0, w = 0, bias = 0;
+  int64_t w_row = 0;        // elements from row to row of w: it is columns of a wider array; 0: K
+  bool accumulate = false;  // the sums go on from what y holds; y is stored as accum_t<S>
+};
+
 // y [N,M] = x [N,K] w [M,K]^T + bias [M] (data may be null), stored as Out: S, or accum_t<S> for an
 // intermediate without a name.
 template <class S, class Out>
-void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream);
+void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
+             const ProductLayout& layout = {});
 
 // y [B,H,T,Dh] = the heads of x [B,T,H*Dh], rotated by the angles of positions first[b] + t, whose
 // cosines and sines are given [R,Dh/2], R >= T. first (device) [B] may be null: 0.

@@ -4,12 +4,13 @@
 //   w  [M,K]  row-major, stored as S
 //   bias [M]  stored as S, or null: none
 //   y  [N,M]  row-major, stored as Out (S or float)
+// Layouts: ProductLayout of kernels.h; with accumulate the chain starts from y.
 // Products and sums are float: simt::mma over steps of 16 along k ascending, the bias last; the only
 // rounding to Out is the final store. On the host each sum is one chain in float with k ascending,
 // the bits of product_tiled; a tensor core adds in an order of its own (simt/mma.h).
-// Launch: one block of 8 warps per 128 x 128 tile of y, a warp per 64 x 32. A step of 32 along k
+// Launch: one block of 8 warps per 128 x 128 tile of y and product, a warp per 64 x 32. A step of 32 along k
 // passes through registers, fetched while the step before is multiplied, into the one of two shared
-// tiles that is free. Any N, M, K >= 1. Elements are fetched 8 at a time where K % 8 == 0 and x and w
+// tiles that is free. Any N, M, K >= 1. Elements are fetched 8 at a time where all rows of x and w
 // lie at multiples of 16 bytes, one at a time otherwise, with the same result.
 // 128 registers, no spills, 40960 bytes of shared memory: two blocks per SM. (nvcc 13.0, sm_80 and
 // sm_90; its time on a GPU is not measured.)
@@ -38,16 +39,17 @@ constexpr int kThreads = 32 * kWarpsAcross * (kTile / kWarpRows);
 constexpr int kRowTiles = kWarpRows / 16, kColumnTiles = kWarpColumns / 8;  // of mma, per warp
 constexpr int kFetches = kTile * kChunks / kThreads;  // chunks per thread, matrix and step
 
-// This thread's chunks of g_matrix[row0 .., k0 ..]; zeros past the ends. kWhole: whole chunks.
+// This thread's chunks of g_matrix[row0 .., k0 ..], whose rows lie `stride` apart; zeros past the
+// ends. kWhole: whole chunks.
 template <bool kWhole, class S>
-SIMT_DEVICE void fetch(Chunk (&r_chunks)[kFetches], const S* __restrict__ g_matrix, int row0,
-                       int rows, int k0, int K) {
+SIMT_DEVICE void fetch(Chunk (&r_chunks)[kFetches], const S* __restrict__ g_matrix, int64_t stride,
+                       int row0, int rows, int k0, int K) {
   SIMT_UNROLL for (int i = 0; i < kFetches; ++i) {
     const int index = static_cast<int>(threadIdx.x) + i * kThreads;
     const int row = row0 + index / kChunks, k = k0 + index % kChunks * kPerChunk;
     r_chunks[i] = Chunk{};
     if (row >= rows || k >= K) continue;
-    const S* g_from = g_matrix + int64_t{row} * K + k;
+    const S* g_from = g_matrix + row * stride + k;
     if constexpr (kWhole) {
       r_chunks[i] = simt::load_as<Chunk>(g_from);
     } else {
@@ -80,6 +82,20 @@ SIMT_DEVICE void multiply(simt::MmaD (&r_y)[kRowTiles][kColumnTiles], const Chun
     SIMT_UNROLL for (int r = 0; r < kRowTiles; ++r) {
       const auto r_x = simt::load_mma_a<S>(rows + 16 * r * kWords, kWords, lane);
       SIMT_UNROLL for (int c = 0; c < kColumnTiles; ++c) simt::mma(r_y[r][c], r_x, r_w[c]);
+    }
+  }
+}
+
+// r_y = y from (row0, column0) on; zeros past the ends.
+SIMT_DEVICE void load(simt::MmaD (&r_y)[kRowTiles][kColumnTiles], const float* __restrict__ g_y,
+                      int row0, int column0, int N, int M, int lane) {
+  SIMT_UNROLL for (int r = 0; r < kRowTiles; ++r) {
+    SIMT_UNROLL for (int c = 0; c < kColumnTiles; ++c) {
+      SIMT_UNROLL for (int i = 0; i < 4; ++i) {
+        const simt::MmaPlace at = simt::mma_d_place(lane, i);
+        const int row = row0 + 16 * r + at.row, column = column0 + 8 * c + at.column;
+        if (row < N && column < M) r_y[r][c].value[i] = g_y[int64_t{row} * M + column];
+      }
     }
   }
 }
@@ -119,7 +135,8 @@ SIMT_DEVICE void store(Out* __restrict__ g_y, const simt::MmaD (&r_y)[kRowTiles]
 template <class S, class Out, bool kWhole>
 __global__ void __launch_bounds__(kThreads, 2)
     product_mma_kernel(Out* __restrict__ g_y, const S* __restrict__ g_x, const S* __restrict__ g_w,
-                       const S* __restrict__ g_bias, int N, int M, int K, bool in_pairs) {
+                       const S* __restrict__ g_bias, int N, int M, int K, ProductStrides strides,
+                       bool accumulate, bool in_pairs) {
   constexpr int kTileChunks = kTile * kStride;
   SIMT_SHARED(Chunk, s_tiles, 4 * kTileChunks);  // [step mod 2][x, w][row or column][k]
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
@@ -130,10 +147,21 @@ __global__ void __launch_bounds__(kThreads, 2)
   // Whether the warp has something to store; the same for all its lanes.
   const bool is_used = row0 + warp_row < N && column0 + warp_column < M;
 
+  const int64_t j = blockIdx.z;
+  g_y += j * strides.y;
+  g_x += j * strides.x;
+  g_w += j * strides.w;
+  if (g_bias != nullptr) g_bias += j * strides.bias;
+
   simt::MmaD r_y[kRowTiles][kColumnTiles] = {};
+  if constexpr (std::is_same_v<Out, float>) {
+    if (accumulate && is_used) {
+      load(r_y, g_y, row0 + warp_row, column0 + warp_column, N, M, lane);
+    }
+  }
   Chunk r_next_x[kFetches], r_next_w[kFetches];
-  fetch<kWhole>(r_next_x, g_x, row0, N, 0, K);
-  fetch<kWhole>(r_next_w, g_w, column0, M, 0, K);
+  fetch<kWhole>(r_next_x, g_x, K, row0, N, 0, K);
+  fetch<kWhole>(r_next_w, g_w, strides.w_row, column0, M, 0, K);
   for (int k0 = 0; k0 < K; k0 += kDepth) {
     Chunk* s_x = s_tiles + k0 / kDepth % 2 * (2 * kTileChunks);
     Chunk* s_w = s_x + kTileChunks;
@@ -143,8 +171,8 @@ __global__ void __launch_bounds__(kThreads, 2)
     // next step overwrites.
     __syncthreads();
     if (k0 + kDepth < K) {
-      fetch<kWhole>(r_next_x, g_x, row0, N, k0 + kDepth, K);
-      fetch<kWhole>(r_next_w, g_w, column0, M, k0 + kDepth, K);
+      fetch<kWhole>(r_next_x, g_x, K, row0, N, k0 + kDepth, K);
+      fetch<kWhole>(r_next_w, g_w, strides.w_row, column0, M, k0 + kDepth, K);
     }
     if (is_used) {
       multiply<S>(r_y, s_x + warp_row * kStride, s_w + warp_column * kStride, lane);
@@ -158,22 +186,34 @@ __global__ void __launch_bounds__(kThreads, 2)
 }  // namespace
 
 template <class S, class Out>
-void product_mma(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream) {
-  check_product<S>("product_mma", y, x, w, bias, kTile);
+void product_mma(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
+                 const ProductLayout& layout) {
+  check_product<S>("product_mma", y, x, w, bias, layout, kTile);
   const auto [N, M] = y.shape;
   const int64_t K = x.shape[1];
-  const bool whole = K % kPerChunk == 0 && simt::is_aligned(x.data, sizeof(Chunk)) &&
-                     simt::is_aligned(w.data, sizeof(Chunk));
-  const bool in_pairs = M % 2 == 0 && simt::is_aligned(y.data, sizeof(simt::Pair<Out>));
-  simt::launch(LaunchName("product_mma", y.shape).text,
-               whole ? product_mma_kernel<S, Out, true> : product_mma_kernel<S, Out, false>,
-               dim3(blocks_for(M, kTile), blocks_for(N, kTile)), dim3(kThreads), 0, stream, y.data,
-               x.data, w.data, bias.data, N, M, K, in_pairs);
+  const ProductStrides strides = strides_of(layout, K);
+  const auto in_chunks = [](const S* first, std::initializer_list<int64_t> steps) {
+    bool all = simt::is_aligned(first, sizeof(Chunk));
+    for (const int64_t step : steps) all = all && step % kPerChunk == 0;
+    return all;
+  };
+  const bool whole =
+      in_chunks(x.data, {K, strides.x}) && in_chunks(w.data, {K, strides.w_row, strides.w});
+  const bool in_pairs =
+      M % 2 == 0 && strides.y % 2 == 0 && simt::is_aligned(y.data, sizeof(simt::Pair<Out>));
+  simt::launch(
+      LaunchName("product_mma", y.shape).text,
+      whole ? product_mma_kernel<S, Out, true> : product_mma_kernel<S, Out, false>,
+      dim3(blocks_for(M, kTile), blocks_for(N, kTile), static_cast<unsigned>(layout.count)),
+      dim3(kThreads), 0, stream, y.data, x.data, w.data, bias.data, N, M, K, strides,
+      layout.accumulate, in_pairs);
 }
 
-#define ASSAY_INSTANTIATE(S)                                                      \
-  template void product_mma<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream); \
-  template void product_mma<S>(View<float, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
+#define ASSAY_INSTANTIATE(S)                                                         \
+  template void product_mma<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream,     \
+                               const ProductLayout&);                                \
+  template void product_mma<S>(View<float, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
+                               const ProductLayout&);
 ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

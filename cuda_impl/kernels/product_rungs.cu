@@ -10,27 +10,29 @@ namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 template <class S, class Out>
-void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream) {
+void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
+             const ProductLayout& layout) {
   constexpr int kSmallestTile = 64;
-  check_product<S>("product", y, x, w, bias, kSmallestTile);
+  check_product<S>("product", y, x, w, bias, layout, kSmallestTile);
 #if defined(ASSAY_HAS_CUBLASLT)
   if constexpr (!std::is_same_v<S, double>) {
-    if (cublaslt_product<S>(y, x, w, bias, stream)) return;
+    if (cublaslt_product<S>(y, x, w, bias, stream, layout)) return;
   }
 #endif
   if constexpr (kHasMma<S>) {
     if (prefers_mma<S>(w.shape[0], w.shape[1])) {
-      product_mma<S>(y, x, w, bias, stream);
+      product_mma<S>(y, x, w, bias, stream, layout);
       return;
     }
   }
-  product_tiled<S>(y, x, w, bias, stream);
+  product_tiled<S>(y, x, w, bias, stream, layout);
 }
 
 #define ASSAY_INSTANTIATE(S) \
-  template void product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
-#define ASSAY_INSTANTIATE_WIDE(S) \
-  template void product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
+  template void product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, const ProductLayout&);
+#define ASSAY_INSTANTIATE_WIDE(S)                                                     \
+  template void product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
+                           const ProductLayout&);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE_WIDE)
 #undef ASSAY_INSTANTIATE_WIDE

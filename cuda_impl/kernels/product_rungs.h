@@ -1,4 +1,4 @@
-// The rungs of product(): every implementation under its name. All take any shape and compute
+// The rungs of product(): every implementation under its name. All take any shape and layout, compute
 //   y [N,M] = x [N,K] w [M,K]^T + bias [M] (data may be null)
 // and differ in speed and in the order in which a tensor core adds.
 #pragma once
@@ -12,11 +12,13 @@ inline namespace SIMT_BACKEND {
 
 // S: any storage type.
 template <class S, class Out>
-void product_tiled(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream);
+void product_tiled(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
+                   const ProductLayout& layout = {});
 
 // S: bf16 or f16.
 template <class S, class Out>
-void product_mma(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream);
+void product_mma(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
+                 const ProductLayout& layout = {});
 
 template <class S>
 inline constexpr bool kHasMma = std::is_same_v<S, simt::bf16> || std::is_same_v<S, simt::f16>;
@@ -25,13 +27,22 @@ template <class S, class Out>
 struct ProductRung {
   const char* name;
   void (*launch)(View<Out, 2> y, View<const S, 2> x, View<const S, 2> w, View<const S, 1> bias,
-                 Stream stream);
+                 Stream stream, const ProductLayout& layout);
 };
 template <class S, class Out>
 std::vector<ProductRung<S, Out>> product_rungs() {
   std::vector<ProductRung<S, Out>> rungs{{"product_tiled", product_tiled<S, Out>}};
   if constexpr (kHasMma<S>) rungs.push_back({"product_mma", product_mma<S, Out>});
   return rungs;
+}
+
+// A layout as a kernel parameter: the elements from the arrays of product j to those of j + 1, and
+// from row to row of w.
+struct ProductStrides {
+  int64_t y, x, w, bias, w_row;
+};
+inline ProductStrides strides_of(const ProductLayout& layout, int64_t K) {
+  return {layout.y, layout.x, layout.w, layout.bias, layout.w_row == 0 ? K : layout.w_row};
 }
 
 // Whether product() takes product_mma: where a row is whole 16-byte pieces, and a tile is not mostly
@@ -45,7 +56,7 @@ constexpr bool prefers_mma(int64_t M, int64_t K) {
 // What every rung expects; its blocks are `tile` rows high.
 template <class S, class Out>
 void check_product(const char* kernel, const View<Out, 2>& y, const In<S, 2>& x, const In<S, 2>& w,
-                   const In<S, 1>& bias, int tile) {
+                   const In<S, 1>& bias, const ProductLayout& layout, int tile) {
   const auto [N, M] = y.shape;
   const int64_t K = x.shape[1];
   expect_shape(kernel, "y [N,M]", y, {N, M});
@@ -53,6 +64,14 @@ void check_product(const char* kernel, const View<Out, 2>& y, const In<S, 2>& x,
   expect_shape(kernel, "w [M,K]", w, {M, K});
   if (bias.data != nullptr) expect_shape(kernel, "bias [M]", bias, {M});
   expect_at_most(kernel, ("N / " + std::to_string(tile)).c_str(), (N + tile - 1) / tile, 65535);
+  expect_at_most(kernel, "count", layout.count, 65535);
+  if (layout.w_row != 0 && layout.w_row < K) {
+    throw simt::Error(std::string(kernel) + ": w_row: expected 0 or K = " + std::to_string(K) +
+                      " at least, got " + std::to_string(layout.w_row));
+  }
+  if (layout.accumulate && !std::is_same_v<Out, accum_t<S>>) {
+    throw simt::Error(std::string(kernel) + ": accumulate: expected y in the accumulator's type");
+  }
 }
 
 }  // namespace SIMT_BACKEND

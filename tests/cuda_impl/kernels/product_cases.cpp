@@ -30,7 +30,7 @@ Case product_case(const cuda::ProductRung<S, Out>& rung, const Shape& shape) {
             const simt::Buffer<Out> y(at(shift + N * M));
             rung.launch({y.get() + shift, {N, M}}, {g_x.get() + shift, {N, K}},
                         {g_w.get() + shift, {M, K}}, with_bias ? bias_view : View<const S, 1>{},
-                        nullptr);
+                        nullptr, {});
             Values out;
             download(y, out);
             out.erase(out.begin(), out.begin() + shift);
@@ -52,12 +52,65 @@ Case product_case(const cuda::ProductRung<S, Out>& rung, const Shape& shape) {
           }};
 }
 
+// Products j = 0 .. count-1 whose w are columns of a wider array [M,W], from column j*K on, each sum
+// going on from y in the accumulator's type.
+template <class S>
+Case stack_case(const cuda::ProductRung<S, accum_t<S>>& rung, const Shape& shape, int64_t count) {
+  using A = accum_t<S>;
+  const auto [N, M, K, with_bias, unused] = shape;
+  const int64_t W = count * K + 8;  // a row has columns that nobody reads
+  const Values x = random_values<S>(count * N * K, 1), w = random_values<S>(M * W, 2);
+  const Values bias = random_values<S>(count * M, 3), before = random_values<A>(count * N * M, 4);
+  return {rung.name, shape_of("N M K bias count", N, M, K, with_bias, count),
+          [=] {
+            const auto g_x = upload<S>(x), g_w = upload<S>(w), g_bias = upload<S>(bias);
+            const auto y = upload<A>(before);
+            const View<const S, 1> bias_view{g_bias.get(), {M}};
+            rung.launch({y.get(), {N, M}}, {g_x.get(), {N, K}}, {g_w.get(), {M, K}},
+                        with_bias ? bias_view : View<const S, 1>{}, nullptr,
+                        {.count = count,
+                         .y = N * M,
+                         .x = N * K,
+                         .w = K,
+                         .bias = M,
+                         .w_row = W,
+                         .accumulate = true});
+            Values out;
+            download(y, out);
+            return out;
+          },
+          [=] {
+            std::vector<Expected> out;
+            for (int64_t i = 0; i < count * N * M; ++i) {
+              const int64_t j = i / (N * M), n = i / M % N, m = i % M;
+              double sum = before[at(i)] + (with_bias ? bias[at(j * M + m)] : 0.0);
+              double magnitude = std::fabs(before[at(i)]) + 1;
+              for (int64_t k = 0; k < K; ++k) {
+                const double product = x[at((j * N + n) * K + k)] * w[at(m * W + j * K + k)];
+                sum += product;
+                magnitude += std::fabs(product);
+              }
+              out.push_back(expected<S, A>(sum, static_cast<double>(K + 3), magnitude));
+            }
+            return out;
+          }};
+}
+
 template <class S, class Out>
 void add_cases_of(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
   std::vector<cuda::ProductRung<S, Out>> rungs = cuda::product_rungs<S, Out>();
   rungs.push_back({"product", cuda::product<S, Out>});
   for (const auto& rung : rungs) {
     for (const Shape& shape : shapes) cases.push_back(product_case(rung, shape));
+  }
+}
+
+template <class S>
+void add_stack_cases(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
+  std::vector<cuda::ProductRung<S, accum_t<S>>> rungs = cuda::product_rungs<S, accum_t<S>>();
+  rungs.push_back({"product", cuda::product<S, accum_t<S>>});
+  for (const auto& rung : rungs) {
+    for (const Shape& shape : shapes) cases.push_back(stack_case(rung, shape, 3));
   }
 }
 
@@ -77,6 +130,12 @@ void add_product_cases(std::vector<Case>& cases) {
   if (!std::is_same_v<S, accum_t<S>>) {
     add_cases_of<S, accum_t<S>>({{65, 20, 40}, {33, 134, 64, true}}, cases);
   }
+  std::vector<Shape> stacks{{5, 20, 9, true}};
+  if (!kSmall) {
+    stacks.push_back({33, 70, 72, true});
+    stacks.push_back({70, 65, 35});
+  }
+  add_stack_cases<S>(stacks, cases);
 }
 ASSAY_INSTANTIATE_CASES(add_product_cases)
 
