@@ -136,6 +136,10 @@ std::string recompute_name(int64_t layer, int64_t earlier, const std::string& te
   return fmt::format("layers/{}/recompute/{}/{}", layer, earlier, tensor);
 }
 
+bool is_recomputed(const TensorInfo& tensor) {
+  return tensor.name.find("/recompute/") != std::string::npos;
+}
+
 std::string layer_weight(const ModelConfig& config, int64_t layer, const std::string& name) {
   return fmt::format("{}.{}.{}", config.block == BlockKind::gpt2 ? "transformer.h" : "model.layers",
                      layer, name);

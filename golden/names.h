@@ -20,6 +20,9 @@ std::string layer_name(int64_t layer, const std::string& tensor);
 // "layers/3/recompute/1/mlp_out": layer 1 run again on the input of layer 3
 std::string recompute_name(int64_t layer, int64_t earlier, const std::string& tensor);
 
+// Whether it is such a tensor.
+bool is_recomputed(const TensorInfo& tensor);
+
 // "model.layers.2.mlp.up_proj.weight", for GPT-2 "transformer.h.2.mlp.c_fc.weight"
 std::string layer_weight(const ModelConfig& config, int64_t layer, const std::string& name);
 

@@ -21,6 +21,7 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   const bool llama = c.block == golden::BlockKind::llama;
   const bool post = c.norm == golden::NormPosition::post;
   const bool looks_back = method.recomputes() || method.all_layers_score;
+  const bool each = shape.options.recompute == Recompute::each;
 
   x.tokens = carver.view<int32_t>({B, T});
   x.real = carver.view<uint8_t>({B, T});
@@ -33,13 +34,13 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   for (View<S, 2>* array : {&x.up, &x.act}) *array = carver.view<S>({N, F});
   x.gate = carver.view<S>({llama ? N : 0, F});
   x.last = carver.view<S>({shape.decode ? B : 0, D});
-  const auto most = static_cast<int64_t>(shape.head_bytes / sizeof(S)) / V;
+  const auto most = static_cast<int64_t>(shape.options.head_bytes / sizeof(S)) / V;
   x.logits = carver.view<S>({shape.decode ? B : std::clamp<int64_t>(most, 1, N), V});
   x.losses = carver.view<A>({B, T});
   x.loss = carver.view<A>({1});
   x.wide_heads = carver.view<A>({N, H * Dh});
-  x.wide_gate = carver.view<A>({method.recomputes_mlp() && llama ? N : 0, F});
-  x.wide_up = carver.view<A>({method.recomputes_mlp() ? N : 0, F});
+  x.wide_gate = carver.view<A>({method.recomputes_mlp() && each && llama ? N : 0, F});
+  x.wide_up = carver.view<A>({method.recomputes_mlp() && each ? N : 0, F});
   x.score_factors = carver.view<A>({method.gated_scores ? N : 0, L});
 
   const auto layers = [L](bool all) { return static_cast<std::size_t>(all ? L : 1); };
@@ -51,7 +52,7 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   x.q.resize(layers(x.kept || looks_back));
   x.k.resize(x.q.size());
   x.lse.resize(layers(x.kept || method.recomputes()));
-  x.again.resize(method.recomputes() ? layers(true) - 1 : 0);
+  x.again.resize(method.recomputes() && each ? layers(true) - 1 : 0);
   for (auto* streams : {&x.stream, &x.attn_residual, &x.mlp_residual}) {
     for (View<S, 2>& stream : *streams) stream = carver.view<S>({N, D});
   }

@@ -17,9 +17,10 @@ inline namespace SIMT_BACKEND {
 //
 // A layer costs, in scalars for each of the N positions and beside what all layers share:
 //   forward   nothing; (H + Hkv) Dh of q and k where scores of earlier layers are summed; these, H of
-//             lse and D of the recompute's output where earlier layers are run again
+//             lse and, unless they are stacked (stacked_recompute.h), D of the recompute's output where
+//             earlier layers are run again
 //   backward  2 D + 2 (H + Hkv) Dh + H of streams, q, k, v, context and lse, D more with norms after
-//             the residuals, D of the recompute's output, (H + Hkv) Dh of dq and dk where layers look
+//             the residuals, D of the recompute's output likewise, (H + Hkv) Dh of dq and dk where layers look
 //             back. Norms, MLPs and all of a recompute are formed again.
 // So what a method of L(L-1)/2 recomputes needs grows with L alone, and no [T,T] array is kept.
 template <class S>
@@ -76,15 +77,11 @@ const Array& at(const std::vector<Array>& arrays, int64_t l) {
   return arrays[static_cast<std::size_t>(l) % arrays.size()];
 }
 
-// What logits may take, of one position at least: a loss is formed from a tile of rows after the
-// other, so that no array [B,T,V] exists. A probe that wants the logits gets them all.
-inline constexpr std::size_t kHeadBytes = std::size_t{64} << 20;
-
 struct PassShape {
   int64_t B = 0, T = 0, R = 0;
   bool keep = false;    // a backward pass follows
   bool decode = false;  // logits are wanted of one position a row, and no loss
-  std::size_t head_bytes = kHeadBytes;
+  ModelOptions options;
 };
 
 // Lays the buffers out in the arena and fills the tables. False, with nothing done, if they stand

@@ -13,11 +13,16 @@ void Cache<S>::carve(Carver& carver, const Parts<S>& parts, int64_t B, int64_t R
   counts = carver.view<int32_t>({B});
   k.resize(layers);
   v.resize(layers);
-  again.resize(parts.method.recomputes() ? layers * (layers - 1) / 2 : 0);
   factors.resize(parts.method.gated_scores ? layers : 0);
-  for (auto* arrays : {&k, &v, &again}) {
-    for (View<S, 4>& array : *arrays) {
-      array = carver.view<S>({B, c.num_key_value_heads, R, c.head_dim});
+  const int64_t Hkv = c.num_key_value_heads;
+  for (auto* arrays : {&k, &v}) {
+    for (View<S, 4>& array : *arrays) array = carver.view<S>({B, Hkv, R, c.head_dim});
+  }
+  again.clear();
+  for (int64_t l = 1; parts.method.recomputes() && l < L; ++l) {
+    const bool stacked = parts.stacked != nullptr;
+    for (int64_t j = 0; j < (stacked ? 1 : l); ++j) {
+      again.push_back(carver.view<S>({B, stacked ? l * Hkv : Hkv, R, c.head_dim}));
     }
   }
   for (std::size_t l = 0; l < factors.size(); ++l) {

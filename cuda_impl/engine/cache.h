@@ -19,6 +19,8 @@ struct Cache {
 
   Cache(const Parts<S>& parts, int64_t B, int64_t R);
 
+  // With stacked recomputes, of all j < l: [B,l*Hkv,R,Dh].
+  const View<S, 4>& again_stack(int64_t l) const { return again[static_cast<std::size_t>(l - 1)]; }
   const View<S, 4>& again_v(int64_t l, int64_t j) const {  // j < l
     return again[static_cast<std::size_t>(l * (l - 1) / 2 + j)];
   }
@@ -28,7 +30,7 @@ struct Cache {
   View<int32_t, 1> first;           // [B]: where this step's positions begin
   View<int32_t, 1> counts;          // [B]: how many of a chunk's a row has
   std::vector<View<S, 4>> k, v;     // [L] of [B,Hkv,R,Dh]
-  std::vector<View<S, 4>> again;    // [L(L-1)/2] of the same
+  std::vector<View<S, 4>> again;    // [L(L-1)/2] of the same; stacked [L-1]
   std::vector<View<A, 4>> factors;  // [L] of [B,1,R,outputs]
   const S** k_table = nullptr;      // device table [L]
 

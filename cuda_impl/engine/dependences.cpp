@@ -44,13 +44,15 @@ class Tracer final : public ElementProbe<simt::Tainted> {
 }  // namespace
 
 void trace_dependences(const golden::ModelConfig& config, const golden::WeightSource& weights,
-                       const Batch& batch, const ReceiveDependences& receive) {
+                       const Batch& batch, const ReceiveDependences& receive,
+                       const ModelOptions& options) {
   if (batch.batch * batch.positions > simt::kMaxSources) {
     throw InputError(fmt::format("batch: dependences are traced for at most {} positions, got {}",
                                  simt::kMaxSources, batch.batch * batch.positions));
   }
   Tracer tracer(receive);
-  make_model<simt::Tainted>(config, golden::Precision::fp64, weights)->forward(batch, &tracer);
+  make_model<simt::Tainted>(config, golden::Precision::fp64, weights, options)
+      ->forward(batch, &tracer);
 }
 
 }  // namespace assay::cuda

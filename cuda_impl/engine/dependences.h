@@ -21,9 +21,10 @@ using ReceiveDependences =
     std::function<void(const golden::TensorInfo& tensor, std::span<const double> values,
                        std::span<const simt::SourceSet> sources)>;
 
-// Calls receive for every tensor of golden::tensor_list, in order. Throws as Model::forward does, and
+// Calls receive for every tensor that Model::forward computes, in order. Throws as Model::forward does, and
 // InputError for B*T > kMaxSources.
 void trace_dependences(const golden::ModelConfig& config, const golden::WeightSource& weights,
-                       const Batch& batch, const ReceiveDependences& receive);
+                       const Batch& batch, const ReceiveDependences& receive,
+                       const ModelOptions& options = {});
 
 }  // namespace assay::cuda

@@ -15,7 +15,9 @@ ForwardPass<S>::ForwardPass(std::shared_ptr<const Parts<S>> parts, const Cache<S
       score_coefficients_(parts_->score_coefficients),
       mix_(parts_->mix),
       queue_(parts_->queue),
-      cache_(cache) {}
+      cache_(cache),
+      stacked_(parts_->stacked == nullptr ? nullptr
+                                          : std::make_unique<StackedRecompute<S>>(parts_, cache)) {}
 
 template <class S>
 void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool keep) {
@@ -24,7 +26,7 @@ void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool keep) {
         .T = batch.positions,
         .R = batch.positions,
         .keep = keep,
-        .head_bytes = parts_->head_bytes});
+        .options = parts_->options});
   simt::copy_in(buffers_.tokens.data, batch.tokens.data(), batch.tokens.size_bytes(), queue_);
   simt::copy_in(buffers_.real.data, batch.attention_mask.data(), batch.attention_mask.size_bytes(),
                 queue_);
@@ -39,7 +41,8 @@ void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool keep) {
 template <class S>
 View<const S, 2> ForwardPass<S>::run(const Chunk& chunk) {
   const auto [B, R] = cache_->real.shape;
-  if (plan({.B = B, .T = chunk.positions, .R = R, .decode = true})) chunk_graph_.forget();
+  if (plan({.B = B, .T = chunk.positions, .R = R, .decode = true, .options = parts_->options}))
+    chunk_graph_.forget();
   simt::copy_in(buffers_.tokens.data, chunk.tokens.data(), chunk.tokens.size_bytes(), queue_);
   simt::copy_in(buffers_.real.data, chunk.attention_mask.data(), chunk.attention_mask.size_bytes(),
                 queue_);
@@ -75,8 +78,11 @@ template <class S>
 bool ForwardPass<S>::plan(const PassShape& shape) {
   if (buffers_.B != shape.B || buffers_.T != shape.T) {
     list_ = golden::tensor_list(config_, shape.B, shape.T);
+    if (stacked_ != nullptr) std::erase_if(list_, golden::is_recomputed);
   }
-  return plan_buffers(buffers_, arena_, config_, method_, shape, queue_);
+  const bool planned = plan_buffers(buffers_, arena_, config_, method_, shape, queue_);
+  if (planned && stacked_ != nullptr) stacked_->plan(shape.B, shape.T);
+  return planned;
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -147,7 +153,24 @@ View<accum_t<S>, 4> ForwardPass<S>::matrix() {
 }
 
 template <class S>
-void ForwardPass<S>::combine(int64_t l, View<const S, 2> own) {
+void ForwardPass<S>::form_sum(int64_t l, View<const S, 2> own, Taps& taps) {
+  if (stacked_ != nullptr) {
+    const View<A, 3> lse = buffers_.lse[0];
+    stacked_->form_sum(buffers_.sum, {.l = l,
+                                      .x = stream(l),
+                                      .own = own,
+                                      .scores = scores_of(0),
+                                      .lse = lse,
+                                      .lse_stride = buffers_.lse[1].data - lse.data});
+    return;
+  }
+  for (int64_t j = 0; j < l; ++j) {
+    if (method_.recomputes_mlp()) {
+      mlp_again(l, j, taps);
+    } else {
+      attention_again(l, j, again(j), taps);
+    }
+  }
   const bool with_own = method_.combine != Combine::sum;
   const double scale = method_.combine == Combine::mean ? 1 / static_cast<double>(l + 1) : 1;
   add_n<S>(buffers_.sum, buffers_.again_table, l, with_own ? own.data : nullptr, mix_.weights_of(l),
@@ -241,8 +264,7 @@ void ForwardPass<S>::add_attention(int64_t l, Taps& taps) {
   Buffers<S>& buf = buffers_;
   const View<S, 2> x = stream(l), y = at(buf.attn_residual, l);
   if (method_.recomputes_attention() && l > 0) {
-    for (int64_t j = 0; j < l; ++j) attention_again(l, j, again(j), taps);
-    combine(l, buf.attn_out);
+    form_sum(l, buf.attn_out, taps);
     taps.offer(golden::layer_name(l, "attn/sum"), buf.sum);
     add_sum(y, x, buf.attn_out);
   } else {
@@ -328,8 +350,7 @@ void ForwardPass<S>::close_layer(int64_t l, Taps& taps) {
   const View<S, 2> y = pre_norm() ? at(buf.attn_residual, l) : buf.mlp_norm;
   const View<S, 2> total = pre_norm() ? stream(l + 1) : at(buf.mlp_residual, l);
   if (method_.recomputes_mlp() && l > 0) {
-    for (int64_t j = 0; j < l; ++j) mlp_again(l, j, taps);
-    combine(l, buf.mlp_out);
+    form_sum(l, buf.mlp_out, taps);
     taps.offer(name("mlp/sum"), buf.sum);
     add_sum(total, y, buf.mlp_out);
   } else {

@@ -12,6 +12,7 @@
 #include "cuda_impl/engine/cache.h"
 #include "cuda_impl/engine/model.h"
 #include "cuda_impl/engine/parts.h"
+#include "cuda_impl/engine/stacked_recompute.h"
 #include "cuda_impl/engine/taps.h"
 #include "golden/names.h"
 
@@ -38,10 +39,12 @@ class ForwardPass {
   // Whether attention rounds probabilities to S.
   bool has_mma_attention() const;
   std::size_t bytes() const {
-    return arena_.bytes() + matrix_arena_.bytes() + logits_arena_.bytes();
+    return arena_.bytes() + matrix_arena_.bytes() + logits_arena_.bytes() +
+           (stacked_ == nullptr ? 0 : stacked_->bytes());
   }
   int64_t allocations() const {
-    return arena_.allocations() + matrix_arena_.allocations() + logits_arena_.allocations();
+    return arena_.allocations() + matrix_arena_.allocations() + logits_arena_.allocations() +
+           (stacked_ == nullptr ? 0 : stacked_->allocations());
   }
 
  private:
@@ -104,8 +107,8 @@ class ForwardPass {
   }
   // heads [B,H,T,Dh] of x [N,D], rotated or not
   void project_heads(View<S, 4> heads, View<const S, 2> x, const Affine<S>& by, bool rotate);
-  // sum = the terms that a method adds at its site; own is the layer's own output.
-  void combine(int64_t l, View<const S, 2> own);
+  // buffers_.sum = what a method adds at its site in layer l; own is the layer's own output.
+  void form_sum(int64_t l, View<const S, 2> own, Taps& taps);
   // y = that sum, with the residual and the layer's own output where the method keeps them
   void add_sum(View<S, 2> y, View<const S, 2> residual, View<const S, 2> own);
 
@@ -125,8 +128,9 @@ class ForwardPass {
   // For [B,H,T,T] and [N,V], only if a probe ever wants one.
   Arena arena_, matrix_arena_, logits_arena_;
   Buffers<S> buffers_;
-  std::vector<golden::TensorInfo> list_;  // what a pass of the planned shape computes
-  simt::LaunchGraph chunk_graph_;         // of chunks of the planned shape
+  std::unique_ptr<StackedRecompute<S>> stacked_;  // null: earlier layers run one after the other
+  std::vector<golden::TensorInfo> list_;          // what a pass of the planned shape computes
+  simt::LaunchGraph chunk_graph_;                 // of chunks of the planned shape
 };
 
 }  // namespace SIMT_BACKEND

@@ -11,11 +11,12 @@ inline namespace SIMT_BACKEND {
 
 template <class S>
 std::unique_ptr<Model> make_model(const golden::ModelConfig& config, golden::Precision precision,
-                                  const golden::WeightSource& weights) {
+                                  const golden::WeightSource& weights,
+                                  const ModelOptions& options) {
   if (golden::find_method(config.method, "method").family == golden::Family::prob_transformer) {
     return std::make_unique<ProbTransformer<S>>(config, precision, weights);
   }
-  return std::make_unique<Transformer<S>>(config, precision, weights);
+  return std::make_unique<Transformer<S>>(config, precision, weights, options);
 }
 
 }  // namespace SIMT_BACKEND

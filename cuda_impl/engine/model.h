@@ -16,6 +16,21 @@
 
 namespace assay::cuda {
 
+// How methods 1 to 4 run earlier layers again on the current input.
+enum class Recompute {
+  each,     // one after the other: every tensor of every recompute can be read out and forced
+  stacked,  // all at once (stacked_recompute.h): faster, and no tensor below recompute/ exists
+};
+
+struct ModelOptions {
+  Recompute recompute = Recompute::each;
+  // What logits may take, of one position at least: a loss is formed from a tile of positions after
+  // the other, so that no array [B,T,V] exists. A probe that wants the logits gets them all.
+  std::size_t head_bytes = std::size_t{64} << 20;
+  // What a stacked recompute may take, of one layer at least. Only speed depends on it.
+  std::size_t stack_bytes = std::size_t{1} << 30;
+};
+
 struct Batch {
   int64_t batch = 0;
   int64_t positions = 0;
@@ -71,7 +86,8 @@ class Decoder {
 class Model {
  public:
   virtual ~Model() = default;
-  // Computes every tensor of golden::tensor_list in order. probe may be null. Throws InputError for
+  // Computes every tensor of golden::tensor_list in order, with Recompute::stacked those below
+  // recompute/ excepted. probe may be null. Throws InputError for
   // a batch that does not fit the config, and simt::Error (kernel, shape, cause) for a failed
   // launch.
   virtual void forward(const Batch& batch, Probe* probe) = 0;
@@ -88,10 +104,12 @@ class Model {
 // The same sources on the host executor (fp64, fp32, bf16, fp16) and on the GPU (fp32, bf16, fp16).
 std::unique_ptr<Model> make_host_model(const golden::ModelConfig& config,
                                        golden::Precision precision,
-                                       const golden::WeightSource& weights);
+                                       const golden::WeightSource& weights,
+                                       const ModelOptions& options = {});
 std::unique_ptr<Model> make_device_model(const golden::ModelConfig& config,
                                          golden::Precision precision,
-                                         const golden::WeightSource& weights);
+                                         const golden::WeightSource& weights,
+                                         const ModelOptions& options = {});
 
 // Why make_device_model cannot work here, for a message that says what was skipped; "" if it can.
 std::string device_unavailable();

@@ -7,7 +7,7 @@ namespace assay::cuda {
 std::string device_unavailable() { return "built without CUDA"; }
 
 std::unique_ptr<Model> make_device_model(const golden::ModelConfig&, golden::Precision,
-                                         const golden::WeightSource&) {
+                                         const golden::WeightSource&, const ModelOptions&) {
   throw InputError("subject cuda: no GPU: " + device_unavailable() +
                    "; use the host executor (simt)");
 }

@@ -5,7 +5,7 @@
 namespace assay::cuda {
 
 std::unique_ptr<Model> make_host_model(const golden::ModelConfig&, golden::Precision,
-                                       const golden::WeightSource&) {
+                                       const golden::WeightSource&, const ModelOptions&) {
   throw Unsupported("subject simt: this build has the CUDA side alone; use the GPU (cuda)");
 }
 

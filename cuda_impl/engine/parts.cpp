@@ -22,18 +22,26 @@ const golden::ModelConfig& checked(const golden::ModelConfig& config) {
   return config;
 }
 
+// A single layer has no earlier ones.
+bool stacks(const golden::ModelConfig& config, const ModelOptions& options) {
+  return options.recompute == Recompute::stacked && config.num_hidden_layers > 1 &&
+         parse_method(config).recomputes();
+}
+
 }  // namespace
 
 template <class S>
 Parts<S>::Parts(const golden::ModelConfig& c, golden::Precision p,
-                const golden::WeightSource& source, std::size_t bytes)
+                const golden::WeightSource& source, const ModelOptions& o)
     : config(checked(c)),
       method(parse_method(c)),
       precision(p),
-      head_bytes(bytes),
+      options(o),
       weights(c, source),
       score_coefficients(c, source),
-      mix(c, method, source) {}
+      mix(c, method, source),
+      stacked(stacks(c, o) ? std::make_unique<StackedWeights<S>>(c, method, weights, queue)
+                           : nullptr) {}
 
 #define ASSAY_INSTANTIATE(S) template struct Parts<S>;
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)

@@ -1,10 +1,13 @@
 // What a model is made of, whichever pass reads it. Nothing changes it after construction.
 #pragma once
 
+#include <memory>
+
 #include "cuda_impl/engine/buffers.h"
 #include "cuda_impl/engine/method.h"
 #include "cuda_impl/engine/mix.h"
 #include "cuda_impl/engine/score_coefficients.h"
+#include "cuda_impl/engine/stacked_weights.h"
 #include "cuda_impl/engine/weights.h"
 #include "cuda_impl/simt/launch_graph.h"
 #include "golden/config.h"
@@ -16,17 +19,18 @@ inline namespace SIMT_BACKEND {
 template <class S>
 struct Parts {
   Parts(const golden::ModelConfig& config, golden::Precision precision,
-        const golden::WeightSource& source, std::size_t head_bytes = kHeadBytes);
+        const golden::WeightSource& source, const ModelOptions& options = {});
 
   const golden::ModelConfig config;
   const Method method;
   const golden::Precision precision;
-  const std::size_t head_bytes;  // of buffers.h
+  const ModelOptions options;
   simt::LaunchStream stream;
   const Stream queue = stream.get();  // where everything is launched
   const Weights<S> weights;
   const ScoreCoefficients<S> score_coefficients;
   const Mix<S> mix;
+  const std::unique_ptr<const StackedWeights<S>> stacked;  // null unless recomputes are stacked
 };
 
 }  // namespace SIMT_BACKEND

@@ -8,8 +8,8 @@ inline namespace SIMT_BACKEND {
 
 template <class S>
 Transformer<S>::Transformer(const golden::ModelConfig& config, golden::Precision precision,
-                            const golden::WeightSource& weights, std::size_t head_bytes)
-    : parts_(std::make_shared<const Parts<S>>(config, precision, weights, head_bytes)),
+                            const golden::WeightSource& weights, const ModelOptions& options)
+    : parts_(std::make_shared<const Parts<S>>(config, precision, weights, options)),
       pass_(parts_) {}
 
 template <class S>

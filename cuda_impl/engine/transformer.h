@@ -18,7 +18,7 @@ template <class S>
 class Transformer final : public Model {
  public:
   Transformer(const golden::ModelConfig& config, golden::Precision precision,
-              const golden::WeightSource& weights, std::size_t head_bytes = kHeadBytes);
+              const golden::WeightSource& weights, const ModelOptions& options = {});
   ~Transformer() override;
   void forward(const Batch& batch, Probe* probe) override;
   double gradients(const Batch& batch, const ReceiveGradient& receive) override;

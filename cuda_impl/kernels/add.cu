@@ -1,12 +1,16 @@
-// Sums of streams:  y = a + b + c,  y = scale (sum_{i<n} w[i] terms[i] + w[n] last)
+// Sums of streams:  y = a + b + c,  y = scale (sum_{i<n} w[i] terms[i] + w[n] last),
+//                   y = x + sum_{j<n} c_j bias_j + own_weight own
 //
 //   a, b, c, y  [N,D]  stored as S; c, or c and b, may be null: no such term
 //   terms       device table [n] of arrays [N,D], stored as S; i ascending
 //   last        [N,D] stored as S, or null: no such term
 //   w           [n+1] accum_t<S>, or null: all 1
+//   x           [N,D] accum_t<S>
+//   bias_j      [D] stored as S, or null: none; c_j is what term j was multiplied by
+//   own         [N,D] stored as S, or null: no such term
 // Sums are accum_t<S>, left to right; the only rounding to S is the final store.
 // Launch: one thread per element. Any N, D, n >= 1.
-// Longest addition chain 2, n.
+// Longest addition chain 2, n, n + 1.
 // CPU counterpart: reference/ops/add.cpp
 #include "cuda_impl/kernels/kernels.h"
 
@@ -43,6 +47,21 @@ __global__ void add_n_kernel(S* __restrict__ y, const S* const* __restrict__ ter
   y[i] = simt::from_accum<S>(scale * sum);
 }
 
+template <class S>
+__global__ void close_sum_kernel(S* __restrict__ y, const accum_t<S>* __restrict__ x,
+                                 TermBiases<S> biases, TermWeights<accum_t<S>> terms,
+                                 const S* __restrict__ own, accum_t<S> own_weight, int D,
+                                 int64_t elements) {
+  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= elements) return;
+  accum_t<S> sum = x[i];
+  for (int64_t j = 0; biases.data != nullptr && j < biases.count; ++j) {
+    sum += terms.of(j) * simt::to_accum(biases.data[j * biases.stride + i % D]);
+  }
+  if (own != nullptr) sum += own_weight * simt::to_accum(own[i]);
+  y[i] = simt::from_accum<S>(sum);
+}
+
 }  // namespace
 
 template <class S>
@@ -67,10 +86,24 @@ void add_n(View<S, 2> y, const S* const* terms, int64_t count, const S* last,
                last, weights, scale, N * D);
 }
 
+template <class S>
+void close_sum(View<S, 2> y, In<accum_t<S>, 2> x, const TermBiases<S>& biases,
+               const TermWeights<accum_t<S>>& terms, const S* own, double own_weight,
+               Stream stream) {
+  const auto [N, D] = y.shape;
+  expect_shape("close_sum", "y [N,D]", y, {N, D});
+  expect_shape("close_sum", "x [N,D]", x, {N, D});
+  simt::launch(LaunchName("close_sum", y.shape).text, close_sum_kernel<S>,
+               dim3(blocks_for(N * D, kThreads)), dim3(kThreads), 0, stream, y.data, x.data, biases,
+               terms, own, own_weight, D, N * D);
+}
+
 #define ASSAY_INSTANTIATE(S)                                                                     \
   template void add(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 2>, Stream);                           \
   template void add_n(View<S, 2>, const S* const*, int64_t, const S*, const accum_t<S>*, double, \
-                      Stream);
+                      Stream);                                                                   \
+  template void close_sum(View<S, 2>, In<accum_t<S>, 2>, const TermBiases<S>&,                   \
+                          const TermWeights<accum_t<S>>&, const S*, double, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

@@ -4,7 +4,8 @@
 //                 s visible iff s <= t and real[b,s]
 //   forward   lse[t] = log sum_{visible s} exp(scores[t,s])
 //             context[t] = sum_{visible s} exp(scores[t,s] - lse[t]) v_g[s]
-//   replay    context[t] = the same sum with lse given and another v
+//   replay    context[t] = the same sum with lse given and another v, times the weight of its term;
+//             of several layers at once with the arrays of ReplayLayout
 //
 //   q_i      [B,H,T,Dh], k_i, v [B,Hkv,R,Dh]  stored as S, through device tables of pointers
 //   real     [B,R]      0 = padding
@@ -65,7 +66,7 @@ SIMT_DEVICE void add_values(A (&r_context)[kMaxColumns][kRowsPerWarp], const A* 
 template <class S, bool kReplay>
 __global__ void __launch_bounds__(kScoreThreads)
     attention_kernel(S* __restrict__ g_context, accum_t<S>* g_lse, const S* __restrict__ g_v,
-                     ScoreParams<S> p) {
+                     ScoreParams<S> p, ReplayParams<accum_t<S>> replay) {
   using A = accum_t<S>;
   simt::Smem smem;
   ScoreTile<S> tile(smem, p.Dh);
@@ -73,11 +74,15 @@ __global__ void __launch_bounds__(kScoreThreads)
   A* s_p_all = smem.take<A>(kWarps * kKeys * kRowsPerWarp);  // [kWarps][kKeys][kRowsPerWarp]
   int* s_real = smem.take<int>(kKeys);                       // [kKeys]
   const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
-  const int h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
+  const int h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z) % replay.B;
+  const int j = static_cast<int>(blockIdx.z) / replay.B;  // which replay
+  p.q += j;
+  p.k += j;
   const int query0 = static_cast<int>(blockIdx.x) * kQueries;
   const int row0 = query0 + warp * kRowsPerWarp;  // the warp's first query
-  const int64_t lse0 = (int64_t{b} * p.H + h) * p.T;
-  const S* g_v_head = g_v + (int64_t{b} * p.Hkv + h / (p.H / p.Hkv)) * p.R * p.Dh;  // [R,Dh]
+  const int64_t lse0 = j * replay.lse + (int64_t{b} * p.H + h) * p.T;
+  const S* g_v_head =
+      g_v + j * replay.v + b * replay.v_batch + int64_t{h / (p.H / p.Hkv)} * p.R * p.Dh;  // [R,Dh]
   A* s_p = s_p_all + warp * kKeys * kRowsPerWarp;
 
   A r_context[kMaxColumns][kRowsPerWarp] = {};
@@ -134,10 +139,13 @@ __global__ void __launch_bounds__(kScoreThreads)
       }
     }
     if (row >= p.T) continue;
-    S* g_row = g_context + ((int64_t{b} * p.T + row) * p.H + h) * p.Dh;  // [Dh]
+    S* g_row = g_context + j * replay.context + (int64_t{b} * p.T + row) * replay.context_row +
+               int64_t{h} * p.Dh;  // [Dh]
     SIMT_UNROLL for (int c = 0; c < kMaxColumns; ++c) {
       const int column = lane + 32 * c;
-      if (column < p.Dh) g_row[column] = simt::from_accum<S>(any ? r_context[c][r] / total : A(0));
+      if (column >= p.Dh) continue;
+      const A value = kReplay ? r_context[c][r] * replay.terms.of(j) : r_context[c][r] / total;
+      g_row[column] = simt::from_accum<S>(any ? value : A(0));
     }
   }
 }
@@ -145,18 +153,18 @@ __global__ void __launch_bounds__(kScoreThreads)
 template <class S, bool kReplay>
 void launch_attention(const char* kernel, View<S, 3> context, View<const accum_t<S>, 3> lse,
                       accum_t<S>* lse_out, const ScoreOperands<S>& scores, In<S, 4> v,
-                      Stream stream) {
+                      const ReplayLayout<accum_t<S>>& layout, Stream stream) {
   const auto [B, R] = scores.real.shape;
   const int64_t T = context.shape[1];
   const ScoreParams<S> params = score_params(kernel, scores, T);
   expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, scores.H * scores.Dh});
   expect_shape(kernel, "lse [B,H,T]", lse, {B, scores.H, T});
   expect_shape(kernel, "v [B,Hkv,R,Dh]", v, {B, scores.Hkv, R, scores.Dh});
-  simt::launch(
-      LaunchName(kernel, context.shape).text, attention_kernel<S, kReplay>,
-      dim3(blocks_for(T, kQueries), static_cast<unsigned>(scores.H), static_cast<unsigned>(B)),
-      dim3(kScoreThreads), attention_smem<S>(scores.Dh).bytes, stream, context.data, lse_out,
-      v.data, params);
+  simt::launch(LaunchName(kernel, context.shape).text, attention_kernel<S, kReplay>,
+               dim3(blocks_for(T, kQueries), static_cast<unsigned>(scores.H),
+                    static_cast<unsigned>(layout.count * B)),
+               dim3(kScoreThreads), attention_smem<S>(scores.Dh).bytes, stream, context.data,
+               lse_out, v.data, params, replay_params(kernel, scores, layout));
 }
 
 }  // namespace
@@ -164,22 +172,23 @@ void launch_attention(const char* kernel, View<S, 3> context, View<const accum_t
 template <class S>
 void attention_tiled(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
                      In<S, 4> v, Stream stream) {
-  launch_attention<S, false>("attention_tiled", context, lse, lse.data, scores, v, stream);
+  launch_attention<S, false>("attention_tiled", context, lse, lse.data, scores, v, {}, stream);
 }
 
 template <class S>
 void replay_attention_tiled(View<S, 3> context, In<accum_t<S>, 3> lse,
-                            const ScoreOperands<S>& scores, In<S, 4> v, Stream stream) {
+                            const ScoreOperands<S>& scores, In<S, 4> v, Stream stream,
+                            const ReplayLayout<accum_t<S>>& layout) {
   // Read only: the kernel's template writes lse in the other mode alone.
   launch_attention<S, true>("replay_attention_tiled", context, lse,
-                            const_cast<accum_t<S>*>(lse.data), scores, v, stream);
+                            const_cast<accum_t<S>*>(lse.data), scores, v, layout, stream);
 }
 
 #define ASSAY_INSTANTIATE(S)                                                                   \
   template void attention_tiled(View<S, 3>, View<accum_t<S>, 3>, const ScoreOperands<S>&,      \
                                 In<S, 4>, Stream);                                             \
   template void replay_attention_tiled(View<S, 3>, In<accum_t<S>, 3>, const ScoreOperands<S>&, \
-                                       In<S, 4>, Stream);
+                                       In<S, 4>, Stream, const ReplayLayout<accum_t<S>>&);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

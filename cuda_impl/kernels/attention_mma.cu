@@ -5,7 +5,8 @@
 //   forward   lse[t] = log sum_{visible s} exp(scores[t,s])
 //             context[t] = sum_{visible s} S(exp(scores[t,s] - m)) v_g[s] / exp(lse[t] - m),
 //             m the highest score so far, with which the sums are rescaled as it grows
-//   replay    context[t] = sum_{visible s} S(exp(scores[t,s] - lse[t])) v_g[s]
+//   replay    context[t] = sum_{visible s} S(exp(scores[t,s] - lse[t])) v_g[s], times the weight of its
+//             term; of several layers at once with the arrays of ReplayLayout
 //
 //   q_i      [B,H,T,Dh], k_i, v [B,Hkv,R,Dh]  stored as S (bf16, f16), by device tables of pointers
 //   real     [B,R]      0 = padding
@@ -178,19 +179,24 @@ SIMT_DEVICE void raise(Rows& rows, MmaD (&r_context)[kDh / 8], const MmaD (&r_sc
 template <class S, int kDh, bool kReplay>
 __global__ void __launch_bounds__(kScoreThreads, 2)
     attention_mma_kernel(S* __restrict__ g_context, float* g_lse, const S* __restrict__ g_v,
-                         ScoreParams<S> p, bool in_pairs) {
+                         ScoreParams<S> p, ReplayParams<float> replay, bool in_pairs) {
   simt::Smem smem;
   auto* s_queries = smem.take<uint32_t>(kBlockQueries * row_stride(kDh));  // [query][d]
   auto* s_keys = smem.take<uint32_t>(kBlockKeys * row_stride(kDh));        // [key][d]
   auto* s_values = smem.take<uint32_t>(kDh * kValueStride);                // [d][key]
   int* s_real = smem.take<int>(kBlockKeys);                                // [key]
   const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
-  const int h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
+  const int h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z) % replay.B;
+  const int replayed = static_cast<int>(blockIdx.z) / replay.B;  // which replay
+  p.q += replayed;
+  p.k += replayed;
   const int query0 = static_cast<int>(blockIdx.x) * kBlockQueries;
   const int row0 = query0 + 16 * warp;  // the warp's first query
   const bool is_used = row0 < p.T;      // the same for the whole warp
   const int64_t query_head = int64_t{b} * p.H + h;
   const int64_t key_head = int64_t{b} * p.Hkv + h / (p.H / p.Hkv);
+  g_lse += replayed * replay.lse + query_head * p.T;
+  g_v += replayed * replay.v + b * replay.v_batch + int64_t{h / (p.H / p.Hkv)} * p.R * kDh;
 
   MmaD r_context[kDh / 8] = {};
   float r_offset[2] = {};
@@ -199,7 +205,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
   SIMT_UNROLL for (int r = 0; r < 2; ++r) {
     const int row = row0 + simt::mma_d_place(lane, 2 * r).row;
     if (row >= p.T) continue;
-    if (kReplay) rows.highest[r] = g_lse[query_head * p.T + row];
+    if (kReplay) rows.highest[r] = g_lse[row];
     if (p.offset != nullptr && first + row < p.R) r_offset[r] = p.offset[first + row];
   }
 
@@ -208,7 +214,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
   for (int key0 = 0; key0 < end; key0 += kBlockKeys) {
     __syncthreads();  // every thread has read the key and value tiles before
     const uint8_t* g_real = p.real + int64_t{b} * p.R + key0;
-    load_values<kDh>(s_values, g_v + (key_head * p.R + key0) * kDh, g_real, end - key0);
+    load_values<kDh>(s_values, g_v + int64_t{key0} * kDh, g_real, end - key0);
     if (tid < kBlockKeys) s_real[tid] = key0 + tid < end && g_real[tid] != 0;
 
     MmaD r_score[kKeyTiles];
@@ -243,6 +249,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
   }
   if (!is_used) return;
 
+  g_context += replayed * replay.context + int64_t{h} * kDh;
   SIMT_UNROLL for (int r = 0; r < 2; ++r) {
     const simt::MmaPlace at = simt::mma_d_place(lane, 2 * r);
     const int row = row0 + at.row;
@@ -254,15 +261,18 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
       any = (seen | __shfl_xor_sync(simt::kFullMask, seen, 2)) != 0;
       total = quad_sum(rows.sum[r]);
       if (at.column == 0 && row < p.T) {
-        g_lse[query_head * p.T + row] =
-            any ? rows.highest[r] + simt::log(total) : -kInfinity<float>;
+        g_lse[row] = any ? rows.highest[r] + simt::log(total) : -kInfinity<float>;
       }
     }
     if (row >= p.T) continue;
-    S* g_row = g_context + ((int64_t{b} * p.T + row) * p.H + h) * kDh + at.column;
+    S* g_row = g_context + (int64_t{b} * p.T + row) * replay.context_row + at.column;
+    const auto rounded = [&](float sum) {
+      const float value = kReplay ? sum * replay.terms.of(replayed) : sum / total;
+      return S(any ? value : 0.0f);
+    };
     SIMT_UNROLL for (int c = 0; c < kDh / 8; ++c) {
       const float* sums = r_context[c].value + 2 * r;
-      const simt::Pair<S> values{S(any ? sums[0] / total : 0.0f), S(any ? sums[1] / total : 0.0f)};
+      const simt::Pair<S> values{rounded(sums[0]), rounded(sums[1])};
       if (in_pairs) {
         simt::store_as(g_row + 8 * c, values);
       } else {
@@ -276,7 +286,8 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
 template <class S, bool kReplay>
 void launch_attention_mma(const char* kernel, const View<S, 3>& context,
                           const View<const float, 3>& lse, float* lse_out,
-                          const ScoreOperands<S>& scores, const In<S, 4>& v, Stream stream) {
+                          const ScoreOperands<S>& scores, const In<S, 4>& v,
+                          const ReplayLayout<float>& layout, Stream stream) {
   const auto [B, R] = scores.real.shape;
   const int64_t T = context.shape[1];
   const ScoreParams<S> params = score_params(kernel, scores, T);
@@ -289,7 +300,7 @@ void launch_attention_mma(const char* kernel, const View<S, 3>& context,
                       ": coefficients: expected strides query = key = 0, got " +
                       std::to_string(c.query) + " and " + std::to_string(c.key));
   }
-  void (*entry)(S*, float*, const S*, ScoreParams<S>, bool) = nullptr;
+  void (*entry)(S*, float*, const S*, ScoreParams<S>, ReplayParams<float>, bool) = nullptr;
   if (scores.Dh == 16) entry = attention_mma_kernel<S, 16, kReplay>;
   if (scores.Dh == 32) entry = attention_mma_kernel<S, 32, kReplay>;
   if (scores.Dh == 64) entry = attention_mma_kernel<S, 64, kReplay>;
@@ -298,11 +309,13 @@ void launch_attention_mma(const char* kernel, const View<S, 3>& context,
     throw simt::Error(std::string(kernel) + ": Dh: expected 16, 32, 64 or 128, got " +
                       std::to_string(scores.Dh));
   }
-  simt::launch(
-      LaunchName(kernel, context.shape).text, entry,
-      dim3(blocks_for(T, kBlockQueries), static_cast<unsigned>(scores.H), static_cast<unsigned>(B)),
-      dim3(kScoreThreads), attention_mma_smem(params.Dh).bytes, stream, context.data, lse_out,
-      v.data, params, simt::is_aligned(context.data, sizeof(simt::Pair<S>)));
+  const bool in_pairs = simt::is_aligned(context.data, sizeof(simt::Pair<S>)) &&
+                        layout.context % 2 == 0 && layout.context_row % 2 == 0;
+  simt::launch(LaunchName(kernel, context.shape).text, entry,
+               dim3(blocks_for(T, kBlockQueries), static_cast<unsigned>(scores.H),
+                    static_cast<unsigned>(layout.count * B)),
+               dim3(kScoreThreads), attention_mma_smem(params.Dh).bytes, stream, context.data,
+               lse_out, v.data, params, replay_params(kernel, scores, layout), in_pairs);
 }
 
 }  // namespace
@@ -310,22 +323,22 @@ void launch_attention_mma(const char* kernel, const View<S, 3>& context,
 template <class S>
 void attention_mma(View<S, 3> context, View<float, 3> lse, const ScoreOperands<S>& scores,
                    In<S, 4> v, Stream stream) {
-  launch_attention_mma<S, false>("attention_mma", context, lse, lse.data, scores, v, stream);
+  launch_attention_mma<S, false>("attention_mma", context, lse, lse.data, scores, v, {}, stream);
 }
 
 template <class S>
 void replay_attention_mma(View<S, 3> context, In<float, 3> lse, const ScoreOperands<S>& scores,
-                          In<S, 4> v, Stream stream) {
+                          In<S, 4> v, Stream stream, const ReplayLayout<float>& layout) {
   // Read only: the kernel's template writes lse in the other mode alone.
   launch_attention_mma<S, true>("replay_attention_mma", context, lse, const_cast<float*>(lse.data),
-                                scores, v, stream);
+                                scores, v, layout, stream);
 }
 
 #define ASSAY_INSTANTIATE(S)                                                                      \
   template void attention_mma(View<S, 3>, View<float, 3>, const ScoreOperands<S>&, In<S, 4>,      \
                               Stream);                                                            \
   template void replay_attention_mma(View<S, 3>, In<float, 3>, const ScoreOperands<S>&, In<S, 4>, \
-                                     Stream);
+                                     Stream, const ReplayLayout<float>&);
 ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

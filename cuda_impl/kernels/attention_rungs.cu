@@ -19,21 +19,21 @@ void attention(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOperands<
 
 template <class S>
 void replay_attention(View<S, 3> context, In<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
-                      In<S, 4> v, Stream stream) {
+                      In<S, 4> v, Stream stream, const ReplayLayout<accum_t<S>>& layout) {
   if constexpr (kHasMma<S>) {
     if (prefers_attention_mma<S>(scores.Dh, scores.coefficients)) {
-      replay_attention_mma<S>(context, lse, scores, v, stream);
+      replay_attention_mma<S>(context, lse, scores, v, stream, layout);
       return;
     }
   }
-  replay_attention_tiled<S>(context, lse, scores, v, stream);
+  replay_attention_tiled<S>(context, lse, scores, v, stream, layout);
 }
 
 #define ASSAY_INSTANTIATE(S)                                                                       \
   template void attention(View<S, 3>, View<accum_t<S>, 3>, const ScoreOperands<S>&, In<S, 4>,      \
                           Stream);                                                                 \
   template void replay_attention(View<S, 3>, In<accum_t<S>, 3>, const ScoreOperands<S>&, In<S, 4>, \
-                                 Stream);
+                                 Stream, const ReplayLayout<accum_t<S>>&);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

@@ -14,7 +14,8 @@ void attention_tiled(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOpe
                      In<S, 4> v, Stream stream);
 template <class S>
 void replay_attention_tiled(View<S, 3> context, In<accum_t<S>, 3> lse,
-                            const ScoreOperands<S>& scores, In<S, 4> v, Stream stream);
+                            const ScoreOperands<S>& scores, In<S, 4> v, Stream stream,
+                            const ReplayLayout<accum_t<S>>& layout = {});
 
 // On tensor cores, for S = bf16 and f16, Dh = 16, 32, 64 or 128, and coefficients that depend on
 // neither query nor key. Each probability is rounded to S before it meets its value, so the context
@@ -24,7 +25,7 @@ void attention_mma(View<S, 3> context, View<float, 3> lse, const ScoreOperands<S
                    In<S, 4> v, Stream stream);
 template <class S>
 void replay_attention_mma(View<S, 3> context, In<float, 3> lse, const ScoreOperands<S>& scores,
-                          In<S, 4> v, Stream stream);
+                          In<S, 4> v, Stream stream, const ReplayLayout<float>& layout = {});
 
 // Whether attention() and replay_attention() take the tensor cores: wherever they can. How many rows
 // there are does not enter, so that a row's bits do not depend on it.

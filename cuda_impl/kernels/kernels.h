@@ -42,16 +42,25 @@ void embedding(View<S, 2> y, In<S, 2> table, In<S, 2> positions, In<int32_t, 2> 
 template <class S>
 void rms_norm(View<S, 2> y, In<S, 2> x, In<S, 1> gain, double eps, Stream stream);
 
-// y [N,D] = gain * (x + addend) / rms(x + addend); the sum is never rounded to S.
+// y [N,D] = gain * (x + addend) / rms(x + addend); the sum is never rounded to S. y and addend may
+// have layers*N rows: x is the same for every layer, and the gain of layer j lies j * layer_stride
+// elements behind the first.
 template <class S>
 void rms_norm_of_sum(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, double eps,
-                     Stream stream);
+                     Stream stream, int64_t layer_stride = 0);
 
 // y [N,D] = gain * (x - mean(x)) / sqrt(variance(x) + eps) + bias; with an addend [N,D] (data may be
-// null) of x + addend, which is never rounded to S.
+// null) of x + addend, which is never rounded to S. Layers as with rms_norm_of_sum, of bias as well.
 template <class S>
 void layer_norm(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, In<S, 1> bias, double eps,
-                Stream stream);
+                Stream stream, int64_t layer_stride = 0);
+
+// y [M,K], whose rows lie y_row >= K elements apart, = w [M,K] * gain [K]; y_bias [M] = w shift [K] +
+// bias [M]. A product by y and y_bias of a norm's input, normalised, is that by w and bias of the norm
+// (gain, shift). The data of gain may be null: 1; that of shift: 0; that of y_bias: none.
+template <class S>
+void fold_norm(View<S, 2> y, int64_t y_row, View<S, 1> y_bias, In<S, 2> w, In<S, 1> gain,
+               In<S, 1> shift, In<S, 1> bias, Stream stream);
 
 // What a product may be beside one y = x w^T with rows that lie one behind the other.
 struct ProductLayout {
@@ -119,11 +128,30 @@ template <class S>
 void attention(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
                In<S, 4> v, Stream stream);
 
+// What term j of a sum is multiplied by: scale * weights[j] (device); null: scale.
+template <class A>
+struct TermWeights {
+  const A* weights = nullptr;
+  A scale = A(1);
+  SIMT_HD A of(int64_t j) const { return weights == nullptr ? scale : scale * weights[j]; }
+};
+
+// The replays of `count` layers in one launch: context, lse and v are those of the first, and those of
+// layer j lie j times so many elements behind them; q and k are entry j of their tables.
+template <class A>
+struct ReplayLayout {
+  int64_t count = 1;
+  int64_t context = 0, lse = 0, v = 0;
+  int64_t context_row = 0;    // elements from position to position of context; 0: H*Dh
+  int64_t v_batch = 0;        // elements from batch row to batch row of v; 0: Hkv*R*Dh
+  TermWeights<A> terms = {};  // of the contexts
+};
+
 // context [B,T,H*Dh] = P v with P = exp(scores - lse) rebuilt tile by tile: the probabilities of an
-// earlier attention() on other values.
+// earlier attention() on other values. More than one layer only with scores.layers = 1.
 template <class S>
 void replay_attention(View<S, 3> context, In<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
-                      In<S, 4> v, Stream stream);
+                      In<S, 4> v, Stream stream, const ReplayLayout<accum_t<S>>& layout = {});
 
 // out [B,H,T,T] = scores of whole sequences, -inf where the key is hidden. For taps; no kernel reads
 // it.
@@ -135,15 +163,30 @@ template <class S>
 void attention_probs(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, In<accum_t<S>, 3> lse,
                      Stream stream);
 
+// The layers whose activations stand side by side: act [N,layers*F] is formed of operands
+// [layers*N,F], and each multiplied by its term's weight.
+template <class A>
+struct SideBySide {
+  int64_t layers = 1;
+  TermWeights<A> terms = {};
+
+  // Of element i of layer j's [N,F].
+  SIMT_HD int64_t place(int64_t j, int64_t i, int64_t F) const {
+    return layers == 1 ? i : i + (i / F * (layers - 1) + j) * F;
+  }
+};
+
 // act [N,F] = silu(gate) * up; gate and up are stored as In: S, or accum_t<S> where they have no
 // name.
 template <class S, class Operand>
-void swiglu(View<S, 2> act, In<Operand, 2> gate, In<Operand, 2> up, Stream stream);
+void swiglu(View<S, 2> act, In<Operand, 2> gate, In<Operand, 2> up, Stream stream,
+            const SideBySide<accum_t<S>>& layout = {});
 
 // y [N,F] = GELU(x): x/2 (1 + erf(x/sqrt(2))), or with tanh its usual approximation. x is stored as
 // Operand: S, or accum_t<S> where it has no name.
 template <class S, class Operand>
-void gelu(View<S, 2> y, In<Operand, 2> x, bool with_tanh, Stream stream);
+void gelu(View<S, 2> y, In<Operand, 2> x, bool with_tanh, Stream stream,
+          const SideBySide<accum_t<S>>& layout = {});
 
 // The coefficients that methods 5.1D, 5.1E and D-base compute from a position:
 //   factors [N,outputs] = scale * exp(w2 [outputs,m] GELU(w1 [m,D] (norm * h / rms(h))) + bias)
@@ -179,6 +222,21 @@ void add(View<S, 2> y, In<S, 2> a, In<S, 2> b, In<S, 2> c, Stream stream);
 template <class S>
 void add_n(View<S, 2> y, const S* const* terms, int64_t count, const S* last,
            const accum_t<S>* weights, double scale, Stream stream);
+
+// The biases of `count` terms: that of the first [D], the others `stride` elements apart. data null:
+// none.
+template <class S>
+struct TermBiases {
+  const S* data = nullptr;
+  int64_t stride = 0, count = 0;
+};
+
+// y [N,D] = x + sum_j terms.of(j) biases_j + own_weight * own; x is a sum of terms without their
+// biases. own [N,D] may be null.
+template <class S>
+void close_sum(View<S, 2> y, In<accum_t<S>, 2> x, const TermBiases<S>& biases,
+               const TermWeights<accum_t<S>>& terms, const S* own, double own_weight,
+               Stream stream);
 
 // loss [1] = mean over counted (b,t) of log sum exp logits[b,t] - logits[b,t,labels[b,t+ahead]].
 // Counted: t + ahead < T and labels[b,t+ahead] != -100; ahead is 1 or 0. No position counted: 0.

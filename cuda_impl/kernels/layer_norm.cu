@@ -3,6 +3,7 @@
 //
 //   x, addend, y  [N,D]  row-major, stored as S; addend may be null
 //   gain, bias    [D]    stored as S
+// Of several layers at once addend and y have layers*N rows, x serves all, each has a gain and a bias.
 // Mean and variance are two passes in accum_t<S>, the second around the mean: no difference of large
 // numbers. x + addend is never rounded to S, the only rounding is the store.
 // Launch: one warp per row, kRowsPerBlock rows per block. Any N, D >= 1.
@@ -19,14 +20,18 @@ constexpr int kRowsPerBlock = 4;
 template <class S>
 __global__ void layer_norm_kernel(S* __restrict__ y, const S* __restrict__ x,
                                   const S* __restrict__ addend, const S* __restrict__ gain,
-                                  const S* __restrict__ bias, int N, int D, accum_t<S> eps) {
+                                  const S* __restrict__ bias, int N, int D, int x_rows,
+                                  int64_t layer_stride, accum_t<S> eps) {
   using A = accum_t<S>;
   const int row = static_cast<int>(blockIdx.x * kRowsPerBlock + threadIdx.y);
   const int lane = static_cast<int>(threadIdx.x);  // [0, 32)
   if (row >= N) return;  // same for the whole warp, so warp_sum stays safe
   const int64_t first = int64_t{row} * D;
+  const S* x_row = x + int64_t{row % x_rows} * D;
+  gain += row / x_rows * layer_stride;
+  bias += row / x_rows * layer_stride;
   const auto z = [&](int d) {
-    const A value = simt::to_accum(x[first + d]);
+    const A value = simt::to_accum(x_row[d]);
     return addend == nullptr ? value : value + simt::to_accum(addend[first + d]);
   };
 
@@ -50,20 +55,21 @@ __global__ void layer_norm_kernel(S* __restrict__ y, const S* __restrict__ x,
 
 template <class S>
 void layer_norm(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, In<S, 1> bias, double eps,
-                Stream stream) {
+                Stream stream, int64_t layer_stride) {
   const auto [N, D] = y.shape;
   expect_shape("layer_norm", "y [N,D]", y, {N, D});
-  expect_shape("layer_norm", "x [N,D]", x, {N, D});
+  expect_rows_of_layers("layer_norm", x, addend.data != nullptr, N, D);
   if (addend.data != nullptr) expect_shape("layer_norm", "addend [N,D]", addend, {N, D});
   expect_shape("layer_norm", "gain [D]", gain, {D});
   expect_shape("layer_norm", "bias [D]", bias, {D});
   simt::launch(LaunchName("layer_norm", y.shape).text, layer_norm_kernel<S>,
                dim3(blocks_for(N, kRowsPerBlock)), dim3(32, kRowsPerBlock), 0, stream, y.data,
-               x.data, addend.data, gain.data, bias.data, N, D, eps);
+               x.data, addend.data, gain.data, bias.data, N, D, x.shape[0], layer_stride, eps);
 }
 
-#define ASSAY_INSTANTIATE(S) \
-  template void layer_norm(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, In<S, 1>, double, Stream);
+#define ASSAY_INSTANTIATE(S)                                                                   \
+  template void layer_norm(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, In<S, 1>, double, Stream, \
+                           int64_t);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

@@ -2,6 +2,7 @@
 //
 //   x, addend, y  [N,D]  row-major, N = B*T, stored as S; addend may be absent (null)
 //   gain          [D]    stored as S
+// Of several layers at once addend and y have layers*N rows, x serves all, each has a gain.
 // Sums are accum_t<S> whatever S is; x + addend is never rounded to S, the only rounding is the
 // store. Launch: one warp per row, kRowsPerBlock rows per block. Any N, D >= 1. Longest addition
 // chain ceil(D/32) + 5, and 1 for x + addend. CPU counterpart: reference/ops/rms_norm.cpp
@@ -14,7 +15,7 @@ namespace {
 constexpr int kRowsPerBlock = 4;
 
 template <class S>
-SIMT_DEVICE accum_t<S> sum_at(const S* x, const S* addend, int64_t i) {
+SIMT_DEVICE accum_t<S> sum_at(const S* x, const S* addend, int i) {
   return addend == nullptr ? simt::to_accum(x[i])
                            : simt::to_accum(x[i]) + simt::to_accum(addend[i]);
 }
@@ -22,55 +23,58 @@ SIMT_DEVICE accum_t<S> sum_at(const S* x, const S* addend, int64_t i) {
 template <class S>
 __global__ void rms_norm_kernel(S* __restrict__ y, const S* __restrict__ x,
                                 const S* __restrict__ addend, const S* __restrict__ gain, int N,
-                                int D, accum_t<S> eps) {
+                                int D, int x_rows, int64_t layer_stride, accum_t<S> eps) {
   using A = accum_t<S>;
   const int row = static_cast<int>(blockIdx.x * kRowsPerBlock + threadIdx.y);
   const int lane = static_cast<int>(threadIdx.x);  // [0, 32)
   if (row >= N) return;  // same for the whole warp, so warp_sum stays safe
   const int64_t first = int64_t{row} * D;
+  const S* x_row = x + int64_t{row % x_rows} * D;
+  const S* addend_row = addend == nullptr ? nullptr : addend + first;
+  gain += row / x_rows * layer_stride;
 
   A sum_sq = A(0);
   for (int d = lane; d < D; d += 32) {
-    const A z = sum_at(x, addend, first + d);
+    const A z = sum_at(x_row, addend_row, d);
     sum_sq += z * z;
   }
   const A inv_rms = A(1) / simt::sqrt(simt::warp_sum(sum_sq) / A(D) + eps);
 
   for (int d = lane; d < D; d += 32) {
-    const A z = sum_at(x, addend, first + d);
+    const A z = sum_at(x_row, addend_row, d);
     y[first + d] = simt::from_accum<S>(z * inv_rms * simt::to_accum(gain[d]));
   }
 }
 
 template <class S>
 void launch_rms_norm(View<S, 2> y, In<S, 2> x, const S* addend, In<S, 1> gain, double eps,
-                     Stream stream) {
+                     Stream stream, int64_t layer_stride) {
   const auto [N, D] = y.shape;
   expect_shape("rms_norm", "y [N,D]", y, {N, D});
-  expect_shape("rms_norm", "x [N,D]", x, {N, D});
+  expect_rows_of_layers("rms_norm", x, addend != nullptr, N, D);
   expect_shape("rms_norm", "gain [D]", gain, {D});
   simt::launch(LaunchName("rms_norm", y.shape).text, rms_norm_kernel<S>,
                dim3(blocks_for(N, kRowsPerBlock)), dim3(32, kRowsPerBlock), 0, stream, y.data,
-               x.data, addend, gain.data, N, D, eps);
+               x.data, addend, gain.data, N, D, x.shape[0], layer_stride, eps);
 }
 
 }  // namespace
 
 template <class S>
 void rms_norm(View<S, 2> y, In<S, 2> x, In<S, 1> gain, double eps, Stream stream) {
-  launch_rms_norm<S>(y, x, nullptr, gain, eps, stream);
+  launch_rms_norm<S>(y, x, nullptr, gain, eps, stream, 0);
 }
 
 template <class S>
 void rms_norm_of_sum(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, double eps,
-                     Stream stream) {
+                     Stream stream, int64_t layer_stride) {
   expect_shape("rms_norm", "addend [N,D]", addend, {y.shape[0], y.shape[1]});
-  launch_rms_norm<S>(y, x, addend.data, gain, eps, stream);
+  launch_rms_norm<S>(y, x, addend.data, gain, eps, stream, layer_stride);
 }
 
 #define ASSAY_INSTANTIATE(S)                                              \
   template void rms_norm(View<S, 2>, In<S, 2>, In<S, 1>, double, Stream); \
-  template void rms_norm_of_sum(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, double, Stream);
+  template void rms_norm_of_sum(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, double, Stream, int64_t);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

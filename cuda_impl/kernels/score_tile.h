@@ -40,6 +40,14 @@ struct ScoreParams {
   }
 };
 
+// ReplayLayout as a kernel parameter, its defaults put in.
+template <class A>
+struct ReplayParams {
+  int64_t context, lse, v, context_row, v_batch;
+  TermWeights<A> terms;
+  int B;
+};
+
 // The takes of ScoreTile, in shared memory.
 template <class S>
 simt::SmemSize score_smem(int64_t Dh) {
@@ -146,6 +154,22 @@ ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores, 
           .T = static_cast<int>(T),
           .R = static_cast<int>(R),
           .Dh = static_cast<int>(scores.Dh)};
+}
+
+template <class S>
+ReplayParams<accum_t<S>> replay_params(const char* kernel, const ScoreOperands<S>& scores,
+                                       const ReplayLayout<accum_t<S>>& layout) {
+  const auto [B, R] = scores.real.shape;
+  expect_at_most(kernel, "count * B", layout.count * B, 65535);
+  if (layout.count > 1) expect_at_most(kernel, "layers, of several replays", scores.layers, 1);
+  const auto or_else = [](int64_t stride, int64_t usual) { return stride == 0 ? usual : stride; };
+  return {.context = layout.context,
+          .lse = layout.lse,
+          .v = layout.v,
+          .context_row = or_else(layout.context_row, scores.H * scores.Dh),
+          .v_batch = or_else(layout.v_batch, scores.Hkv * R * scores.Dh),
+          .terms = layout.terms,
+          .B = static_cast<int>(B)};
 }
 
 }  // namespace SIMT_BACKEND

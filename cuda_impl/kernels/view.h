@@ -81,6 +81,15 @@ inline void expect_at_most(const char* kernel, const char* extent, int64_t value
                     std::to_string(most) + ", got " + std::to_string(value));
 }
 
+// Of a norm's x for y [N,D]: N rows, or with an addend a divisor of N, which all layers share.
+template <class T>
+void expect_rows_of_layers(const char* kernel, const View<T, 2>& x, bool with_addend, int64_t N,
+                           int64_t D) {
+  const int64_t rows = x.shape[0];
+  const bool shared = with_addend && rows > 0 && N % rows == 0;
+  expect_shape(kernel, "x [N,D]", x, {shared ? rows : N, D});
+}
+
 // "product [24,64]": what a failed launch is called, formed without allocating.
 struct LaunchName {
   char text[96];

@@ -110,6 +110,25 @@ BOOST_AUTO_TEST_CASE(chunks_of_any_sizes_and_ragged_rows_with_padding) {
   }
 }
 
+// With all earlier layers run again at once: one append for their values.
+BOOST_AUTO_TEST_CASE(stacked_recomputes_decode_too) {
+  Tokens tokens(2, 38);
+  tokens.mask[0] = tokens.mask[5] = 0;
+  for (const ModelConfig& config : models(4)) {
+    if (!recomputes(config)) continue;
+    BOOST_TEST_INFO_SCOPE(text_of(config));
+    for (const Precision precision : kPrecisions) {
+      if (precision != Precision::fp64 && config.block != golden::BlockKind::llama) continue;
+      const auto model = make(config, precision, {.recompute = cuda::Recompute::stacked});
+      Reader reader(*model, tokens, 64);
+      for (const std::vector<int32_t>& counts :
+           std::vector<std::vector<int32_t>>{{7, 33}, {1, 0}, {0, 5}, {30, 0}}) {
+        reader.read(counts);
+      }
+    }
+  }
+}
+
 // A row that starts again does not see what it held, and its neighbour goes on.
 BOOST_AUTO_TEST_CASE(a_sequence_starts_again) {
   const Tokens tokens(2, 12);
@@ -192,6 +211,9 @@ BOOST_AUTO_TEST_CASE(cache_is_as_large_as_its_header_says) {
   check(tiny("5.1", 4), 8 * row + 1);
   check(tiny("1", 4), (8 + 6) * row + 1);
   check(tiny("4.2", 4), (8 + 6) * row + 1);
+  BOOST_TEST(make(tiny("1", 4), Precision::fp32, {.recompute = cuda::Recompute::stacked})
+                 ->decoder(B, R)
+                 ->cache_bytes() <= B * R * ((8 + 6) * row + 1) + 16 * 256);
   check(tiny("5.1D", 4), 8 * row + (1 + 2 + 3 + 4) * 4 + 1);
 }
 

@@ -200,12 +200,14 @@ Tokens::Tokens(int64_t batch, int64_t positions, int64_t padding)
   }
 }
 
-Result judge(const golden::ModelConfig& config, const Tokens& tokens) {
+Result judge(const golden::ModelConfig& config, const Tokens& tokens,
+             const cuda::ModelOptions& options) {
   Judge judge(config, tokens);
   cuda::trace_dependences(
       config, golden::SyntheticWeights(config, 7), tokens.view(),
       [&](const golden::TensorInfo& info, std::span<const double> values,
-          std::span<const SourceSet> sources) { judge.receive(info, values, sources); });
+          std::span<const SourceSet> sources) { judge.receive(info, values, sources); },
+      options);
   return std::move(judge.result);
 }
 

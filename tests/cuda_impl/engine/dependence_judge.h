@@ -36,6 +36,7 @@ struct Result {
 // One traced pass. The first fault in order of computation, lowest element, lowest source:
 //   layers/0/attn/context at (b0,t0,d0) sees (b0,s1): the future
 //   layers/1/attn/q at (b1,h0,t4,d0) does not see (b1,s2)
-Result judge(const golden::ModelConfig& config, const Tokens& tokens);
+Result judge(const golden::ModelConfig& config, const Tokens& tokens,
+             const cuda::ModelOptions& options = {});
 
 }  // namespace assay::dependences

@@ -29,11 +29,13 @@ std::vector<ModelConfig> models(int64_t layers) {
   return all;
 }
 
-void check_exact(const ModelConfig& config, const Tokens& tokens) {
-  const Result result = judge(config, tokens);
+void check_exact(const ModelConfig& config, const Tokens& tokens,
+                 const cuda::ModelOptions& options = {}) {
+  const Result result = judge(config, tokens, options);
   BOOST_TEST(result.first_fault == "", dependences::text_of(config));
-  BOOST_TEST(static_cast<std::size_t>(result.tensors) ==
-             golden::tensor_list(config, tokens.B, tokens.T).size());
+  std::vector<golden::TensorInfo> list = golden::tensor_list(config, tokens.B, tokens.T);
+  if (options.recompute == cuda::Recompute::stacked) std::erase_if(list, golden::is_recomputed);
+  BOOST_TEST(static_cast<std::size_t>(result.tensors) == list.size());
   BOOST_TEST(result.dependences > result.elements);
 }
 
@@ -59,6 +61,17 @@ BOOST_AUTO_TEST_CASE(real_positions_do_not_depend_on_padding) {
   Tokens tokens(2, 9, 3);
   tokens.mask[9 + 4] = 0;  // and a hole in row 1
   for (const ModelConfig& config : models(3)) check_exact(config, tokens);
+}
+
+// Groups of one layer as well as all at once; of a method without recompute it is the same again.
+BOOST_AUTO_TEST_CASE(stacked_recomputes_depend_on_no_more) {
+  Tokens tokens(2, 9, 3);
+  tokens.mask[9 + 4] = 0;
+  for (const ModelConfig& config : models(4)) {
+    for (const std::size_t bytes : {0u, 1u << 30}) {
+      check_exact(config, tokens, {.recompute = cuda::Recompute::stacked, .stack_bytes = bytes});
+    }
+  }
 }
 
 // 34 positions are two tiles of queries and of keys, 68 rows two tiles of a product.

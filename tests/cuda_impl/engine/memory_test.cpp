@@ -47,7 +47,8 @@ BOOST_AUTO_TEST_CASE(the_head_in_tiles_equals_the_head_at_once) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     const golden::SyntheticWeights weights(config, 7);
     cuda::Transformer<double> whole(config, Precision::fp64, weights);
-    cuda::Transformer<double> tiled(config, Precision::fp64, weights, 3 * 11 * sizeof(double));
+    cuda::Transformer<double> tiled(config, Precision::fp64, weights,
+                                    {.head_bytes = 3 * 11 * sizeof(double)});
     double loss = 0, tiled_loss = 0;
     const auto expected = gradients_of(whole, loss), got = gradients_of(tiled, tiled_loss);
     BOOST_TEST(tiled_loss == loss);
@@ -67,11 +68,12 @@ BOOST_AUTO_TEST_CASE(the_head_in_tiles_equals_the_head_at_once) {
   const auto forward_bytes = [&](std::size_t head_bytes) {
     const ModelConfig config = tiny("plain");
     cuda::Transformer<float> model(config, Precision::fp32, golden::SyntheticWeights(config, 7),
-                                   head_bytes);
+                                   {.head_bytes = head_bytes});
     model.forward(tokens.view(), nullptr);
     return static_cast<int64_t>(model.bytes());
   };
-  BOOST_TEST(forward_bytes(1) + 19 * 11 * 4 <= forward_bytes(cuda::kHeadBytes) + 256);  // alignment
+  BOOST_TEST(forward_bytes(1) + 19 * 11 * 4 <=
+             forward_bytes(cuda::ModelOptions{}.head_bytes) + 256);  // alignment
 }
 
 // What a layer more costs, as engine/buffers.h and backward.h say; per position in fp32. No [T,T]

@@ -52,6 +52,12 @@ inline std::vector<golden::ModelConfig> models(int64_t layers = 3) {
   return all;
 }
 
+// Whether the method runs earlier layers again.
+inline bool recomputes(const golden::ModelConfig& config) {
+  const golden::Family family = golden::find_method(config.method).family;
+  return family == golden::Family::recompute_mlp || family == golden::Family::recompute_attn;
+}
+
 inline std::string text_of(const golden::ModelConfig& c) {
   return "method " + c.method + " on " + golden::block_name(c.block) +
          (c.norm == golden::NormPosition::pre ? " pre" : " post");

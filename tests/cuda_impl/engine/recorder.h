@@ -42,8 +42,9 @@ struct Recorder final : cuda::Probe {
 };
 
 inline std::unique_ptr<cuda::Model> make(const golden::ModelConfig& config,
-                                         golden::Precision precision) {
-  return cuda::make_host_model(config, precision, golden::SyntheticWeights(config, 7));
+                                         golden::Precision precision,
+                                         const cuda::ModelOptions& options = {}) {
+  return cuda::make_host_model(config, precision, golden::SyntheticWeights(config, 7), options);
 }
 
 inline Recorder record(cuda::Model& model, const Tokens& tokens, Tensors forced = {}) {

@@ -144,6 +144,8 @@ template <class S>
 void add_inference_cases(std::vector<Case>& cases);
 template <class S>
 void add_head_messages_cases(std::vector<Case>& cases);
+template <class S>
+void add_stack_cases(std::vector<Case>& cases);
 
 template <class S>
 std::vector<Case> all_cases() {
@@ -164,6 +166,7 @@ std::vector<Case> all_cases() {
   add_optimizer_cases<S>(cases);
   add_inference_cases<S>(cases);
   add_head_messages_cases<S>(cases);
+  add_stack_cases<S>(cases);
   return cases;
 }
 

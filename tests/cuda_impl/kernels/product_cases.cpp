@@ -55,7 +55,7 @@ Case product_case(const cuda::ProductRung<S, Out>& rung, const Shape& shape) {
 // Products j = 0 .. count-1 whose w are columns of a wider array [M,W], from column j*K on, each sum
 // going on from y in the accumulator's type.
 template <class S>
-Case stack_case(const cuda::ProductRung<S, accum_t<S>>& rung, const Shape& shape, int64_t count) {
+Case layout_case(const cuda::ProductRung<S, accum_t<S>>& rung, const Shape& shape, int64_t count) {
   using A = accum_t<S>;
   const auto [N, M, K, with_bias, unused] = shape;
   const int64_t W = count * K + 8;  // a row has columns that nobody reads
@@ -106,11 +106,11 @@ void add_cases_of(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
 }
 
 template <class S>
-void add_stack_cases(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
+void add_layout_cases(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
   std::vector<cuda::ProductRung<S, accum_t<S>>> rungs = cuda::product_rungs<S, accum_t<S>>();
   rungs.push_back({"product", cuda::product<S, accum_t<S>>});
   for (const auto& rung : rungs) {
-    for (const Shape& shape : shapes) cases.push_back(stack_case(rung, shape, 3));
+    for (const Shape& shape : shapes) cases.push_back(layout_case(rung, shape, 3));
   }
 }
 
@@ -135,7 +135,7 @@ void add_product_cases(std::vector<Case>& cases) {
     stacks.push_back({33, 70, 72, true});
     stacks.push_back({70, 65, 35});
   }
-  add_stack_cases<S>(stacks, cases);
+  add_layout_cases<S>(stacks, cases);
 }
 ASSAY_INSTANTIATE_CASES(add_product_cases)
 

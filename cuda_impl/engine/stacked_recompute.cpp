@@ -1,0 +1,185 @@
+#include "cuda_impl/engine/stacked_recompute.h"
+
+#include <algorithm>
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+template <class S>
+StackedRecompute<S>::StackedRecompute(std::shared_ptr<const Parts<S>> parts, const Cache<S>* cache)
+    : parts_(std::move(parts)),
+      config_(parts_->config),
+      weights_(*parts_->stacked),
+      queue_(parts_->queue),
+      cache_(cache) {}
+
+// ------------------------------------------------------------------------------------------------
+// memory
+
+// Of one position.
+template <class S>
+int64_t StackedRecompute<S>::bytes_per_layer() const {
+  constexpr int64_t kStored = sizeof(S), kWide = sizeof(A);
+  const golden::ModelConfig& c = config_;
+  const int64_t heads = c.num_key_value_heads * c.head_dim * (kStored + kWide) +
+                        c.num_attention_heads * c.head_dim * kStored;
+  if (!parts_->method.recomputes_mlp()) return heads;
+  return heads + 2 * c.hidden_size * kStored +
+         c.intermediate_size * (kStored + (llama() ? 2 : 1) * kWide);
+}
+
+template <class S>
+void StackedRecompute<S>::plan(int64_t B, int64_t T) {
+  B_ = B;
+  T_ = T;
+  const int64_t all = config_.num_hidden_layers - 1;
+  const auto fit = static_cast<int64_t>(parts_->options.stack_bytes) / (N() * bytes_per_layer());
+  group_ = cache_ != nullptr ? all : std::clamp<int64_t>(fit, 1, all);
+  arena_.plan([this](Carver& carver) { carve(carver); });
+}
+
+template <class S>
+void StackedRecompute<S>::carve(Carver& carver) {
+  const golden::ModelConfig& c = config_;
+  const int64_t D = c.hidden_size, F = c.intermediate_size, G = group_;
+  const int64_t Q = c.num_attention_heads * c.head_dim, KV = c.num_key_value_heads * c.head_dim;
+  const int64_t mlp_rows = parts_->method.recomputes_mlp() ? G * N() : 0;
+  normalised_ = carver.view<S>({pre_norm() ? N() : 0, D});
+  wide_sum_ = carver.view<A>({N(), D});
+  wide_v_ = carver.view<A>({N(), G * KV});
+  v_ = carver.view<S>({B_, G * c.num_key_value_heads, T_, c.head_dim});
+  context_ = carver.view<S>({N(), G * Q});
+  for (View<S, 2>* array : {&attn_out_, &mlp_norm_}) *array = carver.view<S>({mlp_rows, D});
+  gate_ = carver.view<A>({llama() ? mlp_rows : 0, F});
+  up_ = carver.view<A>({mlp_rows, F});
+  act_ = carver.view<S>({mlp_rows / std::max<int64_t>(G, 1), G * F});
+}
+
+// ------------------------------------------------------------------------------------------------
+// the sum
+
+template <class S>
+void StackedRecompute<S>::form_sum(View<S, 2> sum, const Input& input) {
+  const Method& method = parts_->method;
+  const int64_t l = input.l, K = weights_.K();
+  const bool with_own = method.combine != Combine::sum;
+  const TermWeights<A> terms{
+      parts_->mix.weights_of(l),
+      method.combine == Combine::mean ? static_cast<A>(1 / static_cast<double>(l + 1)) : A(1)};
+  normalise(input.x);
+  for (Group group; group.first < l; group.first += group.count) {
+    group.count = std::min(group_, l - group.first);
+    const TermWeights<A> own_terms{terms.weights == nullptr ? nullptr : terms.weights + group.first,
+                                   terms.scale};
+    form_values(input, group);
+    replay(input, group, own_terms);
+    if (method.recomputes_mlp()) run_mlps(input, group, own_terms);
+    const S* factors = method.recomputes_mlp() ? act_.data : context_.data;
+    product<S>(wide_sum_, {factors, {N(), group.count * K}}, weights_.out(group.first, group.count),
+               {}, queue_, {.w_row = weights_.out_row(), .accumulate = group.first > 0});
+  }
+  const Affine<S>& out = method.recomputes_mlp() ? first_layer().w_down : first_layer().wo;
+  close_sum<S>(sum, wide_sum_, {out.bias.data, weights_.layer_stride(), l}, terms,
+               with_own ? input.own.data : nullptr, with_own ? parts_->mix.weight(l, l) : 0.0,
+               queue_);
+}
+
+template <class S>
+void StackedRecompute<S>::normalise(View<const S, 2> x) {
+  if (!pre_norm()) return;
+  const Norm<S>& unit = weights_.unit();
+  if (llama()) {
+    rms_norm(normalised_, x, unit.gain, config_.rms_norm_eps, queue_);
+  } else {
+    layer_norm(normalised_, x, {}, unit.gain, unit.bias, config_.layer_norm_eps, queue_);
+  }
+}
+
+template <class S>
+void StackedRecompute<S>::form_values(const Input& input, const Group& group) {
+  const int64_t heads = group.count * config_.num_key_value_heads, Dh = config_.head_dim;
+  const Affine<S> by = weights_.v(group.first, group.count);
+  const View<A, 2> wide{wide_v_.data, {N(), heads * Dh}};
+  product<S>(wide, pre_norm() ? View<const S, 2>(normalised_) : input.x, by.weight, by.bias,
+             queue_);
+  const View<S, 4> v{v_.data, {B_, heads, T_, Dh}};
+  split_heads(v, wide.as({B_, T_, heads * Dh}), queue_);
+  if (cache_ != nullptr) {
+    append_rows<S>(cache_->again_stack(input.l), v, cache_->first.data, cache_->counts.data,
+                   queue_);
+  }
+}
+
+// Contexts lie side by side where they are factors of the sum, else one behind the other.
+template <class S>
+void StackedRecompute<S>::replay(const Input& input, const Group& group,
+                                 const TermWeights<A>& terms) {
+  const auto [B, H, T] = input.lse.shape;
+  const int64_t Hkv = config_.num_key_value_heads, Dh = config_.head_dim, Q = H * Dh;
+  const int64_t R = input.scores.real.shape[1];
+  ScoreOperands<S> scores = input.scores;
+  scores.q += group.first;
+  scores.k += group.first;
+  const S* v = cache_ != nullptr ? cache_->again_stack(input.l).data : v_.data;
+  ReplayLayout<A> layout{.count = group.count,
+                         .lse = input.lse_stride,
+                         .v = Hkv * R * Dh,
+                         .v_batch = group.count * Hkv * R * Dh};
+  if (parts_->method.recomputes_mlp()) {
+    layout.context = N() * Q;
+  } else {
+    layout.context = Q;
+    layout.context_row = group.count * Q;
+    layout.terms = terms;
+  }
+  replay_attention<S>({context_.data, {B, T, Q}},
+                      {input.lse.data + group.first * input.lse_stride, {B, H, T}}, scores,
+                      {v, {B, Hkv, R, Dh}}, queue_, layout);
+}
+
+template <class S>
+template <class Out>
+void StackedRecompute<S>::products(Out* y, const S* x, const Affine<S>& by, const Group& group) {
+  const int64_t stride = weights_.layer_stride(), skipped = group.first * stride;
+  const auto [M, K] = by.weight.shape;
+  View<const S, 1> bias = by.bias;
+  if (bias.data != nullptr) bias.data += skipped;
+  product<S>(View<Out, 2>{y, {N(), M}}, {x, {N(), K}}, {by.weight.data + skipped, {M, K}}, bias,
+             queue_,
+             {.count = group.count, .y = N() * M, .x = N() * K, .w = stride, .bias = stride});
+}
+
+template <class S>
+void StackedRecompute<S>::run_mlps(const Input& input, const Group& group,
+                                   const TermWeights<A>& terms) {
+  const LayerWeights<S>& w = first_layer();
+  const int64_t D = config_.hidden_size, F = config_.intermediate_size, rows = group.count * N();
+  const int64_t stride = weights_.layer_stride(), skipped = group.first * stride;
+  products(attn_out_.data, context_.data, w.wo, group);
+  Norm<S> by = pre_norm() ? w.mlp_norm : w.attn_norm;
+  by.gain.data += skipped;
+  const View<S, 2> z{mlp_norm_.data, {rows, D}};
+  const View<const S, 2> again{attn_out_.data, {rows, D}};
+  const View<const A, 2> gate{gate_.data, {rows, F}}, up{up_.data, {rows, F}};
+  const View<S, 2> act{act_.data, {N(), group.count * F}};
+  const SideBySide<A> layout{group.count, terms};
+  if (llama()) {
+    rms_norm_of_sum(z, input.x, again, by.gain, config_.rms_norm_eps, queue_, stride);
+    products(gate_.data, mlp_norm_.data, w.w_gate, group);
+    products(up_.data, mlp_norm_.data, w.w_up, group);
+    swiglu<S, A>(act, gate, up, queue_, layout);
+  } else {
+    by.bias.data += skipped;
+    layer_norm(z, input.x, again, by.gain, by.bias, config_.layer_norm_eps, queue_, stride);
+    products(up_.data, mlp_norm_.data, w.w_up, group);
+    const bool with_tanh = config_.activation == golden::Activation::gelu_new;
+    gelu<S, A>(act, up, with_tanh, queue_, layout);
+  }
+}
+
+#define ASSAY_INSTANTIATE(S) template class StackedRecompute<S>;
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

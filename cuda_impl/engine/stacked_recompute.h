@@ -1,0 +1,95 @@
+// All earlier layers run again on the current input at once (spec/methods.md section 3), instead of one
+// after the other:
+//   n = X_l normalised, without a gain: the same for every j
+//   [v_0 .. v_{l-1}] = n [Wv_0 diag(g_0) .. Wv_{l-1} diag(g_{l-1})]          one product
+//   context_j = A_j v_j                                                     one replay
+//   methods 2, 4.x:  sum_j w_j o_j = [w_0 context_0 ..] [Wo_0 ..]            one product: the sum over j
+//                                                                           lies in its inner dimension
+//   methods 1, 3.x:  z_j = mlp_norm_j(X_l + context_j Wo_j)                  a stack of products, one norm
+//                    act_j = w_j silu(z_j W_gate_j) * (z_j W_up_j)           two stacks of products
+//                    sum_j w_j r_j = [act_0 ..] [W_down_0 ..]                one product
+// Nothing of a single recompute has a name here. Of S are rounded: n, the folded weights, v, context,
+// o, z and act; sums over j are never.
+#pragma once
+
+#include <memory>
+
+#include "cuda_impl/engine/arena.h"
+#include "cuda_impl/engine/cache.h"
+#include "cuda_impl/engine/parts.h"
+#include "cuda_impl/kernels/kernels.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+// Takes, for each of the N positions, 2 D scalars of S and accum_t<S> and for every layer of a group
+//   Hkv Dh (S + A) + H Dh S,  and of methods that run MLPs again 2 D S + F (S + A + A)
+// bytes (in the GPT-2 block F (S + A)), S and A being the sizes of a scalar. A group has as many layers as
+// ModelOptions::stack_bytes allows, at least one; groups follow each other, and the sum over j goes on
+// from one to the next. In decoding all layers are one group.
+template <class S>
+class StackedRecompute {
+ public:
+  using A = accum_t<S>;
+
+  // Of layers 0 .. l-1 on X_l.
+  struct Input {
+    int64_t l = 0;
+    View<const S, 2> x;       // X_l [N,D]
+    View<const S, 2> own;     // [N,D], the layer's own output at the site
+    ScoreOperands<S> scores;  // of layer 0; the other layers' tables follow
+    View<const A, 3> lse;     // of layer 0 [B,H,T]
+    int64_t lse_stride = 0;   // to that of the next layer, in elements
+  };
+
+  StackedRecompute(std::shared_ptr<const Parts<S>> parts, const Cache<S>* cache);
+  void plan(int64_t B, int64_t T);
+
+  // sum [N,D] = what the method adds at its site in layer l >= 1, the layer's own output in it where
+  // the method takes a mean.
+  void form_sum(View<S, 2> sum, const Input& input);
+
+  std::size_t bytes() const { return arena_.bytes(); }
+  int64_t allocations() const { return arena_.allocations(); }
+
+ private:
+  // Layers first .. first + count - 1 of those that are run again.
+  struct Group {
+    int64_t first = 0, count = 0;
+  };
+
+  int64_t bytes_per_layer() const;
+  void carve(Carver& carver);
+  void normalise(View<const S, 2> x);
+  void form_values(const Input& input, const Group& group);
+  void replay(const Input& input, const Group& group, const TermWeights<A>& terms);
+  void run_mlps(const Input& input, const Group& group, const TermWeights<A>& terms);
+  // y_j [N,M] = x_j w_j^T + bias_j for the group's layers; by is the weight of layer 0.
+  template <class Out>
+  void products(Out* y, const S* x, const Affine<S>& by, const Group& group);
+
+  bool pre_norm() const { return parts_->config.norm == golden::NormPosition::pre; }
+  bool llama() const { return parts_->config.block == golden::BlockKind::llama; }
+  const LayerWeights<S>& first_layer() const { return parts_->weights.layers[0]; }
+  int64_t N() const { return B_ * T_; }
+
+  std::shared_ptr<const Parts<S>> parts_;
+  const golden::ModelConfig& config_;
+  const StackedWeights<S>& weights_;
+  const Stream queue_;
+  const Cache<S>* cache_;
+  Arena arena_;
+  int64_t B_ = 0, T_ = 0;
+  int64_t group_ = 0;               // layers
+  View<S, 2> normalised_;           // [N,D]
+  View<A, 2> wide_sum_;             // [N,D], of terms without biases
+  View<A, 2> wide_v_;               // [N,group*Hkv*Dh]
+  View<S, 4> v_;                    // [B,group*Hkv,T,Dh]
+  View<S, 2> context_;              // [N,group*H*Dh]; of MLPs [group*N,H*Dh]
+  View<S, 2> attn_out_, mlp_norm_;  // [group*N,D]
+  View<A, 2> gate_, up_;            // [group*N,F]
+  View<S, 2> act_;                  // [N,group*F]
+};
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

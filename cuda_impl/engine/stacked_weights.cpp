@@ -1,0 +1,88 @@
+#include "cuda_impl/engine/stacked_weights.h"
+
+#include "cuda_impl/engine/arena.h"
+#include "cuda_impl/engine/convert.h"
+#include "golden/error.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+namespace {
+
+// Every layer has the same weights in the same order: any of them tells the distance.
+template <class S>
+int64_t stride_of(const Weights<S>& weights) {
+  const auto first = [&](std::size_t l) { return weights.layers[l].w_down.weight.data; };
+  const int64_t stride = first(1) - first(0);
+  for (std::size_t l = 2; l < weights.layers.size(); ++l) {
+    ASSAY_CHECK(first(l) - first(l - 1) == stride, "layers do not lie evenly");
+  }
+  return stride;
+}
+
+}  // namespace
+
+template <class S>
+StackedWeights<S>::StackedWeights(const golden::ModelConfig& c, const Method& method,
+                                  const Weights<S>& weights, Stream stream)
+    : K_(method.recomputes_mlp() ? c.intermediate_size : c.num_attention_heads * c.head_dim),
+      layer_stride_(stride_of(weights)) {
+  const int64_t J = c.num_hidden_layers - 1, D = c.hidden_size;
+  const int64_t rows = J * c.num_key_value_heads * c.head_dim;
+  const bool biased = weights.layers[0].wv.bias.data != nullptr;
+  View<S, 1> ones, zeros;
+  const auto carve = [&](Carver& carver) {
+    v_ = carver.view<S>({rows, D});
+    out_ = carver.view<S>({D, J * K_});
+    ones = carver.view<S>({D});
+    zeros = carver.view<S>({D});
+    v_bias_ = {carver.take<S>(biased ? rows : 0), {rows}};
+  };
+  Carver measure(nullptr);
+  carve(measure);
+  memory_ = simt::Buffer<S>((measure.used() + sizeof(S) - 1) / sizeof(S));
+  Carver carver(reinterpret_cast<std::byte*>(memory_.get()));
+  carve(carver);
+  if (!biased) v_bias_.data = nullptr;
+  unit_ = {ones, zeros};
+  const std::vector<S> one(static_cast<std::size_t>(D), narrow<S>(1.0)),
+      zero(static_cast<std::size_t>(D), narrow<S>(0.0));
+  simt::copy_in(ones.data, one.data(), one.size() * sizeof(S), stream);
+  simt::copy_in(zeros.data, zero.data(), zero.size() * sizeof(S), stream);
+  form(c, method, weights, stream);
+}
+
+template <class S>
+void StackedWeights<S>::form(const golden::ModelConfig& c, const Method& method,
+                             const Weights<S>& weights, Stream stream) {
+  const bool folds = c.norm == golden::NormPosition::pre;
+  const int64_t D = c.hidden_size, rows = c.num_key_value_heads * c.head_dim;
+  for (int64_t j = 0; j + 1 < c.num_hidden_layers; ++j) {
+    const LayerWeights<S>& w = weights.layers[static_cast<std::size_t>(j)];
+    const View<S, 1> bias{v_bias_.data == nullptr ? nullptr : v_bias_.data + j * rows, {rows}};
+    fold_norm<S>({v_.data + j * rows * D, {rows, D}}, D, bias, w.wv.weight,
+                 folds ? w.attn_norm.gain : View<const S, 1>{},
+                 folds ? w.attn_norm.bias : View<const S, 1>{}, w.wv.bias, stream);
+    fold_norm<S>({out_.data + j * K_, {D, K_}}, out_row(), {},
+                 method.recomputes_mlp() ? w.w_down.weight : w.wo.weight, {}, {}, {}, stream);
+  }
+}
+
+template <class S>
+Affine<S> StackedWeights<S>::v(int64_t first, int64_t count) const {
+  const int64_t D = v_.shape[1], rows = v_.shape[0] / (out_.shape[1] / K_);  // of a layer
+  Affine<S> result{{v_.data + first * rows * D, {count * rows, D}}, {}};
+  if (v_bias_.data != nullptr) result.bias = {v_bias_.data + first * rows, {count * rows}};
+  return result;
+}
+
+template <class S>
+View<const S, 2> StackedWeights<S>::out(int64_t first, int64_t count) const {
+  return {out_.data + first * K_, {out_.shape[0], count * K_}};
+}
+
+#define ASSAY_INSTANTIATE(S) template class StackedWeights<S>;
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,155 @@
+// Earlier layers run again all at once give what they give one after the other.
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+
+#include "cuda_impl/engine/transformer.h"
+#include "golden/names.h"
+#include "models.h"
+#include "recorder.h"
+
+using namespace assay;
+using namespace assay::engine_test;
+using cuda::Recompute;
+using golden::ModelConfig;
+using golden::Precision;
+
+namespace {
+
+// Every method that runs layers again, on every block.
+std::vector<ModelConfig> recomputing(int64_t layers) {
+  std::vector<ModelConfig> all;
+  for (const ModelConfig& config : models(layers)) {
+    if (!recomputes(config)) continue;
+    all.push_back(config);
+    if (!golden::find_method(config.method).takes("residual")) continue;
+    all.push_back(config);
+    all.back().residual = golden::Residual::replace;
+  }
+  return all;
+}
+
+Tokens padded(int64_t B, int64_t T) {
+  Tokens tokens(B, T);
+  for (const std::size_t place : {0u, 1u, 5u}) tokens.mask[place] = 0;
+  return tokens;
+}
+
+// The largest difference, in units of the largest element.
+double difference(const std::vector<double>& a, const std::vector<double>& b) {
+  BOOST_REQUIRE_EQUAL(a.size(), b.size());
+  double largest = 0, most = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!std::isfinite(a[i])) {
+      BOOST_REQUIRE_EQUAL(a[i], b[i]);
+      continue;
+    }
+    largest = std::max(largest, std::fabs(a[i]));
+    most = std::max(most, std::fabs(a[i] - b[i]));
+  }
+  return largest == 0 ? most : most / largest;
+}
+
+std::unique_ptr<cuda::Model> make_stacked(const ModelConfig& config, Precision precision,
+                                          std::size_t stack_bytes = std::size_t{1} << 30) {
+  return make(config, precision, {.recompute = Recompute::stacked, .stack_bytes = stack_bytes});
+}
+
+}  // namespace
+
+// Four layers: up to three are run again. 37 positions are more than a tile of keys, 74 rows more
+// than one of a product.
+BOOST_AUTO_TEST_CASE(stacked_equals_each_to_1e_12) {
+  const Tokens tokens = padded(2, 37);
+  double worst = 0;
+  for (const ModelConfig& config : recomputing(4)) {
+    BOOST_TEST_INFO_SCOPE(text_of(config));
+    const Recorder each = record(*make(config, Precision::fp64), tokens);
+    const Recorder stacked = record(*make_stacked(config, Precision::fp64), tokens);
+    std::vector<std::string> expected = each.order;
+    std::erase_if(expected, [](const std::string& name) {
+      return name.find("/recompute/") != std::string::npos;
+    });
+    BOOST_TEST(stacked.order == expected, boost::test_tools::per_element());
+    BOOST_TEST(stacked.order.size() < each.order.size());
+    for (const std::string& name : stacked.order) {
+      const double off = difference(each[name], stacked[name]);
+      worst = std::max(worst, off);
+      BOOST_TEST(off <= 1e-12, name << " differs by " << off);
+    }
+  }
+  BOOST_TEST_MESSAGE("largest difference: " << worst);
+}
+
+// Groups of one and of two of the three layers: the sum goes on from one to the next.
+BOOST_AUTO_TEST_CASE(how_many_layers_a_group_has_changes_no_bit) {
+  const Tokens tokens = padded(2, 9);
+  for (const ModelConfig& config : recomputing(4)) {
+    BOOST_TEST_INFO_SCOPE(text_of(config));
+    for (const Precision precision : kPrecisions) {
+      const Recorder whole = record(*make_stacked(config, precision), tokens);
+      for (const std::size_t bytes : {0u, 6000u, 12000u, 25000u, 50000u}) {
+        BOOST_TEST(same(record(*make_stacked(config, precision, bytes), tokens), whole),
+                   golden::precision_name(precision) << ", " << bytes << " bytes");
+      }
+    }
+  }
+}
+
+// A forced tensor is what the later ones are computed from.
+BOOST_AUTO_TEST_CASE(taps_force_the_sum_of_a_stack) {
+  const Tokens tokens(2, 9);
+  for (const char* name : {"layers/2/mlp/sum", "layers/2/input"}) {
+    const ModelConfig config = tiny("1", 4);
+    const auto model = make_stacked(config, Precision::fp64);
+    const Recorder before = record(*model, tokens);
+    golden::Tensor changed = before.seen.at(name);
+    for (double& value : changed.values) value += 0.5;
+    const Recorder stacked = record(*model, tokens, {{name, changed}});
+    const Recorder each = record(*make(config, Precision::fp64), tokens, {{name, changed}});
+    BOOST_TEST(difference(before["logits"], stacked["logits"]) > 1e-3);
+    for (const std::string& later : stacked.order) {
+      BOOST_TEST(difference(each[later], stacked[later]) <= 1e-12, later);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(gradients_are_those_of_each_to_1e_12) {
+  const Tokens tokens = padded(2, 9);
+  const auto gradients_of = [&](cuda::Model& model) {
+    Tensors all;
+    model.gradients(tokens.view(), [&](const std::string& name, golden::TensorView gradient) {
+      all[name] = {gradient.shape, {gradient.values.begin(), gradient.values.end()}};
+    });
+    return all;
+  };
+  for (const ModelConfig& config : recomputing(4)) {
+    BOOST_TEST_INFO_SCOPE(text_of(config));
+    const Tensors each = gradients_of(*make(config, Precision::fp64));
+    const Tensors stacked = gradients_of(*make_stacked(config, Precision::fp64));
+    BOOST_TEST(stacked.size() == each.size());
+    for (const auto& [name, gradient] : each) {
+      const double off = difference(gradient.values, stacked.at(name).values);
+      BOOST_TEST(off <= 1e-12, name << " differs by " << off);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(later_passes_do_not_allocate) {
+  const ModelConfig config = tiny("1", 4);
+  cuda::Transformer<float> model(config, Precision::fp32, golden::SyntheticWeights(config, 7),
+                                 {.recompute = Recompute::stacked});
+  model.forward(Tokens(2, 12).view(), nullptr);
+  const int64_t allocations = model.allocations();
+  for (const int64_t T : {12, 5, 12}) model.forward(Tokens(2, T).view(), nullptr);
+  BOOST_TEST(model.allocations() == allocations);
+}
+
+// Models without earlier layers to run again are what they were.
+BOOST_AUTO_TEST_CASE(other_methods_do_not_notice) {
+  const Tokens tokens(2, 9);
+  for (const ModelConfig& config : {tiny("plain"), tiny("5.1"), tiny("1", 1)}) {
+    BOOST_TEST(same(record(*make_stacked(config, Precision::fp32), tokens),
+                    record(*make(config, Precision::fp32), tokens)));
+  }
+}
