@@ -136,8 +136,8 @@ std::string recompute_name(int64_t layer, int64_t earlier, const std::string& te
   return fmt::format("layers/{}/recompute/{}/{}", layer, earlier, tensor);
 }
 
-bool is_recomputed(const TensorInfo& tensor) {
-  return tensor.name.find("/recompute/") != std::string::npos;
+bool is_recomputed(const std::string& tensor_name) {
+  return tensor_name.find("/recompute/") != std::string::npos;
 }
 
 std::string layer_weight(const ModelConfig& config, int64_t layer, const std::string& name) {

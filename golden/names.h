@@ -21,7 +21,7 @@ std::string layer_name(int64_t layer, const std::string& tensor);
 std::string recompute_name(int64_t layer, int64_t earlier, const std::string& tensor);
 
 // Whether it is such a tensor.
-bool is_recomputed(const TensorInfo& tensor);
+bool is_recomputed(const std::string& tensor_name);
 
 // "model.layers.2.mlp.up_proj.weight", for GPT-2 "transformer.h.2.mlp.c_fc.weight"
 std::string layer_weight(const ModelConfig& config, int64_t layer, const std::string& name);

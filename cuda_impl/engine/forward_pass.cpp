@@ -78,7 +78,9 @@ template <class S>
 bool ForwardPass<S>::plan(const PassShape& shape) {
   if (buffers_.B != shape.B || buffers_.T != shape.T) {
     list_ = golden::tensor_list(config_, shape.B, shape.T);
-    if (stacked_ != nullptr) std::erase_if(list_, golden::is_recomputed);
+    if (stacked_ != nullptr) {
+      std::erase_if(list_, [](const auto& tensor) { return golden::is_recomputed(tensor.name); });
+    }
   }
   const bool planned = plan_buffers(buffers_, arena_, config_, method_, shape, queue_);
   if (planned && stacked_ != nullptr) stacked_->plan(shape.B, shape.T);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "golden/error.h"
+#include "golden/names.h"
 #include "verify/numerics/tolerance.h"
 
 namespace assay::cli {
@@ -38,12 +39,20 @@ class SubjectProbe : public cuda::Probe {
 
 }  // namespace
 
-EngineSubject::EngineSubject(std::string backend, std::unique_ptr<cuda::Model> model)
-    : backend_(std::move(backend)), model_(std::move(model)) {}
+EngineSubject::EngineSubject(std::string backend, std::unique_ptr<cuda::Model> model,
+                             const cuda::ModelOptions& options)
+    : backend_(std::move(backend)),
+      model_(std::move(model)),
+      stacked_(options.recompute == cuda::Recompute::stacked) {}
+
+bool EngineSubject::computes(const std::string& tensor_name) const {
+  return !stacked_ || !golden::is_recomputed(tensor_name);
+}
 
 std::string EngineSubject::describe() const {
   const golden::PrecisionSchedule schedule = precision();
-  return backend_ + ", " + golden::precision_name(schedule.storage) + " storage, " +
+  return backend_ + (stacked_ ? ", stacked recompute, " : ", ") +
+         golden::precision_name(schedule.storage) + " storage, " +
          golden::precision_name(schedule.accumulate) + " accumulation";
 }
 

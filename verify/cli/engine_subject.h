@@ -12,13 +12,16 @@ namespace assay::cli {
 class EngineSubject : public verify::Subject {
  public:
   // backend: "simt" or "cuda", for describe().
-  EngineSubject(std::string backend, std::unique_ptr<cuda::Model> model);
+  // options: those that the model was made with.
+  EngineSubject(std::string backend, std::unique_ptr<cuda::Model> model,
+                const cuda::ModelOptions& options = {});
 
   std::string describe() const override;
   verify::Capabilities capabilities() const override {
     return {.can_run = true, .can_force = true};
   }
   golden::PrecisionSchedule precision() const override { return model_->precision(); }
+  bool computes(const std::string& tensor_name) const override;
   golden::DType dtype_of(const std::string& tensor_name) const override;
   void run(const verify::Batch& batch, const verify::Forced& forced,
            const verify::Receive& receive) override;
@@ -26,6 +29,7 @@ class EngineSubject : public verify::Subject {
  private:
   std::string backend_;
   std::unique_ptr<cuda::Model> model_;
+  bool stacked_;
 };
 
 }  // namespace assay::cli

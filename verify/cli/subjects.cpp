@@ -25,15 +25,22 @@ golden::PrecisionSchedule schedule_of(Precision storage, bool wide_attention) {
 std::unique_ptr<verify::Subject> make_subject(const std::string& name, Precision precision,
                                               const golden::ModelConfig& config,
                                               const golden::WeightSource& weights) {
-  if (name == "simt" || (name == "auto" && !cuda::device_unavailable().empty())) {
-    return std::make_unique<EngineSubject>("simt",
-                                           cuda::make_host_model(config, precision, weights));
+  cuda::ModelOptions options;
+  std::string engine = name;
+  if (const std::size_t at = name.rfind(":stacked");
+      name == "simt:stacked" || name == "cuda:stacked") {
+    options.recompute = cuda::Recompute::stacked;
+    engine.resize(at);
   }
-  if (name == "cuda" || name == "auto") {
+  if (engine == "simt" || (engine == "auto" && !cuda::device_unavailable().empty())) {
+    return std::make_unique<EngineSubject>(
+        "simt", cuda::make_host_model(config, precision, weights, options), options);
+  }
+  if (engine == "cuda" || engine == "auto") {
     const std::string reason = cuda::device_unavailable();
     if (!reason.empty()) throw NoDevice("--subject cuda: skipped: " + reason);
-    return std::make_unique<EngineSubject>("cuda",
-                                           cuda::make_device_model(config, precision, weights));
+    return std::make_unique<EngineSubject>(
+        "cuda", cuda::make_device_model(config, precision, weights, options), options);
   }
   if (name == "reference") {
     return std::make_unique<verify::GraphSubject>("reference", reference::build_model, config,
@@ -42,7 +49,9 @@ std::unique_ptr<verify::Subject> make_subject(const std::string& name, Precision
   if (name.starts_with("file:")) {
     return std::make_unique<verify::FileSubject>(name.substr(5), schedule_of(precision, false));
   }
-  throw InputError("--subject " + name + ": expected simt, cuda, reference, file:PATH or auto");
+  throw InputError(
+      "--subject " + name +
+      ": expected simt, cuda, reference, file:PATH, simt:stacked, cuda:stacked or auto");
 }
 
 }  // namespace assay::cli

@@ -171,7 +171,9 @@ void add_suite_verify(CLI::App& suite, Outcome& outcome) {
   command->add_option("--only", options->only, "cases to take, e.g. '1-llama-*'");
   command->add_option("--dir", options->folder,
                       "folder of the golden files; default: the suite's name");
-  command->add_option("--subject", options->subject, "simt, cuda, reference or auto")
+  command
+      ->add_option("--subject", options->subject,
+                   "simt, cuda, reference, simt:stacked, cuda:stacked or auto")
       ->capture_default_str();
   command->add_option("--precision", options->precisions,
                       "storage types judged for; default: those that each case names");

@@ -113,8 +113,10 @@ void add_verify(CLI::App& app, Outcome& outcome) {
   auto options = std::make_shared<VerifyOptions>();
   command->add_option("golden", options->golden_path, "golden file")->required();
   command
-      ->add_option("--subject", options->subject,
-                   "simt, cuda, reference, file:PATH; auto: cuda with a GPU, else simt")
+      ->add_option(
+          "--subject", options->subject,
+          "simt, cuda, reference, file:PATH, simt:stacked, cuda:stacked (earlier layers run again "
+          "all at once); auto: cuda with a GPU, else simt")
       ->capture_default_str();
   command->add_flag("--leakage", options->leakage, "also prove causality and look for leaks");
   command

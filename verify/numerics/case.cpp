@@ -37,7 +37,8 @@ Checkpoint checkpoint_of(const golden::GoldenReader& golden, const golden::Manif
 }  // namespace
 
 Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
-           const std::vector<std::string>& left_out)
+           const std::vector<std::string>& left_out,
+           const std::function<bool(const std::string&)>& computes)
     : golden(golden_file),
       graph(reference::build_model(golden.header().config, golden.batch(), golden.positions())),
       batch(read_batch(golden)),
@@ -56,13 +57,19 @@ Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
     const bool out = std::any_of(left_out.begin(), left_out.end(), [&](const std::string& p) {
       return golden::matches(bare_pattern(p), checkpoint.name);
     });
-    const bool in = golden::matches(bare, checkpoint.name) && !out;
+    const bool computed = !computes || computes(checkpoint.name);
+    if (!computed) not_computed.insert(checkpoint.name);
+    const bool in = golden::matches(bare, checkpoint.name) && !out && computed;
     (in ? asked : undemanded).push_back(std::move(checkpoint));
   }
 }
 
 bool Case::declares(const std::string& name) const {
   return golden.find("/forward/" + name) != nullptr;
+}
+
+bool Case::can_be_forced(const std::string& name) const {
+  return declares(name) && !not_computed.contains(name) && !golden::is_attention_matrix(name);
 }
 
 int64_t Case::elements() const {

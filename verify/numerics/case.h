@@ -2,7 +2,9 @@
 // checkpoints that it declares.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,8 +16,10 @@
 namespace assay::verify {
 
 struct Case {
+  // computes: Subject::computes; empty: every tensor.
   Case(const golden::GoldenReader& golden, const std::string& pattern,
-       const std::vector<std::string>& left_out = {});
+       const std::vector<std::string>& left_out = {},
+       const std::function<bool(const std::string&)>& computes = {});
   Case(const Case&) = delete;  // the bindings point into it
   Case& operator=(const Case&) = delete;
 
@@ -23,10 +27,13 @@ struct Case {
   std::unique_ptr<reference::Graph> graph;
   Batch batch;
   reference::Bindings bindings;
-  // Declared: those that match the pattern and none of left_out, in execution order; the others.
+  // Declared: those that match the pattern and none of left_out, in execution order; the others,
+  // among them what the subject does not compute.
   std::vector<Checkpoint> asked, undemanded;
+  std::set<std::string> not_computed;
 
   bool declares(const std::string& name) const;
+  bool can_be_forced(const std::string& name) const;
   int64_t elements() const;  // of the checkpoints that are asked for
 };
 

@@ -109,7 +109,8 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
                                const NumericsOptions& options) {
   auto start = Clock::now();
   const golden::PrecisionSchedule schedule = subject.precision();
-  const Case file(golden, options.pattern, options.left_out);
+  const Case file(golden, options.pattern, options.left_out,
+                  [&subject](const std::string& name) { return subject.computes(name); });
   Ledger ledger(file.asked, subject.describe());
   ledger.tolerate(file.undemanded);
   ledger.check_origin(std::to_string(golden.header().seed), golden.config_hash(), subject);
@@ -122,7 +123,7 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
   reference::evaluate(*file.graph, file.bindings, observer);
   book_nothing(rows.all(), ledger);
   NumericsResult result;
-  result.checks = {ledger_check(rows.all(), ledger, run_seconds), equality_check(rows.all())};
+  result.checks = {ledger_check(file, rows.all(), ledger, run_seconds), equality_check(rows.all())};
   result.checks[1].seconds = seconds_since(start);
   result.diverged = observer.first_name();
   result.first_divergence = observer.first();

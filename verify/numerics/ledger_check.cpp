@@ -22,7 +22,8 @@ void book_nothing(const std::vector<CheckpointRow>& rows, Ledger& ledger) {
       {Fault::nothing, "", fmt::format("not one of {} checkpoints was compared", rows.size())});
 }
 
-Check ledger_check(const std::vector<CheckpointRow>& rows, const Ledger& ledger, double seconds) {
+Check ledger_check(const Case& file, const std::vector<CheckpointRow>& rows, const Ledger& ledger,
+                   double seconds) {
   const auto compared = std::count_if(rows.begin(), rows.end(),
                                       [](const CheckpointRow& row) { return row.compared; });
   Check check{.name = "numerics: ledger", .summary = {}, .details = {}, .seconds = seconds};
@@ -33,6 +34,12 @@ Check ledger_check(const std::vector<CheckpointRow>& rows, const Ledger& ledger,
     check.summary += fmt::format(", {} faults", ledger.findings().size());
   }
   check.details = messages(ledger);
+  if (const auto& absent = file.not_computed; !absent.empty()) {
+    check.summary += fmt::format(", {} that the subject does not compute", absent.size());
+    check.details.push_back(
+        fmt::format("not judged, for the subject computes past them: {} checkpoints, first {}",
+                    absent.size(), *absent.begin()));
+  }
   return check;
 }
 

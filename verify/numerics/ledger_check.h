@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "verify/numerics/case.h"
 #include "verify/numerics/ledger.h"
 #include "verify/numerics/numerics.h"
 
@@ -15,6 +16,7 @@ std::vector<std::string> messages(const Ledger& ledger);  // "shape: layers/0/at
 void book_nothing(const std::vector<CheckpointRow>& rows, Ledger& ledger);
 
 // seconds: what the run took that filled the ledger.
-Check ledger_check(const std::vector<CheckpointRow>& rows, const Ledger& ledger, double seconds);
+Check ledger_check(const Case& file, const std::vector<CheckpointRow>& rows, const Ledger& ledger,
+                   double seconds);
 
 }  // namespace assay::verify

@@ -158,7 +158,8 @@ struct Run {
       : options(chosen),
         subject(judged),
         schedule(judged.precision()),
-        file(golden_file, chosen.pattern, chosen.left_out),
+        file(golden_file, chosen.pattern, chosen.left_out,
+             [&judged](const std::string& name) { return judged.computes(name); }),
         ledger(file.asked, judged.describe()),
         forced_ledger(file.asked, judged.describe() + ", forced"),
         golden(golden_file),
@@ -190,7 +191,7 @@ void compare_free(Run& run) {
   run.free_failure =
       free_running_view(run.file, run.schedule, run.tolerance, run.ledger, run.golden, run.rows);
   book_nothing(run.rows.all(), run.ledger);
-  run.result.checks = {ledger_check(run.rows.all(), run.ledger, run_seconds),
+  run.result.checks = {ledger_check(run.file, run.rows.all(), run.ledger, run_seconds),
                        free_check(run.rows.all(), run.tolerance, run.golden, watch.lap())};
 }
 

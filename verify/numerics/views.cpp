@@ -179,10 +179,7 @@ std::optional<Failure> free_running_view(const Case& file,
 LocalInputs forced_inputs(const Case& file, const golden::PrecisionSchedule& schedule,
                           const GoldenValues& golden) {
   return {.described = "golden values in the storage type",
-          .replaced =
-              [&file](const std::string& name) {
-                return file.declares(name) && !golden::is_attention_matrix(name);
-              },
+          .replaced = [&file](const std::string& name) { return file.can_be_forced(name); },
           .value =
               [&schedule, &golden](const std::string& name) {
                 const golden::Tensor value = golden.rounded(name, schedule.storage_of(name));
