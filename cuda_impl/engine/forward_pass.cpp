@@ -103,6 +103,16 @@ void ForwardPass<S>::norm(View<S, 2> y, View<const S, 2> x, View<const S, 2> add
 }
 
 template <class S>
+void ForwardPass<S>::add_norm(View<S, 2> sum, View<S, 2> y, View<const S, 2> x,
+                              View<const S, 2> addend, const Norm<S>& by) {
+  if (llama()) {
+    add_rms_norm(sum, y, x, addend, by.gain, config_.rms_norm_eps, queue_);
+  } else {
+    add_layer_norm(sum, y, x, addend, by.gain, by.bias, config_.layer_norm_eps, queue_);
+  }
+}
+
+template <class S>
 void ForwardPass<S>::project_heads(View<S, 4> heads, View<const S, 2> x, const Affine<S>& by,
                                    bool rotate) {
   const auto [B, H, T, Dh] = heads.shape;
@@ -260,12 +270,20 @@ void ForwardPass<S>::attend(int64_t l, Taps& taps) {
   taps.offer(name("attn/out"), buf.attn_out);
 }
 
-// Y_l = X_l + O_l; methods 2, 4.x and the plans, l >= 1: their sum of o_{j>l} as well
+// Y_l = X_l + O_l; methods 2, 4.x and the plans, l >= 1: their sum of o_{j>l} as well. And z =
+// mlp_norm_l(Y_l), in one pass with it where nobody looks in between.
 template <class S>
 void ForwardPass<S>::add_attention(int64_t l, Taps& taps) {
   Buffers<S>& buf = buffers_;
   const View<S, 2> x = stream(l), y = at(buf.attn_residual, l);
-  if (method_.recomputes_attention() && l > 0) {
+  const LayerWeights<S>& w = layer(l);
+  const Norm<S>& by = pre_norm() ? w.mlp_norm : w.attn_norm;
+  const bool recomputes = method_.recomputes_attention() && l > 0;
+  if (!recomputes && !taps.active()) {
+    add_norm(y, buf.mlp_norm, x, buf.attn_out, by);
+    return;
+  }
+  if (recomputes) {
     form_sum(l, buf.attn_out, taps);
     taps.offer(golden::layer_name(l, "attn/sum"), buf.sum);
     add_sum(y, x, buf.attn_out);
@@ -273,15 +291,15 @@ void ForwardPass<S>::add_attention(int64_t l, Taps& taps) {
     add(y, x, buf.attn_out, {}, queue_);
   }
   taps.offer(golden::layer_name(l, "attn_residual"), y);
+  norm(buf.mlp_norm, y, {}, by);
 }
 
-// U_l = W_down( silu(W_gate z) * (W_up z) ), GPT-2's W_down gelu(W_up z),  z = mlp_norm_l(Y_l)
+// U_l = W_down( silu(W_gate z) * (W_up z) ), GPT-2's W_down gelu(W_up z)
 template <class S>
 void ForwardPass<S>::run_mlp(int64_t l, Taps& taps) {
   const auto name = [l](const char* tensor) { return golden::layer_name(l, tensor); };
   const LayerWeights<S>& w = layer(l);
   Buffers<S>& buf = buffers_;
-  norm(buf.mlp_norm, at(buf.attn_residual, l), {}, pre_norm() ? w.mlp_norm : w.attn_norm);
   taps.offer(name(mlp_input_name()), buf.mlp_norm);
   if (llama()) {
     linear(buf.gate, buf.mlp_norm, w.w_gate);
@@ -351,7 +369,12 @@ void ForwardPass<S>::close_layer(int64_t l, Taps& taps) {
   Buffers<S>& buf = buffers_;
   const View<S, 2> y = pre_norm() ? at(buf.attn_residual, l) : buf.mlp_norm;
   const View<S, 2> total = pre_norm() ? stream(l + 1) : at(buf.mlp_residual, l);
-  if (method_.recomputes_mlp() && l > 0) {
+  const bool recomputes = method_.recomputes_mlp() && l > 0;
+  if (!recomputes && !pre_norm() && !taps.active()) {
+    add_norm(total, stream(l + 1), y, buf.mlp_out, layer(l).mlp_norm);
+    return;
+  }
+  if (recomputes) {
     form_sum(l, buf.mlp_out, taps);
     taps.offer(name("mlp/sum"), buf.sum);
     add_sum(total, y, buf.mlp_out);

@@ -101,6 +101,9 @@ class ForwardPass {
 
   // y = norm(x), or with an addend norm(x + addend): RMSNorm or LayerNorm as the block has it.
   void norm(View<S, 2> y, View<const S, 2> x, View<const S, 2> addend, const Norm<S>& by);
+  // sum = x + addend, y = norm(sum)
+  void add_norm(View<S, 2> sum, View<S, 2> y, View<const S, 2> x, View<const S, 2> addend,
+                const Norm<S>& by);
   template <class Out>
   void linear(View<Out, 2> y, View<const S, 2> x, const Affine<S>& by) {
     product<S>(y, x, by.weight, by.bias, queue_);

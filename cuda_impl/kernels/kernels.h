@@ -55,6 +55,16 @@ template <class S>
 void layer_norm(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, In<S, 1> bias, double eps,
                 Stream stream, int64_t layer_stride = 0);
 
+// sum [N,D] = x + addend, y [N,D] = gain * sum / rms(sum): add() and rms_norm() in one pass, bit for bit.
+template <class S>
+void add_rms_norm(View<S, 2> sum, View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain,
+                  double eps, Stream stream);
+
+// The same with layer_norm().
+template <class S>
+void add_layer_norm(View<S, 2> sum, View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain,
+                    In<S, 1> bias, double eps, Stream stream);
+
 // y [M,K], whose rows lie y_row >= K elements apart, = w [M,K] * gain [K]; y_bias [M] = w shift [K] +
 // bias [M]. A product by y and y_bias of a norm's input, normalised, is that by w and bias of the norm
 // (gain, shift). The data of gain may be null: 1; that of shift: 0; that of y_bias: none.

@@ -2,9 +2,10 @@
 //
 //   x, addend, y  [N,D]  row-major, N = B*T, stored as S; addend may be absent (null)
 //   gain          [D]    stored as S
+//   sum           [N,D]  stored as S: z, which is then rounded to it; or null
 // Of several layers at once addend and y have layers*N rows, x serves all, each has a gain.
-// Sums are accum_t<S> whatever S is; x + addend is never rounded to S, the only rounding is the
-// store. Launch: one warp per row, kRowsPerBlock rows per block. Any N, D >= 1. Longest addition
+// Sums are accum_t<S> whatever S is; x + addend is rounded to S only where it is stored as sum, and y
+// by its store. Launch: one warp per row, kRowsPerBlock rows per block. Any N, D >= 1. Longest addition
 // chain ceil(D/32) + 5, and 1 for x + addend. CPU counterpart: reference/ops/rms_norm.cpp
 #include "cuda_impl/kernels/kernels.h"
 
@@ -21,7 +22,7 @@ SIMT_DEVICE accum_t<S> sum_at(const S* x, const S* addend, int i) {
 }
 
 template <class S>
-__global__ void rms_norm_kernel(S* __restrict__ y, const S* __restrict__ x,
+__global__ void rms_norm_kernel(S* __restrict__ y, S* __restrict__ sum, const S* __restrict__ x,
                                 const S* __restrict__ addend, const S* __restrict__ gain, int N,
                                 int D, int x_rows, int64_t layer_stride, accum_t<S> eps) {
   using A = accum_t<S>;
@@ -35,26 +36,27 @@ __global__ void rms_norm_kernel(S* __restrict__ y, const S* __restrict__ x,
 
   A sum_sq = A(0);
   for (int d = lane; d < D; d += 32) {
-    const A z = sum_at(x_row, addend_row, d);
+    A z = sum_at(x_row, addend_row, d);
+    if (sum != nullptr) z = simt::to_accum(sum[first + d] = simt::from_accum<S>(z));
     sum_sq += z * z;
   }
   const A inv_rms = A(1) / simt::sqrt(simt::warp_sum(sum_sq) / A(D) + eps);
 
   for (int d = lane; d < D; d += 32) {
-    const A z = sum_at(x_row, addend_row, d);
+    const A z = sum == nullptr ? sum_at(x_row, addend_row, d) : simt::to_accum(sum[first + d]);
     y[first + d] = simt::from_accum<S>(z * inv_rms * simt::to_accum(gain[d]));
   }
 }
 
 template <class S>
-void launch_rms_norm(View<S, 2> y, In<S, 2> x, const S* addend, In<S, 1> gain, double eps,
+void launch_rms_norm(View<S, 2> y, S* sum, In<S, 2> x, const S* addend, In<S, 1> gain, double eps,
                      Stream stream, int64_t layer_stride) {
   const auto [N, D] = y.shape;
   expect_shape("rms_norm", "y [N,D]", y, {N, D});
   expect_rows_of_layers("rms_norm", x, addend != nullptr, N, D);
   expect_shape("rms_norm", "gain [D]", gain, {D});
   simt::launch(LaunchName("rms_norm", y.shape).text, rms_norm_kernel<S>,
-               dim3(blocks_for(N, kRowsPerBlock)), dim3(32, kRowsPerBlock), 0, stream, y.data,
+               dim3(blocks_for(N, kRowsPerBlock)), dim3(32, kRowsPerBlock), 0, stream, y.data, sum,
                x.data, addend, gain.data, N, D, x.shape[0], layer_stride, eps);
 }
 
@@ -62,19 +64,31 @@ void launch_rms_norm(View<S, 2> y, In<S, 2> x, const S* addend, In<S, 1> gain, d
 
 template <class S>
 void rms_norm(View<S, 2> y, In<S, 2> x, In<S, 1> gain, double eps, Stream stream) {
-  launch_rms_norm<S>(y, x, nullptr, gain, eps, stream, 0);
+  launch_rms_norm<S>(y, nullptr, x, nullptr, gain, eps, stream, 0);
 }
 
 template <class S>
 void rms_norm_of_sum(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, double eps,
                      Stream stream, int64_t layer_stride) {
   expect_shape("rms_norm", "addend [N,D]", addend, {y.shape[0], y.shape[1]});
-  launch_rms_norm<S>(y, x, addend.data, gain, eps, stream, layer_stride);
+  launch_rms_norm<S>(y, nullptr, x, addend.data, gain, eps, stream, layer_stride);
 }
 
-#define ASSAY_INSTANTIATE(S)                                              \
-  template void rms_norm(View<S, 2>, In<S, 2>, In<S, 1>, double, Stream); \
-  template void rms_norm_of_sum(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, double, Stream, int64_t);
+template <class S>
+void add_rms_norm(View<S, 2> sum, View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain,
+                  double eps, Stream stream) {
+  const auto [N, D] = y.shape;
+  expect_shape("add_rms_norm", "sum [N,D]", sum, {N, D});
+  expect_shape("add_rms_norm", "x [N,D]", x, {N, D});
+  expect_shape("add_rms_norm", "addend [N,D]", addend, {N, D});
+  launch_rms_norm<S>(y, sum.data, x, addend.data, gain, eps, stream, 0);
+}
+
+#define ASSAY_INSTANTIATE(S)                                                              \
+  template void rms_norm(View<S, 2>, In<S, 2>, In<S, 1>, double, Stream);                 \
+  template void rms_norm_of_sum(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, double, Stream, \
+                                int64_t);                                                 \
+  template void add_rms_norm(View<S, 2>, View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, double, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

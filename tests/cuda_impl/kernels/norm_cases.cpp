@@ -1,4 +1,4 @@
-// rms_norm, rms_norm_of_sum, layer_norm
+// rms_norm, rms_norm_of_sum, layer_norm, add_rms_norm, add_layer_norm
 #include "cases.h"
 
 namespace assay::kernel_test {
@@ -95,6 +95,44 @@ Case layer_norm_case(int64_t N, int64_t D, bool with_addend) {
           }};
 }
 
+// In one pass what two launches give, bit for bit.
+template <class S>
+Case add_norm_case(bool is_layer_norm, int64_t N, int64_t D) {
+  const Values x = random_values<S>(N * D, 1, 2.0), addend = random_values<S>(N * D, 2, 2.0);
+  const Values gain = random_values<S>(D, 3), bias = random_values<S>(D, 4);
+  const auto run = [=](bool in_one_pass) {
+    const auto g_x = upload<S>(x), g_addend = upload<S>(addend), g_gain = upload<S>(gain),
+               g_bias = upload<S>(bias);
+    const simt::Buffer<S> sum(at(N * D)), y(at(N * D));
+    const View<S, 2> sum_view{sum.get(), {N, D}}, y_view{y.get(), {N, D}};
+    const View<const S, 2> x_view{g_x.get(), {N, D}}, addend_view{g_addend.get(), {N, D}};
+    const View<const S, 1> gains{g_gain.get(), {D}}, biases{g_bias.get(), {D}};
+    if (in_one_pass && is_layer_norm) {
+      cuda::add_layer_norm<S>(sum_view, y_view, x_view, addend_view, gains, biases, kEps, nullptr);
+    } else if (in_one_pass) {
+      cuda::add_rms_norm<S>(sum_view, y_view, x_view, addend_view, gains, kEps, nullptr);
+    } else {
+      cuda::add<S>(sum_view, x_view, addend_view, {}, nullptr);
+      if (is_layer_norm) {
+        cuda::layer_norm<S>(y_view, sum_view, {}, gains, biases, kEps, nullptr);
+      } else {
+        cuda::rms_norm<S>(y_view, sum_view, gains, kEps, nullptr);
+      }
+    }
+    Values out;
+    download(sum, out);
+    download(y, out);
+    return out;
+  };
+  return {is_layer_norm ? "add_layer_norm" : "add_rms_norm", shape_of("N D", N, D),
+          [=] { return run(true); },
+          [=] {
+            std::vector<Expected> out;
+            for (const double value : run(false)) out.push_back({value, 0.0});
+            return out;
+          }};
+}
+
 }  // namespace
 
 template <class S>
@@ -107,6 +145,7 @@ void add_norm_cases(std::vector<Case>& cases) {
     cases.push_back(layer_norm_case<S>(1, 1, with_addend));
     cases.push_back(layer_norm_case<S>(5, 33, with_addend));
     cases.push_back(layer_norm_case<S>(33, 70, with_addend));
+    cases.push_back(add_norm_case<S>(with_addend, 33, 70));
   }
 }
 ASSAY_INSTANTIATE_CASES(add_norm_cases)
