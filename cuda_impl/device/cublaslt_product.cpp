@@ -40,10 +40,11 @@ struct Plan {
 
 struct Shape {
   cudaDataType_t factors, result;
+  cublasComputeType_t compute;
   int64_t N, M, K;
   bool bias;
 
-  auto key() const { return std::tuple(factors, result, N, M, K, bias); }
+  auto key() const { return std::tuple(factors, result, compute, N, M, K, bias); }
   bool operator<(const Shape& other) const { return key() < other.key(); }
 };
 
@@ -87,7 +88,7 @@ std::optional<cublasLtMatmulAlgo_t> find_algorithm(const Plan& plan) {
 
 Plan make_plan(const Shape& shape) {
   Plan plan;
-  check(cublaslt().desc_create(&plan.desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), "description");
+  check(cublaslt().desc_create(&plan.desc, shape.compute, CUDA_R_32F), "description");
   set(plan.desc, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
   if (shape.bias) {
     set(plan.desc, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
@@ -128,11 +129,18 @@ bool applies(const View<Out, 2>& y, const In<S, 2>& x, const In<S, 2>& w, const 
 }  // namespace
 
 template <class S, class Out>
-bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream) {
+bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Operands operands,
+                      Stream stream) {
   if (!applies<S>(y, x, w, bias)) return false;
   const CublasLt& lt = cublaslt();
   if (!lt.missing.empty()) return false;
-  const Shape shape{kType<S>, kType<Out>, y.shape[0], y.shape[1], x.shape[1], bias.data != nullptr};
+  const Shape shape{kType<S>,
+                    kType<Out>,
+                    operands == Operands::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
+                    y.shape[0],
+                    y.shape[1],
+                    x.shape[1],
+                    bias.data != nullptr};
   State& shared = state();
   const std::lock_guard lock(shared.mutex);
   auto found = shared.plans.find(shape);
@@ -158,9 +166,10 @@ std::string cublaslt_state() {
 }
 
 #define ASSAY_INSTANTIATE(S) \
-  template bool cublaslt_product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
-#define ASSAY_INSTANTIATE_WIDE(S) \
-  template bool cublaslt_product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream);
+  template bool cublaslt_product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Operands, Stream);
+#define ASSAY_INSTANTIATE_WIDE(S)                                                                \
+  template bool cublaslt_product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Operands, \
+                                    Stream);
 ASSAY_INSTANTIATE(float)
 ASSAY_INSTANTIATE(simt::bf16)
 ASSAY_INSTANTIATE(simt::f16)

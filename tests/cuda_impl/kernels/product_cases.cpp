@@ -14,7 +14,8 @@ struct Shape {
 // Roundings: one per product and one per addition of the chain of K, and of the bias. Products of
 // 16-bit types are exact, but a tensor core may lose twice as much with each addition.
 template <class S, class Out>
-Case product_case(const cuda::ProductRung<S, Out>& rung, const Shape& shape) {
+Case product_case(const cuda::ProductRung<S, Out>& rung, const Shape& shape,
+                  cuda::Operands operands) {
   const auto [N, M, K, with_bias, shift] = shape;
   const Values bias = with_bias ? random_values<S>(M, 3) : Values(at(M), 0.0);
   const Values x = random_values<S>(N * K, 1), w = random_values<S>(M * K, 2);
@@ -36,7 +37,7 @@ Case product_case(const cuda::ProductRung<S, Out>& rung, const Shape& shape) {
             out.erase(out.begin(), out.begin() + shift);
             return out;
           },
-          [=] {
+          [=, x = as_read(x, operands), w = as_read(w, operands)] {
             std::vector<Expected> out;
             for (int64_t n = 0; n < N; ++n) {
               for (int64_t m = 0; m < M; ++m) {
@@ -52,12 +53,26 @@ Case product_case(const cuda::ProductRung<S, Out>& rung, const Shape& shape) {
           }};
 }
 
+template <class S, class Out, cuda::Operands kOperands>
+void product(View<Out, 2> y, View<const S, 2> x, View<const S, 2> w, View<const S, 1> bias,
+             simt::Stream stream) {
+  cuda::product<S>(y, x, w, bias, stream, kOperands);
+}
+
 template <class S, class Out>
 void add_cases_of(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
+  using enum cuda::Operands;
   std::vector<cuda::ProductRung<S, Out>> rungs = cuda::product_rungs<S, Out>();
-  rungs.push_back({"product", cuda::product<S, Out>});
+  rungs.push_back({"product", product<S, Out, as_stored>});
   for (const auto& rung : rungs) {
-    for (const Shape& shape : shapes) cases.push_back(product_case(rung, shape));
+    for (const Shape& shape : shapes) cases.push_back(product_case(rung, shape, as_stored));
+  }
+  if constexpr (std::is_same_v<S, float>) {
+    rungs = cuda::tf32_product_rungs();
+    rungs.push_back({"product_tf32", product<S, Out, tf32>});
+    for (const auto& rung : rungs) {
+      for (const Shape& shape : shapes) cases.push_back(product_case(rung, shape, tf32));
+    }
   }
 }
 
