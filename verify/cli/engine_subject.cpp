@@ -43,7 +43,9 @@ EngineSubject::EngineSubject(std::string backend, std::unique_ptr<cuda::Model> m
 
 std::string EngineSubject::describe() const {
   const golden::PrecisionSchedule schedule = precision();
-  return backend_ + ", " + golden::precision_name(schedule.storage) + " storage, " +
+  const std::string factors =
+      schedule.operands ? ", " + golden::precision_name(*schedule.operands) + " factors" : "";
+  return backend_ + ", " + golden::precision_name(schedule.storage) + " storage" + factors + ", " +
          golden::precision_name(schedule.accumulate) + " accumulation";
 }
 
