@@ -31,7 +31,7 @@ constexpr int kChunks = 4;  // of a row of a tile: a step along k
 template <class S>
 constexpr int kPerChunk = int{sizeof(Chunk) / sizeof(S)};  // elements
 template <class S>
-constexpr int kDepth = kPerChunk<S>* kChunks;  // of k per step
+constexpr int kDepth = int{kChunks * sizeof(Chunk) / sizeof(S)};  // of k per step
 // One chunk of padding: the 32 words of a fragment's load fall on 32 different banks.
 constexpr int kStride = kChunks + 1;  // in chunks
 constexpr int kWords = 4 * kStride;   // the same in words

@@ -142,7 +142,8 @@ void check_refused(const Call& call, const std::string& part) {
 BOOST_AUTO_TEST_CASE(the_clean_engine_passes_every_check) {
   for (const Precision precision : golden::pack::kPrecisions) {
     const std::vector<Check> checks = run_case(clean(), precision, cuda::make_host_model);
-    BOOST_TEST(checks.size() == 6u);
+    // tf32 has neither a local view in the pack nor gradients.
+    BOOST_TEST(checks.size() == (precision == Precision::tf32 ? 5u : 6u));
     for (const Check& check : checks) {
       BOOST_TEST((check.status == Status::pass), check.name << ": " << check.summary);
       BOOST_TEST(check.compared() > 0);
