@@ -10,14 +10,18 @@ Parts:
     longest   the largest T at author size that fits, by doubling, ours and (a)
     plain     method plain, forward, against PyTorch with scaled_dot_product_attention
     train     forward and backward, author size, against (a)
-    products  the rate of our products in bf16 against that of torch.matmul
+    products  the rate of our products against that of torch.matmul
 
-Before anything is timed, ours is compared with PyTorch: both run in bf16, and PyTorch in float32 stands between
-them. Ours may differ from it by at most twice what PyTorch in bf16 differs, in the root mean square over all logits
+Both run in bf16, or with --precision tf32 in float32 whose products read tf32
+(torch.backends.cuda.matmul.allow_tf32).
+
+Before anything is timed, ours is compared with PyTorch in the same type, and PyTorch in float32 (tf32: float64) stands
+between them. Ours may differ from it by at most twice what PyTorch in that type differs, in the root mean square over all logits
 (train: over all gradients); otherwise the part fails. Times are medians around a synchronisation, after a warm-up.
 A peer that is not there, or that breaks, is named under "absent" with its reason.
 
---small is for a machine without a GPU: tiny sizes, the engine on the host executor, fp32. Its figures say nothing.
+--small is for a machine without a GPU: tiny sizes, the engine on the host executor, fp32. Its figures say nothing. It has
+no tf32: PyTorch has none on a CPU.
 Exit codes: 0 measured; 1 disagreement or a fault; 2 usage; 3 no PyTorch; 77 no CUDA device.
 """
 import argparse
@@ -47,11 +51,12 @@ SEARCH_SECONDS = 30  # of a doubling search; the next length takes four times as
 
 
 class Bench:
-    def __init__(self, library, small):
+    def __init__(self, library, small, precision="bf16"):
         self.library, self.small = library, small
         self.device = "cpu" if small else "cuda"
-        self.dtype = torch.float32 if small else torch.bfloat16
-        self.precision = "fp32" if small else "bf16"
+        self.precision = "fp32" if small else precision
+        self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
         self.rows, self.agreements, self.absent = [], [], []
 
     def size(self, size):
@@ -122,11 +127,11 @@ class Bench:
         if not yardstick <= UNTRUSTED:
             raise AssertionError(f"{name}: PyTorch differs from itself by {yardstick:.3g}, which shows nothing of ours")
         if not own <= AGREEMENT * max(yardstick, 1e-6):
-            raise AssertionError(f"{name}: expected a relative difference from PyTorch in float32 (small: float64) of at "
+            raise AssertionError(f"{name}: expected a relative difference from PyTorch in a wider type of at "
                                  f"most {AGREEMENT:g} x {yardstick:.3g}, got {own:.3g}")
 
     def reference_weights(self, weights):
-        wide = torch.float64 if self.small else torch.float32
+        wide = torch.float32 if self.precision == "bf16" else torch.float64
         return {name: value.to(wide) for name, value in weights.items()}
 
     def check_logits(self, name, size, weights, method, attention, engine, tokens):
@@ -306,7 +311,7 @@ def part_products(bench):
     w = torch.randn(inners[1], width, device=bench.device, dtype=bench.dtype)
     peer = bench.seconds(lambda: x @ w.T)
     ours_rate, peer_rate = floating / (times[1] - times[0]), 2 * positions * width * inners[1] / peer
-    bench.row("products, bf16, of torch.matmul's rate", ours_rate / 1e12, peer_rate / 1e12, "TFLOP/s",
+    bench.row(f"products, {bench.precision}, of torch.matmul's rate", ours_rate / 1e12, peer_rate / 1e12, "TFLOP/s",
               ours_rate / peer_rate, 0.6)
 
 
@@ -319,12 +324,15 @@ def main():
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--library", required=True)
     parser.add_argument("--json")
+    parser.add_argument("--precision", choices=["bf16", "tf32"], default="bf16")
     parser.add_argument("--small", action="store_true")
     arguments = parser.parse_args()
+    if arguments.small and arguments.precision == "tf32":
+        parser.error("--small: expected no --precision tf32, which PyTorch has on a GPU alone")
     if not arguments.small and not torch.cuda.is_available():
         print("device_bench: no CUDA device for PyTorch; nothing was measured", file=sys.stderr)
         return 77
-    bench = Bench(arguments.library, arguments.small)
+    bench = Bench(arguments.library, arguments.small, arguments.precision)
     fault = ""
     try:
         PARTS[arguments.part](bench)
@@ -333,7 +341,7 @@ def main():
     except Exception as error:  # a part that breaks is a result
         traceback.print_exc()
         fault = f"{type(error).__name__}: {str(error)[:500]}"
-    result = {"assay_device_bench": 1, "part": arguments.part, "small": arguments.small, "torch": torch.__version__,
+    result = {"assay_device_bench": 1, "part": arguments.part, "small": arguments.small, "precision": bench.precision, "torch": torch.__version__,
               "device": "CPU" if arguments.small else torch.cuda.get_device_name(), "status": "failed" if fault else "ok",
               "fault": fault, "agreements": bench.agreements, "rows": bench.rows, "absent": bench.absent}
     text = json.dumps(result, indent=1)

@@ -7,7 +7,7 @@
 //
 // A case's metadata has "config", the canonical config.json, and "narrow_probs", the precisions in
 // which the engine rounds probabilities where they meet their values (golden/precision.h), as "bf16
-// fp16". Its tensors, <p> = fp32, bf16, fp16:
+// fp16". Its tensors, <p> = fp32, tf32, bf16, fp16:
 //
 //   inputs/tokens, inputs/labels  I32 [B,T]       inputs/attention_mask  U8 [B,T]
 //   weights/<HF name>             BF16 where that holds them, else F64
@@ -33,10 +33,14 @@ namespace assay::golden::pack {
 
 inline constexpr char kManifest[] = "pack.json";
 inline constexpr int kVersion = 1;
-inline constexpr Precision kPrecisions[] = {Precision::fp32, Precision::bf16, Precision::fp16};
+inline constexpr Precision kPrecisions[] = {Precision::fp32, Precision::tf32, Precision::bf16,
+                                            Precision::fp16};
 
-// Free-running bounds in fp32 are tight enough to name the tensor.
-inline bool has_local(Precision precision) { return precision != Precision::fp32; }
+// Of 16-bit types: free-running bounds in fp32 are tight enough to name the tensor, and tf32, which
+// stores fp32, would need local values of 64 bits.
+inline bool has_local(Precision precision) {
+  return precision == Precision::bf16 || precision == Precision::fp16;
+}
 
 inline std::string bound_name(Precision precision, const std::string& tensor) {
   return precision_name(precision) + "/bound/" + tensor;
@@ -50,10 +54,9 @@ inline std::string local_bound_name(Precision precision, const std::string& tens
 
 // What the bounds hold for, by the case's narrow_probs.
 inline PrecisionSchedule schedule_of(Precision storage, std::string_view narrow_probs) {
-  return {.storage = storage,
-          .accumulate = Precision::fp32,
-          .wide_attention = true,
-          .narrow_probs = narrow_probs.find(precision_name(storage)) != std::string_view::npos};
+  PrecisionSchedule schedule = usual_schedule(storage);
+  schedule.narrow_probs = narrow_probs.find(precision_name(storage)) != std::string_view::npos;
+  return schedule;
 }
 
 std::string file_hash(std::string_view bytes);

@@ -22,7 +22,7 @@ bool is_attention_matrix(const std::string& tensor_name);
 
 // storage: what tensors between kernels are stored in. accumulate: what a kernel computes in.
 // operands: what the factors of a product are read as, absent: as they are stored (tf32 on tensor
-// cores).
+// cores). Bounds allow for factors that are rounded to it and for factors that are cut.
 // wide_attention: scores and probabilities never leave the accumulator type (fused attention).
 // narrow_probs: a probability is rounded to `storage` where it meets its value, whatever type it is
 // kept in (attention on tensor cores).

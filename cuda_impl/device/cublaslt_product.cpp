@@ -41,6 +41,7 @@ struct Plan {
 
 struct Shape {
   cudaDataType_t factors, result;
+  cublasComputeType_t compute;
   int64_t N, M, K;
   ProductStrides strides;
   int64_t count;
@@ -48,8 +49,8 @@ struct Shape {
 
   auto key() const {
     const ProductStrides& s = strides;
-    return std::tuple(factors, result, N, M, K, s.y, s.x, s.w, s.bias, s.w_row, count, accumulate,
-                      bias);
+    return std::tuple(factors, result, compute, N, M, K, s.y, s.x, s.w, s.bias, s.w_row, count,
+                      accumulate, bias);
   }
   bool operator<(const Shape& other) const { return key() < other.key(); }
 };
@@ -103,7 +104,7 @@ std::optional<cublasLtMatmulAlgo_t> find_algorithm(const Plan& plan) {
 
 Plan make_plan(const Shape& shape) {
   Plan plan;
-  check(cublaslt().desc_create(&plan.desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), "description");
+  check(cublaslt().desc_create(&plan.desc, shape.compute, CUDA_R_32F), "description");
   set(plan.desc, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
   if (shape.bias) {
     set(plan.desc, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
@@ -150,17 +151,19 @@ bool applies(const View<Out, 2>& y, const In<S, 2>& x, const In<S, 2>& w, const 
 }  // namespace
 
 template <class S, class Out>
-bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
-                      const ProductLayout& layout) {
-  const Shape shape{.factors = kType<S>,
-                    .result = kType<Out>,
-                    .N = y.shape[0],
-                    .M = y.shape[1],
-                    .K = x.shape[1],
-                    .strides = strides_of(layout, x.shape[1]),
-                    .count = layout.count,
-                    .accumulate = layout.accumulate,
-                    .bias = bias.data != nullptr};
+bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Operands operands,
+                      Stream stream, const ProductLayout& layout) {
+  const Shape shape{
+      .factors = kType<S>,
+      .result = kType<Out>,
+      .compute = operands == Operands::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
+      .N = y.shape[0],
+      .M = y.shape[1],
+      .K = x.shape[1],
+      .strides = strides_of(layout, x.shape[1]),
+      .count = layout.count,
+      .accumulate = layout.accumulate,
+      .bias = bias.data != nullptr};
   if (!applies<S>(y, x, w, bias, shape)) return false;
   const CublasLt& lt = cublaslt();
   if (!lt.missing.empty()) return false;
@@ -189,12 +192,12 @@ std::string cublaslt_state() {
          "." + std::to_string(version % 100);
 }
 
-#define ASSAY_INSTANTIATE(S)                                                          \
-  template bool cublaslt_product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
+#define ASSAY_INSTANTIATE(S)                                                                    \
+  template bool cublaslt_product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Operands, Stream, \
                                     const ProductLayout&);
-#define ASSAY_INSTANTIATE_WIDE(S)                                                              \
-  template bool cublaslt_product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
-                                    const ProductLayout&);
+#define ASSAY_INSTANTIATE_WIDE(S)                                                                \
+  template bool cublaslt_product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Operands, \
+                                    Stream, const ProductLayout&);
 ASSAY_INSTANTIATE(float)
 ASSAY_INSTANTIATE(simt::bf16)
 ASSAY_INSTANTIATE(simt::f16)

@@ -7,15 +7,16 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// product() of kernels.h. Sums are fp32, also of partial sums, and
-// rounded to Out once; fp32 factors are read as they are, never as tf32. Unlike with our own kernels
-// the order of a sum may depend on N.
+// product() of kernels.h. Sums are fp32, also of partial sums, and rounded to Out once; fp32 factors
+// are read as they are, and as tf32 only if asked to be. Unlike with our own kernels the order of a sum
+// may depend on N, and whether the bits that tf32 has not are rounded off or dropped is cuBLASLt's
+// choice, which it does not document: verify allows for both (product_error in reference/ops/rules.h).
 // False, with nothing launched, where it does not apply: small or unaligned shapes, no library, no
 // algorithm for the shape, or the environment variable ASSAY_CUBLASLT=off. Throws simt::Error for a
 // failed launch.
 template <class S, class Out>
-bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
-                      const ProductLayout& layout);
+bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Operands operands,
+                      Stream stream, const ProductLayout& layout);
 
 // "cuBLASLt 13.1.0", or why it is not used.
 std::string cublaslt_state();

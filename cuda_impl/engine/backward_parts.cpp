@@ -19,18 +19,21 @@ void Backward<S>::mlp(const LayerWeights<S>& w, LayerGradients<A>& g, View<const
   if (out.data != nullptr) pass_.linear(out, buf.act, w.w_down);
 
   const View<S, 2> d_act = scratch_.d_act;
-  product_nn<S>(d_act, scratch_.rounded, w.w_down.weight, false, pass_.queue_);
+  product_nn<S>(d_act, scratch_.rounded, w.w_down.weight, false, pass_.queue_,
+                pass_.parts_->operands);
   affine(g.w_down, scratch_.rounded, buf.act);
   if (pass_.llama()) {
     const View<S, 2> d_gate = buf.act, d_up = d_act;  // act has been read
     swiglu_backward<S, S>(d_gate, d_up, d_act, buf.gate, buf.up, pass_.queue_);
     affine(g.w_gate, d_gate, input);
-    product_nn<S>(scratch_.d_norm, d_gate, w.w_gate.weight, false, pass_.queue_);
+    product_nn<S>(scratch_.d_norm, d_gate, w.w_gate.weight, false, pass_.queue_,
+                  pass_.parts_->operands);
   } else {
     gelu_backward<S, S>(d_act, d_act, buf.up, with_tanh, pass_.queue_);
   }
   affine(g.w_up, d_act, input);
-  product_nn<S>(scratch_.d_norm, d_act, w.w_up.weight, pass_.llama(), pass_.queue_);
+  product_nn<S>(scratch_.d_norm, d_act, w.w_up.weight, pass_.llama(), pass_.queue_,
+                pass_.parts_->operands);
 }
 
 template <class S>
@@ -39,7 +42,7 @@ void Backward<S>::attend(int64_t l, const Affine<S>& wo, AffineGradient<A>& g, V
   const auto [B, T, HDh] = context.shape;
   affine(g, scratch_.rounded, context.as({B * T, HDh}));
   product_nn<S>(scratch_.d_context.as({B * T, HDh}), scratch_.rounded, wo.weight, false,
-                pass_.queue_);
+                pass_.queue_, pass_.parts_->operands);
   attention_delta<S>(scratch_.delta, context, scratch_.d_context, pass_.queue_);
 
   const AttentionUse<S> use{.scores = pass_.scores_of(l),
@@ -80,7 +83,8 @@ void Backward<S>::project(View<const A, 4> d_heads, bool rotated, const Affine<S
     merge_heads<S>(flat, d_heads, pass_.queue_);
   }
   affine(g, flat.as({B * T, H * Dh}), input);
-  product_nn<S>(scratch_.d_norm, flat.as({B * T, H * Dh}), w.weight, add, pass_.queue_);
+  product_nn<S>(scratch_.d_norm, flat.as({B * T, H * Dh}), w.weight, add, pass_.queue_,
+                pass_.parts_->operands);
 }
 
 template <class S>
@@ -112,7 +116,7 @@ void Backward<S>::norm(View<const A, 2> dy, View<const S, 2> x, View<const S, 2>
 
 template <class S>
 void Backward<S>::affine(AffineGradient<A>& g, View<const S, 2> dy, View<const S, 2> x) {
-  product_tn<S>(g.weight, dy, x, true, pass_.queue_);
+  product_tn<S>(g.weight, dy, x, true, pass_.queue_, pass_.parts_->operands);
   if (g.bias.data == nullptr) return;
   const View<A, 2> parts{scratch_.bias_parts.data, {row_chunks(dy.shape[0]), dy.shape[1]}};
   column_sum<S>(g.bias, parts, dy, true, pass_.queue_);

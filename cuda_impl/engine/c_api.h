@@ -29,7 +29,8 @@ typedef int (*assay_read_weight)(void* context, const char* name, double* values
 typedef struct assay_model assay_model;
 
 /* backend: "host" (the host executor) or "device" (the GPU). precision, of stored tensors: "fp32", "bf16", "fp16", on the
-   host also "fp64". Weights are read before it returns. */
+   host also "fp64"; or "tf32", which is fp32 whose products with weights read their factors as tf32. Weights are read
+   before it returns. */
 assay_status assay_model_create(const char* config_json, const char* backend, const char* precision,
                                 assay_read_weight read, void* context, assay_model** model);
 void assay_model_free(assay_model* model); /* NULL is allowed */

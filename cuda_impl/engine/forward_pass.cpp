@@ -417,7 +417,7 @@ View<const S, 2> ForwardPass<S>::final_norm(View<const S, 2> rows) {
 
 template <class S>
 void ForwardPass<S>::form_logits(View<S, 2> logits, View<const S, 2> read) {
-  product<S>(logits, read, weights_.lm_head, {}, queue_);
+  product<S>(logits, read, weights_.lm_head, {}, queue_, parts_->operands);
 }
 
 template <class S>

@@ -106,7 +106,7 @@ class ForwardPass {
                 const Norm<S>& by);
   template <class Out>
   void linear(View<Out, 2> y, View<const S, 2> x, const Affine<S>& by) {
-    product<S>(y, x, by.weight, by.bias, queue_);
+    product<S>(y, x, by.weight, by.bias, queue_, parts_->operands);
   }
   // heads [B,H,T,Dh] of x [N,D], rotated or not
   void project_heads(View<S, 4> heads, View<const S, 2> x, const Affine<S>& by, bool rotate);

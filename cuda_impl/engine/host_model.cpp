@@ -10,15 +10,14 @@ std::unique_ptr<Model> make_host_model(const golden::ModelConfig& config,
     case golden::Precision::fp64:
       return make_model<double>(config, precision, weights, options);
     case golden::Precision::fp32:
+    case golden::Precision::tf32:
       return make_model<float>(config, precision, weights, options);
     case golden::Precision::bf16:
       return make_model<simt::bf16>(config, precision, weights, options);
     case golden::Precision::fp16:
       return make_model<simt::f16>(config, precision, weights, options);
-    default:
-      throw Unsupported("subject simt: precision: expected fp64, fp32, bf16 or fp16, got " +
-                        golden::precision_name(precision));
   }
+  throw InternalError("make_host_model: no such Precision");
 }
 
 }  // namespace assay::cuda

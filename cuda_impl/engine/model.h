@@ -101,7 +101,9 @@ class Model {
   virtual golden::PrecisionSchedule precision() const = 0;
 };
 
-// The same sources on the host executor (fp64, fp32, bf16, fp16) and on the GPU (fp32, bf16, fp16).
+// The same sources on the host executor (fp64, fp32, tf32, bf16, fp16) and on the GPU (all but fp64).
+// tf32 stores and adds fp32, and products with weights read their factors as tf32, forward and
+// backward; attention reads fp32. fp32 never reads tf32.
 std::unique_ptr<Model> make_host_model(const golden::ModelConfig& config,
                                        golden::Precision precision,
                                        const golden::WeightSource& weights,

@@ -6,6 +6,7 @@
 #include "cuda_impl/engine/buffers.h"
 #include "cuda_impl/engine/method.h"
 #include "cuda_impl/engine/mix.h"
+#include "cuda_impl/engine/operands.h"
 #include "cuda_impl/engine/score_coefficients.h"
 #include "cuda_impl/engine/stacked_weights.h"
 #include "cuda_impl/engine/weights.h"
@@ -24,6 +25,7 @@ struct Parts {
   const golden::ModelConfig config;
   const Method method;
   const golden::Precision precision;
+  const Operands operands;  // of every product with a weight, forward and backward
   const ModelOptions options;
   simt::LaunchStream stream;
   const Stream queue = stream.get();  // where everything is launched

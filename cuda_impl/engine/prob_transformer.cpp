@@ -12,6 +12,7 @@ ProbTransformer<S>::ProbTransformer(const golden::ModelConfig& config, golden::P
     : config_((golden::validate(config, "model"), config)),
       in_(config),
       precision_(precision),
+      operands_(operands_of(precision)),
       weights_(config, weights) {
   if (in_.pt.rank > kMaxHeadSize) {
     throw InputError(fmt::format("model: pt: rank: the kernels hold at most {}, got {}",
@@ -24,10 +25,7 @@ ProbTransformer<S>::~ProbTransformer() = default;
 
 template <class S>
 golden::PrecisionSchedule ProbTransformer<S>::precision() const {
-  const bool narrow_storage = !std::is_same_v<S, A>;
-  return {.storage = precision_,
-          .accumulate = narrow_storage ? golden::Precision::fp32 : precision_,
-          .wide_attention = true};
+  return golden::usual_schedule(precision_);
 }
 
 template <class S>
@@ -163,7 +161,7 @@ void ProbTransformer<S>::project_labels(int64_t n, int64_t g, Taps& taps) {
 template <class S>
 void ProbTransformer<S>::project(View<S, 4> heads, View<const S, 2> labels, View<const S, 2> by) {
   const auto [B, KC, T, r] = heads.shape;
-  product<S>(buffers_.wide, labels, by, {}, queue_);
+  product<S>(buffers_.wide, labels, by, {}, queue_, operands_);
   split_heads(heads, buffers_.wide.as({B, T, KC * r}), queue_);
 }
 
@@ -223,11 +221,12 @@ void ProbTransformer<S>::close(Taps& taps) {
   InferenceBuffers<S>& buf = buffers_;
   const View<S, 2> logits = buf.logits.as({buf.B * buf.T, config_.vocab_size});
   if (in_.pt.label_groups == 1) {
-    product<S>(logits, read(0), weights_.output[0], {}, queue_);
+    product<S>(logits, read(0), weights_.output[0], {}, queue_, operands_);
   } else {
-    product<S>(buf.wide_logits, read(0), weights_.output[0], {}, queue_);
+    product<S>(buf.wide_logits, read(0), weights_.output[0], {}, queue_, operands_);
     for (int64_t m = 1; m < in_.pt.label_groups; ++m) {
-      product<S>(buf.term, read(m), weights_.output[static_cast<std::size_t>(m)], {}, queue_);
+      product<S>(buf.term, read(m), weights_.output[static_cast<std::size_t>(m)], {}, queue_,
+                 operands_);
       accumulate(buf.wide_logits, buf.term, 1.0, queue_);
     }
     scaled(logits, buf.wide_logits, 1.0, queue_);

@@ -9,6 +9,7 @@
 #include "cuda_impl/engine/factor_weights.h"
 #include "cuda_impl/engine/inference_buffers.h"
 #include "cuda_impl/engine/model.h"
+#include "cuda_impl/engine/operands.h"
 #include "cuda_impl/engine/taps.h"
 #include "golden/names.h"
 
@@ -79,6 +80,7 @@ class ProbTransformer final : public Model {
   golden::ModelConfig config_;
   Inference in_;
   golden::Precision precision_;
+  Operands operands_;       // of every product with a weight but linear_back, which reads floats
   Stream queue_ = nullptr;  // where everything is launched
   FactorWeights<S> weights_;
   Arena arena_, matrix_arena_;  // the second for [B,C,T,T], only if a probe ever wants one

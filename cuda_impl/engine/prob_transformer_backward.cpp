@@ -145,8 +145,10 @@ void InferenceBackward<S>::head() {
   cross_entropy_backward(d_logits, d_logits, 0, buf.labels, scratch_.counted, 1.0, queue, ahead);
   for (int64_t m = 0; m < model_.in_.pt.label_groups; ++m) {
     const View<A, 2> d_read = scratch_.d_read[index(m)];
-    product_tn<S>(gradients_.output[index(m)], d_logits, model_.read(m), true, queue);
-    product_nn<S>(d_read, d_logits, model_.weights_.output[index(m)], false, queue);
+    product_tn<S>(gradients_.output[index(m)], d_logits, model_.read(m), true, queue,
+                  model_.operands_);
+    product_nn<S>(d_read, d_logits, model_.weights_.output[index(m)], false, queue,
+                  model_.operands_);
     if (!model_.in_.reads_scores()) accumulate(scratch_.d_labels[index(m)], d_read, 1.0, queue);
   }
 }
@@ -248,7 +250,8 @@ void InferenceBackward<S>::projections(int64_t n, int64_t g, int64_t m) {
   const View<S, 2> before = model_.buffers_.states_of(n - 1, m);
   const auto back = [&](View<A, 2> d_factor, View<const A, 3> d_heads, View<const S, 2> factor) {
     add_outer(d_factor, d_heads, before);
-    product_nn<S>(scratch_.d_labels[index(m)], scratch_.wide, factor, true, model_.queue_);
+    product_nn<S>(scratch_.d_labels[index(m)], scratch_.wide, factor, true, model_.queue_,
+                  model_.operands_);
   };
   const Factors<S>& w = model_.factors(g + m);
   back(gradients_.v[index(g + m)], scratch_.d_k[index(m)], w.v);
@@ -261,7 +264,7 @@ template <class S>
 void InferenceBackward<S>::add_outer(View<A, 2> sum, View<const A, 3> x, View<const S, 2> y) {
   const auto [N, P] = scratch_.wide.shape;
   scaled(scratch_.wide, x.as({N, P}), 1.0, model_.queue_);
-  product_tn<S>(sum, scratch_.wide, y, true, model_.queue_);
+  product_tn<S>(sum, scratch_.wide, y, true, model_.queue_, model_.operands_);
 }
 
 // ------------------------------------------------------------------------------------------------

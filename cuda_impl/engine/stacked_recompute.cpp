@@ -76,7 +76,8 @@ void StackedRecompute<S>::form_sum(View<S, 2> sum, const Input& input) {
     if (method.recomputes_mlp()) run_mlps(input, group, own_terms);
     const S* factors = method.recomputes_mlp() ? act_.data : context_.data;
     product<S>(wide_sum_, {factors, {N(), group.count * K}}, weights_.out(group.first, group.count),
-               {}, queue_, {.w_row = weights_.out_row(), .accumulate = group.first > 0});
+               {}, queue_, parts_->operands,
+               {.w_row = weights_.out_row(), .accumulate = group.first > 0});
   }
   const Affine<S>& out = method.recomputes_mlp() ? first_layer().w_down : first_layer().wo;
   close_sum<S>(sum, wide_sum_, {out.bias.data, weights_.layer_stride(), l}, terms,
@@ -100,8 +101,8 @@ void StackedRecompute<S>::form_values(const Input& input, const Group& group) {
   const int64_t heads = group.count * config_.num_key_value_heads, Dh = config_.head_dim;
   const Affine<S> by = weights_.v(group.first, group.count);
   const View<A, 2> wide{wide_v_.data, {N(), heads * Dh}};
-  product<S>(wide, pre_norm() ? View<const S, 2>(normalised_) : input.x, by.weight, by.bias,
-             queue_);
+  product<S>(wide, pre_norm() ? View<const S, 2>(normalised_) : input.x, by.weight, by.bias, queue_,
+             parts_->operands);
   const View<S, 4> v{v_.data, {B_, heads, T_, Dh}};
   split_heads(v, wide.as({B_, T_, heads * Dh}), queue_);
   if (cache_ != nullptr) {
@@ -145,7 +146,7 @@ void StackedRecompute<S>::products(Out* y, const S* x, const Affine<S>& by, cons
   View<const S, 1> bias = by.bias;
   if (bias.data != nullptr) bias.data += skipped;
   product<S>(View<Out, 2>{y, {N(), M}}, {x, {N(), K}}, {by.weight.data + skipped, {M, K}}, bias,
-             queue_,
+             queue_, parts_->operands,
              {.count = group.count, .y = N() * M, .x = N() * K, .w = stride, .bias = stride});
 }
 

@@ -17,11 +17,9 @@ Transformer<S>::~Transformer() = default;
 
 template <class S>
 golden::PrecisionSchedule Transformer<S>::precision() const {
-  const bool narrow_storage = !std::is_same_v<S, accum_t<S>>;
-  return {.storage = parts_->precision,
-          .accumulate = narrow_storage ? golden::Precision::fp32 : parts_->precision,
-          .wide_attention = true,
-          .narrow_probs = pass_.has_mma_attention()};
+  golden::PrecisionSchedule schedule = golden::usual_schedule(parts_->precision);
+  schedule.narrow_probs = pass_.has_mma_attention();
+  return schedule;
 }
 
 template <class S>

@@ -15,13 +15,15 @@ inline namespace SIMT_BACKEND {
 inline constexpr int64_t kRowsPerChunk = 32;
 inline int64_t row_chunks(int64_t N) { return (N + kRowsPerChunk - 1) / kRowsPerChunk; }
 
-// dx [N,K] = dy [N,M] w [M,K]: the gradient of product(y, x, w) by x.
+// dx [N,K] = dy [N,M] w [M,K]: the gradient of product(y, x, w) by x. Operands as in product().
 template <class S, class Out>
-void product_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream);
+void product_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream,
+                Operands operands = Operands::as_stored);
 
-// dw [M,K] = dy [N,M]^T x [N,K]: the gradient of product(y, x, w) by w.
+// dw [M,K] = dy [N,M]^T x [N,K]: the gradient of product(y, x, w) by w. Operands as in product().
 template <class S>
-void product_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream);
+void product_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream,
+                Operands operands = Operands::as_stored);
 
 // out [D] = sum_n x[n,d]: the gradient of a bias. parts [row_chunks(N),D] is scratch.
 template <class S>

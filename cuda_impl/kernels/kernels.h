@@ -82,11 +82,22 @@ struct ProductLayout {
   bool accumulate = false;  // the sums go on from what y holds; y is stored as accum_t<S>
 };
 
+// What a product reads its factors as: as they are stored, or, for S = float alone, rounded to tf32
+// (simt/tf32.h), which tensor cores multiply. Sums are accum_t<S> either way.
+enum class Operands { as_stored, tf32 };
+
+template <class S>
+void expect_operands(const char* kernel, Operands operands) {
+  if (operands == Operands::as_stored || std::is_same_v<S, float>) return;
+  throw simt::Error(std::string(kernel) + ": operands: expected as_stored, got tf32, which only " +
+                    "float is read as");
+}
+
 // y [N,M] = x [N,K] w [M,K]^T + bias [M] (data may be null), stored as Out: S, or accum_t<S> for an
 // intermediate without a name.
 template <class S, class Out>
 void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
-             const ProductLayout& layout = {});
+             Operands operands = Operands::as_stored, const ProductLayout& layout = {});
 
 // y [B,H,T,Dh] = the heads of x [B,T,H*Dh], rotated by the angles of positions first[b] + t, whose
 // cosines and sines are given [R,Dh/2], R >= T. first (device) [B] may be null: 0.

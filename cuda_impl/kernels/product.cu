@@ -1,7 +1,7 @@
 // product_tiled: a linear weight in its state-dict layout, y[n,m] = sum_k x[n,k] * w[m,k] + bias[m]
 //
-//   x  [N,K]  row-major, N = B*T, stored as S
-//   w  [M,K]  row-major, stored as S
+//   x  [N,K]  row-major, N = B*T, stored as S and read as F: S itself, or tf32 where S is float
+//   w  [M,K]  row-major, likewise
 //   bias [M]  stored as S, or null: none
 //   y  [N,M]  row-major, stored as Out (S or accum_t<S>)
 // Layouts: ProductLayout of kernels.h; with accumulate the chain starts from y.
@@ -27,22 +27,21 @@ constexpr int kThreads = kThreadsX * kTile / kRows;
 
 // s_tile[k][row] = g_matrix[row0 + row, k0 + k], whose rows lie `stride` apart; rows past the end as
 // zeros (their results are not stored).
-template <class S>
+template <class F, class S>
 SIMT_DEVICE void load_transposed(accum_t<S>* s_tile, const S* __restrict__ g_matrix, int64_t stride,
                                  int row0, int rows, int k0, int K) {
   for (int i = static_cast<int>(threadIdx.x); i < kTile * kDepth; i += kThreads) {
     const int row = i / kDepth, k = i % kDepth;
     if (k0 + k >= K) continue;  // never read
-    s_tile[k * kStride + row] = row0 + row < rows
-                                    ? simt::to_accum(g_matrix[(row0 + row) * stride + k0 + k])
-                                    : accum_t<S>(0);
+    s_tile[k * kStride + row] =
+        row0 + row < rows ? read_as<F>(g_matrix[(row0 + row) * stride + k0 + k]) : accum_t<S>(0);
   }
 }
 
 // A thread's column c of its 2 * kHalf.
 SIMT_DEVICE int column_of(int first, int c) { return first + c % kHalf + c / kHalf * (kTile / 2); }
 
-template <class S, class Out>
+template <class S, class F, class Out>
 __global__ void __launch_bounds__(kThreads, 1)
     product_tiled_kernel(Out* __restrict__ g_y, const S* __restrict__ g_x,
                          const S* __restrict__ g_w, const S* __restrict__ g_bias, int N, int M,
@@ -71,8 +70,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
   }
   for (int k0 = 0; k0 < K; k0 += kDepth) {
-    load_transposed(s_x, g_x, K, row0, N, k0, K);
-    load_transposed(s_w, g_w, strides.w_row, column0, M, k0, K);
+    load_transposed<F>(s_x, g_x, K, row0, N, k0, K);
+    load_transposed<F>(s_w, g_w, strides.w_row, column0, M, k0, K);
     __syncthreads();  // both tiles are complete
     const int depth = K - k0 < kDepth ? K - k0 : kDepth;
     for (int k = 0; k < depth; ++k) {
@@ -105,14 +104,14 @@ __global__ void __launch_bounds__(kThreads, 1)
 
 }  // namespace
 
-template <class S, class Out>
+template <class S, class F, class Out>
 void product_tiled(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
                    const ProductLayout& layout) {
   check_product<S>("product_tiled", y, x, w, bias, layout, kTile);
   const auto [N, M] = y.shape;
   const int64_t K = x.shape[1];
   simt::launch(
-      LaunchName("product_tiled", y.shape).text, product_tiled_kernel<S, Out>,
+      LaunchName("product_tiled", y.shape).text, product_tiled_kernel<S, F, Out>,
       dim3(blocks_for(M, kTile), blocks_for(N, kTile), static_cast<unsigned>(layout.count)),
       dim3(kThreads), 0, stream, y.data, x.data, w.data, bias.data, N, M, K, strides_of(layout, K),
       layout.accumulate);
@@ -124,8 +123,13 @@ void product_tiled(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream
 #define ASSAY_INSTANTIATE_WIDE(S)                                                           \
   template void product_tiled<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
                                  const ProductLayout&);
+#define ASSAY_INSTANTIATE_TF32(S)                                                              \
+  template void product_tiled<S, simt::tf32>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
+                                             const ProductLayout&);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE_WIDE)
+ASSAY_FOR_TYPES_READ_AS_TF32(ASSAY_INSTANTIATE_TF32)
+#undef ASSAY_INSTANTIATE_TF32
 #undef ASSAY_INSTANTIATE_WIDE
 #undef ASSAY_INSTANTIATE
 

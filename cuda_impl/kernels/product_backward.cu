@@ -2,7 +2,8 @@
 //   nn  dx[n,k] = sum_m dy[n,m] * w[m,k]
 //   tn  dw[m,k] = sum_n dy[n,m] * x[n,k]
 //
-//   dy  [N,M], w [M,K], x [N,K]  row-major, stored as S
+//   dy  [N,M], w [M,K], x [N,K]  row-major, stored as S and read as F: S itself, or tf32 where S
+//       is float
 //   dx  [N,K]  stored as Out (S or accum_t<S>); dw [M,K] stored as accum_t<S>
 // Each sum is one chain in accum_t<S>, ascending; with `accumulate` it is added to what the output
 // holds. The only rounding to Out is the final store.
@@ -11,6 +12,7 @@
 // Longest addition chain M for dx, N for dw, and 1 to accumulate.
 // CPU counterpart: reference/ops/linear.cpp
 #include "cuda_impl/kernels/backward.h"
+#include "cuda_impl/kernels/product_rungs.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -26,34 +28,32 @@ constexpr int kThreads = kThreadsX * kTile / kRows;
 
 // s_tile[k][i] = g_matrix[i0 + i, k0 + k] of a matrix [extent,depth]; i past the end as zeros
 // (their results are not stored), k past the end is never read.
-template <class S>
+template <class F, class S>
 SIMT_DEVICE void load_across(accum_t<S>* s_tile, const S* __restrict__ g_matrix, int i0, int extent,
                              int k0, int depth) {
   for (int e = static_cast<int>(threadIdx.x); e < kTile * kDepth; e += kThreads) {
     const int i = e / kDepth, k = e % kDepth;
     if (k0 + k >= depth) continue;
-    s_tile[k * kStride + i] = i0 + i < extent
-                                  ? simt::to_accum(g_matrix[int64_t{i0 + i} * depth + k0 + k])
-                                  : accum_t<S>(0);
+    s_tile[k * kStride + i] =
+        i0 + i < extent ? read_as<F>(g_matrix[int64_t{i0 + i} * depth + k0 + k]) : accum_t<S>(0);
   }
 }
 
 // s_tile[k][i] = g_matrix[k0 + k, i0 + i] of a matrix [depth,extent]
-template <class S>
+template <class F, class S>
 SIMT_DEVICE void load_along(accum_t<S>* s_tile, const S* __restrict__ g_matrix, int i0, int extent,
                             int k0, int depth) {
   for (int e = static_cast<int>(threadIdx.x); e < kTile * kDepth; e += kThreads) {
     const int k = e / kTile, i = e % kTile;
     if (k0 + k >= depth) continue;
-    s_tile[k * kStride + i] = i0 + i < extent
-                                  ? simt::to_accum(g_matrix[int64_t{k0 + k} * extent + i0 + i])
-                                  : accum_t<S>(0);
+    s_tile[k * kStride + i] =
+        i0 + i < extent ? read_as<F>(g_matrix[int64_t{k0 + k} * extent + i0 + i]) : accum_t<S>(0);
   }
 }
 
 // g_out [rows,columns] = a b with b [depth,columns], and a stored as [depth,rows] if kTransposed,
 // else as [rows,depth].
-template <class S, class Out, bool kTransposed>
+template <class S, class F, class Out, bool kTransposed>
 __global__ void __launch_bounds__(kThreads)
     product_backward_kernel(Out* __restrict__ g_out, const S* __restrict__ g_a,
                             const S* __restrict__ g_b, int rows, int columns, int depth,
@@ -69,11 +69,11 @@ __global__ void __launch_bounds__(kThreads)
   A r_out[kRows][2 * kHalf] = {};
   for (int k0 = 0; k0 < depth; k0 += kDepth) {
     if constexpr (kTransposed) {
-      load_along(s_a, g_a, row0, rows, k0, depth);
+      load_along<F>(s_a, g_a, row0, rows, k0, depth);
     } else {
-      load_across(s_a, g_a, row0, rows, k0, depth);
+      load_across<F>(s_a, g_a, row0, rows, k0, depth);
     }
-    load_along(s_b, g_b, column0, columns, k0, depth);
+    load_along<F>(s_b, g_b, column0, columns, k0, depth);
     __syncthreads();  // both tiles are complete
     const int steps = depth - k0 < kDepth ? depth - k0 : kDepth;
     for (int k = 0; k < steps; ++k) {
@@ -103,40 +103,56 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <class S, class Out, bool kTransposed>
-void launch_product(const char* kernel, View<Out, 2> out, const S* a, const S* b, int64_t depth,
-                    bool accumulate, Stream stream) {
+template <class S, class F, class Out, bool kTransposed>
+void launch_kernel(const char* kernel, View<Out, 2> out, const S* a, const S* b, int64_t depth,
+                   bool accumulate, Stream stream) {
   const auto [rows, columns] = out.shape;
   expect_at_most(kernel, "rows / 64", (rows + kTile - 1) / kTile, 65535);
-  simt::launch(LaunchName(kernel, out.shape).text, product_backward_kernel<S, Out, kTransposed>,
+  simt::launch(LaunchName(kernel, out.shape).text, product_backward_kernel<S, F, Out, kTransposed>,
                dim3(blocks_for(columns, kTile), blocks_for(rows, kTile)), dim3(kThreads), 0, stream,
                out.data, a, b, rows, columns, depth, accumulate);
+}
+
+template <class S, class Out, bool kTransposed>
+void launch_product(const char* kernel, View<Out, 2> out, const S* a, const S* b, int64_t depth,
+                    bool accumulate, Operands operands, Stream stream) {
+  expect_operands<S>(kernel, operands);
+  if constexpr (std::is_same_v<S, float>) {
+    if (operands == Operands::tf32) {
+      launch_kernel<S, simt::tf32, Out, kTransposed>(kernel, out, a, b, depth, accumulate, stream);
+      return;
+    }
+  }
+  launch_kernel<S, S, Out, kTransposed>(kernel, out, a, b, depth, accumulate, stream);
 }
 
 }  // namespace
 
 template <class S, class Out>
-void product_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream) {
+void product_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream,
+                Operands operands) {
   const auto [N, K] = dx.shape;
   const int64_t M = dy.shape[1];
   expect_shape("product_nn", "dx [N,K]", dx, {N, K});
   expect_shape("product_nn", "dy [N,M]", dy, {N, M});
   expect_shape("product_nn", "w [M,K]", w, {M, K});
-  launch_product<S, Out, false>("product_nn", dx, dy.data, w.data, M, accumulate, stream);
+  launch_product<S, Out, false>("product_nn", dx, dy.data, w.data, M, accumulate, operands, stream);
 }
 
 template <class S>
-void product_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream) {
+void product_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream,
+                Operands operands) {
   const auto [M, K] = dw.shape;
   const int64_t N = dy.shape[0];
   expect_shape("product_tn", "dw [M,K]", dw, {M, K});
   expect_shape("product_tn", "dy [N,M]", dy, {N, M});
   expect_shape("product_tn", "x [N,K]", x, {N, K});
-  launch_product<S, accum_t<S>, true>("product_tn", dw, dy.data, x.data, N, accumulate, stream);
+  launch_product<S, accum_t<S>, true>("product_tn", dw, dy.data, x.data, N, accumulate, operands,
+                                      stream);
 }
 
 #define ASSAY_INSTANTIATE_NN(S, Out) \
-  template void product_nn<S>(View<Out, 2>, In<S, 2>, In<S, 2>, bool, Stream);
+  template void product_nn<S>(View<Out, 2>, In<S, 2>, In<S, 2>, bool, Stream, Operands);
 ASSAY_INSTANTIATE_NN(float, float)
 ASSAY_INSTANTIATE_NN(simt::bf16, simt::bf16)
 ASSAY_INSTANTIATE_NN(simt::bf16, float)
@@ -146,7 +162,7 @@ ASSAY_INSTANTIATE_NN(double, double)
 #undef ASSAY_INSTANTIATE_NN
 
 #define ASSAY_INSTANTIATE_TN(S) \
-  template void product_tn<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, bool, Stream);
+  template void product_tn<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, bool, Stream, Operands);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE_TN)
 #undef ASSAY_INSTANTIATE_TN
 

@@ -9,29 +9,48 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-template <class S, class Out>
-void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
-             const ProductLayout& layout) {
-  constexpr int kSmallestTile = 64;
-  check_product<S>("product", y, x, w, bias, layout, kSmallestTile);
-#if defined(ASSAY_HAS_CUBLASLT)
-  if constexpr (!std::is_same_v<S, double>) {
-    if (cublaslt_product<S>(y, x, w, bias, stream, layout)) return;
-  }
-#endif
-  if constexpr (kHasMma<S>) {
-    if (prefers_mma<S>(w.shape[0], w.shape[1])) {
+namespace {
+
+// By our own kernels, with factors read as F.
+template <class S, class F, class Out>
+void own_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
+                 const ProductLayout& layout) {
+  if constexpr (kHasMma<F>) {
+    if (prefers_mma<F>(w.shape[0], w.shape[1])) {
       product_mma<S>(y, x, w, bias, stream, layout);
       return;
     }
   }
-  product_tiled<S>(y, x, w, bias, stream, layout);
+  product_tiled<S, F>(y, x, w, bias, stream, layout);
 }
 
-#define ASSAY_INSTANTIATE(S) \
-  template void product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, const ProductLayout&);
-#define ASSAY_INSTANTIATE_WIDE(S)                                                     \
-  template void product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
+}  // namespace
+
+template <class S, class Out>
+void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
+             Operands operands, const ProductLayout& layout) {
+  constexpr int kSmallestTile = 64;
+  check_product<S>("product", y, x, w, bias, layout, kSmallestTile);
+  expect_operands<S>("product", operands);
+#if defined(ASSAY_HAS_CUBLASLT)
+  if constexpr (!std::is_same_v<S, double>) {
+    if (cublaslt_product<S>(y, x, w, bias, operands, stream, layout)) return;
+  }
+#endif
+  if constexpr (std::is_same_v<S, float>) {
+    if (operands == Operands::tf32) {
+      own_product<S, simt::tf32>(y, x, w, bias, stream, layout);
+      return;
+    }
+  }
+  own_product<S, S>(y, x, w, bias, stream, layout);
+}
+
+#define ASSAY_INSTANTIATE(S)                                                           \
+  template void product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, Operands, \
+                           const ProductLayout&);
+#define ASSAY_INSTANTIATE_WIDE(S)                                                               \
+  template void product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, Operands, \
                            const ProductLayout&);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE_WIDE)

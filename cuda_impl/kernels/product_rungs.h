@@ -1,27 +1,40 @@
 // The rungs of product(): every implementation under its name. All take any shape and layout, compute
 //   y [N,M] = x [N,K] w [M,K]^T + bias [M] (data may be null)
-// and differ in speed and in the order in which a tensor core adds.
+// with factors stored as S and read as F: S itself, or tf32 where S is float. Those of one F differ
+// in speed and in the order in which a tensor core adds.
 #pragma once
 
 #include <vector>
 
 #include "cuda_impl/kernels/kernels.h"
+#include "cuda_impl/simt/tf32.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
+// An S as F, in accum_t<S>.
+template <class F, class S>
+SIMT_HD accum_t<S> read_as(S value) {
+  if constexpr (std::is_same_v<F, simt::tf32>) {
+    return static_cast<float>(simt::tf32(value));
+  } else {
+    return simt::to_accum(value);
+  }
+}
+
 // S: any storage type.
-template <class S, class Out>
+template <class S, class F = S, class Out>
 void product_tiled(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
                    const ProductLayout& layout = {});
 
-// S: bf16 or f16.
+// S: bf16 or f16, or float, which is read as tf32.
 template <class S, class Out>
 void product_mma(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
                  const ProductLayout& layout = {});
 
-template <class S>
-inline constexpr bool kHasMma = std::is_same_v<S, simt::bf16> || std::is_same_v<S, simt::f16>;
+template <class F>
+inline constexpr bool kHasMma =
+    std::is_same_v<F, simt::bf16> || std::is_same_v<F, simt::f16> || std::is_same_v<F, simt::tf32>;
 
 template <class S, class Out>
 struct ProductRung {
@@ -31,9 +44,13 @@ struct ProductRung {
 };
 template <class S, class Out>
 std::vector<ProductRung<S, Out>> product_rungs() {
-  std::vector<ProductRung<S, Out>> rungs{{"product_tiled", product_tiled<S, Out>}};
+  std::vector<ProductRung<S, Out>> rungs{{"product_tiled", product_tiled<S, S, Out>}};
   if constexpr (kHasMma<S>) rungs.push_back({"product_mma", product_mma<S, Out>});
   return rungs;
+}
+inline std::vector<ProductRung<float, float>> tf32_product_rungs() {
+  return {{"product_tiled_tf32", product_tiled<float, simt::tf32, float>},
+          {"product_mma_tf32", product_mma<float, float>}};
 }
 
 // A layout as a kernel parameter: the elements from the arrays of product j to those of j + 1, and
@@ -48,9 +65,9 @@ inline ProductStrides strides_of(const ProductLayout& layout, int64_t K) {
 // Whether product() takes product_mma: where a row is whole 16-byte pieces, and a tile is not mostly
 // empty. N and the addresses do not enter, so that a row's bits depend neither on how many rows
 // there are nor on where it lies.
-template <class S>
+template <class F>
 constexpr bool prefers_mma(int64_t M, int64_t K) {
-  return kHasMma<S> && K % 8 == 0 && K >= 64 && M >= 64;
+  return kHasMma<F> && K % int64_t{16 / sizeof(F)} == 0 && K >= 64 && M >= 64;
 }
 
 // What every rung expects; its blocks are `tile` rows high.

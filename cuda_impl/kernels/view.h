@@ -106,15 +106,18 @@ struct LaunchName {
 };
 
 // What a kernel library is built for: M(S) for every storage type, and for those whose accumulator is
-// another type, so that a kernel can leave a result unrounded, and for every accumulator.
+// another type, so that a kernel can leave a result unrounded, for those that a product can read as
+// tf32, and for every accumulator.
 // ASSAY_TAINTED is defined for the library whose scalar carries dependences.
 #if defined(ASSAY_TAINTED)
 #define ASSAY_FOR_STORAGE_TYPES(M) M(simt::Tainted)
 #define ASSAY_FOR_NARROW_TYPES(M)
+#define ASSAY_FOR_TYPES_READ_AS_TF32(M)
 #define ASSAY_FOR_ACCUMULATORS(M) M(simt::Tainted)
 #else
 #define ASSAY_FOR_STORAGE_TYPES(M) M(float) M(simt::bf16) M(simt::f16) M(double)
 #define ASSAY_FOR_NARROW_TYPES(M) M(simt::bf16) M(simt::f16)
+#define ASSAY_FOR_TYPES_READ_AS_TF32(M) M(float)
 #define ASSAY_FOR_ACCUMULATORS(M) M(float) M(double)
 #endif
 

@@ -44,7 +44,7 @@ Array ErrorObserver::error_of_input(const NodeData& /*node*/, const Array& /*val
 void evaluate_with_error(const Graph& graph, const Bindings& bindings,
                          const golden::PrecisionSchedule& schedule, ErrorNorm norm,
                          ErrorObserver& observer) {
-  const ErrorModel model{norm, golden::unit_roundoff(schedule.accumulate)};
+  const ErrorModel model{norm, golden::unit_roundoff(schedule.accumulate), schedule.operands};
   walk<Evaluated>(
       graph,
       [&](const NodeData& input) {

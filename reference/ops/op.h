@@ -7,10 +7,12 @@
 // checks it.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
 
+#include "golden/precision.h"
 #include "reference/array.h"
 #include "reference/graph.h"
 #include "reference/interpreters/relation.h"
@@ -33,6 +35,8 @@ enum class ErrorNorm { worst, deviation };
 struct ErrorModel {
   ErrorNorm norm = ErrorNorm::worst;
   double unit_roundoff = 0;  // of the accumulator type
+  // What the factors of a product are read as; absent: as they are stored.
+  std::optional<golden::Precision> operands = std::nullopt;
 };
 
 class Op {

@@ -27,6 +27,23 @@ ConstMatrix matrix_of(const Array& array) {
   return ConstMatrix::row_major(array.data(), array.shape()[0], array.shape()[1]);
 }
 
+// Of what a factor is read as: the distance of its neighbours, relative to it.
+double reading_error(const ErrorModel& model) {
+  return model.operands ? 2 * golden::unit_roundoff(*model.operands) : 0;
+}
+
+// |error| of a factor as it is read.
+Array error_as_read(const ErrorModel& model, ConstMatrix x, ConstMatrix x_error) {
+  const bool worst = model.norm == ErrorNorm::worst;
+  const double relative = reading_error(model) / (worst ? 1.0 : std::sqrt(3.0));
+  const double least = golden::smallest(*model.operands);  // what is lost of a subnormal
+  return map_matrix(x, x_error, [=, precision = *model.operands](double value, double e) {
+    if (e == 0 && golden::round_to(precision, value) == value) return 0.0;
+    const double read = relative * (std::fabs(value) + (worst ? e : 0)) + least;
+    return worst ? e + read : std::sqrt(e * e + read * read);
+  });
+}
+
 }  // namespace
 
 Engine products_engine() { return g_engine; }
@@ -51,8 +68,11 @@ double chain_error(const ErrorModel& model, double steps) {
   return model.unit_roundoff * (model.norm == ErrorNorm::worst ? steps : std::sqrt(steps / 3));
 }
 
-void product_error(const ErrorModel& model, ConstMatrix a, ConstMatrix a_error, ConstMatrix b,
-                   ConstMatrix b_error, ConstMatrix c, Matrix c_error) {
+namespace {
+
+// With the errors that the factors have as they are read.
+void product_error_of_read(const ErrorModel& model, ConstMatrix a, ConstMatrix a_error,
+                           ConstMatrix b, ConstMatrix b_error, ConstMatrix c, Matrix c_error) {
   const bool worst = model.norm == ErrorNorm::worst;
   const double chain = chain_error(model, static_cast<double>(a.cols));
   const auto size = [&](double x) { return worst ? std::fabs(x) : x * x; };
@@ -71,9 +91,22 @@ void product_error(const ErrorModel& model, ConstMatrix a, ConstMatrix a_error, 
   for_rows(c.rows, c.cols, [&](int64_t r) {
     for (int64_t n = 0; n < c.cols; ++n) {
       double& error = *c_error.at(r, n);
-      error = std::sqrt(error + size(chain * *c.at(r, n)));
+      error =
+          std::sqrt(error + size(chain * *c.at(r, n)) + size(reading_error(model) * *c.at(r, n)));
     }
   });
+}
+
+}  // namespace
+
+void product_error(const ErrorModel& model, ConstMatrix a, ConstMatrix a_error, ConstMatrix b,
+                   ConstMatrix b_error, ConstMatrix c, Matrix c_error) {
+  if (!model.operands) {
+    product_error_of_read(model, a, a_error, b, b_error, c, c_error);
+    return;
+  }
+  const Array a_read = error_as_read(model, a, a_error), b_read = error_as_read(model, b, b_error);
+  product_error_of_read(model, a, matrix_of(a_read), b, matrix_of(b_read), c, c_error);
 }
 
 }  // namespace assay::reference

@@ -38,6 +38,9 @@ struct Check {
 // handed over once, in its shape and in numbers of its storage type.
 Check check_free(const PackedCase& packed, cuda::Model& model, golden::Precision precision);
 
+// The same of a model with stacked recomputes, which has no tensors below recompute/.
+Check check_stacked(const PackedCase& packed, cuda::Model& model, golden::Precision precision);
+
 // Every tensor from golden inputs (golden/pack.h).
 Check check_local(const PackedCase& packed, cuda::Model& model, golden::Precision precision);
 

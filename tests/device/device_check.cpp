@@ -1,6 +1,6 @@
 // Judges the engine on the cases of a pack: numbers, gradients, dependences, repeatability.
 //
-//   device_check PACK [--backend device|host] [--only PATTERN] [--precision fp32|bf16|fp16]..
+//   device_check PACK [--backend device|host] [--only PATTERN] [--precision fp32|tf32|bf16|fp16]..
 //                [--without METHOD].. [--any-methods] [--json FILE] [--tensors]
 //
 // Exit codes: 0 all passed; 1 a failure, or nothing was checked; 2 usage, or a pack that cannot be

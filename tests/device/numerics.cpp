@@ -115,17 +115,25 @@ void compare_all(const PackedCase& packed, const cuda::Model& model, Precision p
 
 std::string golden_name(Precision, const std::string& tensor) { return "golden/" + tensor; }
 
-}  // namespace
-
-Check check_free(const PackedCase& packed, cuda::Model& model, Precision precision) {
-  Check check{.name = "free-running",
-              .case_name = packed.name,
-              .precision = golden::precision_name(precision)};
+Check check_free_running(const std::string& name, const PackedCase& packed, cuda::Model& model,
+                         Precision precision) {
+  Check check{
+      .name = name, .case_name = packed.name, .precision = golden::precision_name(precision)};
   check_schedule(packed, model, precision, check);
-  Taps taps(tensors_of(packed));
+  Taps taps(tensors_of(packed, name == "stacked"));
   model.forward(packed.inputs.view(), &taps);
   compare_all(packed, model, precision, golden_name, pack::bound_name, taps, check);
   return check;
+}
+
+}  // namespace
+
+Check check_free(const PackedCase& packed, cuda::Model& model, Precision precision) {
+  return check_free_running("free-running", packed, model, precision);
+}
+
+Check check_stacked(const PackedCase& packed, cuda::Model& model, Precision precision) {
+  return check_free_running("stacked", packed, model, precision);
 }
 
 Check check_local(const PackedCase& packed, cuda::Model& model, Precision precision) {

@@ -7,12 +7,18 @@
 #include <nlohmann/json.hpp>
 
 #include "golden/error.h"
+#include "golden/methods.h"
 #include "golden/pack.h"
 
 namespace assay::device_check {
 namespace {
 
 using golden::Precision;
+
+bool runs_layers_again(const golden::ModelConfig& config) {
+  const golden::Family family = golden::find_method(config.method).family;
+  return family == golden::Family::recompute_mlp || family == golden::Family::recompute_attn;
+}
 
 Check run_one(const std::string& name, const PackedCase& packed, Precision precision,
               cuda::Model& model) {
@@ -62,6 +68,7 @@ const TensorRow* Check::worst() const {
 std::vector<std::string> checks_due(const PackedCase& packed, Precision precision) {
   std::vector<std::string> due{"free-running", "repeat", "prefix", "labels"};
   if (packed.inputs.batch > 1) due.push_back("batch");
+  if (runs_layers_again(packed.config)) due.push_back("stacked");
   if (golden::pack::has_local(precision)) due.push_back("local");
   if (precision == Precision::fp32 && packed.has_gradients()) due.push_back("gradients");
   return due;
@@ -72,7 +79,13 @@ std::vector<Check> run_case(const PackedCase& packed, Precision precision, const
   std::unique_ptr<cuda::Model> model;
   for (const std::string& name : checks_due(packed, precision)) {
     try {
-      if (model == nullptr) model = make(packed.config, precision, PackedWeights(packed));
+      if (name == "stacked") {
+        const auto stacked = make(packed.config, precision, PackedWeights(packed),
+                                  {.recompute = cuda::Recompute::stacked});
+        checks.push_back(check_stacked(packed, *stacked, precision));
+        continue;
+      }
+      if (model == nullptr) model = make(packed.config, precision, PackedWeights(packed), {});
       checks.push_back(run_one(name, packed, precision, *model));
     } catch (const Unsupported& reason) {
       checks.push_back(without_result(name, packed, precision, Status::refused, reason.what()));

@@ -11,7 +11,8 @@ namespace assay::device_check {
 
 // Throws Unsupported for a model that it has nothing for.
 using MakeModel = std::function<std::unique_ptr<cuda::Model>(
-    const golden::ModelConfig&, golden::Precision, const golden::WeightSource&)>;
+    const golden::ModelConfig&, golden::Precision, const golden::WeightSource&,
+    const cuda::ModelOptions&)>;
 
 // Every check of one case in one precision. An engine that throws has failed; one that throws
 // Unsupported is refused.
@@ -19,7 +20,8 @@ std::vector<Check> run_case(const PackedCase& packed, golden::Precision precisio
                             const MakeModel& make);
 
 // Of the checks that a case in one precision has to give: free-running, repeat, prefix, labels;
-// batch with two rows or more, local where the pack has it, gradients in fp32 where it has them.
+// batch with two rows or more, stacked of methods that run layers again, local where the pack has it,
+// gradients in fp32 where it has them.
 std::vector<std::string> checks_due(const PackedCase& packed, golden::Precision precision);
 
 struct Report {

@@ -59,8 +59,12 @@ class Taps final : public cuda::Probe {
   std::vector<std::string> faults_;
 };
 
-inline std::vector<golden::TensorInfo> tensors_of(const PackedCase& packed) {
-  return golden::tensor_list(packed.config, packed.inputs.batch, packed.inputs.positions);
+inline std::vector<golden::TensorInfo> tensors_of(const PackedCase& packed, bool stacked = false) {
+  auto list = golden::tensor_list(packed.config, packed.inputs.batch, packed.inputs.positions);
+  if (stacked) {
+    std::erase_if(list, [](const auto& tensor) { return golden::is_recomputed(tensor.name); });
+  }
+  return list;
 }
 
 }  // namespace assay::device_check

@@ -51,8 +51,10 @@ bool EngineSubject::computes(const std::string& tensor_name) const {
 
 std::string EngineSubject::describe() const {
   const golden::PrecisionSchedule schedule = precision();
+  const std::string factors =
+      schedule.operands ? ", " + golden::precision_name(*schedule.operands) + " factors" : "";
   return backend_ + (stacked_ ? ", stacked recompute, " : ", ") +
-         golden::precision_name(schedule.storage) + " storage, " +
+         golden::precision_name(schedule.storage) + " storage" + factors + ", " +
          golden::precision_name(schedule.accumulate) + " accumulation";
 }
 

@@ -15,9 +15,9 @@ using golden::Precision;
 // What an implementation elsewhere is taken to do: kernels compute in fp32 at least, and a dump
 // holds scores and probabilities as it stores them.
 golden::PrecisionSchedule schedule_of(Precision storage, bool wide_attention) {
-  return {.storage = storage,
-          .accumulate = storage == Precision::fp64 ? Precision::fp64 : Precision::fp32,
-          .wide_attention = wide_attention};
+  golden::PrecisionSchedule schedule = golden::usual_schedule(storage);
+  schedule.wide_attention = wide_attention;
+  return schedule;
 }
 
 }  // namespace

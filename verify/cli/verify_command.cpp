@@ -37,7 +37,8 @@ struct VerifyOptions {
 void add_report_options(CLI::App& command, VerifyOptions& options) {
   command
       .add_option("--precision", options.precision,
-                  "storage type judged for: fp32, tf32, bf16, fp16, fp64")
+                  "storage type judged for: fp32, bf16, fp16, fp64, or tf32: fp32 whose products "
+                  "read their factors as tf32")
       ->capture_default_str();
   command.add_option("--weights", options.checkpoint,
                      "folder with the checkpoint that the golden file was made from; needed where "

@@ -179,8 +179,8 @@ BOOST_AUTO_TEST_CASE(faults_are_statuses_with_messages) {
               "config_json: expected memory, got NULL");
   check_fails(create(made.json.c_str(), "host", "fp32", nullptr), ASSAY_BAD_INPUT,
               "read: expected a function, got NULL");
-  check_fails(create(made.json.c_str(), "host", "tf32", read_weight), ASSAY_UNSUPPORTED,
-              "subject simt: precision: expected fp64, fp32, bf16 or fp16, got tf32");
+  check_fails(create(made.json.c_str(), "host", "fp8", read_weight), ASSAY_BAD_INPUT,
+              "--precision fp8: no such precision; have fp64, fp32, tf32, bf16, fp16");
   check_fails(create(made.json.c_str(), "host", "fp32", no_weight), ASSAY_BAD_INPUT,
               "weight model.embed_tokens.weight: expected 2048 values, the reader has none");
   BOOST_TEST(create("{", "host", "fp32", read_weight) == ASSAY_BAD_INPUT);

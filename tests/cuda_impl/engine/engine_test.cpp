@@ -265,8 +265,6 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_refused_by_name) {
   config = tiny("5.1D", 65);
   check_refused([&] { make(config, Precision::fp32); },
                 "model: num_hidden_layers: the kernels hold at most 64, got 65");
-  check_refused([&] { make(tiny("plain"), Precision::tf32); },
-                "subject simt: precision: expected fp64, fp32, bf16 or fp16, got tf32");
 }
 
 // Without a GPU the device model says why, and both back ends link into one program.

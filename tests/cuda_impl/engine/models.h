@@ -12,8 +12,8 @@
 namespace assay::engine_test {
 
 inline constexpr golden::Precision kPrecisions[] = {
-    golden::Precision::fp64, golden::Precision::fp32, golden::Precision::bf16,
-    golden::Precision::fp16};
+    golden::Precision::fp64, golden::Precision::fp32, golden::Precision::tf32,
+    golden::Precision::bf16, golden::Precision::fp16};
 
 inline golden::ModelConfig tiny(const std::string& method, int64_t layers = 3) {
   golden::ModelConfig c;

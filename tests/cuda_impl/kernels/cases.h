@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <random>
 #include <string>
@@ -97,6 +98,22 @@ void download(const simt::Buffer<T>& buffer, Values& values) {
   std::vector<T> all;
   buffer.to(all);
   for (const T value : all) values.push_back(static_cast<double>(simt::to_accum(value)));
+}
+
+// As a product reads its factors: rounded to 11 significant bits for tf32, to nearest even. None of
+// them is near an end of float's range.
+inline Values as_read(Values values, cuda::Operands operands) {
+  if (operands == cuda::Operands::as_stored) return values;
+  for (double& x : values) {
+    const double step = x == 0 ? 1 : std::ldexp(1.0, std::ilogb(x) - 10);
+    x = std::nearbyint(x / step) * step;
+  }
+  return values;
+}
+
+// NaN equals NaN here: what is compared is bits that the same kernel gave.
+inline bool same_bits(const Values& a, const Values& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
 }
 
 inline std::size_t at(int64_t index) { return static_cast<std::size_t>(index); }

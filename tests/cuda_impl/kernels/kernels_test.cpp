@@ -1,11 +1,9 @@
 // Every kernel against plain double loops, in every storage type, and under every thread order.
 #include <boost/test/unit_test.hpp>
-#include <cstring>
 #include <map>
 
 #include "cases.h"
 #include "cuda_impl/kernels/attention_rungs.h"
-#include "cuda_impl/kernels/product_rungs.h"
 
 using namespace assay::kernel_test;
 using simt::host::Order;
@@ -31,11 +29,6 @@ Values run_with(const simt::host::Config& config, const Case& c) {
     ~Restore() { simt::host::config() = {}; }
   } restore;
   return c.run();
-}
-
-// NaN equals NaN here: what is compared is bits that the same kernel gave.
-bool same_bits(const Values& a, const Values& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
 }
 
 // What meets every thread order: all kernels in float, and those for 16-bit types alone in bf16.
@@ -106,56 +99,6 @@ BOOST_AUTO_TEST_CASE(bitwise_the_same_in_every_thread_order) {
   }
 }
 
-namespace {
-
-template <class S>
-void check_rungs_agree() {
-  std::map<std::string, Values> tiled, mma, chosen;
-  for (const Case& c : all_cases<S>()) {
-    if (c.kernel == "product_tiled") tiled[c.shape] = c.run();
-    if (c.kernel == "product_mma") mma[c.shape] = c.run();
-    if (c.kernel == "product") chosen[c.shape] = c.run();
-  }
-  BOOST_TEST_REQUIRE(tiled.size() > 1u);
-  for (const auto& [shape, values] : tiled) {
-    BOOST_TEST(same_bits(mma.at(shape), values), shape);
-    BOOST_TEST(same_bits(chosen.at(shape), values), shape);
-  }
-}
-
-}  // namespace
-
-// On the host a fragment adds in float with k ascending, as the tiled kernel does, and products of
-// 16-bit numbers are exact.
-BOOST_AUTO_TEST_CASE(the_rungs_of_product_have_the_same_bits_on_the_host) {
-  check_rungs_agree<simt::bf16>();
-  check_rungs_agree<simt::f16>();
-}
-
-// Where rows are whole 16-byte pieces and the sizes are worth a tile; whatever N.
-BOOST_AUTO_TEST_CASE(product_takes_tensor_cores_by_its_rule) {
-  using assay::cuda::prefers_mma;
-  BOOST_TEST(prefers_mma<simt::bf16>(64, 64));
-  BOOST_TEST(prefers_mma<simt::f16>(1000, 72));
-  BOOST_TEST(!prefers_mma<simt::bf16>(63, 64));
-  BOOST_TEST(!prefers_mma<simt::bf16>(64, 56));
-  BOOST_TEST(!prefers_mma<simt::bf16>(64, 100));
-  BOOST_TEST(!prefers_mma<float>(64, 64));
-  BOOST_TEST(!prefers_mma<double>(64, 64));
-
-  const auto warp_collectives = [](const std::string& shape) {
-    for (const Case& c : all_cases<simt::bf16>()) {
-      if (c.kernel != "product" || c.shape != shape) continue;
-      simt::host::reset_stats();
-      c.run();
-      return simt::host::stats().warp_collectives;
-    }
-    throw std::invalid_argument(shape);
-  };
-  BOOST_TEST(warp_collectives("N M K bias shift = 33 31 70 0 0") == 0u);
-  BOOST_TEST(warp_collectives("N M K bias shift = 130 133 72 1 0") > 0u);
-}
-
 #if !defined(__SANITIZE_THREAD__)  // TSan ends the program at the first dropped barrier
 
 namespace {
@@ -185,6 +128,11 @@ BOOST_AUTO_TEST_CASE(every_barrier_of_every_kernel_is_needed) {
   const std::map<std::string, std::size_t> sites_of = {{"product", 2},
                                                        {"product_tiled", 2},
                                                        {"product_mma", 1},
+                                                       {"product_tiled_tf32", 2},
+                                                       {"product_mma_tf32", 1},
+                                                       {"product_tf32", 3},  // of both
+                                                       {"product_nn_tf32", 2},
+                                                       {"product_tn_tf32", 2},
                                                        {"attention_tiled", 4},
                                                        {"replay_attention_tiled", 4},
                                                        {"attention_mma", 3},
@@ -241,6 +189,11 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
         cuda::product<float>(View<float, 2>{m, {2, 3}}, {m, {2, 4}}, {m, {3, 5}}, {}, nullptr);
       },
       "product: w [M,K]: expected [3,4], got [3,5]");
+  const simt::Buffer<simt::bf16> narrow(64);
+  const View<simt::bf16, 2> square{narrow.get(), {2, 2}};
+  check_refused(
+      [&] { cuda::product<simt::bf16>(square, square, square, {}, nullptr, cuda::Operands::tf32); },
+      "product: operands: expected as_stored, got tf32, which only float is read as");
   check_refused(
       [&] {
         cuda::rms_norm<float>({m, {2, 3}}, {m, {2, 3}}, {m, {4}}, 1e-5, nullptr);

@@ -30,20 +30,25 @@ std::vector<Expected> products(int64_t rows, int64_t columns, int64_t depth, boo
   return out;
 }
 
+std::string name_of(const char* kernel, cuda::Operands operands) {
+  return std::string(kernel) + (operands == cuda::Operands::tf32 ? "_tf32" : "");
+}
+
 template <class S, class Out>
-Case product_nn_case(int64_t N, int64_t M, int64_t K, bool accumulate) {
+Case product_nn_case(int64_t N, int64_t M, int64_t K, bool accumulate,
+                     cuda::Operands operands = cuda::Operands::as_stored) {
   const Values dy = random_values<S>(N * M, 1), w = random_values<S>(M * K, 2);
-  return {"product_nn", shape_of("N M K accumulate", N, M, K, accumulate),
+  return {name_of("product_nn", operands), shape_of("N M K accumulate", N, M, K, accumulate),
           [=] {
             const auto g_dy = upload<S>(dy), g_w = upload<S>(w);
             const auto dx = upload<Out>(held<Out>(N * K));
             cuda::product_nn<S>(View<Out, 2>{dx.get(), {N, K}}, {g_dy.get(), {N, M}},
-                                {g_w.get(), {M, K}}, accumulate, nullptr);
+                                {g_w.get(), {M, K}}, accumulate, nullptr, operands);
             Values out;
             download(dx, out);
             return out;
           },
-          [=] {
+          [=, dy = as_read(dy, operands), w = as_read(w, operands)] {
             return products<S, Out>(
                 N, K, M, accumulate, [&](int64_t n, int64_t m) { return dy[at(n * M + m)]; },
                 [&](int64_t m, int64_t k) { return w[at(m * K + k)]; });
@@ -51,20 +56,21 @@ Case product_nn_case(int64_t N, int64_t M, int64_t K, bool accumulate) {
 }
 
 template <class S>
-Case product_tn_case(int64_t N, int64_t M, int64_t K, bool accumulate) {
+Case product_tn_case(int64_t N, int64_t M, int64_t K, bool accumulate,
+                     cuda::Operands operands = cuda::Operands::as_stored) {
   using A = accum_t<S>;
   const Values dy = random_values<S>(N * M, 1), x = random_values<S>(N * K, 2);
-  return {"product_tn", shape_of("N M K accumulate", N, M, K, accumulate),
+  return {name_of("product_tn", operands), shape_of("N M K accumulate", N, M, K, accumulate),
           [=] {
             const auto g_dy = upload<S>(dy), g_x = upload<S>(x);
             const auto dw = upload<A>(held<A>(M * K));
             cuda::product_tn<S>({dw.get(), {M, K}}, {g_dy.get(), {N, M}}, {g_x.get(), {N, K}},
-                                accumulate, nullptr);
+                                accumulate, nullptr, operands);
             Values out;
             download(dw, out);
             return out;
           },
-          [=] {
+          [=, dy = as_read(dy, operands), x = as_read(x, operands)] {
             return products<S, A>(
                 M, K, N, accumulate, [&](int64_t m, int64_t n) { return dy[at(n * M + m)]; },
                 [&](int64_t n, int64_t k) { return x[at(n * K + k)]; });
@@ -132,6 +138,10 @@ void add_product_backward_cases(std::vector<Case>& cases) {
     cases.push_back(product_nn_case<S, S>(1, 1, 1, accumulate));
     cases.push_back(product_nn_case<S, S>(33, 70, 31, accumulate));
     cases.push_back(product_tn_case<S>(70, 33, 31, accumulate));
+    if (std::is_same_v<S, float>) {
+      cases.push_back(product_nn_case<S, S>(33, 70, 31, accumulate, cuda::Operands::tf32));
+      cases.push_back(product_tn_case<S>(70, 33, 31, accumulate, cuda::Operands::tf32));
+    }
     cases.push_back(column_sum_case<S>(70, 33, accumulate));
     cases.push_back(embedding_backward_case<S>(70, 11, 33, accumulate));
   }
@@ -142,6 +152,10 @@ void add_product_backward_cases(std::vector<Case>& cases) {
   }
   cases.push_back(product_tn_case<S>(1, 1, 1, false));
   cases.push_back(product_tn_case<S>(33, 70, 129, false));
+  if (std::is_same_v<S, float>) {
+    cases.push_back(product_nn_case<S, S>(70, 33, 129, false, cuda::Operands::tf32));
+    cases.push_back(product_tn_case<S>(33, 70, 129, false, cuda::Operands::tf32));
+  }
   cases.push_back(column_sum_case<S>(1, 1, false));
   cases.push_back(column_sum_case<S>(33, 130, false));
   cases.push_back(embedding_backward_case<S>(1, 1, 1, false));

@@ -14,7 +14,8 @@ struct Shape {
 // Roundings: one per product and one per addition of the chain of K, and of the bias. Products of
 // 16-bit types are exact, but a tensor core may lose twice as much with each addition.
 template <class S, class Out>
-Case product_case(const cuda::ProductRung<S, Out>& rung, const Shape& shape) {
+Case product_case(const cuda::ProductRung<S, Out>& rung, const Shape& shape,
+                  cuda::Operands operands) {
   const auto [N, M, K, with_bias, shift] = shape;
   const Values bias = with_bias ? random_values<S>(M, 3) : Values(at(M), 0.0);
   const Values x = random_values<S>(N * K, 1), w = random_values<S>(M * K, 2);
@@ -36,7 +37,7 @@ Case product_case(const cuda::ProductRung<S, Out>& rung, const Shape& shape) {
             out.erase(out.begin(), out.begin() + shift);
             return out;
           },
-          [=] {
+          [=, x = as_read(x, operands), w = as_read(w, operands)] {
             std::vector<Expected> out;
             for (int64_t n = 0; n < N; ++n) {
               for (int64_t m = 0; m < M; ++m) {
@@ -55,7 +56,8 @@ Case product_case(const cuda::ProductRung<S, Out>& rung, const Shape& shape) {
 // Products j = 0 .. count-1 whose w are columns of a wider array [M,W], from column j*K on, each sum
 // going on from y in the accumulator's type.
 template <class S>
-Case layout_case(const cuda::ProductRung<S, accum_t<S>>& rung, const Shape& shape, int64_t count) {
+Case layout_case(const cuda::ProductRung<S, accum_t<S>>& rung, const Shape& shape, int64_t count,
+                 cuda::Operands operands) {
   using A = accum_t<S>;
   const auto [N, M, K, with_bias, unused] = shape;
   const int64_t W = count * K + 8;  // a row has columns that nobody reads
@@ -79,7 +81,7 @@ Case layout_case(const cuda::ProductRung<S, accum_t<S>>& rung, const Shape& shap
             download(y, out);
             return out;
           },
-          [=] {
+          [=, x = as_read(x, operands), w = as_read(w, operands)] {
             std::vector<Expected> out;
             for (int64_t i = 0; i < count * N * M; ++i) {
               const int64_t j = i / (N * M), n = i / M % N, m = i % M;
@@ -96,21 +98,44 @@ Case layout_case(const cuda::ProductRung<S, accum_t<S>>& rung, const Shape& shap
           }};
 }
 
+template <class S, class Out, cuda::Operands kOperands>
+void product(View<Out, 2> y, View<const S, 2> x, View<const S, 2> w, View<const S, 1> bias,
+             simt::Stream stream, const cuda::ProductLayout& layout) {
+  cuda::product<S>(y, x, w, bias, stream, kOperands, layout);
+}
+
 template <class S, class Out>
 void add_cases_of(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
+  using enum cuda::Operands;
   std::vector<cuda::ProductRung<S, Out>> rungs = cuda::product_rungs<S, Out>();
-  rungs.push_back({"product", cuda::product<S, Out>});
+  rungs.push_back({"product", product<S, Out, as_stored>});
   for (const auto& rung : rungs) {
-    for (const Shape& shape : shapes) cases.push_back(product_case(rung, shape));
+    for (const Shape& shape : shapes) cases.push_back(product_case(rung, shape, as_stored));
+  }
+  if constexpr (std::is_same_v<S, float>) {
+    rungs = cuda::tf32_product_rungs();
+    rungs.push_back({"product_tf32", product<S, Out, tf32>});
+    for (const auto& rung : rungs) {
+      for (const Shape& shape : shapes) cases.push_back(product_case(rung, shape, tf32));
+    }
   }
 }
 
 template <class S>
 void add_layout_cases(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
-  std::vector<cuda::ProductRung<S, accum_t<S>>> rungs = cuda::product_rungs<S, accum_t<S>>();
-  rungs.push_back({"product", cuda::product<S, accum_t<S>>});
+  using A = accum_t<S>;
+  using enum cuda::Operands;
+  std::vector<cuda::ProductRung<S, A>> rungs = cuda::product_rungs<S, A>();
+  rungs.push_back({"product", product<S, A, as_stored>});
   for (const auto& rung : rungs) {
-    for (const Shape& shape : shapes) cases.push_back(layout_case(rung, shape, 3));
+    for (const Shape& shape : shapes) cases.push_back(layout_case(rung, shape, 3, as_stored));
+  }
+  if constexpr (std::is_same_v<S, float>) {
+    rungs = cuda::tf32_product_rungs();
+    rungs.push_back({"product_tf32", product<S, A, tf32>});
+    for (const auto& rung : rungs) {
+      for (const Shape& shape : shapes) cases.push_back(layout_case(rung, shape, 3, tf32));
+    }
   }
 }
 

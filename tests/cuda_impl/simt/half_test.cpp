@@ -1,10 +1,11 @@
-// bf16 and f16 against their definition: value = (-1)^sign (fraction + implicit) 2^(exponent -
+// bf16, f16 and tf32 against their definition: value = (-1)^sign (fraction + implicit) 2^(exponent -
 // bias).
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <limits>
 
 #include "cuda_impl/simt/simt.h"
+#include "cuda_impl/simt/tf32.h"
 
 namespace simt = assay::simt;
 
@@ -94,6 +95,45 @@ BOOST_AUTO_TEST_CASE(infinity_stays_and_every_nan_becomes_the_canonical_one) {
        {0x7f800001u, 0x7fc00000u, 0x7fffffffu, 0xff800001u, 0xffffffffu}) {
     BOOST_TEST(simt::bf16(simt::bits::to_float(word)).bits == 0x7fffu);
     BOOST_TEST(simt::f16(simt::bits::to_float(word)).bits == 0x7fffu);
+  }
+}
+
+namespace {
+
+// tf32 is the upper 19 bits of a float; whatever follows them is given by `low`.
+unsigned count_wrong_tf32(std::uint32_t low, std::uint32_t up_from_odd,
+                          std::uint32_t up_from_even) {
+  unsigned wrong = 0;
+  for (std::uint32_t upper = 0; upper < 0x7f800000u >> 13; ++upper) {
+    const std::uint32_t up = (upper & 1u) != 0 ? up_from_odd : up_from_even;
+    for (const std::uint32_t sign : {0u, 0x80000000u}) {
+      const float value = simt::bits::to_float(sign | upper << 13 | low);
+      wrong += simt::tf32(value).bits != (sign | (upper + up) << 13);
+    }
+  }
+  return wrong;
+}
+
+}  // namespace
+
+// Every tf32 value of both signs, and the floats between it and the next one.
+BOOST_AUTO_TEST_CASE(tf32_is_the_upper_bits_of_a_float_to_nearest_even) {
+  BOOST_TEST(count_wrong_tf32(0, 0, 0) == 0u);
+  BOOST_TEST(count_wrong_tf32(1, 0, 0) == 0u);
+  BOOST_TEST(count_wrong_tf32(0x0fffu, 0, 0) == 0u);
+  BOOST_TEST(count_wrong_tf32(0x1000u, 1, 0) == 0u);  // a tie
+  BOOST_TEST(count_wrong_tf32(0x1001u, 1, 1) == 0u);
+  BOOST_TEST(count_wrong_tf32(0x1fffu, 1, 1) == 0u);  // the largest floats become infinite
+  const float infinity = std::numeric_limits<float>::infinity();
+  BOOST_TEST(static_cast<float>(simt::tf32(infinity)) == infinity);
+  BOOST_TEST(static_cast<float>(simt::tf32(-infinity)) == -infinity);
+  BOOST_TEST(static_cast<float>(simt::tf32(1 + 0x1p-10f)) == 1 + 0x1p-10f);
+  BOOST_TEST(static_cast<float>(simt::tf32(1 + 0x1p-11f)) == 1.0f);
+  BOOST_TEST(static_cast<float>(simt::tf32(0x1p-136f)) == 0x1p-136f);  // the least subnormal
+  BOOST_TEST(static_cast<float>(simt::tf32(0x1p-137f)) == 0.0f);
+  for (const std::uint32_t word :
+       {0x7f800001u, 0x7fc00000u, 0x7fffffffu, 0xff800001u, 0xffffffffu}) {
+    BOOST_TEST(std::isnan(static_cast<float>(simt::tf32(simt::bits::to_float(word)))));
   }
 }
 

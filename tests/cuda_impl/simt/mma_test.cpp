@@ -64,7 +64,33 @@ BOOST_AUTO_TEST_CASE(places_of_lane_6_are_those_of_the_ptx_isa_s_figures) {
   }
 }
 
+// Of tf32 every element is a word: the formulas of mma.m16n8k8.
+BOOST_AUTO_TEST_CASE(words_are_those_of_the_ptx_isa_for_tf32) {
+  Counts a, b;
+  for (int lane = 0; lane < 32; ++lane) {
+    const int groupID = lane >> 2, threadID_in_group = lane % 4;
+    for (int i = 0; i < 4; ++i) {
+      check_place(simt::mma_a_word(lane, i), i == 0 || i == 2 ? groupID : groupID + 8,
+                  i < 2 ? threadID_in_group : threadID_in_group + 4, a);
+    }
+    for (int i = 0; i < 2; ++i) {
+      check_place(simt::mma_b_word(lane, i), i == 0 ? threadID_in_group : threadID_in_group + 4,
+                  groupID, b);
+    }
+  }
+  for (int row = 0; row < 16; ++row) {
+    for (int column = 0; column < 8; ++column) {
+      BOOST_TEST(a.seen[row][column] == 1);  // each element in one place
+      BOOST_TEST(b.seen[row][column] == int{row < 8});
+    }
+  }
+}
+
 namespace {
+
+// Of the summed index.
+template <class S>
+constexpr int kDepth = 32 / int{sizeof(S)};
 
 // In words, more than a row (a column of b) takes, so that a wrong stride shows.
 constexpr int kStrideA = 12, kStrideB = 20;
@@ -92,12 +118,19 @@ struct Problem {
 template <class S>
 std::vector<float> product(const Problem& p, unsigned threads = 32) {
   std::vector<std::uint32_t> a(16 * kStrideA, 0x7fff7fffu), b(8 * kStrideB, 0x7fff7fffu);  // NaN
-  for (int k = 0; k < 16; k += 2) {
+  const auto word = [](const auto& element, int w) {
+    if constexpr (std::is_same_v<S, simt::tf32>) {
+      return S(element(w)).bits;
+    } else {
+      return simt::mma_pair(S(element(2 * w)), S(element(2 * w + 1)));
+    }
+  };
+  for (int w = 0; w < 8; ++w) {
     for (int i = 0; i < 16; ++i) {
-      a[i * kStrideA + k / 2] = simt::mma_pair(S(p.a[i][k]), S(p.a[i][k + 1]));
+      a[i * kStrideA + w] = word([&](int k) { return p.a[i][k]; }, w);
     }
     for (int j = 0; j < 8; ++j) {
-      b[j * kStrideB + k / 2] = simt::mma_pair(S(p.b[k][j]), S(p.b[k + 1][j]));
+      b[j * kStrideB + w] = word([&](int k) { return p.b[k][j]; }, w);
     }
   }
   const simt::Buffer<std::uint32_t> g_a(a), g_b(b);
@@ -109,7 +142,7 @@ std::vector<float> product(const Problem& p, unsigned threads = 32) {
   return d;
 }
 
-// Fractions of both signs that both types hold exactly, and whose sums round.
+// Fractions of both signs that all types hold exactly, and whose sums round.
 Problem fractions() {
   Problem p;
   unsigned state = 12345;
@@ -132,13 +165,13 @@ void check_fractions() {
     for (int j = 0; j < 8; ++j) {
       float chain = p.d[i][j];  // the host's order
       double sum = p.d[i][j], magnitude = std::fabs(sum);
-      for (int k = 0; k < 16; ++k) {
+      for (int k = 0; k < kDepth<S>; ++k) {
         chain += p.a[i][k] * p.b[k][j];
         const double term = double{p.a[i][k]} * double{p.b[k][j]};
         sum += term;
         magnitude += std::fabs(term);
       }
-      // 16 additions, each of which may truncate.
+      // At most 16 additions, each of which may truncate.
       BOOST_TEST(std::fabs(double{got[i * 8 + j]} - sum) <= 16 * 0x1p-23 * magnitude);
       if (SIMT_ON_HOST) BOOST_TEST(got[i * 8 + j] == chain);
     }
@@ -149,7 +182,7 @@ void check_fractions() {
 // appears where it belongs.
 template <class S>
 void check_identities() {
-  for (int first = 0; first <= 8; first += 8) {
+  for (int first = 0; first < kDepth<S>; first += 8) {
     Problem p;
     for (int i = 0; i < 16; ++i) {
       for (int k = 0; k < 16; ++k) p.a[i][k] = static_cast<float>(16 * i + k);
@@ -161,7 +194,7 @@ void check_identities() {
     }
   }
   Problem p;
-  for (int k = 0; k < 16; ++k) {
+  for (int k = 0; k < kDepth<S>; ++k) {
     p.a[k][k] = 1;
     for (int j = 0; j < 8; ++j) {
       p.b[k][j] = static_cast<float>(8 * k + j + 1);
@@ -169,7 +202,7 @@ void check_identities() {
     }
   }
   const std::vector<float> got = product<S>(p);
-  for (int k = 0; k < 16; ++k) {
+  for (int k = 0; k < kDepth<S>; ++k) {
     for (int j = 0; j < 8; ++j) BOOST_TEST(got[k * 8 + j] == p.b[k][j] + p.d[k][j]);
   }
 }
@@ -179,11 +212,13 @@ void check_identities() {
 BOOST_AUTO_TEST_CASE(product_of_fractions_is_that_of_plain_loops) {
   check_fractions<simt::bf16>();
   check_fractions<simt::f16>();
+  check_fractions<simt::tf32>();
 }
 
 BOOST_AUTO_TEST_CASE(identity_matrices_show_each_element_in_its_place) {
   check_identities<simt::bf16>();
   check_identities<simt::f16>();
+  check_identities<simt::tf32>();
 }
 
 // Element (row, column) of the two results is 16 row + column, so that each word shows its places.
@@ -199,7 +234,7 @@ BOOST_AUTO_TEST_CASE(two_results_side_by_side_are_an_operand) {
     for (int i = 0; i < 8; i += 2) {
       const simt::MmaPlace at = simt::mma_a_place(lane, i);
       const auto first = static_cast<float>(16 * at.row + at.column);
-      BOOST_TEST(a.pair[i / 2] == simt::mma_pair(simt::bf16(first), simt::bf16(first + 1)));
+      BOOST_TEST(a.word[i / 2] == simt::mma_pair(simt::bf16(first), simt::bf16(first + 1)));
     }
   }
 }
@@ -216,6 +251,12 @@ BOOST_AUTO_TEST_CASE(the_host_adds_in_float_with_k_ascending) {
   p.a[0][0] = p.b[0][0] = 0x1p-12f;
   p.a[0][15] = p.b[15][0] = 1.0f;
   BOOST_TEST(product<simt::bf16>(p)[0] == 1.0f + 0x1p-20f);  // 15 * 2^-24, to nearest
+  Problem q;
+  for (int k = 0; k < 8; ++k) q.a[0][k] = q.b[k][0] = k == 0 ? 1.0f : 0x1p-12f;
+  BOOST_TEST(product<simt::tf32>(q)[0] == 1.0f);
+  std::swap(q.a[0][0], q.a[0][7]);
+  std::swap(q.b[0][0], q.b[7][0]);
+  BOOST_TEST(product<simt::tf32>(q)[0] == 1.0f + 0x1p-21f);  // 7 * 2^-24: a tie, to even
 }
 
 BOOST_AUTO_TEST_CASE(the_product_is_the_same_whichever_lane_comes_first) {
@@ -225,11 +266,13 @@ BOOST_AUTO_TEST_CASE(the_product_is_the_same_whichever_lane_comes_first) {
   } restore;
   const std::vector<float> bf16 = product<simt::bf16>(fractions());
   const std::vector<float> f16 = product<simt::f16>(fractions());
+  const std::vector<float> tf32 = product<simt::tf32>(fractions());
   for (std::uint64_t seed = 0; seed < 12; ++seed) {
     const Order order = seed == 0 ? Order::reverse : Order::random;
     simt::host::config() = {.order = order, .seed = seed, .workers = 1};
     BOOST_TEST(product<simt::bf16>(fractions()) == bf16, boost::test_tools::per_element());
     BOOST_TEST(product<simt::f16>(fractions()) == f16, boost::test_tools::per_element());
+    BOOST_TEST(product<simt::tf32>(fractions()) == tf32, boost::test_tools::per_element());
   }
 }
 

@@ -23,6 +23,7 @@ constexpr int64_t kBatch = 2, kPositions = 9;
 
 const PrecisionSchedule kFp32{.storage = Precision::fp32, .accumulate = Precision::fp32};
 const PrecisionSchedule kBf16{.storage = Precision::bf16, .accumulate = Precision::fp32};
+const PrecisionSchedule kTf32 = golden::usual_schedule(Precision::tf32);
 const PrecisionSchedule kNarrowProbs{
     .storage = Precision::bf16, .accumulate = Precision::fp32, .narrow_probs = true};
 
@@ -69,7 +70,7 @@ BOOST_AUTO_TEST_SUITE(rounding)
 BOOST_AUTO_TEST_CASE(nearest_run_stays_within_the_worst_case_bound) {
   for (const ModelConfig& config : every_method()) {
     const Model model(config);
-    for (const PrecisionSchedule& schedule : {kFp32, kBf16, kNarrowProbs}) {
+    for (const PrecisionSchedule& schedule : {kFp32, kTf32, kBf16, kNarrowProbs}) {
       const Tensors rounded = model.rounded(schedule, RoundingMode::nearest);
       const Bounds bounds = bounds_of(model, schedule, ErrorNorm::worst);
       BOOST_TEST(rounded.size() == bounds.values.size());
@@ -158,14 +159,12 @@ BOOST_AUTO_TEST_CASE(samples_do_not_depend_on_threads_and_do_on_the_seed) {
 BOOST_AUTO_TEST_CASE(tf32_factors_err_more_than_fp32_ones_and_less_than_bf16_storage) {
   const Model model(ragged_config("plain"));
   const Tensors exact = run_model(model.config, model.inputs, model.weights);
-  PrecisionSchedule tf32 = kFp32;
-  tf32.operands = Precision::tf32;
   const auto error = [&](const PrecisionSchedule& schedule) {
     return relative_error(model.rounded(schedule, RoundingMode::nearest).at("logits").values,
                           exact.at("logits").values);
   };
-  BOOST_TEST(error(tf32) > 100 * error(kFp32));
-  BOOST_TEST(error(tf32) < error(kBf16));
+  BOOST_TEST(error(kTf32) > 100 * error(kFp32));
+  BOOST_TEST(error(kTf32) < error(kBf16));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "golden/precision.h"
+#include "reference/ops/linear.h"
 #include "tests/reference/ops/bench.h"
 #include "tests/reference/random.h"
 
@@ -147,6 +148,71 @@ BOOST_AUTO_TEST_CASE(worst_bound_covers_float_arithmetic) {
     BOOST_TEST(most > 0);
     BOOST_TEST(widest <= kMostLoose * most, op_case.what << ": " << widest << ", " << most);
   }
+}
+
+// The factors that a tensor core reads as tf32 with their low bits dropped, which errs most.
+BOOST_AUTO_TEST_CASE(worst_bound_covers_factors_with_their_low_bits_dropped) {
+  constexpr golden::Precision kTf32 = golden::Precision::tf32;
+  for (const OpCase& op_case : op_cases()) {
+    if (op_case.file != "linear" && op_case.file != "scores" && op_case.file != "attend") continue;
+    const Bench bench(op_case);
+    for (const uint64_t seed : kSeeds) {
+      BOOST_TEST_CONTEXT(op_case.what << ", seed " << seed) {
+        const std::vector<Array> operands = bench.draw(seed), exact(operands.size());
+        std::vector<Array> read;
+        for (std::size_t i = 0; i < operands.size(); ++i) {
+          read.push_back(copy(operands[i]));
+          for (double& x : read[i].values()) {
+            if (i < 2) x = std::trunc(x / golden::spacing(kTf32, x)) * golden::spacing(kTf32, x);
+          }
+        }
+        const Array out = bench.value(operands), candidate = bench.value(read);
+        const Array bound = bound_of(bench, {ErrorNorm::worst, 0, kTf32}, operands, exact);
+        int64_t outside = 0;
+        double most = 0;
+        for (int64_t i = 0; i < out.size(); ++i) {
+          const double e = std::fabs(candidate.data()[i] - out.data()[i]);
+          outside += !(e <= bound.data()[i]);
+          most = std::fmax(most, e);
+        }
+        BOOST_TEST(outside == 0);
+        BOOST_TEST(most > 0);
+        BOOST_TEST(largest(bound.values()) <= 30 * most);
+        // What was read has no more bits than tf32: reading it again changes nothing.
+        const Array none = bound_of(bench, {ErrorNorm::worst, 0, kTf32}, read, exact);
+        if (operands.size() < 3) BOOST_TEST(largest(none.values()) == 0);
+      }
+    }
+  }
+}
+
+// Dropped bits make every term of a sum smaller: where the terms have one sign, by as much as a
+// deviation of independent errors would not allow for.
+BOOST_AUTO_TEST_CASE(deviation_covers_dropped_bits_of_terms_of_one_sign) {
+  constexpr int64_t kTerms = 4096;
+  constexpr golden::Precision kTf32 = golden::Precision::tf32;
+  Array x = random_array({1, 1, kTerms}, 25, "x"), w = random_array({1, kTerms}, 25, "w");
+  double sum = 0, read = 0, squares = 0;
+  for (int64_t k = 0; k < kTerms; ++k) {
+    const auto dropped = [](double y) {
+      return std::trunc(y / golden::spacing(kTf32, y)) * golden::spacing(kTf32, y);
+    };
+    double &a = x.data()[k], &b = w.data()[k];
+    a = 1 + std::fabs(a), b = 1 + std::fabs(b);
+    sum += a * b;
+    read += dropped(a) * dropped(b);
+    squares += a * a * b * b;
+  }
+  Graph graph;
+  const Node product =
+      linear(graph.input("x", {1, 1, kTerms}, "BTD"), graph.input("w", {1, kTerms}, "DD"));
+  Array out = Array::uninitialized({1, 1, 1}), error = Array::uninitialized({1, 1, 1});
+  *out.data() = sum;
+  product.data().op->error({ErrorNorm::deviation, 0, kTf32}, std::vector<Array>{x, w},
+                           std::vector<Array>(2), out, error);
+  const double independent = std::sqrt(2 * squares / 3) * 0x1p-10;
+  BOOST_TEST(sum - read > 4 * independent);
+  BOOST_TEST(sum - read <= *error.data());
 }
 
 BOOST_AUTO_TEST_CASE(moving_exact_values_makes_no_error) {
