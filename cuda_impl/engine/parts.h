@@ -1,4 +1,5 @@
-// What a model is made of, whichever pass reads it. Nothing changes it after construction.
+// What a model is made of, whichever pass reads it. Nothing but a trainer, whose own it then is, changes
+// it after construction.
 #pragma once
 
 #include "cuda_impl/engine/buffers.h"
@@ -24,9 +25,9 @@ struct Parts {
   const std::size_t head_bytes;  // of buffers.h
   simt::LaunchStream stream;
   const Stream queue = stream.get();  // where everything is launched
-  const Weights<S> weights;
-  const ScoreCoefficients<S> score_coefficients;
-  const Mix<S> mix;
+  Weights<S> weights;
+  ScoreCoefficients<S> score_coefficients;
+  Mix<S> mix;
 };
 
 }  // namespace SIMT_BACKEND
