@@ -9,7 +9,7 @@ Parts:
     wide      the same at width 2048, 16 layers, T = 4096
     longest   the largest T at author size that fits, by doubling, ours and (a)
     plain     method plain, forward, against PyTorch with scaled_dot_product_attention
-    train     forward and backward, author size, against (a)
+    train     forward and backward, and whole steps of training with AdamW, author size, against (a)
     products  the rate of our products in bf16 against that of torch.matmul
 
 Before anything is timed, ours is compared with PyTorch: both run in bf16, and PyTorch in float32 stands between
@@ -34,7 +34,7 @@ except ImportError as error:
     print(f"device_bench: no PyTorch: {error}", file=sys.stderr)
     sys.exit(3)
 
-from assay_c import AssayError, Model
+from assay_c import AssayError, Model, Trainer
 from torch_llama import Llama, Size, make_weights
 
 AUTHOR = Size(width=512, inner=1024, layers=8, heads=8, kv_heads=4, head=64, vocab=32000)
@@ -63,6 +63,10 @@ class Bench:
     def engine(self, size, weights, method, positions):
         backend = "host" if self.small else "device"
         return Model(self.library, size.config(method, positions), backend, self.precision, weights)
+
+    def trainer(self, size, weights, method, positions, **options):
+        backend = "host" if self.small else "device"
+        return Trainer(self.library, size.config(method, positions), backend, self.precision, weights, **options)
 
     def tokens(self, size, batch, positions):
         generator = torch.Generator().manual_seed(2)
@@ -283,7 +287,40 @@ def part_train(bench):
         eager.loss(tokens).backward()
 
     bench.faster("author, T = 1024: forward and backward, eager", ours, bench.seconds(step), 3.0)
+    measure_training(bench, size, weights, tokens, engine.loss(tokens))
     engine.close()
+
+
+def measure_training(bench, size, weights, tokens, loss):
+    """Steps with clipping: ours on fp32 master weights, PyTorch's AdamW on weights in the type of the products, which
+    is less work. The first step of ours has to report the loss before it, later ones a smaller one."""
+    rate, decay, max_norm = 1e-3, 0.1, 1.0
+    trainer = bench.trainer(size, weights, "1", tokens.shape[1], weight_decay=decay, max_norm=max_norm)
+    first = trainer.step(tokens, rate)
+    if first.skipped or not abs(first.loss - loss) <= 1e-6 * loss:
+        raise AssertionError(f"train: expected a step from loss {loss}, got {first.loss}, skipped {first.skipped}")
+    ours = bench.seconds(lambda: trainer.step(tokens, rate))
+    last = trainer.step(tokens, rate)
+    if last.skipped or not last.loss < loss:
+        raise AssertionError(f"train: expected a loss below {loss}, got {last.loss}, skipped {last.skipped}")
+    trainer.close()
+    own = {name: value.detach().clone().requires_grad_(True) for name, value in weights.items()}
+    eager = Llama(size, own, "1", "stored")
+
+    def steps(fused):
+        optimizer = torch.optim.AdamW(own.values(), lr=rate, weight_decay=decay, fused=fused)
+
+        def step():
+            optimizer.zero_grad()
+            eager.loss(tokens).backward()
+            torch.nn.utils.clip_grad_norm_(own.values(), max_norm)
+            optimizer.step()
+
+        return bench.seconds(step)
+
+    peer = bench.attempt("AdamW, fused", lambda: steps(bench.device == "cuda"))
+    if peer is not None:
+        bench.faster("author, T = 1024: a step of training with AdamW, eager", ours, peer, None)
 
 
 def part_products(bench):

@@ -5,7 +5,7 @@
 #include <map>
 #include <vector>
 
-#include "cuda_impl/engine/model.h"
+#include "cuda_impl/engine/trainer.h"
 #include "golden/names.h"
 
 using namespace assay;
@@ -148,6 +148,88 @@ BOOST_AUTO_TEST_CASE(gradients_come_for_every_weight) {
     BOOST_TEST(static_cast<int64_t>(gradients[weight.name].size()) ==
                golden::element_count(weight.shape));
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_trainer_has_the_numbers_of_the_engine) {
+  const golden::ModelConfig config = config_of("5.6");
+  golden::SyntheticWeights weights(config, 7);
+  const std::string json = golden::to_json(config);
+  const std::vector<int32_t> tokens = tokens_of(config);
+  const std::vector<uint8_t> mask(tokens.size(), 1);
+  using Values = std::map<std::string, std::vector<double>>;
+  const auto expected_after = [&](const cuda::TrainingOptions& options, Values& values) {
+    const auto trainer = cuda::make_host_trainer(config, golden::Precision::fp16, weights, options);
+    trainer->accumulate({kB, kT, tokens, mask, tokens});
+    trainer->accumulate({1, kT, std::span(tokens).first(kT), std::span(mask).first(kT),
+                         std::span(tokens).first(kT)});
+    const cuda::StepReport report = trainer->step(0.01);
+    trainer->read_weights([&](const std::string& name, golden::TensorView weight) {
+      values[name].assign(weight.values.begin(), weight.values.end());
+    });
+    return report;
+  };
+  const auto receive = [](void* context, const char* name, const double* values, int64_t count) {
+    (*static_cast<Values*>(context))[name].assign(values, values + count);
+  };
+  const assay_training_options given{0.5, 0.75, 1e-3, 0.25, 0.125, 2.0};
+  const cuda::TrainingOptions same{.beta1 = 0.5,
+                                   .beta2 = 0.75,
+                                   .eps = 1e-3,
+                                   .weight_decay = 0.25,
+                                   .max_norm = 0.125,
+                                   .loss_scale = 2.0};
+  for (const auto& [options, its] : {std::pair{&given, same}, {nullptr, cuda::TrainingOptions{}}}) {
+    Values expected, got;
+    const cuda::StepReport expected_report = expected_after(its, expected);
+    assay_trainer* trainer = nullptr;
+    BOOST_TEST(assay_trainer_create(json.c_str(), "host", "fp16", options, read_weight, &weights,
+                                    &trainer) == ASSAY_OK);
+    const assay_batch whole{kB, kT, tokens.data(), nullptr, nullptr};
+    const assay_batch row{1, kT, tokens.data(), nullptr, nullptr};
+    BOOST_TEST(assay_trainer_accumulate(trainer, &whole) == ASSAY_OK);
+    BOOST_TEST(assay_trainer_accumulate(trainer, &row) == ASSAY_OK);
+    assay_step_report report{};
+    BOOST_TEST(assay_trainer_step(trainer, 0.01, &report) == ASSAY_OK);
+    BOOST_TEST(report.loss == expected_report.loss);
+    BOOST_TEST(report.gradient_norm == expected_report.gradient_norm);
+    BOOST_TEST((report.skipped != 0) == expected_report.skipped);
+    BOOST_TEST(assay_trainer_read_weights(trainer, receive, &got) == ASSAY_OK);
+    BOOST_TEST((got == expected));
+    BOOST_TEST(got.size() == golden::weight_list(config).size());
+
+    check_fails(assay_trainer_step(trainer, 0.01, nullptr), ASSAY_BAD_INPUT,
+                "trainer: step: expected a counted position since the last step, got none");
+    check_fails(assay_trainer_accumulate(trainer, nullptr), ASSAY_BAD_INPUT,
+                "batch: expected memory, got NULL");
+    check_fails(assay_trainer_read_weights(trainer, nullptr, nullptr), ASSAY_BAD_INPUT,
+                "receive: expected a function, got NULL");
+    BOOST_TEST(assay_trainer_accumulate(trainer, &row) == ASSAY_OK);
+    BOOST_TEST(assay_trainer_step(trainer, 0.01, nullptr) == ASSAY_OK);
+    assay_trainer_free(trainer);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(faults_of_a_trainer_are_statuses_with_messages) {
+  const golden::ModelConfig config = config_of("pt"), plain = config_of("plain");
+  golden::SyntheticWeights weights(plain, 7);
+  const std::string json = golden::to_json(plain);
+  assay_training_options options = assay_training_defaults();
+  options.eps = -1;
+  assay_trainer* none = reinterpret_cast<assay_trainer*>(&weights);  // must be reset
+  check_fails(assay_trainer_create(golden::to_json(config).c_str(), "host", "fp32", nullptr,
+                                   read_weight, &weights, &none),
+              ASSAY_UNSUPPORTED,
+              "trainer: method pt: the engine forms its gradients, and has no optimizer for it");
+  BOOST_TEST(none == nullptr);
+  check_fails(
+      assay_trainer_create(json.c_str(), "host", "fp32", &options, read_weight, &weights, &none),
+      ASSAY_BAD_INPUT, "trainer: eps: expected a positive number, got -1");
+  check_fails(
+      assay_trainer_create(json.c_str(), "gpu", "fp32", nullptr, read_weight, &weights, &none),
+      ASSAY_BAD_INPUT, "backend gpu: no such back end; have host, device");
+  check_fails(assay_trainer_step(nullptr, 0.01, nullptr), ASSAY_BAD_INPUT,
+              "trainer: expected memory, got NULL");
+  assay_trainer_free(nullptr);
 }
 
 BOOST_AUTO_TEST_CASE(a_program_in_c_runs_a_model) {
