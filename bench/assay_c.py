@@ -15,31 +15,24 @@ class Batch(ctypes.Structure):
                 ("labels", ctypes.POINTER(ctypes.c_int32))]
 
 
+class TrainingOptions(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_double)
+                for name in ("beta1", "beta2", "eps", "weight_decay", "max_norm", "loss_scale")]
+
+
+class StepReport(ctypes.Structure):
+    _fields_ = [("loss", ctypes.c_double), ("gradient_norm", ctypes.c_double), ("skipped", ctypes.c_int32)]
+
+
 class AssayError(RuntimeError):
     pass
 
 
-class Model:
-    def __init__(self, library, config, backend, precision, weights):
-        """weights: torch tensors by their checkpoints' names."""
-        self.library = ctypes.CDLL(library)
+class Library:
+    def __init__(self, path):
+        self.library = ctypes.CDLL(path)
         self.library.assay_last_error.restype = ctypes.c_char_p
-        self.model = ctypes.c_void_p()
-
-        def read(_, name, values, count):
-            weight = weights.get(name.decode())
-            if weight is None or weight.numel() != count:
-                return 1
-            wide = weight.detach().reshape(-1).double().cpu().contiguous()
-            ctypes.memmove(values, wide.data_ptr(), 8 * count)
-            return 0
-
-        self.check(self.library.assay_model_create(json.dumps(config).encode(), backend.encode(), precision.encode(),
-                                                   READ(read), None, ctypes.byref(self.model)))
-
-    def close(self):
-        self.library.assay_model_free(self.model)
-        self.model = ctypes.c_void_p()
+        self.library.assay_training_defaults.restype = TrainingOptions
 
     def check(self, status):
         if status != 0:
@@ -50,6 +43,57 @@ class Model:
         kept = tokens.to("cpu", torch.int32).contiguous()
         pointer = ctypes.cast(kept.data_ptr(), ctypes.POINTER(ctypes.c_int32))
         return Batch(tokens.shape[0], tokens.shape[1], pointer, None, None), kept
+
+
+def reader(weights):
+    """Hands weights, torch tensors by their checkpoints' names, to the library."""
+    def read(_, name, values, count):
+        weight = weights.get(name.decode())
+        if weight is None or weight.numel() != count:
+            return 1
+        wide = weight.detach().reshape(-1).double().cpu().contiguous()
+        ctypes.memmove(values, wide.data_ptr(), 8 * count)
+        return 0
+
+    return READ(read)
+
+
+class Trainer(Library):
+    def __init__(self, library, config, backend, precision, weights, **options):
+        """options: those of TrainingOptions that are not the defaults."""
+        super().__init__(library)
+        self.trainer = ctypes.c_void_p()
+        given = self.library.assay_training_defaults()
+        for name, value in options.items():
+            setattr(given, name, value)
+        self.check(self.library.assay_trainer_create(json.dumps(config).encode(), backend.encode(), precision.encode(),
+                                                     ctypes.byref(given), reader(weights), None,
+                                                     ctypes.byref(self.trainer)))
+
+    def close(self):
+        self.library.assay_trainer_free(self.trainer)
+        self.trainer = ctypes.c_void_p()
+
+    def step(self, tokens, learning_rate):
+        """Forward, backward and an update of every weight. Returns loss, gradient_norm and skipped."""
+        batch, _kept = self.batch(tokens)
+        report = StepReport()
+        self.check(self.library.assay_trainer_accumulate(self.trainer, ctypes.byref(batch)))
+        self.check(self.library.assay_trainer_step(self.trainer, ctypes.c_double(learning_rate), ctypes.byref(report)))
+        return report
+
+
+class Model(Library):
+    def __init__(self, library, config, backend, precision, weights):
+        """weights: torch tensors by their checkpoints' names."""
+        super().__init__(library)
+        self.model = ctypes.c_void_p()
+        self.check(self.library.assay_model_create(json.dumps(config).encode(), backend.encode(), precision.encode(),
+                                                   reader(weights), None, ctypes.byref(self.model)))
+
+    def close(self):
+        self.library.assay_model_free(self.model)
+        self.model = ctypes.c_void_p()
 
     def run(self, tokens):
         """A forward pass; nothing is read back. Returns when it has ended."""

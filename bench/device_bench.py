@@ -9,7 +9,7 @@ Parts:
     wide      the same at width 2048, 16 layers, T = 4096
     longest   the largest T at author size that fits, by doubling, ours and (a)
     plain     method plain, forward, against PyTorch with scaled_dot_product_attention
-    train     forward and backward, author size, against (a)
+    train     forward and backward, and whole steps of training with AdamW, author size, against (a)
     products  the rate of our products against that of torch.matmul
 
 Both run in bf16, or with --precision tf32 in float32 whose products read tf32
@@ -38,7 +38,7 @@ except ImportError as error:
     print(f"device_bench: no PyTorch: {error}", file=sys.stderr)
     sys.exit(3)
 
-from assay_c import AssayError, Model
+from assay_c import AssayError, Model, Trainer
 from torch_llama import Llama, Size, make_weights
 
 AUTHOR = Size(width=512, inner=1024, layers=8, heads=8, kv_heads=4, head=64, vocab=32000)
@@ -65,9 +65,13 @@ class Bench:
     def positions(self, count):
         return 16 if self.small else count
 
-    def engine(self, size, weights, method, positions):
-        backend = "host" if self.small else "device"
+    def engine(self, size, weights, method, positions, mode=""):
+        backend = ("host" if self.small else "device") + mode
         return Model(self.library, size.config(method, positions), backend, self.precision, weights)
+
+    def trainer(self, size, weights, method, positions, **options):
+        backend = "host" if self.small else "device"
+        return Trainer(self.library, size.config(method, positions), backend, self.precision, weights, **options)
 
     def tokens(self, size, batch, positions):
         generator = torch.Generator().manual_seed(2)
@@ -162,12 +166,16 @@ def compiled(bench, size, weights, method):
 def measure_forward(bench, name, size, positions):
     weights = make_weights(size, bench.device, bench.dtype)
     tokens = bench.tokens(size, 1, positions)
-    engine = bench.engine(size, weights, "1", positions)
+    engine = bench.engine(size, weights, "1", positions, ":stacked")
     with_weights = bench.free_memory()
     engine.run(tokens)
     own_bytes = with_weights - bench.free_memory()
     bench.check_logits(name, size, weights, "1", "stored", engine, tokens)
     ours = bench.seconds(lambda: engine.run(tokens))
+    each = bench.engine(size, weights, "1", positions)
+    bench.faster(f"{name}: forward, our layers run again one after the other", ours,
+                 bench.seconds(lambda: each.run(tokens)), None)
+    each.close()
     with torch.no_grad():
         eager = Llama(size, weights, "1", "stored")
         eager_seconds = bench.attempt("PyTorch eager", lambda: bench.seconds(lambda: eager.forward(tokens)))
@@ -288,7 +296,41 @@ def part_train(bench):
         eager.loss(tokens).backward()
 
     bench.faster("author, T = 1024: forward and backward, eager", ours, bench.seconds(step), 3.0)
+    measure_training(bench, size, weights, tokens, engine.loss(tokens))
     engine.close()
+
+
+def measure_training(bench, size, weights, tokens, loss):
+    """Steps with clipping: ours on fp32 master weights, PyTorch's AdamW on weights in the type of the products, which
+    is less work. The first step of ours has to report the loss before it, later ones a smaller one."""
+    rate, decay, max_norm = 1e-3, 0.1, 1.0
+    trainer = bench.trainer(size, weights, "1", tokens.shape[1], weight_decay=decay, max_norm=max_norm)
+    first = trainer.step(tokens, rate)
+    if first.skipped or not abs(first.loss - loss) <= 1e-6 * loss:
+        raise AssertionError(f"train: expected a step from loss {loss}, got {first.loss}, skipped {first.skipped}")
+    ours = bench.seconds(lambda: trainer.step(tokens, rate))
+    last = trainer.step(tokens, rate)
+    if last.skipped or not last.loss < loss:
+        raise AssertionError(f"train: expected a loss below {loss}, got {last.loss}, skipped {last.skipped}")
+    trainer.close()
+    own = {name: value.detach().clone().requires_grad_(True) for name, value in weights.items()}
+    eager = Llama(size, own, "1", "stored")
+
+    def steps():
+        fused = {} if bench.small else {"fused": True}
+        optimizer = torch.optim.AdamW(own.values(), lr=rate, weight_decay=decay, **fused)
+
+        def step():
+            optimizer.zero_grad()
+            eager.loss(tokens).backward()
+            torch.nn.utils.clip_grad_norm_(own.values(), max_norm)
+            optimizer.step()
+
+        return bench.seconds(step)
+
+    peer = bench.attempt("AdamW", steps)
+    if peer is not None:
+        bench.faster("author, T = 1024: a step of training with AdamW, eager", ours, peer, None)
 
 
 def part_products(bench):

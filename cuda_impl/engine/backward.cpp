@@ -7,13 +7,8 @@ inline namespace SIMT_BACKEND {
 
 template <class S>
 double Backward<S>::run(const ReceiveGradient& receive) {
-  prepare();
-  head();
-  for (int64_t l = pass_.config_.num_hidden_layers - 1; l >= 0; --l) {
-    mlp_site(l);
-    attention_site(l);
-  }
-  embed();
+  clear();
+  add_gradients(1.0);
   if (receive) {
     read_out<S>(gradients_, pass_.config_, pass_.mix_, pass_.score_coefficients_, pass_.queue_,
                 receive);
@@ -23,14 +18,30 @@ double Backward<S>::run(const ReceiveGradient& receive) {
   return static_cast<double>(loss);
 }
 
+template <class S>
+void Backward<S>::add_gradients(double scale) {
+  prepare();
+  head(scale);
+  for (int64_t l = pass_.config_.num_hidden_layers - 1; l >= 0; --l) {
+    mlp_site(l);
+    attention_site(l);
+  }
+  embed();
+}
+
 // ------------------------------------------------------------------------------------------------
 // memory
 
 template <class S>
-void Backward<S>::prepare() {
+const WeightGradients<accum_t<S>>& Backward<S>::clear() {
   gradient_arena_.plan(
       [&](Carver& carver) { carve(gradients_, carver, pass_.config_, pass_.method_); });
   simt::device_zero(gradients_.first, gradients_.bytes, pass_.queue_);
+  return gradients_;
+}
+
+template <class S>
+void Backward<S>::prepare() {
   if (scratch_.B != pass_.buffers_.B || scratch_.T != pass_.buffers_.T) {
     Scratch planned;
     planned.B = pass_.buffers_.B;
@@ -103,7 +114,7 @@ void Backward<S>::fill_tables() {
 
 // Of a tile of positions after the other, the loss with it: the logits are formed once.
 template <class S>
-void Backward<S>::head() {
+void Backward<S>::head(double scale) {
   Buffers<S>& buf = pass_.buffers_;
   counted_positions(scratch_.counted, buf.labels, pass_.queue_);
   const View<S, 2> x = pass_.stream(pass_.config_.num_hidden_layers);
@@ -112,7 +123,8 @@ void Backward<S>::head() {
   pass_.for_head_tiles(read, [&](int64_t first, View<S, 2> logits) {
     const int64_t n = logits.shape[0];
     position_losses<S>(buf.losses, logits, first, buf.labels, pass_.queue_);
-    cross_entropy_backward(logits, logits, first, buf.labels, scratch_.counted, 1.0, pass_.queue_);
+    cross_entropy_backward(logits, logits, first, buf.labels, scratch_.counted, scale,
+                           pass_.queue_);
     product_tn<S>(gradients_.lm_head, logits, {read.data + first * D, {n, D}}, true, pass_.queue_,
                   pass_.parts_->operands);
     product_nn<S>(View<A, 2>{scratch_.d_norm.data + first * D, {n, D}}, logits,

@@ -18,14 +18,24 @@ inline namespace SIMT_BACKEND {
 
 template <class S>
 class Backward {
+  using A = accum_t<S>;
+
  public:
   explicit Backward(ForwardPass<S>& pass) : pass_(pass) {}
   // Returns the loss. receive is called for every weight.
   double run(const ReceiveGradient& receive);
+  // The gradients, all 0. They keep their places.
+  const WeightGradients<A>& clear();
+  // Adds to them `scale` times those of the loss of the last forward pass, and forms loss().
+  void add_gradients(double scale);
+  View<const A, 1> loss() const { return pass_.buffers_.loss; }  // [1]
+
   std::size_t bytes() const { return gradient_arena_.bytes() + scratch_arena_.bytes(); }
+  int64_t allocations() const {
+    return gradient_arena_.allocations() + scratch_arena_.allocations();
+  }
 
  private:
-  using A = accum_t<S>;
   // Arrays for one [B,T], beside the gradients of the weights.
   struct Scratch {
     int64_t B = 0, T = 0;
@@ -46,10 +56,10 @@ class Backward {
     View<int32_t, 1> position_ids;  // [N]: t
   };
 
-  void prepare();
+  void prepare();  // the scratch
   void carve_scratch(Scratch& x, Carver& carver) const;
   void fill_tables();
-  void head();               // to d_next = dX_L
+  void head(double scale);   // to d_next = scale * dX_L
   void mlp_site(int64_t l);  // from d_next = dX_{l+1} to d_residual = dY_l and part of d_stream
   void attention_site(int64_t l);  // from d_residual to d_next = d_stream = dX_l
   void embed();

@@ -64,6 +64,15 @@ void check_batch(const golden::ModelConfig& config, const Batch& batch) {
                [V](int32_t id) { return id == kIgnoredLabel || (id >= 0 && id < V); });
 }
 
+int64_t counted_labels(const Batch& batch) {
+  int64_t counted = 0;
+  for (std::size_t i = 0; i < batch.labels.size(); ++i) {
+    const bool predicted = static_cast<int64_t>(i) % batch.positions != 0;
+    counted += predicted && batch.labels[i] != kIgnoredLabel;
+  }
+  return counted;
+}
+
 void check_chunk(const golden::ModelConfig& config, const Chunk& chunk,
                  std::span<const int64_t> lengths, int64_t capacity) {
   if (chunk.positions < 1) {

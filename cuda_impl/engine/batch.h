@@ -10,7 +10,10 @@ inline namespace SIMT_BACKEND {
 // Throws InputError naming the span and the place of the first value that does not fit.
 void check_batch(const golden::ModelConfig& config, const Batch& batch);
 
-// Likewise for a chunk behind sequences of the given lengths [B], of at most `capacity` positions.
+// How many positions the loss of a batch that fits counts, each predicting the next one's label.
+int64_t counted_labels(const Batch& batch);
+
+// check_batch for a chunk behind sequences of the given lengths [B], of at most `capacity` positions.
 void check_chunk(const golden::ModelConfig& config, const Chunk& chunk,
                  std::span<const int64_t> lengths, int64_t capacity);
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "cuda_impl/engine/model.h"
+#include "cuda_impl/engine/trainer.h"
 #include "golden/error.h"
 
 namespace cuda = assay::cuda;
@@ -19,6 +19,10 @@ struct assay_model {
 struct assay_decoder {
   int64_t vocabulary;
   std::unique_ptr<cuda::Decoder> decoder;
+};
+
+struct assay_trainer {
+  std::unique_ptr<cuda::Trainer> trainer;
 };
 
 namespace {
@@ -62,6 +66,44 @@ class CallbackWeights final : public golden::WeightSource {
  private:
   assay_read_weight read_;
   void* context_;
+};
+
+cuda::ReceiveTensor receiver(assay_receive_tensor receive, void* context) {
+  return [=](const std::string& name, const golden::TensorView& tensor) {
+    receive(context, name.c_str(), tensor.values.data(),
+            static_cast<int64_t>(tensor.values.size()));
+  };
+}
+
+// The arguments that a model and a trainer are made from.
+struct Source {
+  golden::ModelConfig config;
+  golden::Precision precision;
+  bool on_host;
+  cuda::ModelOptions options;
+  CallbackWeights weights;
+
+  Source(const char* config_json, const char* backend, const char* storage, assay_read_weight read,
+         void* context)
+      : weights(read, context) {
+    expect(config_json, "config_json");
+    expect(backend, "backend");
+    expect(storage, "precision");
+    if (read == nullptr) throw assay::InputError("read: expected a function, got NULL");
+    std::string where = backend;
+    if (const std::string stacked = ":stacked"; where.ends_with(stacked)) {
+      options.recompute = cuda::Recompute::stacked;
+      where.resize(where.size() - stacked.size());
+    }
+    if (where != "host" && where != "device") {
+      throw assay::InputError(fmt::format(
+          "backend {}: no such back end; have host, device, host:stacked, device:stacked",
+          backend));
+    }
+    on_host = where == "host";
+    config = golden::parse_config(config_json, "config_json");
+    precision = golden::parse_precision(storage);
+  }
 };
 
 // A batch with what its caller left out.
@@ -112,22 +154,10 @@ assay_status assay_model_create(const char* config_json, const char* backend, co
   return guarded([&] {
     expect(model, "model");
     *model = nullptr;
-    expect(config_json, "config_json");
-    expect(backend, "backend");
-    expect(precision, "precision");
-    if (read == nullptr) throw assay::InputError("read: expected a function, got NULL");
-    const std::string where = backend;
-    if (where != "host" && where != "device") {
-      throw assay::InputError(
-          fmt::format("backend {}: no such back end; have host, device", where));
-    }
-    auto made = std::make_unique<assay_model>();
-    made->config = golden::parse_config(config_json, "config_json");
-    const golden::Precision storage = golden::parse_precision(precision);
-    const CallbackWeights weights(read, context);
-    made->model = where == "host" ? cuda::make_host_model(made->config, storage, weights)
-                                  : cuda::make_device_model(made->config, storage, weights);
-    *model = made.release();
+    const Source source(config_json, backend, precision, read, context);
+    const auto make = source.on_host ? cuda::make_host_model : cuda::make_device_model;
+    *model = new assay_model{source.config,
+                             make(source.config, source.precision, source.weights, source.options)};
   });
 }
 
@@ -149,14 +179,62 @@ assay_status assay_model_gradients(assay_model* model, const assay_batch* batch,
     expect(model, "model");
     const Inputs inputs(batch);
     cuda::ReceiveGradient hand_over;
-    if (receive != nullptr) {
-      hand_over = [&](const std::string& name, const golden::TensorView& gradient) {
-        receive(context, name.c_str(), gradient.values.data(),
-                static_cast<int64_t>(gradient.values.size()));
-      };
-    }
+    if (receive != nullptr) hand_over = receiver(receive, context);
     const double value = model->model->gradients(inputs.view, hand_over);
     if (loss != nullptr) *loss = value;
+  });
+}
+
+assay_training_options assay_training_defaults(void) {
+  const cuda::TrainingOptions defaults;
+  return {defaults.beta1,        defaults.beta2,    defaults.eps,
+          defaults.weight_decay, defaults.max_norm, defaults.loss_scale};
+}
+
+assay_status assay_trainer_create(const char* config_json, const char* backend,
+                                  const char* precision, const assay_training_options* options,
+                                  assay_read_weight read, void* context, assay_trainer** trainer) {
+  return guarded([&] {
+    expect(trainer, "trainer");
+    *trainer = nullptr;
+    const Source source(config_json, backend, precision, read, context);
+    const assay_training_options given = options == nullptr ? assay_training_defaults() : *options;
+    const auto make = source.on_host ? cuda::make_host_trainer : cuda::make_device_trainer;
+    *trainer = new assay_trainer{make(source.config, source.precision, source.weights,
+                                      {.beta1 = given.beta1,
+                                       .beta2 = given.beta2,
+                                       .eps = given.eps,
+                                       .weight_decay = given.weight_decay,
+                                       .max_norm = given.max_norm,
+                                       .loss_scale = given.loss_scale,
+                                       .model = source.options})};
+  });
+}
+
+void assay_trainer_free(assay_trainer* trainer) { delete trainer; }
+
+assay_status assay_trainer_accumulate(assay_trainer* trainer, const assay_batch* batch) {
+  return guarded([&] {
+    expect(trainer, "trainer");
+    trainer->trainer->accumulate(Inputs(batch).view);
+  });
+}
+
+assay_status assay_trainer_step(assay_trainer* trainer, double learning_rate,
+                                assay_step_report* report) {
+  return guarded([&] {
+    expect(trainer, "trainer");
+    const cuda::StepReport taken = trainer->trainer->step(learning_rate);
+    if (report != nullptr) *report = {taken.loss, taken.gradient_norm, taken.skipped};
+  });
+}
+
+assay_status assay_trainer_read_weights(assay_trainer* trainer, assay_receive_tensor receive,
+                                        void* context) {
+  return guarded([&] {
+    expect(trainer, "trainer");
+    if (receive == nullptr) throw assay::InputError("receive: expected a function, got NULL");
+    trainer->trainer->read_weights(receiver(receive, context));
   });
 }
 

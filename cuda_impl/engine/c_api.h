@@ -28,9 +28,10 @@ typedef int (*assay_read_weight)(void* context, const char* name, double* values
 
 typedef struct assay_model assay_model;
 
-/* backend: "host" (the host executor) or "device" (the GPU). precision, of stored tensors: "fp32", "bf16", "fp16", on the
-   host also "fp64"; or "tf32", which is fp32 whose products with weights read their factors as tf32. Weights are read
-   before it returns. */
+/* backend: "host" (the host executor) or "device" (the GPU); with ":stacked" behind it methods 1 to 4 run all earlier
+   layers again at once (model.h, Recompute::stacked). precision, of stored tensors: "fp32", "bf16", "fp16", on the host
+   also "fp64"; or "tf32", which is fp32 whose products with weights read their factors as tf32. Weights are read before
+   it returns. */
 assay_status assay_model_create(const char* config_json, const char* backend, const char* precision,
                                 assay_read_weight read, void* context, assay_model** model);
 void assay_model_free(assay_model* model); /* NULL is allowed */
@@ -47,13 +48,52 @@ typedef struct {
 assay_status assay_model_forward(assay_model* model, const assay_batch* batch, double* logits,
                                  double* loss);
 
-/* Called once for every weight, learned parameters included, with its gradient of the loss. */
-typedef void (*assay_receive_gradient)(void* context, const char* name, const double* values,
-                                       int64_t count);
+/* Called once for every weight, learned parameters included, with its gradient of the loss, or with the weight itself. */
+typedef void (*assay_receive_tensor)(void* context, const char* name, const double* values,
+                                     int64_t count);
+typedef assay_receive_tensor assay_receive_gradient;
 
 /* receive may be NULL: the gradients are formed and stay where they are, as in a step of training. */
 assay_status assay_model_gradients(assay_model* model, const assay_batch* batch,
                                    assay_receive_gradient receive, void* context, double* loss);
+
+/* Training with AdamW. What the kernels read are master weights, fp32 (fp64 where precision is), rounded to precision. A
+   trainer belongs to one thread at a time. Every method but pt. */
+typedef struct assay_trainer assay_trainer;
+
+typedef struct {
+  double beta1, beta2, eps;
+  double weight_decay; /* decoupled; of weights with two dimensions or more */
+  double max_norm;     /* of all gradients together; 0: no clipping */
+  double loss_scale;   /* of fp16 alone: the first one; it then follows the overflows */
+} assay_training_options;
+
+/* 0.9, 0.999, 1e-8, 0, 0 and 65536 */
+assay_training_options assay_training_defaults(void);
+
+/* As assay_model_create; options NULL: the defaults. */
+assay_status assay_trainer_create(const char* config_json, const char* backend,
+                                  const char* precision, const assay_training_options* options,
+                                  assay_read_weight read, void* context, assay_trainer** trainer);
+void assay_trainer_free(assay_trainer* trainer); /* NULL is allowed */
+
+/* A forward and a backward pass over a micro-batch of the next step. All counted positions of a step weigh the same. After
+   ASSAY_BAD_INPUT nothing is added. */
+assay_status assay_trainer_accumulate(assay_trainer* trainer, const assay_batch* batch);
+
+typedef struct {
+  double loss;          /* mean over the counted positions of the step's micro-batches */
+  double gradient_norm; /* before clipping */
+  int32_t skipped;      /* 1: it was not finite, no weight has changed */
+} assay_step_report;
+
+/* report may be NULL. */
+assay_status assay_trainer_step(assay_trainer* trainer, double learning_rate,
+                                assay_step_report* report);
+
+/* The master weights, as checkpoints lay them out. */
+assay_status assay_trainer_read_weights(assay_trainer* trainer, assay_receive_tensor receive,
+                                        void* context);
 
 /* Decoding: sequences read piece by piece, a prompt and then token by token, with caches. A decoder belongs to one thread
    at a time and stays valid without its model. */

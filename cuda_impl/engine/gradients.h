@@ -1,6 +1,8 @@
 // The gradients of a model's weights in device memory, in accum_t<S> and in the layout of Weights.
 #pragma once
 
+#include <map>
+#include <string>
 #include <vector>
 
 #include "cuda_impl/engine/arena.h"
@@ -53,6 +55,16 @@ struct WeightGradients {
 template <class A>
 void carve(WeightGradients<A>& gradients, Carver& carver, const golden::ModelConfig& config,
            const Method& method);
+
+// Numbers of a layer's learned parameters but a gate's, by the suffixes of their names
+// ("mix.weight").
+using LearnedValues = std::map<std::string, std::vector<double>>;
+
+// Their gradients, formed on the host from those of coefficients and mix.
+template <class S>
+LearnedValues learned_gradients(const LayerGradients<accum_t<S>>& gradients, int64_t layer,
+                                const Mix<S>& mix, const ScoreCoefficients<S>& coefficients,
+                                Stream stream);
 
 // Hands every gradient over by the name and in the layout of the checkpoint's weight; those of
 // learned parameters are formed from those of coefficients and mix.

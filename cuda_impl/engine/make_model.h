@@ -1,22 +1,40 @@
-// The engine for a config's method.
+// The engine and the trainer for a config's method.
 #pragma once
 
 #include <memory>
 
 #include "cuda_impl/engine/prob_transformer.h"
 #include "cuda_impl/engine/transformer.h"
+#include "cuda_impl/engine/transformer_trainer.h"
+#include "golden/error.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
+
+inline bool has_prob_transformer(const golden::ModelConfig& config) {
+  return golden::find_method(config.method, "method").family == golden::Family::prob_transformer;
+}
 
 template <class S>
 std::unique_ptr<Model> make_model(const golden::ModelConfig& config, golden::Precision precision,
                                   const golden::WeightSource& weights,
                                   const ModelOptions& options) {
-  if (golden::find_method(config.method, "method").family == golden::Family::prob_transformer) {
+  if (has_prob_transformer(config)) {
     return std::make_unique<ProbTransformer<S>>(config, precision, weights);
   }
   return std::make_unique<Transformer<S>>(config, precision, weights, options);
+}
+
+template <class S>
+std::unique_ptr<Trainer> make_trainer(const golden::ModelConfig& config,
+                                      golden::Precision precision,
+                                      const golden::WeightSource& weights,
+                                      const TrainingOptions& options) {
+  if (has_prob_transformer(config)) {
+    throw Unsupported(
+        "trainer: method pt: the engine forms its gradients, and has no optimizer for it");
+  }
+  return std::make_unique<TransformerTrainer<S>>(config, precision, weights, options);
 }
 
 }  // namespace SIMT_BACKEND

@@ -13,7 +13,16 @@ Mix<S>::Mix(const golden::ModelConfig& config, const Method& method,
             const golden::WeightSource& weights)
     : combine_(method.combine), layers_(static_cast<std::size_t>(config.num_hidden_layers)) {
   if (combine_ != Combine::learned_mean) return;
+  for (std::size_t l = 1; l < layers_.size(); ++l) layers_[l].device = simt::Buffer<A>(l + 1);
+  form(config, weights, nullptr);
+}
+
+template <class S>
+void Mix<S>::form(const golden::ModelConfig& config, const golden::WeightSource& weights,
+                  Stream stream) {
+  if (combine_ != Combine::learned_mean) return;
   for (int64_t l = 1; l < config.num_hidden_layers; ++l) {
+    Layer& layer = layers_[static_cast<std::size_t>(l)];
     std::vector<double> w(static_cast<std::size_t>(l + 1));
     weights.read(golden::layer_weight(config, l, "mix.weight"), w);
     double total = 0;
@@ -23,7 +32,8 @@ Mix<S>::Mix(const golden::ModelConfig& config, const Method& method,
       stored.push_back(static_cast<A>(value / total));
       value = widen(stored.back());
     }
-    layers_[static_cast<std::size_t>(l)] = {w, simt::Buffer<A>(stored)};
+    simt::copy_in(layer.device.get(), stored.data(), layer.device.size_bytes(), stream);
+    layer.w = std::move(w);
   }
 }
 

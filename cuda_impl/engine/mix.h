@@ -16,6 +16,8 @@ class Mix {
  public:
   using A = accum_t<S>;
   Mix(const golden::ModelConfig& config, const Method& method, const golden::WeightSource& weights);
+  // Again, from other theta, in the same memory.
+  void form(const golden::ModelConfig& config, const golden::WeightSource& weights, Stream stream);
 
   const A* weights_of(int64_t layer) const { return at(layer).device.get(); }  // [m]; null: all 1
   // Of one term, 0 .. l: 1 with Combine::sum, 1/m with Combine::mean.

@@ -56,8 +56,9 @@ class Probe {
 };
 
 // Called once for every weight, learned parameters of the method included, by its checkpoint's name
-// and shape: the gradient of the loss.
-using ReceiveGradient = std::function<void(const std::string& name, golden::TensorView gradient)>;
+// and shape.
+using ReceiveTensor = std::function<void(const std::string& name, golden::TensorView value)>;
+using ReceiveGradient = ReceiveTensor;  // the gradient of the loss
 
 // What every sequence of a decoder goes on with.
 struct Chunk {

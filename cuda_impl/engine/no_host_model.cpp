@@ -1,12 +1,25 @@
 // Stands in for host_model.cpp in a build of the CUDA side alone.
-#include "cuda_impl/engine/model.h"
+#include "cuda_impl/engine/trainer.h"
 #include "golden/error.h"
 
 namespace assay::cuda {
 
+namespace {
+
+[[noreturn]] void refuse() {
+  throw Unsupported("subject simt: this build has the CUDA side alone; use the GPU (cuda)");
+}
+
+}  // namespace
+
 std::unique_ptr<Model> make_host_model(const golden::ModelConfig&, golden::Precision,
                                        const golden::WeightSource&, const ModelOptions&) {
-  throw Unsupported("subject simt: this build has the CUDA side alone; use the GPU (cuda)");
+  refuse();
+}
+
+std::unique_ptr<Trainer> make_host_trainer(const golden::ModelConfig&, golden::Precision,
+                                           const golden::WeightSource&, const TrainingOptions&) {
+  refuse();
 }
 
 }  // namespace assay::cuda

@@ -1,4 +1,5 @@
-// What a model is made of, whichever pass reads it. Nothing changes it after construction.
+// What a model is made of, whichever pass reads it. Nothing but a trainer, whose own it then is, changes
+// it after construction.
 #pragma once
 
 #include <memory>
@@ -29,10 +30,10 @@ struct Parts {
   const ModelOptions options;
   simt::LaunchStream stream;
   const Stream queue = stream.get();  // where everything is launched
-  const Weights<S> weights;
-  const ScoreCoefficients<S> score_coefficients;
-  const Mix<S> mix;
-  const std::unique_ptr<const StackedWeights<S>> stacked;  // null unless recomputes are stacked
+  Weights<S> weights;
+  ScoreCoefficients<S> score_coefficients;
+  Mix<S> mix;
+  std::unique_ptr<StackedWeights<S>> stacked;  // null unless recomputes are stacked
 };
 
 }  // namespace SIMT_BACKEND

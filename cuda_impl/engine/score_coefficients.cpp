@@ -35,21 +35,28 @@ template <class S>
 ScoreCoefficients<S>::ScoreCoefficients(const golden::ModelConfig& config,
                                         const golden::WeightSource& weights)
     : config_(config) {
-  const std::string& id = config.method;
-  const int64_t P = golden::score_positions_of(config);
-  const double root = std::sqrt(static_cast<double>(config.head_dim));
+  form(weights, nullptr);
+}
+
+template <class S>
+void ScoreCoefficients<S>::form(const golden::WeightSource& weights, Stream stream) {
+  const std::string& id = config_.method;
+  const int64_t P = golden::score_positions_of(config_);
+  const double root = std::sqrt(static_cast<double>(config_.head_dim));
   const auto exponentials = [=](const std::vector<double>& w, double added) {
     std::vector<double> factors;
     for (const double value : w) factors.push_back((std::exp(value) + added) / root);
     return factors;
   };
   std::vector<A> all;
-  for (int64_t l = 0; l < config.num_hidden_layers; ++l) {
-    ScoreParameters learned = read_parameters<S>(config, l, weights);
+  tables_.clear();
+  parameters_.clear();
+  for (int64_t l = 0; l < config_.num_hidden_layers; ++l) {
+    ScoreParameters learned = read_parameters<S>(config_, l, weights);
     Table table{.first = all.size(), .strides = {.layer = 1}};
     std::vector<double> values{1 / root};
     if (golden::find_method(id).family == golden::Family::score_accumulation) {
-      values = scalar_coefficients(config, l, learned);
+      values = scalar_coefficients(config_, l, learned);
     } else if (id == "5.1A") {
       table.strides = {.layer = P * P, .query = P, .key = 1};
       values = exponentials(learned.at("w"), 0);
@@ -66,7 +73,8 @@ ScoreCoefficients<S>::ScoreCoefficients(const golden::ModelConfig& config,
     tables_.push_back(table);
     parameters_.push_back(std::move(learned));
   }
-  memory_ = simt::Buffer<A>(all);
+  if (memory_.size() == 0) memory_ = simt::Buffer<A>(all.size());
+  simt::copy_in(memory_.get(), all.data(), memory_.size_bytes(), stream);
 }
 
 template <class S>

@@ -20,6 +20,8 @@ class ScoreCoefficients {
  public:
   using A = accum_t<S>;
   ScoreCoefficients(const golden::ModelConfig& config, const golden::WeightSource& weights);
+  // Again, from other parameters, in the same memory.
+  void form(const golden::WeightSource& weights, Stream stream);
 
   Coefficients<A> of(int64_t layer) const;
   const A* offset_of(int64_t layer) const;  // [P], null but for C-base

@@ -24,7 +24,9 @@ int64_t stride_of(const Weights<S>& weights) {
 template <class S>
 StackedWeights<S>::StackedWeights(const golden::ModelConfig& c, const Method& method,
                                   const Weights<S>& weights, Stream stream)
-    : K_(method.recomputes_mlp() ? c.intermediate_size : c.num_attention_heads * c.head_dim),
+    : folds_(c.norm == golden::NormPosition::pre),
+      of_mlps_(method.recomputes_mlp()),
+      K_(of_mlps_ ? c.intermediate_size : c.num_attention_heads * c.head_dim),
       layer_stride_(stride_of(weights)) {
   const int64_t J = c.num_hidden_layers - 1, D = c.hidden_size;
   const int64_t rows = J * c.num_key_value_heads * c.head_dim;
@@ -48,22 +50,20 @@ StackedWeights<S>::StackedWeights(const golden::ModelConfig& c, const Method& me
       zero(static_cast<std::size_t>(D), narrow<S>(0.0));
   simt::copy_in(ones.data, one.data(), one.size() * sizeof(S), stream);
   simt::copy_in(zeros.data, zero.data(), zero.size() * sizeof(S), stream);
-  form(c, method, weights, stream);
+  form(weights, stream);
 }
 
 template <class S>
-void StackedWeights<S>::form(const golden::ModelConfig& c, const Method& method,
-                             const Weights<S>& weights, Stream stream) {
-  const bool folds = c.norm == golden::NormPosition::pre;
-  const int64_t D = c.hidden_size, rows = c.num_key_value_heads * c.head_dim;
-  for (int64_t j = 0; j + 1 < c.num_hidden_layers; ++j) {
+void StackedWeights<S>::form(const Weights<S>& weights, Stream stream) {
+  const int64_t J = out_row() / K_, D = v_.shape[1], rows = v_.shape[0] / J;
+  for (int64_t j = 0; j < J; ++j) {
     const LayerWeights<S>& w = weights.layers[static_cast<std::size_t>(j)];
     const View<S, 1> bias{v_bias_.data == nullptr ? nullptr : v_bias_.data + j * rows, {rows}};
     fold_norm<S>({v_.data + j * rows * D, {rows, D}}, D, bias, w.wv.weight,
-                 folds ? w.attn_norm.gain : View<const S, 1>{},
-                 folds ? w.attn_norm.bias : View<const S, 1>{}, w.wv.bias, stream);
+                 folds_ ? w.attn_norm.gain : View<const S, 1>{},
+                 folds_ ? w.attn_norm.bias : View<const S, 1>{}, w.wv.bias, stream);
     fold_norm<S>({out_.data + j * K_, {D, K_}}, out_row(), {},
-                 method.recomputes_mlp() ? w.w_down.weight : w.wo.weight, {}, {}, {}, stream);
+                 of_mlps_ ? w.w_down.weight : w.wo.weight, {}, {}, {}, stream);
   }
 }
 

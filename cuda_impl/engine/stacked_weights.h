@@ -13,9 +13,12 @@ inline namespace SIMT_BACKEND {
 template <class S>
 class StackedWeights {
  public:
-  // Of a model with L >= 2. Formed on the device.
+  // Of a model with L >= 2.
   StackedWeights(const golden::ModelConfig& config, const Method& method, const Weights<S>& weights,
                  Stream stream);
+
+  // Forms them again on the device, of weights that have changed.
+  void form(const Weights<S>& weights, Stream stream);
 
   // Wv of layers first .. first + count - 1, one behind the other: [count*Hkv*Dh,D], biases
   // [count*Hkv*Dh]. The gain and shift of each attn_norm are folded in where it reads one, so that the
@@ -33,9 +36,7 @@ class StackedWeights {
   const Norm<S>& unit() const { return unit_; }
 
  private:
-  void form(const golden::ModelConfig& config, const Method& method, const Weights<S>& weights,
-            Stream stream);
-
+  bool folds_ = false, of_mlps_ = false;  // a norm stands before Wv; out is W_down
   int64_t K_ = 0, layer_stride_ = 0;
   simt::Buffer<S> memory_;
   View<S, 2> v_, out_;  // [(L-1)*Hkv*Dh,D], [D,(L-1)*K]

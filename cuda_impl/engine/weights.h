@@ -44,6 +44,9 @@ class Weights {
   Norm<S> final_norm;        // null where norms stand after the residuals
   View<const S, 2> lm_head;  // [V,D]; tied: embed itself
 
+  // The same memory, of one of these views, for whoever trains the weights.
+  S* writable(const S* weight) { return memory_.get() + (weight - memory_.get()); }
+
  private:
   void load_llama(const golden::ModelConfig& config);
   void load_gpt2(const golden::ModelConfig& config);

@@ -157,7 +157,7 @@ void scaled(View<S, 2> y, In<accum_t<S>, 2> x, double scale, Stream stream);
 template <class A>
 void accumulate(View<A, 2> y, In<A, 2> x, double scale, Stream stream);
 
-// out [1] = sum_{n,d} x[n,d] y[n,d]; parts [N] is scratch. The gradient of a term's weight in add_n.
+// out [1] += sum_{n,d} x[n,d] y[n,d]; parts [N] is scratch. The gradient of a term's weight in add_n.
 template <class S>
 void inner_product(View<accum_t<S>, 1> out, View<accum_t<S>, 1> parts, In<accum_t<S>, 2> x,
                    In<S, 2> y, Stream stream);

@@ -1,11 +1,11 @@
-// Inner product of two streams:  out = sum_{n,d} x[n,d] * y[n,d]
+// Inner product of two streams:  out += sum_{n,d} x[n,d] * y[n,d]
 //
 //   x      [N,D]  accum_t<S>: a gradient
 //   y      [N,D]  stored as S
 //   parts  [N]    accum_t<S>, scratch: one sum per row
 //   out    [1]    accum_t<S>
 // Launch: one warp per row, then one warp for the rows: no atomics, the same bits every time.
-// Longest addition chain ceil(D/32) + 5 for a row, ceil(N/32) + 5 for the rows.
+// Longest addition chain ceil(D/32) + 5 for a row, ceil(N/32) + 6 for the rows.
 // CPU counterpart: the gradient rule by a weight of reference/ops/weighted_sum.cpp
 #include "cuda_impl/kernels/backward.h"
 
@@ -35,7 +35,7 @@ __global__ void sum_rows_kernel(A* __restrict__ out, const A* __restrict__ parts
   A sum = A(0);
   for (int n = lane; n < N; n += 32) sum += parts[n];
   sum = simt::warp_sum(sum);
-  if (lane == 0) out[0] = sum;
+  if (lane == 0) out[0] += sum;
 }
 
 }  // namespace

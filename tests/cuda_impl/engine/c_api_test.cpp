@@ -5,7 +5,7 @@
 #include <map>
 #include <vector>
 
-#include "cuda_impl/engine/model.h"
+#include "cuda_impl/engine/trainer.h"
 #include "golden/names.h"
 
 using namespace assay;
@@ -33,9 +33,9 @@ int read_weight(void* context, const char* name, double* values, int64_t count) 
 int no_weight(void*, const char*, double*, int64_t) { return 1; }
 
 struct Made {
-  explicit Made(const std::string& method)
+  explicit Made(const std::string& method, const char* backend = "host")
       : config(config_of(method)), weights(config, 7), json(golden::to_json(config)) {
-    status = assay_model_create(json.c_str(), "host", "fp32", read_weight, &weights, &model);
+    status = assay_model_create(json.c_str(), backend, "fp32", read_weight, &weights, &model);
   }
   ~Made() { assay_model_free(model); }
 
@@ -64,15 +64,13 @@ void check_fails(assay_status got, assay_status expected, const std::string& mes
   BOOST_TEST(assay_last_error() == message);
 }
 
-}  // namespace
-
-BOOST_AUTO_TEST_CASE(forward_has_the_numbers_of_the_engine) {
-  Made made("3.2");
+void check_forward(const char* backend, const cuda::ModelOptions& options) {
+  Made made("3.2", backend);
   BOOST_REQUIRE_EQUAL(made.status, ASSAY_OK);
   const std::vector<int32_t> tokens = tokens_of(made.config);
   const std::vector<uint8_t> mask(tokens.size(), 1);
   Logits expected;
-  cuda::make_host_model(made.config, golden::Precision::fp32, made.weights)
+  cuda::make_host_model(made.config, golden::Precision::fp32, made.weights, options)
       ->forward({kB, kT, tokens, mask, tokens}, &expected);
 
   const assay_batch batch{kB, kT, tokens.data(), nullptr, nullptr};
@@ -82,6 +80,13 @@ BOOST_AUTO_TEST_CASE(forward_has_the_numbers_of_the_engine) {
   BOOST_TEST(logits == expected.logits, boost::test_tools::per_element());
   BOOST_TEST(loss == expected.loss[0]);
   BOOST_TEST(assay_model_forward(made.model, &batch, nullptr, nullptr) == ASSAY_OK);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(forward_has_the_numbers_of_the_engine) {
+  check_forward("host", {});
+  check_forward("host:stacked", {.recompute = cuda::Recompute::stacked});
 }
 
 // A prompt of two positions, then one at a time; the second row stays behind.
@@ -150,6 +155,89 @@ BOOST_AUTO_TEST_CASE(gradients_come_for_every_weight) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_trainer_has_the_numbers_of_the_engine) {
+  const golden::ModelConfig config = config_of("5.6");
+  golden::SyntheticWeights weights(config, 7);
+  const std::string json = golden::to_json(config);
+  const std::vector<int32_t> tokens = tokens_of(config);
+  const std::vector<uint8_t> mask(tokens.size(), 1);
+  using Values = std::map<std::string, std::vector<double>>;
+  const auto expected_after = [&](const cuda::TrainingOptions& options, Values& values) {
+    const auto trainer = cuda::make_host_trainer(config, golden::Precision::fp16, weights, options);
+    trainer->accumulate({kB, kT, tokens, mask, tokens});
+    trainer->accumulate({1, kT, std::span(tokens).first(kT), std::span(mask).first(kT),
+                         std::span(tokens).first(kT)});
+    const cuda::StepReport report = trainer->step(0.01);
+    trainer->read_weights([&](const std::string& name, golden::TensorView weight) {
+      values[name].assign(weight.values.begin(), weight.values.end());
+    });
+    return report;
+  };
+  const auto receive = [](void* context, const char* name, const double* values, int64_t count) {
+    (*static_cast<Values*>(context))[name].assign(values, values + count);
+  };
+  const assay_training_options given{0.5, 0.75, 1e-3, 0.25, 0.125, 2.0};
+  const cuda::TrainingOptions same{.beta1 = 0.5,
+                                   .beta2 = 0.75,
+                                   .eps = 1e-3,
+                                   .weight_decay = 0.25,
+                                   .max_norm = 0.125,
+                                   .loss_scale = 2.0};
+  for (const auto& [options, its] : {std::pair{&given, same}, {nullptr, cuda::TrainingOptions{}}}) {
+    Values expected, got;
+    const cuda::StepReport expected_report = expected_after(its, expected);
+    assay_trainer* trainer = nullptr;
+    BOOST_TEST(assay_trainer_create(json.c_str(), "host", "fp16", options, read_weight, &weights,
+                                    &trainer) == ASSAY_OK);
+    const assay_batch whole{kB, kT, tokens.data(), nullptr, nullptr};
+    const assay_batch row{1, kT, tokens.data(), nullptr, nullptr};
+    BOOST_TEST(assay_trainer_accumulate(trainer, &whole) == ASSAY_OK);
+    BOOST_TEST(assay_trainer_accumulate(trainer, &row) == ASSAY_OK);
+    assay_step_report report{};
+    BOOST_TEST(assay_trainer_step(trainer, 0.01, &report) == ASSAY_OK);
+    BOOST_TEST(report.loss == expected_report.loss);
+    BOOST_TEST(report.gradient_norm == expected_report.gradient_norm);
+    BOOST_TEST((report.skipped != 0) == expected_report.skipped);
+    BOOST_TEST(assay_trainer_read_weights(trainer, receive, &got) == ASSAY_OK);
+    BOOST_TEST((got == expected));
+    BOOST_TEST(got.size() == golden::weight_list(config).size());
+
+    check_fails(assay_trainer_step(trainer, 0.01, nullptr), ASSAY_BAD_INPUT,
+                "trainer: step: expected a counted position since the last step, got none");
+    check_fails(assay_trainer_accumulate(trainer, nullptr), ASSAY_BAD_INPUT,
+                "batch: expected memory, got NULL");
+    check_fails(assay_trainer_read_weights(trainer, nullptr, nullptr), ASSAY_BAD_INPUT,
+                "receive: expected a function, got NULL");
+    BOOST_TEST(assay_trainer_accumulate(trainer, &row) == ASSAY_OK);
+    BOOST_TEST(assay_trainer_step(trainer, 0.01, nullptr) == ASSAY_OK);
+    assay_trainer_free(trainer);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(faults_of_a_trainer_are_statuses_with_messages) {
+  const golden::ModelConfig config = config_of("pt"), plain = config_of("plain");
+  golden::SyntheticWeights weights(plain, 7);
+  const std::string json = golden::to_json(plain);
+  assay_training_options options = assay_training_defaults();
+  options.eps = -1;
+  assay_trainer* none = reinterpret_cast<assay_trainer*>(&weights);  // must be reset
+  check_fails(assay_trainer_create(golden::to_json(config).c_str(), "host", "fp32", nullptr,
+                                   read_weight, &weights, &none),
+              ASSAY_UNSUPPORTED,
+              "trainer: method pt: the engine forms its gradients, and has no optimizer for it");
+  BOOST_TEST(none == nullptr);
+  check_fails(
+      assay_trainer_create(json.c_str(), "host", "fp32", &options, read_weight, &weights, &none),
+      ASSAY_BAD_INPUT, "trainer: eps: expected a positive number, got -1");
+  check_fails(
+      assay_trainer_create(json.c_str(), "gpu", "fp32", nullptr, read_weight, &weights, &none),
+      ASSAY_BAD_INPUT,
+      "backend gpu: no such back end; have host, device, host:stacked, device:stacked");
+  check_fails(assay_trainer_step(nullptr, 0.01, nullptr), ASSAY_BAD_INPUT,
+              "trainer: expected memory, got NULL");
+  assay_trainer_free(nullptr);
+}
+
 BOOST_AUTO_TEST_CASE(a_program_in_c_runs_a_model) {
   const golden::ModelConfig config = config_of("1");
   golden::SyntheticWeights weights(config, 7);
@@ -173,7 +261,7 @@ BOOST_AUTO_TEST_CASE(faults_are_statuses_with_messages) {
     return assay_model_create(config, backend, precision, read, &made.weights, &none);
   };
   check_fails(create(made.json.c_str(), "gpu", "fp32", read_weight), ASSAY_BAD_INPUT,
-              "backend gpu: no such back end; have host, device");
+              "backend gpu: no such back end; have host, device, host:stacked, device:stacked");
   BOOST_TEST(none == nullptr);
   check_fails(create(nullptr, "host", "fp32", read_weight), ASSAY_BAD_INPUT,
               "config_json: expected memory, got NULL");
