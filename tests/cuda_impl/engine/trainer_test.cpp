@@ -28,6 +28,16 @@ StepReport step_on(cuda::Trainer& trainer, const Tokens& tokens, double rate) {
   return trainer.step(rate);
 }
 
+// The first step that is not skipped, and how many were.
+std::pair<StepReport, int> step_until_taken(cuda::Trainer& trainer, const Tokens& tokens) {
+  for (int skipped = 0; skipped < 50; ++skipped) {
+    const StepReport report = step_on(trainer, tokens, 0.01);
+    if (!report.skipped) return {report, skipped};
+  }
+  BOOST_FAIL("50 steps skipped");
+  return {};
+}
+
 // Of each array, in units of its largest number.
 void check_near(const Values& got, const Values& expected, double bound) {
   BOOST_REQUIRE_EQUAL(got.size(), expected.size());
@@ -144,6 +154,20 @@ BOOST_AUTO_TEST_CASE(clipping_shortens_the_gradient_to_the_largest_norm) {
   BOOST_TEST(norm_after(2 * unclipped, reported) == whole);
 }
 
+// Of weights that the norm takes in several pieces: every row of lm_head [5000,16] has a gradient.
+BOOST_AUTO_TEST_CASE(the_norm_covers_large_weights) {
+  ModelConfig config = tiny("plain", 1);
+  config.vocab_size = 5000;
+  const Tokens tokens(1, 5);
+  const golden::SyntheticWeights weights(config, 7);
+  Values gradients;
+  cuda::make_host_model(config, Precision::fp64, weights)
+      ->gradients(tokens.view(), into(gradients));
+  const double expected = norm_of(gradients);
+  const double got = step_on(*trainer_of(config, Precision::fp64), tokens, 0.01).gradient_norm;
+  BOOST_TEST(std::fabs(got - expected) <= 1e-12 * expected);
+}
+
 // The loss times 2^60 is infinite in fp16, and so are its gradients.
 BOOST_AUTO_TEST_CASE(a_step_that_overflows_changes_nothing_but_the_scale) {
   const Tokens tokens(2, 7);
@@ -151,8 +175,7 @@ BOOST_AUTO_TEST_CASE(a_step_that_overflows_changes_nothing_but_the_scale) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     const double huge = std::ldexp(1.0, 60);
     const auto trainer = trainer_of(config, Precision::fp16, {.weight_decay = 0.1});
-    while (step_on(*trainer, tokens, 0.01).skipped) {
-    }
+    step_until_taken(*trainer, tokens);
     const Moments good = moments_of(*trainer);
     trainer->restore({.steps = 1, .good_steps = 1, .loss_scale = huge}, HeldWeights(good.first),
                      HeldWeights(good.second));
@@ -178,9 +201,7 @@ BOOST_AUTO_TEST_CASE(a_step_that_overflows_changes_nothing_but_the_scale) {
 BOOST_AUTO_TEST_CASE(a_loss_scale_is_found_and_taken_off_again) {
   const Tokens tokens(2, 7);
   const auto narrow = trainer_of(tiny("1"), Precision::fp16, {.loss_scale = std::ldexp(1.0, 40)});
-  StepReport report{.skipped = true};
-  int skipped = -1;
-  for (; report.skipped; ++skipped) report = step_on(*narrow, tokens, 0.01);
+  const auto [report, skipped] = step_until_taken(*narrow, tokens);
   BOOST_TEST(skipped > 10);
   BOOST_TEST(narrow->progress().loss_scale == std::ldexp(1.0, 40 - skipped));
   BOOST_TEST(narrow->progress().steps == 1);
