@@ -37,5 +37,8 @@ struct Result {
 //   layers/0/attn/context at (b0,t0,d0) sees (b0,s1): the future
 //   layers/1/attn/q at (b1,h0,t4,d0) does not see (b1,s2)
 Result judge(const golden::ModelConfig& config, const Tokens& tokens);
+// Judged by what a model of another config has to depend on.
+Result judge(const golden::ModelConfig& config, const golden::ModelConfig& expected,
+             const Tokens& tokens);
 
 }  // namespace assay::dependences
