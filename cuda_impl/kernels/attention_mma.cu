@@ -20,9 +20,9 @@
 // finite.
 // Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64 that
 // one of them may see. Any B, T, layers >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
-// Registers 112 to 122, 136 to 152, 164 to 180, 200 to 222 by Dh, no spills; shared memory 8704,
-// 15104, 27904, 53504 bytes; two blocks per SM or more. (nvcc 13.0, sm_80 and sm_90; its time on a
-// GPU is not measured.)
+// Registers 138 or 139, 158 to 164, 188 to 194, 232 to 236 by Dh, no spills; shared memory 8704, 15104,
+// 27904, 53504 bytes; two blocks per SM or more. (nvcc 13.0, sm_90; its time on a GPU is not
+// measured.)
 // Longest addition chain: scores Dh + layers; lse 16 ceil(T/64) + 2; context T, rescaled ceil(T/64)
 // times; a tensor core adds in an order of its own (simt/mma.h).
 // CPU counterpart: reference/ops/{scores,mask,softmax,attend}.cpp
