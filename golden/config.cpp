@@ -47,6 +47,11 @@ Params parse_params(const std::string& text, const std::string& where) {
                                texts.empty() ? "none" : fmt::format("{}", fmt::join(texts, ", "))));
 }
 
+void parse_window(const JsonKeys& keys, ModelConfig& c) {
+  c.window = keys.integer("window", c.window);
+  c.sink_tokens = keys.integer("sink_tokens", c.sink_tokens);
+}
+
 // "assay": the method and its options.
 void parse_method(const JsonKeys& keys, ModelConfig& c) {
   c.method = keys.text("method", c.method);
@@ -72,6 +77,8 @@ json method_json(const ModelConfig& c) {
   if (method.takes("score_gate_eps")) options["score_gate_eps"] = c.score_gate_eps;
   if (method.takes("score_positions")) options["score_positions"] = score_positions_of(c);
   if (c.params == Params::initial) options["params"] = "initial";
+  if (c.window != 0) options["window"] = c.window;
+  if (c.sink_tokens != 0) options["sink_tokens"] = c.sink_tokens;
   if (method.takes("pt")) options["pt"] = json::parse(prob_transformer_json(c));
   return options;
 }
@@ -103,6 +110,26 @@ void validate_method(const ModelConfig& c, const std::string& where) {
         fmt::format("{}: score_positions: expected 1 .. 2^31, or 0 for max_position_embeddings, "
                     "got {}",
                     where, c.score_positions));
+  }
+}
+
+void validate_window(const ModelConfig& c, const std::string& where) {
+  const auto count = [&](const char* key, int64_t value, const char* zero) {
+    if (value < 0 || value > (int64_t{1} << 31)) {
+      throw InputError(
+          fmt::format("{}: {}: expected 1 .. 2^31, or 0 for {}, got {}", where, key, zero, value));
+    }
+  };
+  count("window", c.window, "every earlier position");
+  count("sink_tokens", c.sink_tokens, "none");
+  if (c.sink_tokens != 0 && c.window == 0) {
+    throw InputError(fmt::format(
+        "{}: sink_tokens: expected 0 without a window, which hides none of them, got {}", where,
+        c.sink_tokens));
+  }
+  if (c.window != 0 && c.method == "pt") {
+    throw InputError(fmt::format(
+        "{}: window: method pt has no attention to narrow: expected 0, got {}", where, c.window));
   }
 }
 
@@ -200,7 +227,10 @@ ModelConfig parse_config(const std::string& json_text, const std::string& where)
   }
   const JsonKeys keys(document, where);
   ModelConfig c = keys.text("model_type", "llama") == "gpt2" ? parse_gpt2(keys) : parse_llama(keys);
-  if (keys.has("assay")) parse_method(keys.object("assay"), c);
+  if (keys.has("assay")) {
+    parse_method(keys.object("assay"), c);
+    parse_window(keys.object("assay"), c);
+  }
   validate(c, where);
   return c;
 }
@@ -236,6 +266,7 @@ void validate(const ModelConfig& c, const std::string& where) {
     validate_llama(c, where);
   }
   validate_method(c, where);
+  validate_window(c, where);
 }
 
 std::string form_of(const ModelConfig& c) {

@@ -37,6 +37,9 @@ Cache<S>::Cache(const Parts<S>& parts, int64_t B, int64_t R) {
   std::vector<const S*> keys;
   for (const View<S, 4>& array : k) keys.push_back(array.data);
   simt::copy_in(k_table, keys.data(), keys.size() * sizeof(const S*), parts.queue);
+  // A row shorter than its neighbours is read past its end: as padding, whatever the memory holds.
+  const std::vector<uint8_t> unread(static_cast<std::size_t>(B * R), 0);
+  simt::copy_in(real.data, unread.data(), unread.size(), parts.queue);
 }
 
 #define ASSAY_INSTANTIATE(S) template struct Cache<S>;

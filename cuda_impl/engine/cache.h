@@ -26,7 +26,7 @@ struct Cache {
   }
   int64_t bytes() const { return static_cast<int64_t>(arena_.bytes()); }
 
-  View<uint8_t, 2> real;            // [B,R], 0 = padding
+  View<uint8_t, 2> real;            // [B,R], 0 = padding, or nothing yet
   View<int32_t, 1> first;           // [B]: where this step's positions begin
   View<int32_t, 1> counts;          // [B]: how many of a chunk's a row has
   std::vector<View<S, 4>> k, v;     // [L] of [B,Hkv,R,Dh]

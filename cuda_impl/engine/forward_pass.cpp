@@ -152,7 +152,9 @@ ScoreOperands<S> ForwardPass<S>::scores_of(int64_t l) const {
           .layers = method_.all_layers_score ? l + 1 : 1,
           .H = config_.num_attention_heads,
           .Hkv = config_.num_key_value_heads,
-          .Dh = config_.head_dim};
+          .Dh = config_.head_dim,
+          .window = config_.window,
+          .sinks = config_.sink_tokens};
 }
 
 template <class S>

@@ -1,7 +1,7 @@
 // attention_tiled: attention forward, with online softmax, and its replay. For query t of head h, g = floor(h /
 // (H/Hkv)):
 //   scores[t,s] = sum_{i<layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t],
-//                 s visible iff s <= t and real[b,s]
+//                 s visible iff s <= t, real[b,s] and, with a window, t - window < s or s < sinks
 //   forward   lse[t] = log sum_{visible s} exp(scores[t,s])
 //             context[t] = sum_{visible s} exp(scores[t,s] - lse[t]) v_g[s]
 //   replay    context[t] = the same sum with lse given and another v, times the weight of its term;
@@ -14,7 +14,7 @@
 //   context  [B,T,H*Dh] stored as S, heads concatenated
 // A hidden key is left out by selection: nothing is added to its score, and no product with its
 // value is formed. No [T,T] array exists. The only rounding to S is the final store. Launch: one
-// block of 4 warps per 32 queries of one head; keys in tiles of 32, up to the causal limit. Any B,
+// block of 4 warps per 32 queries of one head; keys in tiles of 32 that one of them may see. Any B,
 // T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Longest addition chain: scores Dh + layers; lse
 // ceil(T/32) + 5; context T, rescaled ceil(T/32) times. CPU counterpart:
 // reference/ops/{scores,mask,softmax,attend}.cpp
@@ -36,17 +36,18 @@ simt::SmemSize attention_smem(int64_t Dh) {
       .template add<int>(kKeys);
 }
 
-// r_context[c][r] += p[r][s] * v[s][column], s ascending over the tile's visible keys. `first` is
-// the warp's first query relative to the tile's first key: row r sees key s iff s <= first + r and
-// s_real[s].
+// r_context[c][r] += p[r][s] * v[s][column], s ascending over the visible keys of the tile at key0.
+// Row r stands at position0 + r.
 template <class A>
 SIMT_DEVICE void add_values(A (&r_context)[kMaxColumns][kRowsPerWarp], const A* s_p, const A* s_v,
-                            const int* s_real, int first, int Dh) {
+                            const int* s_real, const Window& window, int key0, int position0,
+                            int Dh) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int s = 0; s < kKeys && s < first + kRowsPerWarp; ++s) {
+  for (int s = 0; s < kKeys && key0 + s < position0 + kRowsPerWarp; ++s) {
     if (s_real[s] == 0) continue;  // the same for the whole warp, as every condition on s and r
+    const auto rows = window.rows_of(key0 + s, position0, kRowsPerWarp);
     const A* s_row = s_p + s * kRowsPerWarp;
-    const bool all_rows = s <= first;  // no row of the warp lies before the key
+    const bool all_rows = rows.contains(0) && rows.contains(kRowsPerWarp - 1);
     SIMT_UNROLL for (int c = 0; c < kMaxColumns; ++c) {
       const int column = lane + 32 * c;
       if (column >= Dh) continue;
@@ -55,7 +56,7 @@ SIMT_DEVICE void add_values(A (&r_context)[kMaxColumns][kRowsPerWarp], const A* 
         SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) r_context[c][r] += s_row[r] * v;
       } else {
         SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) {
-          if (s <= first + r) r_context[c][r] += s_row[r] * v;
+          if (rows.contains(r)) r_context[c][r] += s_row[r] * v;
         }
       }
     }
@@ -96,7 +97,9 @@ __global__ void __launch_bounds__(kScoreThreads)
 
   const int first = p.first(b);
   const int end = p.key_end(first, query0 + kQueries);  // causal: no later key is read
-  for (int key0 = 0; key0 < end; key0 += kKeys) {
+  const int start = p.window.next_tile(0, first + query0, kKeys);
+  for (int key0 = start; key0 < end;
+       key0 = p.window.next_tile(key0 + kKeys, first + query0, kKeys)) {
     __syncthreads();  // every thread has read the key and value tiles before
     for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
       s_v[i] = key0 + i / p.Dh < end ? simt::to_accum(g_v_head[int64_t{key0} * p.Dh + i]) : A(0);
@@ -105,11 +108,12 @@ __global__ void __launch_bounds__(kScoreThreads)
       s_real[tid] = key0 + tid < end && p.real[int64_t{b} * p.R + key0 + tid] != 0;
     }
     A r_score[kRowsPerWarp];
-    tile.scores(r_score, p, b, h, query0, first, key0, key0 > 0);
+    tile.scores(r_score, p, b, h, query0, first, key0, key0 > start);
 
     const bool real = s_real[lane] != 0;
+    const auto rows = p.window.rows_of(key0 + lane, first + row0, kRowsPerWarp);
     for (int r = 0; r < kRowsPerWarp; ++r) {
-      const bool visible = real && key0 + lane <= first + row0 + r;
+      const bool visible = real && rows.contains(r);
       const A score = r_score[r];
       if constexpr (!kReplay) {
         const A highest = simt::max(r_max[r], simt::warp_max(visible ? score : kLowest<A>));
@@ -124,7 +128,7 @@ __global__ void __launch_bounds__(kScoreThreads)
       s_p[lane * kRowsPerWarp + r] = probability;
     }
     __syncwarp();  // the warp's rows of s_p are complete; no other warp reads them
-    add_values(r_context, s_p, s_v, s_real, first + row0 - key0, p.Dh);
+    add_values(r_context, s_p, s_v, s_real, p.window, key0, first + row0, p.Dh);
   }
 
   for (int r = 0; r < kRowsPerWarp; ++r) {

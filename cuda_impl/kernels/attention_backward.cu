@@ -1,7 +1,7 @@
 // Attention backward without a [T,T] array, for one use context = P v of the probabilities
 //   P[t,s] = exp(scores[t,s] - lse[t]),
 //   scores[t,s] = sum_{i<layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t]
-// of head h, key head g = floor(h / (H/Hkv)); s is visible to t iff s <= t and real[b,s]:
+// of head h, key head g = floor(h / (H/Hkv)); s is visible to t as in attention.cu:
 //   dv[s]      = sum_{h of g} sum_t P[t,s] dcontext[t]
 //   dS[t,s]    = P[t,s] * (dcontext[t] . v[s] - delta[t])
 //   dq_i[t]   += sum_s c_i(b,t,s) dS[t,s] k_i[s]
@@ -20,8 +20,9 @@
 // head, which walks the query heads that share it, for dk and dv; one warp per layer to add up dc.
 // Tiles of 32 x 32 pairs; a layer's vectors are read for the scores, and again for its own
 // gradient. Any B, T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Shared memory per block, in
-// numbers of accum_t<S>: 68*Dh + 2080 for queries, 68*Dh + 3104 for keys. ptxas 13.0, sm_90: 168
-// registers and 4 bytes spilled (queries), 128 and 28 (keys) in float; 252 and 232 in double.
+// numbers of accum_t<S>: 68*Dh + 2080 for queries, 68*Dh + 3104 for keys. ptxas 13.0, sm_90: 223
+// registers (queries) and 204 (keys) in float, nothing spilled; 253 and 255 in double, which spills
+// 24 bytes (keys).
 // Longest addition chain: scores Dh, then layers; dq T, dk and dv T*H/Hkv, in steps of 32; dc
 // ceil(T/32) + 13, then ceil(B*H*ceil(T/32)/8) + 6.
 // CPU counterpart: reference/ops/{attend,softmax,scores,weighted_sum}.cpp
@@ -62,7 +63,8 @@ __global__ void __launch_bounds__(kTileThreads, 1) query_gradient_kernel(Params<
       context_stride};
 
   const int end = query0 + kSide < p.T ? query0 + kSide : p.T;  // causal: no later key is read
-  for (int key0 = 0; key0 < end; key0 += kSide) {
+  const int start = p.window.next_tile(0, query0, kSide);
+  for (int key0 = start; key0 < end; key0 = p.window.next_tile(key0 + kSide, query0, kSide)) {
     const int64_t head_keys = (key_head * p.T + key0) * p.Dh;
     const int keys = p.T - key0;
     unsigned visible = 0;
@@ -103,7 +105,7 @@ __global__ void __launch_bounds__(kTileThreads, 1) query_gradient_kernel(Params<
         sum = simt::warp_sum(sum);
         A& part =
             p.parts[((int64_t{i} * p.B * p.H + head) * gridDim.x + blockIdx.x) * kTileWarps + warp];
-        if (lane == 0) part = key0 == 0 ? sum : part + sum;
+        if (lane == 0) part = key0 == start ? sum : part + sum;
       }
       if (p.dq != nullptr) {
         A r_dq[kColumnGroups][kOwnRows] = {};
@@ -131,10 +133,13 @@ __global__ void __launch_bounds__(kTileThreads, 1) key_gradient_kernel(Params<S>
   const int64_t context_stride = int64_t{p.H} * p.Dh;
   s_p += warp * kWeights;
 
+  // Causal: no earlier query sees a key; with a window, nor does one past query_end.
+  const int tiles = (p.window.query_end(key0, kSide, p.T) - key0 + kSide - 1) / kSide;
   A r_dv[kColumnGroups][kOwnRows] = {};
   for (int h = g * group; h < (g + 1) * group; ++h) {
     const int64_t head = int64_t{b} * p.H + h;
-    for (int query0 = key0; query0 < p.T; query0 += kSide) {  // causal: no earlier query sees a key
+    for (int query_tile = 0; query_tile < tiles; ++query_tile) {
+      const int query0 = key0 + query_tile * kSide;
       const int64_t head_queries = (head * p.T + query0) * p.Dh;
       const int queries = p.T - query0, query = query0 + lane;
       unsigned visible = 0;

@@ -16,7 +16,7 @@ namespace {
 
 // g_lse is null for scores.
 template <class S, bool kProbs>
-__global__ void __launch_bounds__(kScoreThreads)
+__global__ void __launch_bounds__(kScoreThreads, 1)
     attention_matrix_kernel(accum_t<S>* __restrict__ g_out, const accum_t<S>* __restrict__ g_lse,
                             ScoreParams<S> p, int query_tiles) {
   using A = accum_t<S>;
@@ -32,11 +32,12 @@ __global__ void __launch_bounds__(kScoreThreads)
   A r_score[kRowsPerWarp];
   tile.scores(r_score, p, b, h, query0, 0, key0, false);
 
+  const auto rows = p.window.rows_of(key, query0 + warp * kRowsPerWarp, kRowsPerWarp);
   const bool real = key < p.T && p.real[int64_t{b} * p.T + key] != 0;
   for (int r = 0; r < kRowsPerWarp; ++r) {
     const int row = query0 + warp * kRowsPerWarp + r;
     if (row >= p.T || key >= p.T) continue;
-    const bool visible = real && key <= row;
+    const bool visible = real && rows.contains(r);
     const A score = r_score[r];
     A value = visible ? score : -kInfinity<A>;
     if constexpr (kProbs) value = visible ? simt::exp(score - g_lse[head * p.T + row]) : A(0);

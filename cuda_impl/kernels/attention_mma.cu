@@ -1,7 +1,7 @@
 // attention_mma: attention.cu on tensor cores, forward and replay. For query t of head h, g =
 // floor(h / (H/Hkv)):
 //   scores[t,s] = sum_{i<layers} c_i(b) (q_i[t] . k_i[s]) + offset[t],
-//                 s visible iff s <= t and real[b,s]
+//                 s visible iff s <= t, real[b,s] and, with a window, t - window < s or s < sinks
 //   forward   lse[t] = log sum_{visible s} exp(scores[t,s])
 //             context[t] = sum_{visible s} S(exp(scores[t,s] - m)) v_g[s] / exp(lse[t] - m),
 //             m the highest score so far, with which the sums are rescaled as it grows
@@ -17,12 +17,13 @@
 // exponential is rounded to S where it meets its value (not where lse sums it), and the context to S
 // by the final store. So a context may be off by the unit roundoff of S, in f16 also by 2^-25 of the
 // largest exponential, for each term: bf16 keeps two to three digits. Padded keys are left out by
-// selection; a later key's value is multiplied by 0, so it must be finite.
-// Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64, up to
-// the causal limit. Any B, T, layers >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
-// Registers 112 to 122, 136 to 152, 164 to 180, 200 to 222 by Dh, no spills; shared memory 8704,
-// 15104, 27904, 53504 bytes; two blocks per SM or more. (nvcc 13.0, sm_80 and sm_90; its time on a
-// GPU is not measured.)
+// selection; the value of a later key, or of one before the window, is multiplied by 0, so it must be
+// finite.
+// Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64 that
+// one of them may see. Any B, T, layers >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
+// Registers 138 or 139, 158 to 164, 188 to 194, 232 to 236 by Dh, no spills; shared memory 8704, 15104,
+// 27904, 53504 bytes; two blocks per SM or more. (nvcc 13.0, sm_90; its time on a GPU is not
+// measured.)
 // Longest addition chain: scores Dh + layers; lse 16 ceil(T/64) + 2; context T, rescaled ceil(T/64)
 // times; a tensor core adds in an order of its own (simt/mma.h).
 // CPU counterpart: reference/ops/{scores,mask,softmax,attend}.cpp
@@ -136,13 +137,14 @@ struct Rows {
 };
 
 // Bit 4j + i: element i of key tile j is visible.
-SIMT_DEVICE unsigned visible_keys(const int* s_real, int key0, int position0, int lane) {
+SIMT_DEVICE unsigned visible_keys(const int* s_real, const Window& window, int key0, int position0,
+                                  int lane) {
   unsigned visible = 0;
   SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
     SIMT_UNROLL for (int i = 0; i < 4; ++i) {
       const simt::MmaPlace at = simt::mma_d_place(lane, i);
       const int s = 8 * j + at.column;
-      const bool is_visible = s_real[s] != 0 && key0 + s <= position0 + at.row;
+      const bool is_visible = s_real[s] != 0 && window.sees(position0 + at.row, key0 + s);
       visible |= static_cast<unsigned>(is_visible) << (4 * j + i);
     }
   }
@@ -211,7 +213,9 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
 
   // Causal: no later key is read.
   const int end = p.key_end(first, query0 + kBlockQueries);
-  for (int key0 = 0; key0 < end; key0 += kBlockKeys) {
+  const int start = p.window.next_tile(0, first + query0, kBlockKeys);
+  for (int key0 = start; key0 < end;
+       key0 = p.window.next_tile(key0 + kBlockKeys, first + query0, kBlockKeys)) {
     __syncthreads();  // every thread has read the key and value tiles before
     const uint8_t* g_real = p.real + int64_t{b} * p.R + key0;
     load_values<kDh>(s_values, g_v + int64_t{key0} * kDh, g_real, end - key0);
@@ -223,7 +227,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
     }
     for (int layer = 0; layer < p.layers; ++layer) {
       if (layer > 0) __syncthreads();  // every thread has read the layer before
-      if (p.layers > 1 || key0 == 0) {
+      if (p.layers > 1 || key0 == start) {
         load_rows<kDh>(s_queries, kBlockQueries, p.q[layer] + (query_head * p.T + query0) * kDh,
                        p.T - query0);
       }
@@ -236,7 +240,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
     }
     if (!is_used) continue;
 
-    const unsigned visible = visible_keys(s_real, key0, first + row0, lane);
+    const unsigned visible = visible_keys(s_real, p.window, key0, first + row0, lane);
     if constexpr (!kReplay) raise<kDh>(rows, r_context, r_score, visible);
     SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
       SIMT_UNROLL for (int i = 0; i < 4; ++i) {

@@ -8,7 +8,7 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// S: any storage type. A later position's value is never read.
+// S: any storage type. A later position's value is never read, nor used one before the window.
 template <class S>
 void attention_tiled(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
                      In<S, 4> v, Stream stream);
@@ -19,7 +19,7 @@ void replay_attention_tiled(View<S, 3> context, In<accum_t<S>, 3> lse,
 
 // On tensor cores, for S = bf16 and f16, Dh = 16, 32, 64 or 128, and coefficients that depend on
 // neither query nor key. Each probability is rounded to S before it meets its value, so the context
-// is not as exact, and values of later positions must be finite.
+// is not as exact, and values of positions that a query does not see must be finite.
 template <class S>
 void attention_mma(View<S, 3> context, View<float, 3> lse, const ScoreOperands<S>& scores,
                    In<S, 4> v, Stream stream);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cuda_impl/kernels/backward.h"
+#include "cuda_impl/kernels/window.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -15,10 +16,11 @@ struct UseParams {
   const A *offset, *lse, *delta;  // offset may be null
   Coefficients<A> c;
   const uint8_t* real;
+  Window window;
   int layers, B, H, Hkv, T, Dh;
 
   SIMT_DEVICE bool visible(int b, int t, int s) const {
-    return t < T && s <= t && real[int64_t{b} * T + s] != 0;
+    return t < T && window.sees(t, s) && real[int64_t{b} * T + s] != 0;
   }
   SIMT_DEVICE A coefficient(int i, int b, int t, int s) const {
     return c.data[i * c.layer + b * c.batch + t * c.query + s * c.key];
@@ -62,6 +64,7 @@ UseParams<S> use_params(const char* kernel, const AttentionUse<S>& use) {
           .delta = use.delta.data,
           .c = scores.coefficients,
           .real = scores.real.data,
+          .window = window_of(kernel, scores, T),
           .layers = static_cast<int>(layers),
           .B = static_cast<int>(B),
           .H = static_cast<int>(H),

@@ -69,7 +69,7 @@ SIMT_DEVICE void add_tile(accum_t<S> (&r_sum)[kOwnRows], const PairTile<S>& tile
 }
 
 template <class S, Axes kAxes>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, 1)
     coefficient_gradient_kernel(accum_t<S>* __restrict__ dc, UseParams<S> p, int tiles) {
   using A = accum_t<S>;
   simt::Smem smem;
@@ -89,8 +89,10 @@ __global__ void __launch_bounds__(kTileThreads)
       for (int column_tile = first; column_tile <= last; ++column_tile) {
         const int query_tile = kAxes == Axes::key ? column_tile : row_tile;
         const int key_tile = kAxes == Axes::key ? row_tile : column_tile;
-        if (key_tile > query_tile) continue;  // the same for the whole block: nothing is visible
-        add_tile<S, kAxes>(r_sum, tile, p, layer, b, h, query_tile * kSide, key_tile * kSide);
+        const int query0 = query_tile * kSide, key0 = key_tile * kSide;
+        // The same for the whole block: no pair of the tile is visible.
+        if (key0 > query0 || query0 >= p.window.query_end(key0, kSide, p.T)) continue;
+        add_tile<S, kAxes>(r_sum, tile, p, layer, b, h, query0, key0);
       }
     }
   }

@@ -118,8 +118,8 @@ struct Coefficients {
 };
 
 // What attention scores are made of:  sum_{i < layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t],
-// key s visible to query t iff s <= t and real[b,s]. Ordinary attention has layers = 1 and c =
-// 1/sqrt(Dh); methods 5.x have l + 1 layers.
+// key s visible to query t iff s <= t, real[b,s] and, with a window, t - window < s or s < sinks.
+// Ordinary attention has layers = 1 and c = 1/sqrt(Dh); methods 5.x have l + 1 layers.
 // t and s are positions. A whole sequence has queries and keys at positions 0 .. R-1. In decoding the
 // keys come from a cache of R >= T rows, and row b's T queries stand at positions first[b] ..; what
 // comes out for a query at a position >= R means nothing.
@@ -133,6 +133,7 @@ struct ScoreOperands {
   const accum_t<S>* offset = nullptr;  // [R]; null: none
   int64_t layers = 1;
   int64_t H = 0, Hkv = 0, Dh = 0;
+  int64_t window = 0, sinks = 0;  // 0: every earlier key is visible; sinks with a window only
 };
 
 // Of kernels that know no cache.

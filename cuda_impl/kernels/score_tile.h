@@ -7,7 +7,7 @@
 // key s. Longest addition chain Dh + layers, ascending in i and d.
 #pragma once
 
-#include "cuda_impl/kernels/kernels.h"
+#include "cuda_impl/kernels/window.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -29,6 +29,7 @@ struct ScoreParams {
   const int32_t* first_positions;
   Coefficients<accum_t<S>> coefficients;
   const accum_t<S>* offset;
+  Window window;
   int layers, H, Hkv, T, R, Dh;
 
   // The position of batch row b's query 0.
@@ -148,6 +149,7 @@ ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores, 
           .first_positions = scores.first,
           .coefficients = scores.coefficients,
           .offset = scores.offset,
+          .window = window_of(kernel, scores, R),
           .layers = static_cast<int>(scores.layers),
           .H = static_cast<int>(scores.H),
           .Hkv = static_cast<int>(scores.Hkv),

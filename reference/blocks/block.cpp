@@ -5,6 +5,7 @@
 #include "golden/error.h"
 #include "golden/names.h"
 #include "reference/ops/add.h"
+#include "reference/ops/mask.h"
 #include "reference/ops/scale.h"
 
 namespace assay::reference {
@@ -17,6 +18,11 @@ Method plain_method() {
               },
           .after_attention = [](const Site& site, Node attn_out) { return site.stream + attn_out; },
           .after_mlp = [](const Site&, Node y, Node mlp_out) { return y + mlp_out; }};
+}
+
+Node masked_scores(const Site& site, const Method& method, Node attention_mask) {
+  const KeyWindow keys{.window = site.config.window, .sinks = site.config.sink_tokens};
+  return causal_mask(method.scores(site), attention_mask, keys);
 }
 
 Node named(const Site& site, Node node, const std::string& tensor) {

@@ -55,6 +55,9 @@ struct Method {
 // S_l / sqrt(Dh), X_l + O_l, Y_l + U_l
 Method plain_method();
 
+// The method's scores with -inf where the site's query does not see the key.
+Node masked_scores(const Site& site, const Method& method, Node attention_mask);
+
 // Names a node layers/{l}/{tensor}, l the site's layer.
 Node named(const Site& site, Node node, const std::string& tensor);
 

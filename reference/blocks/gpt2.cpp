@@ -10,7 +10,6 @@
 #include "reference/ops/gelu.h"
 #include "reference/ops/layer_norm.h"
 #include "reference/ops/linear.h"
-#include "reference/ops/mask.h"
 #include "reference/ops/positions.h"
 #include "reference/ops/scores.h"
 #include "reference/ops/softmax.h"
@@ -103,7 +102,7 @@ Node run_layer(const ModelConfig& c, const Method& method, const Weights& w, Lay
   const Node v = named(site, layer.value_heads(h), "attn/v");  // k, v [B,Hkv,T,Dh]
 
   layer.raw_scores = attention_scores(q, k);  // [B,H,T,T]
-  const Node scores = named(site, causal_mask(method.scores(site), attention_mask), "attn/scores");
+  const Node scores = named(site, masked_scores(site, method, attention_mask), "attn/scores");
   layer.probs = named(site, softmax(scores), "attn/probs");                  // [B,H,T,T]
   const Node context = named(site, attend(layer.probs, v), "attn/context");  // [B,T,H*Dh]
   const Node attn_out = named(site, layer.attn_out(context), "attn/out");    // [B,T,D]

@@ -9,7 +9,10 @@ namespace {
 struct CausalRule {
   static constexpr const char* kName = "causal_mask";
   static constexpr bool kQueryIsReal = false;
-  bool allows(int64_t t, int64_t s) const { return s <= t; }
+  KeyWindow keys;
+  bool allows(int64_t t, int64_t s) const {
+    return s <= t && (keys.window == 0 || t - keys.window < s || s < keys.sinks);
+  }
 };
 struct HeadRule {
   static constexpr const char* kName = "head_mask";
@@ -140,8 +143,8 @@ class EvenHeadScores final : public Computed<EvenHeadScores> {
 
 }  // namespace
 
-Node causal_mask(Node scores, Node attention_mask) {
-  return scores.graph->add(std::make_shared<Mask<CausalRule>>(CausalRule{}),
+Node causal_mask(Node scores, Node attention_mask, const KeyWindow& keys) {
+  return scores.graph->add(std::make_shared<Mask<CausalRule>>(CausalRule{keys}),
                            {scores, attention_mask});
 }
 

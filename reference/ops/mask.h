@@ -1,6 +1,7 @@
 // Which scores [B,H,T,S] take part in a softmax: the others become -inf, by selection.
 //
-//   causal_mask   key s for query t iff s <= t and s is not padding
+//   causal_mask   key s for query t iff s <= t, s is not padding and, with a window, t - window < s
+//                 or s < sinks
 //   head_mask     word s as the head of word t iff s != t (heads: any word) or s < t (heads: an
 //                 earlier word), and neither is padding
 #pragma once
@@ -9,11 +10,17 @@
 
 namespace assay::reference {
 
+// The positions that a query sees: the last `window` up to its own, and the first `sinks` of all.
+// window 0: all up to its own.
+struct KeyWindow {
+  int64_t window = 0, sinks = 0;
+};
+
 enum class Heads { any_word, earlier_word };
 
 // attention_mask [B,T]: 1 for a position that may be attended, 0 for padding. Not differentiable in
 // it.
-Node causal_mask(Node scores, Node attention_mask);
+Node causal_mask(Node scores, Node attention_mask, const KeyWindow& keys = {});
 Node head_mask(Node scores, Node attention_mask, Heads heads);
 
 // The head_mask of scores that are all 0, [B,channels,T,T]: their softmax is uniform over the words

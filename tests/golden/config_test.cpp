@@ -254,6 +254,41 @@ BOOST_AUTO_TEST_CASE(methods_without_options_of_their_own_write_method_and_resid
   }
 }
 
+// Only where they are set: the texts of models without them stay as they are.
+BOOST_AUTO_TEST_CASE(a_window_and_its_sinks_are_read_and_written) {
+  for (const BlockKind block : {BlockKind::llama, BlockKind::gpt2}) {
+    ModelConfig config = preset("tiny", block);
+    const std::string without = to_json(config);
+    BOOST_TEST(without.find("window") == std::string::npos);
+    config.window = 5;
+    const ModelConfig windowed = parse_config(to_json(config), "again");
+    BOOST_TEST(windowed.window == 5);
+    BOOST_TEST(windowed.sink_tokens == 0);
+    BOOST_TEST(to_json(config).find("sink") == std::string::npos);
+    config.sink_tokens = 2;
+    const ModelConfig with_sinks = parse_config(to_json(config), "again");
+    BOOST_TEST(with_sinks.sink_tokens == 2);
+    BOOST_TEST(to_json(with_sinks) == to_json(config));
+    config.window = config.sink_tokens = 0;
+    BOOST_TEST(to_json(config) == without);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_window_that_makes_no_sense_is_refused) {
+  const auto refused = [](json options, const std::string& message) {
+    check_refused([&](json& d) { d["assay"] = options; }, message);
+  };
+  refused({{"window", -1}},
+          "config.json: window: expected 1 .. 2^31, or 0 for every earlier position, got -1");
+  refused({{"window", 4}, {"sink_tokens", -2}},
+          "config.json: sink_tokens: expected 1 .. 2^31, or 0 for none, got -2");
+  refused({{"sink_tokens", 3}},
+          "config.json: sink_tokens: expected 0 without a window, which hides none of them, got 3");
+  refused({{"window", 2.5}}, "config.json: assay: window: expected a whole number, got 2.5");
+  refused({{"method", "pt"}, {"window", 4}},
+          "config.json: window: method pt has no attention to narrow: expected 0, got 4");
+}
+
 BOOST_AUTO_TEST_CASE(an_option_that_the_method_does_not_take_is_refused) {
   const auto refused = [](json options, const std::string& message) {
     check_refused([&](json& d) { d["assay"] = options; }, message);

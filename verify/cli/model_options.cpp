@@ -57,6 +57,10 @@ void add_block_options(CLI::App& command, ModelOptions& options, CLI::Option* co
   command.add_option("--activation", options.activation, "gpt2: gelu_new (default) or gelu");
   command.add_option("--kv-heads", options.kv_heads,
                      "key/value heads: a divisor of the heads, 1 for MQA");
+  command.add_option("--window", options.window,
+                     "positions that a query sees, itself the last; 0 (default): all before it");
+  command.add_option("--sink-tokens", options.sink_tokens,
+                     "first positions, which stay visible behind every window; default 0");
 }
 
 // "--norm" and what was typed, if the block knows it.
@@ -83,6 +87,8 @@ void set_block_options(const ModelOptions& options, golden::ModelConfig& config)
         options.activation == "gelu" ? golden::Activation::gelu : golden::Activation::gelu_new;
   }
   if (options.kv_heads != 0) config.num_key_value_heads = options.kv_heads;
+  if (options.window) config.window = *options.window;
+  if (options.sink_tokens) config.sink_tokens = *options.sink_tokens;
 }
 
 golden::Residual parse_residual(const std::string& text) {

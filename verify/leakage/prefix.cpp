@@ -151,8 +151,15 @@ class Detector {
     return sensitivity(logits_see);
   }
 
-  // Positions must matter where they are bound to: to themselves, and the first real one to the
-  // last.
+  // The first position that reaches the last one: each layer looks one window further back.
+  int64_t first_reaching_last() const {
+    if (config_.window == 0 || config_.sink_tokens > 0) return 0;
+    const int64_t reach = config_.num_hidden_layers * (config_.window - 1);
+    return std::max<int64_t>(0, batch_.positions - 1 - reach);
+  }
+
+  // Positions must matter where they are bound to: to themselves, and the first that can be, if
+  // real, to the last.
   Check sensitivity(const std::vector<uint8_t>& logits_see) const {
     const int64_t n = batch_.positions;
     Check check{
@@ -163,16 +170,17 @@ class Detector {
       check.summary = fmt::format("the logits at position {} do not depend on its own token", t);
       return check;
     }
-    const bool first_is_real = batch_.attention_mask[0] != 0;
-    if (first_is_real && logits_see[static_cast<std::size_t>((n - 1) * n)] == 0) {
+    const int64_t first = first_reaching_last();
+    const bool first_is_real = batch_.attention_mask[static_cast<std::size_t>(first)] != 0;
+    if (first_is_real && logits_see[static_cast<std::size_t>((n - 1) * n + first)] == 0) {
       check.status = Status::fail;
-      check.summary = fmt::format("the logits at position {} do not depend on token 0", n - 1);
+      check.summary =
+          fmt::format("the logits at position {} do not depend on token {}", n - 1, first);
       return check;
     }
-    check.summary = fmt::format(
-        "{} single tokens changed: every position sees itself, the last one "
-        "the first",
-        n);
+    check.summary =
+        fmt::format("{} single tokens changed: every position sees itself, the last one {}", n,
+                    first == 0 ? "the first" : fmt::format("token {}, which windows reach", first));
     return check;
   }
 

@@ -23,7 +23,7 @@ struct PrefixOptions {
 struct PrefixResult {
   // repeat: two runs on one batch agree. prefix: for every cut c, new tokens at c and after leave
   // every tensor's positions before c alone. influence: one token changed at a time; every position
-  // must see itself and the last one the first. batch: other rows do not matter. labels: only the
+  // must see itself and the last one the first, or the first that its windows reach. batch: other rows do not matter. labels: only the
   // loss sees them.
   std::vector<Check> checks;
   bool leaks = false;

@@ -1,5 +1,5 @@
 // The judge of dependences as a program, for kernels with a planted defect:
-//   causal_run METHOD PADDING POSITIONS    on a Llama block of 2 layers, B = 2
+//   causal_run METHOD PADDING POSITIONS [WINDOW]    on a Llama block of 2 layers, B = 2
 // prints the first fault, or what it has looked at, and whether the logits are the fp64 engine's.
 #include <fmt/format.h>
 
@@ -24,8 +24,9 @@ struct LogitsProbe final : cuda::Probe {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) return 2;
-  const golden::ModelConfig config = dependences::tiny(argv[1], 2);
+  if (argc != 4 && argc != 5) return 2;
+  golden::ModelConfig config = dependences::tiny(argv[1], 2);
+  if (argc == 5) config.window = std::atoi(argv[4]);
   const dependences::Tokens tokens(2, std::atoi(argv[3]), std::atoi(argv[2]));
   const dependences::Result result = dependences::judge(config, tokens);
 

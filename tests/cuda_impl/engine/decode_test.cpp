@@ -95,11 +95,45 @@ BOOST_AUTO_TEST_CASE(every_method_decodes_what_its_forward_pass_computes) {
   }
 }
 
+// The cache keeps what has left a window; nobody sees it.
+BOOST_AUTO_TEST_CASE(windowed_models_decode_what_their_forward_pass_computes) {
+  const Tokens tokens(2, 38);
+  for (const ModelConfig& config : windowed_models()) {
+    BOOST_TEST_INFO_SCOPE(text_of(config));
+    for (const Precision precision : kPrecisions) {
+      const auto model = make(config, precision);
+      Reader reader(*model, tokens, 38);
+      reader.read({35, 35});
+      for (int t = 35; t < 38; ++t) reader.read({1, 1});
+    }
+  }
+}
+
+// Heads that tensor cores take, more than one of their tiles, and windows that start in the second.
+BOOST_AUTO_TEST_CASE(windows_on_tensor_cores_decode_what_their_forward_pass_computes) {
+  const Tokens tokens(2, 132);
+  for (const char* method : {"plain", "1", "5.1"}) {
+    ModelConfig config = tiny(method, 2);
+    config.head_dim = 16;
+    config.max_position_embeddings = 132;
+    config.window = 20;
+    for (const int64_t sinks : {0, 1}) {
+      config.sink_tokens = sinks;
+      const auto model = make(config, Precision::bf16);
+      Reader reader(*model, tokens, 132);
+      reader.read({129, 90});
+      for (int t = 0; t < 3; ++t) reader.read({1, 1});
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(chunks_of_any_sizes_and_ragged_rows_with_padding) {
   Tokens tokens(3, 38);
   for (const std::size_t place : {0u, 1u, 5u, 38u + 36u, 38u + 20u, 76u + 0u})
     tokens.mask[place] = 0;
-  for (const ModelConfig& config : models()) {
+  std::vector<ModelConfig> configs = models();
+  for (const ModelConfig& config : windowed_models()) configs.push_back(config);
+  for (const ModelConfig& config : configs) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     const auto model = make(config, Precision::fp32);
     Reader reader(*model, tokens, 64);

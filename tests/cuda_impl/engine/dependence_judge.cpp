@@ -19,7 +19,9 @@ struct Place {
 class Judge {
  public:
   Judge(const golden::ModelConfig& config, const Tokens& tokens)
-      : tokens_(tokens), pre_norm_(config.norm == golden::NormPosition::pre) {}
+      : config_(config), tokens_(tokens), pre_norm_(config.norm == golden::NormPosition::pre) {
+    for (int64_t layers = 0; layers <= config.num_hidden_layers; ++layers) add_reach();
+  }
 
   void receive(const golden::TensorInfo& info, std::span<const double> values,
                std::span<const SourceSet> sources) {
@@ -87,16 +89,28 @@ class Judge {
   void add(SourceSet& set, int64_t b, int64_t t) const {
     set.add(static_cast<int>(b * tokens_.T + t));
   }
-  bool visible(int64_t b, int64_t t, int64_t s) const { return s <= t && tokens_.real(b, s); }
+  bool visible(int64_t b, int64_t t, int64_t s) const {
+    const bool near = config_.window == 0 || t - s < config_.window || s < config_.sink_tokens;
+    return s <= t && near && tokens_.real(b, s);
+  }
 
-  // Position t itself and every key that it sees.
-  SourceSet past(int64_t b, int64_t t) const {
-    SourceSet set{};
-    add(set, b, t);
-    for (int64_t s = 0; s <= t; ++s) {
-      if (visible(b, t, s)) add(set, b, s);
+  // What the stream of position t is made of after so many layers: at first of itself, then of what
+  // it was and what every key was that it sees.
+  SourceSet reach(int64_t layers, int64_t b, int64_t t) const {
+    return reach_[static_cast<std::size_t>((layers * tokens_.B + b) * tokens_.T + t)];
+  }
+  void add_reach() {
+    const int64_t layers = static_cast<int64_t>(reach_.size()) / (tokens_.B * tokens_.T);
+    for (int64_t b = 0; b < tokens_.B; ++b) {
+      for (int64_t t = 0; t < tokens_.T; ++t) {
+        SourceSet set{};
+        add(set, b, t);
+        for (int64_t s = 0; s <= t && layers > 0; ++s) {
+          if (visible(b, t, s)) set = set | reach(layers - 1, b, s);
+        }
+        reach_.push_back(set);
+      }
     }
-    return set;
   }
 
   bool sees_a_key(int64_t b, int64_t t) const {
@@ -106,13 +120,15 @@ class Judge {
     return false;
   }
 
-  // Computed before any position has looked at another.
-  bool before_attention(const std::string& name) const {
-    for (const char* own :
-         {"embed", "layers/0/input", "layers/0/attn/q", "layers/0/attn/k", "layers/0/attn/v"}) {
-      if (name == own) return true;
+  // How many layers of attention lie behind a tensor: those before its own layer, and its own.
+  int64_t layers_behind(const std::string& name) const {
+    if (name == "embed") return 0;
+    if (!name.starts_with("layers/")) return config_.num_hidden_layers;
+    const int64_t layer = std::stoll(name.substr(7));
+    for (const char* end : {"/input", "/q", "/k", "/v", "/scores"}) {
+      if (name.ends_with(end)) return layer;
     }
-    return pre_norm_ && name == "layers/0/attn_norm";
+    return pre_norm_ && name.ends_with("/attn_norm") ? layer : layer + 1;
   }
 
   // Made of attention and constants alone: a position without a visible key gets nothing.
@@ -126,19 +142,14 @@ class Judge {
   SourceSet expected_at(const std::string& name, const Place& at) const {
     if (at.t < 0) return counted_positions();
     SourceSet own{};
+    const int64_t layers = layers_behind(name);
     if (at.s >= 0) {  // a pair of query and key
       if (!visible(at.b, at.t, at.s)) return own;
-      if (name != "layers/0/attn/scores") return past(at.b, at.t);
-      add(own, at.b, at.t);
-      add(own, at.b, at.s);
-      return own;
-    }
-    if (before_attention(name)) {
-      add(own, at.b, at.t);
-      return own;
+      own = reach(layers, at.b, at.t);
+      return name.ends_with("/scores") ? own | reach(layers, at.b, at.s) : own;
     }
     if (attention_only(name) && !sees_a_key(at.b, at.t)) return own;
-    return past(at.b, at.t);
+    return reach(layers, at.b, at.t);
   }
 
   // Of the loss: whatever the positions with a label see.
@@ -147,14 +158,16 @@ class Judge {
     for (int64_t b = 0; b < tokens_.B; ++b) {
       for (int64_t t = 0; t + 1 < tokens_.T; ++t) {
         const bool counted = tokens_.labels[static_cast<std::size_t>(b * tokens_.T + t + 1)] >= 0;
-        if (counted) set = set | past(b, t);
+        if (counted) set = set | reach(config_.num_hidden_layers, b, t);
       }
     }
     return set;
   }
 
+  golden::ModelConfig config_;
   const Tokens& tokens_;
   bool pre_norm_;
+  std::vector<SourceSet> reach_;  // [L+1,B,T]
 };
 
 }  // namespace
@@ -202,7 +215,12 @@ Tokens::Tokens(int64_t batch, int64_t positions, int64_t padding)
 
 Result judge(const golden::ModelConfig& config, const Tokens& tokens,
              const cuda::ModelOptions& options) {
-  Judge judge(config, tokens);
+  return judge(config, config, tokens, options);
+}
+
+Result judge(const golden::ModelConfig& config, const golden::ModelConfig& expected,
+             const Tokens& tokens, const cuda::ModelOptions& options) {
+  Judge judge(expected, tokens);
   cuda::trace_dependences(
       config, golden::SyntheticWeights(config, 7), tokens.view(),
       [&](const golden::TensorInfo& info, std::span<const double> values,

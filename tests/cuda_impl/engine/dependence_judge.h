@@ -38,5 +38,8 @@ struct Result {
 //   layers/1/attn/q at (b1,h0,t4,d0) does not see (b1,s2)
 Result judge(const golden::ModelConfig& config, const Tokens& tokens,
              const cuda::ModelOptions& options = {});
+// Judged by what a model of another config has to depend on.
+Result judge(const golden::ModelConfig& config, const golden::ModelConfig& expected,
+             const Tokens& tokens, const cuda::ModelOptions& options = {});
 
 }  // namespace assay::dependences

@@ -87,6 +87,44 @@ BOOST_AUTO_TEST_CASE(dependences_are_exact_across_tiles) {
   }
 }
 
+// Windows inside a tile and across two; a layer reaches one window further back than the one before.
+BOOST_AUTO_TEST_CASE(windowed_dependences_are_exact) {
+  for (const char* method : {"plain", "1", "2", "4.2", "5.1", "5.1E"}) {
+    for (const auto& [window, sinks] : {std::pair{3, 0}, {2, 1}, {9, 0}}) {
+      for (ModelConfig config : {dependences::tiny(method, 3),
+                                 dependences::tiny_gpt2(method, golden::NormPosition::pre, 3)}) {
+        config.window = window;
+        config.sink_tokens = sinks;
+        Tokens tokens(2, 9, 3);
+        tokens.mask[9 + 4] = 0;
+        check_exact(config, tokens);
+      }
+    }
+  }
+  for (const char* method : {"plain", "1", "5.1"}) {
+    ModelConfig config = dependences::tiny(method, 2);
+    config.max_position_embeddings = 70;
+    for (const int64_t sinks : {0, 2}) {
+      config.window = 7;
+      config.sink_tokens = sinks;
+      check_exact(config, Tokens(1, 70, 1));
+    }
+  }
+}
+
+// The judge tells a window from its neighbours.
+BOOST_AUTO_TEST_CASE(a_window_off_by_one_is_found) {
+  ModelConfig expected = dependences::tiny("1", 2), wide = expected, narrow = expected;
+  expected.window = 4;
+  wide.window = 5;
+  narrow.window = 3;
+  const Tokens tokens(2, 9, 0);
+  BOOST_TEST(judge(wide, expected, tokens).first_fault ==
+             "layers/0/attn/scores at (b0,h0,t4,s0) sees (b0,s0)");
+  BOOST_TEST(judge(narrow, expected, tokens).first_fault ==
+             "layers/0/attn/scores at (b0,h0,t3,s0) does not see (b0,s0)");
+}
+
 // The scalar computes what fp64 computes, so what holds for it holds for the kernels as they run.
 BOOST_AUTO_TEST_CASE(values_are_those_of_fp64_bit_for_bit) {
   const Tokens tokens(2, 9, 3);

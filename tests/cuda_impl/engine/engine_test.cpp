@@ -210,6 +210,39 @@ BOOST_AUTO_TEST_CASE(hidden_tokens_do_not_matter) {
   }
 }
 
+// Of one layer: with a token at most `window` - 1 positions back a row of logits changes, unless the
+// token is a sink, which all see.
+BOOST_AUTO_TEST_CASE(a_token_reaches_as_far_as_the_window) {
+  constexpr int64_t kT = 40, kWindow = 6;
+  const auto v = static_cast<int32_t>(11);
+  for (const ModelConfig& windowed : windowed_models()) {
+    ModelConfig config = windowed;
+    config.num_hidden_layers = 1;
+    config.window = kWindow;
+    BOOST_TEST_INFO_SCOPE(text_of(config));
+    for (const Precision precision : kPrecisions) {
+      const auto model = make(config, precision);
+      const Tokens tokens(1, kT);
+      const Recorder before = record(*model, tokens);
+      for (const int64_t changed : {0, 1, 2, 20}) {
+        Tokens other = tokens;
+        int32_t& token = other.tokens[static_cast<std::size_t>(changed)];
+        token = (token + 1) % v;
+        const Recorder after = record(*model, other);
+        for (int64_t t = 0; t < kT; ++t) {
+          const auto row = static_cast<std::ptrdiff_t>(t * v);
+          const bool differs =
+              !std::equal(before["logits"].begin() + row, before["logits"].begin() + row + v,
+                          after["logits"].begin() + row);
+          const bool expected =
+              t >= changed && (t - changed < kWindow || changed < config.sink_tokens);
+          BOOST_REQUIRE_EQUAL(differs, expected);
+        }
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(tied_head_is_the_embedding) {
   ModelConfig config = tiny("plain");
   config.tie_word_embeddings = true;

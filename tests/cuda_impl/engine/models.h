@@ -58,9 +58,23 @@ inline bool recomputes(const golden::ModelConfig& config) {
   return family == golden::Family::recompute_mlp || family == golden::Family::recompute_attn;
 }
 
+// Windows below a tile of keys, with and without sinks, of methods that see in different ways.
+inline std::vector<golden::ModelConfig> windowed_models() {
+  std::vector<golden::ModelConfig> all;
+  for (const char* method : {"plain", "1", "2", "4.2", "5.1", "5.1E"}) {
+    all.push_back(tiny(method));
+    all.back().window = 5;
+    all.push_back(tiny_gpt2(method, golden::NormPosition::pre));
+    all.back().window = 3;
+    all.back().sink_tokens = 2;
+  }
+  return all;
+}
+
 inline std::string text_of(const golden::ModelConfig& c) {
   return "method " + c.method + " on " + golden::block_name(c.block) +
-         (c.norm == golden::NormPosition::pre ? " pre" : " post");
+         (c.norm == golden::NormPosition::pre ? " pre" : " post") + " window " +
+         std::to_string(c.window);
 }
 
 // Owns what a Batch points to.

@@ -26,6 +26,9 @@ std::vector<ModelConfig> recomputing(int64_t layers) {
     all.push_back(config);
     all.back().residual = golden::Residual::replace;
   }
+  for (const ModelConfig& config : windowed_models()) {
+    if (recomputes(config)) all.push_back(config);
+  }
   return all;
 }
 

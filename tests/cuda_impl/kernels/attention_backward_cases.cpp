@@ -12,13 +12,15 @@ struct Shape {
   const char* padding;    // none, left, right, holes, all
   bool detached = false;  // dv alone
   bool varying = false;   // coefficients by layer, b, t and s, and an offset; else by layer
+  int64_t window = 0, sinks = 0;
 
   int64_t queries() const { return B * H * T * Dh; }
   int64_t keys() const { return B * Hkv * T * Dh; }
   int64_t tiles() const { return (T + 31) / 32; }
   std::string text() const {
     return shape_of("B T H Hkv Dh layers", B, T, H, Hkv, Dh, layers) + " padding " + padding +
-           (detached ? " detached" : "") + (varying ? " varying" : "");
+           (detached ? " detached" : "") + (varying ? " varying" : "") + " " +
+           shape_of("window sinks", window, sinks);
   }
   bool is_real(int64_t b, int64_t t) const {
     const std::string kind = padding;
@@ -91,7 +93,8 @@ struct Problem {
                            key * strides.key)];
   }
   bool visible(int64_t b, int64_t t, int64_t key) const {
-    return key <= t && real[at(b * s.T + key)] != 0;
+    const bool near = s.window == 0 || t - key < s.window || key < s.sinks;
+    return key <= t && near && real[at(b * s.T + key)] != 0;
   }
   std::size_t query_at(int64_t b, int64_t h, int64_t t) const {
     return at(((b * s.H + h) * s.T + t) * s.Dh);
@@ -260,6 +263,8 @@ struct OnDevice {
     scores.H = s.H;
     scores.Hkv = s.Hkv;
     scores.Dh = s.Dh;
+    scores.window = s.window;
+    scores.sinks = s.sinks;
     cuda::ScoreGradients<A> gradients;
     if (!s.detached) {
       gradients = {dq.get(),
@@ -357,7 +362,9 @@ template <class S>
 void add_attention_backward_cases(std::vector<Case>& cases) {
   cases.push_back(attention_delta_case<S>(1, 1, 1, 1));
   cases.push_back(attention_delta_case<S>(2, 7, 3, 40));
-  std::vector<Shape> shapes{{1, 1, 1, 1, 8, 1, "none"}, {1, 33, 2, 1, 8, 2, "left"}};
+  std::vector<Shape> shapes{{1, 1, 1, 1, 8, 1, "none"},
+                            {1, 33, 2, 1, 8, 2, "left"},
+                            {1, 100, 2, 1, 8, 1, "none", false, false, 5, 2}};
   if (!kSmall) {
     const std::vector<Shape> more{
         {2, 3, 2, 1, 8, 1, "all"},
@@ -369,6 +376,11 @@ void add_attention_backward_cases(std::vector<Case>& cases) {
         {1, 40, 4, 2, 20, 2, "holes", true},
         {1, 64, 2, 1, 8, 1, "none"},
         {2, 40, 4, 2, 8, 3, "left", false, true},
+        {2, 33, 2, 1, 8, 1, "holes", false, false, 1},
+        {2, 70, 4, 2, 20, 2, "left", false, false, 33},
+        {1, 100, 2, 1, 8, 2, "holes", false, true, 7, 33},
+        {1, 64, 2, 1, 8, 1, "right", true, false, 32},
+        {1, 33, 2, 1, 8, 1, "none", false, false, 2, 40},
     };
     shapes.insert(shapes.end(), more.begin(), more.end());
   }

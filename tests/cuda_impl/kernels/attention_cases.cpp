@@ -128,7 +128,8 @@ void add_attention_cases(std::vector<Case>& cases) {
   std::vector<Shape> shapes{{1, 1, 1, 1, 8, 1, "none"},
                             {1, 33, 2, 1, 8, 2, "left", "element"},
                             {1, 70, 1, 1, 20, 1, "none"},
-                            {2, 37, 2, 1, 8, 1, "holes", "nothing", 1}};
+                            {2, 37, 2, 1, 8, 1, "holes", "nothing", 1},
+                            {1, 100, 2, 1, 8, 1, "none", "nothing", 0, 5, 2}};
   if (!kSmall) {
     const std::vector<Shape> more{{2, 1, 2, 1, 8, 1, "all"},
                                   {2, 31, 2, 2, 20, 1, "left"},
@@ -147,13 +148,22 @@ void add_attention_cases(std::vector<Case>& cases) {
                                   {2, 70, 4, 2, 20, 2, "left", "element", 33},
                                   {3, 40, 2, 1, 64, 2, "nan_holes", "batch_key", 7},
                                   {2, 33, 2, 2, 8, 3, "none", "query", 2},
-                                  {1, 33, 2, 1, 8, 1, "none", "offset", 3}};
+                                  {1, 33, 2, 1, 8, 1, "none", "offset", 3},
+                                  {2, 33, 2, 1, 8, 1, "holes", "nothing", 0, 1},
+                                  {2, 70, 4, 2, 20, 2, "left", "layer", 0, 33},
+                                  {1, 100, 2, 1, 8, 2, "holes", "element", 0, 7, 33},
+                                  {2, 64, 2, 1, 8, 1, "right", "nothing", 0, 32},
+                                  {1, 33, 2, 1, 8, 1, "none", "nothing", 0, 2, 40},
+                                  {1, 33, 2, 1, 8, 1, "none", "nothing", 0, 1000},
+                                  {3, 100, 2, 1, 8, 1, "nan_holes", "nothing", 1, 9, 1},
+                                  {2, 100, 4, 2, 20, 2, "left", "layer_offset", 35, 40}};
     shapes.insert(shapes.end(), more.begin(), more.end());
   }
   for (const Shape& shape : shapes) add_cases_of<S>(shape, cases);
 
   if constexpr (!std::is_same_v<S, accum_t<S>>) {  // tiles are 64 by 64
-    std::vector<Shape> mma_shapes{{1, 70, 2, 1, 16, 2, "left", "layer"}};
+    std::vector<Shape> mma_shapes{{1, 70, 2, 1, 16, 2, "left", "layer"},
+                                  {1, 200, 2, 1, 16, 1, "none", "nothing", 0, 5, 2}};
     if (!kSmall) {
       const std::vector<Shape> more{{1, 1, 1, 1, 16, 1, "none"},
                                     {2, 1, 2, 1, 32, 1, "all"},
@@ -164,7 +174,11 @@ void add_attention_cases(std::vector<Case>& cases) {
                                     {1, 70, 2, 1, 128, 1, "left"},
                                     {2, 70, 2, 1, 16, 3, "right", "batch"},
                                     {3, 130, 2, 1, 16, 1, "none", "nothing", 1},
-                                    {2, 140, 4, 2, 32, 2, "holes", "layer_offset", 65}};
+                                    {2, 140, 4, 2, 32, 2, "holes", "layer_offset", 65},
+                                    {2, 70, 2, 1, 16, 1, "holes", "nothing", 0, 1},
+                                    {1, 200, 4, 2, 32, 2, "left", "layer", 0, 65},
+                                    {3, 200, 2, 1, 16, 1, "holes", "nothing", 1, 30, 3},
+                                    {2, 200, 4, 2, 32, 2, "none", "layer_offset", 66, 33}};
       mma_shapes.insert(mma_shapes.end(), more.begin(), more.end());
     }
     for (const Shape& shape : mma_shapes) add_mma_cases_of<S>(shape, cases);

@@ -17,6 +17,7 @@ struct Shape {
   // In decoding: how many queries a row has, the last of its first T - b positions; behind them the
   // cache holds NaN. 0: a whole sequence.
   int64_t chunk = 0;
+  int64_t window = 0, sinks = 0;
 
   int64_t queries() const { return chunk == 0 ? T : chunk; }
   int64_t first(int64_t b) const { return chunk == 0 ? 0 : T - b - chunk; }
@@ -106,7 +107,8 @@ struct Problem {
   int64_t values() const { return s.B * s.Hkv * s.T * s.Dh; }
   std::string text() const {
     return shape_of("B T H Hkv Dh layers", s.B, s.T, s.H, s.Hkv, s.Dh, s.layers) + " padding " +
-           s.padding + " coefficients by " + s.coefficients + " chunk " + std::to_string(s.chunk);
+           s.padding + " coefficients by " + s.coefficients + " " +
+           shape_of("chunk window sinks", s.chunk, s.window, s.sinks);
   }
 
   // Different in every row of the batch.
@@ -118,7 +120,8 @@ struct Problem {
     return padding == "none";
   }
   bool visible(int64_t b, int64_t t, int64_t key) const {
-    return key <= t && real[at(b * s.T + key)] != 0;
+    const bool near = s.window == 0 || t - key < s.window || key < s.sinks;
+    return key <= t && near && real[at(b * s.T + key)] != 0;
   }
   int64_t row(int64_t b, int64_t h, int64_t t) const { return (b * s.H + h) * s.T + t; }
   int64_t kv_row(int64_t b, int64_t h, int64_t t) const {
@@ -237,7 +240,9 @@ struct OnDevice {
             .layers = shape.layers,
             .H = shape.H,
             .Hkv = shape.Hkv,
-            .Dh = shape.Dh};
+            .Dh = shape.Dh,
+            .window = shape.window,
+            .sinks = shape.sinks};
   }
   View<const S, 4> values() const { return {v.get(), {shape.B, shape.Hkv, shape.T, shape.Dh}}; }
 

@@ -182,11 +182,13 @@ struct Attention {
   simt::Buffer<uint8_t> real;
   Buffer coefficients = upload<double>(Values(layers, 1 / std::sqrt(double{Dh})));
   bool varying;  // coefficients by layer, b, t and s, and an offset; else 1/sqrt(Dh)
+  bool windowed;
   Buffer varied = upload<double>(random_values<double>(layers * B * T * T, 11));
   Buffer offset = upload<double>(random_values<double>(T, 12));
   Buffer context = zeros(kQueries), replayed = zeros(kQueries), lse = zeros(B * H * T);
 
-  explicit Attention(const Inputs& in, bool varies = false) : varying(varies) {
+  explicit Attention(const Inputs& in, bool varies = false, bool has_window = false)
+      : varying(varies), windowed(has_window) {
     for (const Values& values : in) arrays.push_back(upload<double>(values));
     q = simt::Buffer<const double*>(std::vector<const double*>{arrays[0].get(), arrays[1].get()});
     k = simt::Buffer<const double*>(std::vector<const double*>{arrays[2].get(), arrays[3].get()});
@@ -206,6 +208,8 @@ struct Attention {
     operands.H = H;
     operands.Hkv = Hkv;
     operands.Dh = Dh;
+    operands.window = windowed ? 6 : 0;
+    operands.sinks = windowed ? 5 : 0;
     return operands;
   }
   View<const double, 4> values(std::size_t i) const { return {arrays[i].get(), {B, Hkv, T, Dh}}; }
@@ -275,6 +279,17 @@ BOOST_AUTO_TEST_CASE(attention_gradients_are_slopes_with_a_replay) {
           return attention.backward(dy);
         });
   }
+}
+
+// With a window that ends inside a tile, and sinks of which some are padding.
+BOOST_AUTO_TEST_CASE(windowed_attention_gradients_are_slopes_with_a_replay) {
+  check_gradients(
+      attention_inputs(), [](const Inputs& in) { return Attention(in, true, true).forward(); },
+      [](const Inputs& in, const Values& dy) -> Inputs {
+        const Attention attention(in, true, true);
+        attention.forward();
+        return attention.backward(dy);
+      });
 }
 
 // A coefficient scales q_i, or k_i: c_i dc_i = <dq_i, q_i> = <dk_i, k_i>.

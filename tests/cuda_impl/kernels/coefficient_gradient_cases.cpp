@@ -11,6 +11,11 @@ namespace {
 struct Shape {
   int64_t B, T, H, Hkv, Dh, layers;
   const char* kind;  // what c_i depends on besides i: element, key, query, batch_query, batch_key
+  int64_t window = 0, sinks = 0;
+
+  bool visible(int64_t t, int64_t key) const {  // padding aside
+    return key <= t && (window == 0 || t - key < window || key < sinks);
+  }
 };
 
 // One problem; lse and delta are inputs of the kernel, so any numbers of their size will do.
@@ -57,7 +62,8 @@ struct Problem {
       for (int64_t h = 0; h < s.H; ++h)
         for (int64_t t = 0; t < s.T; ++t)
           for (int64_t key = 0; key <= t; ++key) {
-            if (real[at(b * s.T + key)] != 0) add_pair(b, h, t, key, adds, sums, errors);
+            if (s.visible(t, key) && real[at(b * s.T + key)] != 0)
+              add_pair(b, h, t, key, adds, sums, errors);
           }
     std::vector<Expected> out;
     for (std::size_t i = 0; i < sums.size(); ++i) {
@@ -128,6 +134,8 @@ struct Problem {
     use.scores.H = s.H;
     use.scores.Hkv = s.Hkv;
     use.scores.Dh = s.Dh;
+    use.scores.window = s.window;
+    use.scores.sinks = s.sinks;
     use.lse = {g_lse.get(), {s.B, s.H, s.T}};
     use.v = {g_v.get(), {s.B, s.Hkv, s.T, s.Dh}};
     use.dcontext = {g_dcontext.get(), {s.B, s.T, s.H * s.Dh}};
@@ -145,19 +153,20 @@ template <class S>
 void add_coefficient_gradient_cases(std::vector<Case>& cases) {
   std::vector<Shape> shapes{{2, 33, 2, 1, 8, 2, "query"}};
   if (!kSmall) {
-    const std::vector<Shape> more{{2, 33, 2, 1, 8, 2, "element"},
-                                  {2, 33, 2, 2, 8, 1, "key"},
-                                  {1, 33, 4, 2, 20, 3, "batch_query"},
-                                  {2, 40, 2, 1, 8, 2, "batch_key"},
-                                  {1, 1, 1, 1, 8, 1, "element"}};
+    const std::vector<Shape> more{
+        {2, 33, 2, 1, 8, 2, "element"},        {2, 33, 2, 2, 8, 1, "key"},
+        {1, 33, 4, 2, 20, 3, "batch_query"},   {2, 40, 2, 1, 8, 2, "batch_key"},
+        {1, 1, 1, 1, 8, 1, "element"},         {1, 100, 2, 1, 8, 2, "query", 7, 33},
+        {1, 100, 2, 1, 8, 1, "key", 20},       {2, 70, 2, 1, 8, 2, "element", 33},
+        {1, 100, 2, 1, 8, 1, "element", 2, 3}, {2, 70, 4, 2, 8, 1, "batch_key", 5, 2}};
     shapes.insert(shapes.end(), more.begin(), more.end());
   }
   for (const Shape& s : shapes) {
     const auto problem = std::make_shared<const Problem<S>>(s);
-    cases.push_back(
-        {"coefficient_gradient",
-         shape_of("B T H Hkv Dh layers", s.B, s.T, s.H, s.Hkv, s.Dh, s.layers) + " by " + s.kind,
-         [=] { return problem->run(); }, [=] { return problem->solve(); }});
+    cases.push_back({"coefficient_gradient",
+                     shape_of("B T H Hkv Dh layers", s.B, s.T, s.H, s.Hkv, s.Dh, s.layers) +
+                         " by " + s.kind + " " + shape_of("window sinks", s.window, s.sinks),
+                     [=] { return problem->run(); }, [=] { return problem->solve(); }});
   }
 }
 ASSAY_INSTANTIATE_CASES(add_coefficient_gradient_cases)

@@ -236,6 +236,11 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
   scores.Dh = 129;
   check_refused(attend, "attention_tiled: Dh: expected 1 to 128, got 129");
   scores.Dh = 4;
+  scores.sinks = 2;
+  check_refused(attend,
+                "attention_tiled: window, sinks: expected numbers >= 0, and sinks with a window "
+                "only, got 0 and 2");
+  scores.sinks = 0;
   scores.real.shape = {1, 3};
   check_refused(
       attend,

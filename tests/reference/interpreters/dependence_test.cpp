@@ -65,6 +65,29 @@ BOOST_AUTO_TEST_CASE(logits_depend_on_exactly_the_past_of_their_row) {
   }
 }
 
+// Each layer reaches one window further back; sinks are reached by all.
+BOOST_AUTO_TEST_CASE(windowed_logits_depend_on_exactly_what_their_layers_reach) {
+  constexpr int64_t kLong = 8, kWindow = 2;
+  for (ModelConfig config : every_method()) {
+    config.window = kWindow;
+    const int64_t reach = config.num_hidden_layers * (kWindow - 1);
+    for (const int64_t sinks : {0, 1}) {
+      config.sink_tokens = sinks;
+      const auto graph = build_model(config, 1, kLong);
+      const Sources sources = make_sources(*graph, {"tokens"});
+      const Relation logits =
+          dependences(*graph, sources)[static_cast<std::size_t>(graph->find("logits"))];
+      for (int64_t t = 0; t < kLong; ++t) {
+        std::vector<int64_t> reached;
+        for (int64_t s = 0; s <= t; ++s) {
+          if (t - s <= reach || s < sinks) reached.push_back(s);
+        }
+        BOOST_TEST(logits.sources_of(t) == reached, title(config) << ", sinks " << sinks);
+      }
+    }
+  }
+}
+
 // Not only of named tensors: of every node. Whatever has a row is of one row, and what has none is
 // the loss or a parameter.
 BOOST_AUTO_TEST_CASE(every_tensor_of_a_row_depends_on_that_row_alone_and_on_no_label) {

@@ -183,7 +183,8 @@ Tensor BruteForceBlock::weighted(const Tensor& p, const Tensor& v) const {  // [
 
 bool BruteForceBlock::allowed(int64_t row, int64_t s) const {
   const int64_t t = row % T_, b = row / T_ / c_.num_attention_heads;
-  return s <= t && in_.attention_mask[at(b * T_ + s)] != 0;
+  const bool near = c_.window == 0 || t - s < c_.window || s < c_.sink_tokens;
+  return s <= t && near && in_.attention_mask[at(b * T_ + s)] != 0;
 }
 
 // The variance as half the mean squared difference of all pairs, which needs no mean.

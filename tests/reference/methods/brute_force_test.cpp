@@ -28,6 +28,7 @@ struct Situation {
 
 std::vector<Situation> situations(const ModelConfig& method) {
   ModelConfig tied = method, grouped = method, multi_query = method, tiny = method;
+  ModelConfig windowed = method, with_sinks = method;
   tied.tie_word_embeddings = true;
   if (method.block == golden::BlockKind::llama) {
     tied.rope_scaling = {8, 1, 4, 64};
@@ -43,7 +44,11 @@ std::vector<Situation> situations(const ModelConfig& method) {
   multi_query.hidden_size = 5;
   tiny.hidden_size = tiny.head_dim = tiny.intermediate_size = tiny.num_hidden_layers = 2;
   tiny.num_attention_heads = tiny.num_key_value_heads = 1;
+  windowed.window = 3;
+  with_sinks.window = with_sinks.sink_tokens = 2;
   return {{"GQA, left padding", method, 3, 6, {0, 2, 1}},
+          {"window 3", windowed, 2, 7, {0, 3}},
+          {"window 2, 2 sinks", with_sinks, 2, 7, {1}},
           {"tied head, scaled RoPE", tied, 2, 9, {3}},
           {"MHA, four layers", grouped, 1, 7, {}},
           {"MQA", multi_query, 2, 5, {0, 5}},  // the second row is nothing but padding

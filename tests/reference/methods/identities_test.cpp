@@ -1,7 +1,9 @@
 // Identities between models. Where bits are compared, the two sides compute the same numbers in the
 // same order, so anything else is a fault and not rounding.
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <span>
 
 #include "golden/methods.h"
 #include "golden/names.h"
@@ -89,6 +91,62 @@ BOOST_AUTO_TEST_CASE(layer_0_of_any_method_is_plain) {
     }
   }
   BOOST_TEST(compared > 0);
+}
+
+// Nothing lies outside a window as long as the sequence, and everything inside as many sinks.
+BOOST_AUTO_TEST_CASE(a_window_that_hides_nothing_changes_no_bit) {
+  for (const ModelConfig& config : every_method()) {
+    ModelConfig wide = config, sinks = config;
+    wide.window = kPositions;
+    sinks.window = 1;
+    sinks.sink_tokens = kPositions;
+    const Tensors expected = run_seeded(config), windowed = run_seeded(wide);
+    const Tensors with_sinks = run_seeded(sinks);
+    for (const auto& [name, tensor] : expected) {
+      BOOST_TEST(same_bits(windowed.at(name).values, tensor.values), title(config) << ": " << name);
+      BOOST_TEST(same_bits(with_sinks.at(name).values, tensor.values), title(config)
+                                                                           << ": " << name);
+    }
+  }
+}
+
+// In a window of 1 every real position attends to itself alone, and a padded one to nothing.
+BOOST_AUTO_TEST_CASE(a_window_of_one_gives_each_position_its_own_value) {
+  ModelConfig config = ragged_config("plain");
+  config.window = 1;
+  const Inputs inputs = random_inputs(config, kBatch, kPositions, kSeed, {0, 2});
+  const Tensors got = run_model(config, inputs, synthetic_weights(config, kSeed));
+  const int64_t H = config.num_attention_heads, group = H / config.num_key_value_heads;
+  const int64_t Dh = config.head_dim, T = kPositions;
+  for (int64_t i = 0; i < kBatch * T * H * Dh; ++i) {
+    const int64_t d = i % Dh, h = i / Dh % H, t = i / Dh / H % T, b = i / Dh / H / T;
+    const auto real = inputs.attention_mask[static_cast<std::size_t>(b * T + t)];
+    const int64_t own = ((b * config.num_key_value_heads + h / group) * T + t) * Dh + d;
+    const double value = got.at("layers/1/attn/v").values[static_cast<std::size_t>(own)];
+    BOOST_TEST(got.at("layers/1/attn/context").values[static_cast<std::size_t>(i)] ==
+               (real != 0 ? value : 0.0));
+  }
+}
+
+// A window one too wide or one too narrow gives other logits wherever it can.
+BOOST_AUTO_TEST_CASE(neighbouring_windows_differ_at_every_position_that_feels_them) {
+  const int64_t window = 3;
+  for (ModelConfig config : every_method()) {
+    config.window = window;
+    const Tensors got = run_seeded(config);
+    for (const int64_t other : {window - 1, window + 1}) {
+      config.window = other;
+      const Tensors apart = run_seeded(config);
+      const Values &a = got.at("logits").values, &b = apart.at("logits").values;
+      const auto V = static_cast<std::size_t>(config.vocab_size);
+      for (std::size_t t = 0; t < static_cast<std::size_t>(kPositions); ++t) {
+        const std::span<const double> row{a.data() + t * V, V}, its_row{b.data() + t * V, V};
+        const bool is_same = std::equal(row.begin(), row.end(), its_row.begin());
+        const bool expected = static_cast<int64_t>(t) < std::min(window, other);
+        BOOST_TEST(is_same == expected, title(config) << ", position " << t << ", " << other);
+      }
+    }
+  }
 }
 
 // With w_down = 0 in every layer, method 1 adds zeros: r_j = 0.

@@ -275,6 +275,20 @@ std::vector<OpCase> make_cases() {
        .build = [](const Nodes& in) { return causal_mask(in[0], in[1]); },
        .quadratic = true,
        .moves_only = true});
+  add({.file = "mask",
+       .what = "causal_mask, window 2",
+       .operands = {scores, whole(real_or_padding)},
+       .build = [](const Nodes& in) { return causal_mask(in[0], in[1], {.window = 2}); },
+       .quadratic = true,
+       .moves_only = true});
+  add({.file = "mask",
+       .what = "causal_mask, window 1, one sink",
+       .operands = {scores, whole(real_or_padding)},
+       .build =
+           [](const Nodes& in) { return causal_mask(in[0], in[1], {.window = 1, .sinks = 1}); },
+       .quadratic = true,
+       .moves_only = true,
+       .used = kAllowed});
   add({.file = "positions",
        .what = "add_positions",
        .operands = {x, parameter({4, 5})},

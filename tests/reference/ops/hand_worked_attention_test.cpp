@@ -126,6 +126,23 @@ BOOST_AUTO_TEST_CASE(mask_selects_past_keys_that_are_not_padding) {
   BOOST_TEST(y == (std::vector<double>{1, no, no, 4, no, no, 7, no, 9}), tt::per_element());
 }
 
+// Window 2: position t and the one before it. Key 2 is padding; with a sink key 0 stays.
+BOOST_AUTO_TEST_CASE(a_window_selects_the_last_keys_and_the_sinks) {
+  const std::vector<double> scores{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+  const auto masked = [&](const KeyWindow& keys) {
+    return value_of({{{1, 1, 4, 4}, "BHTS", scores}, {{1, 4}, "BT", {1, 1, 0, 1}}},
+                    [&](auto& in) { return causal_mask(in[0], in[1], keys); });
+  };
+  const double no = kMinusInfinity;
+  BOOST_TEST(masked({.window = 2}) == (std::vector<double>{1, no, no, no, 5, 6, no, no,  //
+                                                           no, 10, no, no, no, no, no, 16}),
+             tt::per_element());
+  BOOST_TEST(
+      masked({.window = 2, .sinks = 1}) == (std::vector<double>{1, no, no, no, 5, 6, no, no,  //
+                                                                9, 10, no, no, 13, no, no, 16}),
+      tt::per_element());
+}
+
 // Half rotation with Dh = 4, theta = 100: frequencies 1 and 1/10. At t = 1 the pairs are (x0, x2)
 // by 1 rad and (x1, x3) by 0.1 rad; the interleaved layout would turn (x0, x1).
 BOOST_AUTO_TEST_CASE(rope_turns_the_halves_of_a_head) {

@@ -43,6 +43,7 @@ struct Case {
   bool tied = false;
   bool scaled_rope = false;
   bool detach = false;  // no gradient through stored probabilities
+  int64_t window = 0, sinks = 0;
 };
 
 ModelConfig config_of(const Case& c) {
@@ -56,6 +57,8 @@ ModelConfig config_of(const Case& c) {
   config.method = c.method;
   config.form = c.form;
   config.detach_stored = c.detach;
+  config.window = c.window;
+  config.sink_tokens = c.sinks;
   config.max_position_embeddings = 128;  // the extent of what 5.1A learns
   config.residual = c.residual;
   config.num_key_value_heads = c.kv_heads;
@@ -125,8 +128,36 @@ std::vector<Case> cases() {
                     .right_padding = 3,
                     .scaled_rope = true});
   }
+  for (const std::string method : {"plain", "1", "2", "4.2", "5.1", "5.1E"}) {
+    Case c{.method = method, .batch = 2, .positions = 37, .left_padding = 5, .window = 4};
+    list.push_back(c);
+    c.block = Block::gpt2_pre;
+    c.sinks = 2;
+    list.push_back(c);
+  }
   return list;
 }
+
+// The golden file of a case, as long as it is needed.
+struct TemporaryGolden {
+  std::string path =
+      std::filesystem::temp_directory_path() / ("assay-engine-" + std::to_string(getpid()) + ".h5");
+
+  explicit TemporaryGolden(const Case& c) {
+    golden::GenerateRequest request;
+    request.config = config_of(c);
+    request.batch = c.batch;
+    request.positions = c.positions;
+    const verify::Batch batch = batch_of(c, request.config);
+    request.tokens = batch.tokens;
+    request.labels = batch.labels;
+    request.attention_mask = batch.attention_mask;
+    request.out = path;
+    request.force = true;
+    golden::generate(request);
+  }
+  ~TemporaryGolden() { std::filesystem::remove(path); }
+};
 
 }  // namespace
 
@@ -217,20 +248,8 @@ BOOST_AUTO_TEST_CASE(fp32_and_bf16_pass_verification_free_running_and_forced) {
   for (const Case& c : cases()) {
     if (c.positions == 1) continue;  // nothing to tell one key from another
     const ModelConfig config = config_of(c);
-    const std::string path = std::filesystem::temp_directory_path() /
-                             ("assay-engine-" + std::to_string(getpid()) + ".h5");
-    golden::GenerateRequest request;
-    request.config = config;
-    request.batch = c.batch;
-    request.positions = c.positions;
-    const verify::Batch batch = batch_of(c, config);
-    request.tokens = batch.tokens;
-    request.labels = batch.labels;
-    request.attention_mask = batch.attention_mask;
-    request.out = path;
-    request.force = true;
-    golden::generate(request);
-    const golden::GoldenReader golden(path);
+    const TemporaryGolden file(c);
+    const golden::GoldenReader golden(file.path);
     for (const Precision precision : {Precision::fp64, Precision::fp32, Precision::bf16}) {
       cli::EngineSubject engine("simt", cuda::make_host_model(config, precision, golden));
       const verify::NumericsResult result = verify::verify_numerics(golden, engine, {});
@@ -245,12 +264,40 @@ BOOST_AUTO_TEST_CASE(fp32_and_bf16_pass_verification_free_running_and_forced) {
                                    << golden::precision_name(precision) << ": largest error "
                                    << result.max_sigmas << " sigma");
     }
-    std::filesystem::remove(path);
+  }
+}
+
+namespace {
+
+// The verdict on an engine with one window, of the case's golden file, which has another.
+int exit_code_with_window(const std::string& path, const Case& c, int64_t window,
+                          Precision precision) {
+  ModelConfig config = config_of(c);
+  config.window = window;
+  const golden::GoldenReader golden(path);
+  cli::EngineSubject engine("simt", cuda::make_host_model(config, precision, golden));
+  return verify::exit_code(verify::verify_numerics(golden, engine, {}).checks);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_window_off_by_one_fails_verification) {
+  for (const char* method : {"plain", "1", "5.1"}) {
+    const Case c{.method = method, .batch = 2, .positions = 37, .window = 4};
+    const TemporaryGolden golden(c);
+    for (const Precision precision : {Precision::fp64, Precision::fp32, Precision::bf16}) {
+      BOOST_TEST(exit_code_with_window(golden.path, c, 3, precision) == 1);
+      BOOST_TEST(exit_code_with_window(golden.path, c, 4, precision) == 0);
+      BOOST_TEST(exit_code_with_window(golden.path, c, 5, precision) == 1);
+    }
   }
 }
 
 BOOST_AUTO_TEST_CASE(the_engine_does_not_see_the_future_in_any_precision) {
-  for (Case c : every_method()) {
+  std::vector<Case> all = every_method();
+  all.push_back({.method = "plain", .batch = 2, .window = 2});
+  all.push_back({.method = "1", .batch = 2, .window = 2, .sinks = 1});
+  for (Case c : all) {
     // Two tiles of keys in the methods that the others are variations of, for the time it takes.
     const bool two_tiles = c.method == "plain" || c.method == "1" || c.method == "5.1";
     c.positions = two_tiles && c.block == Block::llama ? 34 : 7;
