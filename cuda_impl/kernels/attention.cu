@@ -65,7 +65,7 @@ SIMT_DEVICE void add_values(A (&r_context)[kMaxColumns][kRowsPerWarp], const A* 
 
 // g_lse is read in a replay and written otherwise.
 template <class S, bool kReplay>
-__global__ void __launch_bounds__(kScoreThreads)
+__global__ void __launch_bounds__(kScoreThreads, 2)
     attention_kernel(S* __restrict__ g_context, accum_t<S>* g_lse, const S* __restrict__ g_v,
                      ScoreParams<S> p, ReplayParams<accum_t<S>> replay) {
   using A = accum_t<S>;

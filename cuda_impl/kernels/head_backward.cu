@@ -49,7 +49,7 @@ SIMT_DEVICE void probs_gradient(accum_t<S> (&r_dp)[kOwnRows], const HeadTile<S, 
 }
 
 template <class S>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, 1)
     delta_kernel(accum_t<S>* __restrict__ g_delta, UsedHeads<S> p) {
   using A = accum_t<S>;
   simt::Smem smem;
@@ -99,7 +99,7 @@ SIMT_DEVICE void message_gradient(accum_t<S> (&r_df)[kOwnRows], const HeadTile<S
 
 // dq of 32 words, or with kHeadRows dk, of one head. g_values: k, respectively q, of the update.
 template <class S, bool kHeadRows>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, 1)
     gradient_kernel(accum_t<S>* g_out, const S* const* g_values, UsedHeads<S> p) {
   using A = accum_t<S>;
   simt::Smem smem;

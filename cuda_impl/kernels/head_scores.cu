@@ -19,7 +19,7 @@ inline namespace SIMT_BACKEND {
 namespace {
 
 template <class S>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, 1)
     head_lse_kernel(accum_t<S>* __restrict__ g_lse, HeadParams<S> p) {
   using A = accum_t<S>;
   simt::Smem smem;
@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kTileThreads)
 }
 
 template <class S, bool kProbs>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, 1)
     head_matrix_kernel(accum_t<S>* __restrict__ g_out, HeadParams<S> p) {
   using A = accum_t<S>;
   simt::Smem smem;

@@ -19,7 +19,7 @@ inline namespace SIMT_BACKEND {
 namespace {
 
 template <class S, bool kHeadRows>
-__global__ void __launch_bounds__(kTileThreads)
+__global__ void __launch_bounds__(kTileThreads, 1)
     head_sum_kernel(accum_t<S>* g_out, const S* __restrict__ g_v, HeadParams<S> p,
                     bool accumulate) {
   using A = accum_t<S>;
