@@ -22,9 +22,9 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// Takes, for each of the N positions, 2 D scalars of S and accum_t<S> and for every layer of a group
+// Takes, for each of the N positions, D (S + A) bytes and for every layer of a group
 //   Hkv Dh (S + A) + H Dh S,  and of methods that run MLPs again 2 D S + F (S + A + A)
-// bytes (in the GPT-2 block F (S + A)), S and A being the sizes of a scalar. A group has as many layers as
+// (in the GPT-2 block F (S + A)), where S and A are the sizes of a scalar of S and of accum_t<S>. A group has as many layers as
 // ModelOptions::stack_bytes allows, at least one; groups follow each other, and the sum over j goes on
 // from one to the next. In decoding all layers are one group.
 template <class S>

@@ -24,7 +24,7 @@ struct TensorRow {
 };
 
 struct Check {
-  std::string name;  // "free-running", "local", "gradients", "repeat", "prefix", "batch", "labels"
+  std::string name;  // "free-running", "local", "gradients", "repeat", "prefix", "batch", ..
   std::string case_name, precision;
   Status status = Status::fail;
   std::string summary = {};
@@ -43,6 +43,10 @@ Check check_stacked(const PackedCase& packed, cuda::Model& model, golden::Precis
 
 // Every tensor from golden inputs (golden/pack.h).
 Check check_local(const PackedCase& packed, cuda::Model& model, golden::Precision precision);
+
+// A prompt at once, then position by position with caches: the logits behind every chunk against the
+// golden ones.
+Check check_decode(const PackedCase& packed, cuda::Model& model, golden::Precision precision);
 
 // The gradient of every weight in fp32.
 //

@@ -143,7 +143,7 @@ BOOST_AUTO_TEST_CASE(the_clean_engine_passes_every_check) {
   for (const Precision precision : golden::pack::kPrecisions) {
     const std::vector<Check> checks = run_case(clean(), precision, cuda::make_host_model);
     // tf32 has neither a local view in the pack nor gradients.
-    BOOST_TEST(checks.size() == (precision == Precision::tf32 ? 6u : 7u));
+    BOOST_TEST(checks.size() == (precision == Precision::tf32 ? 7u : 8u));
     for (const Check& check : checks) {
       BOOST_TEST((check.status == Status::pass), check.name << ": " << check.summary);
       BOOST_TEST(check.compared() > 0);
@@ -181,6 +181,20 @@ BOOST_AUTO_TEST_CASE(a_changed_golden_value_is_found) {
   check_found(free_of(packed), "layers/1/mlp/act", "1 of 336 outside");
   value = kNan;
   check_found(free_of(packed), "layers/1/mlp/act", "expected nan");
+}
+
+BOOST_AUTO_TEST_CASE(a_changed_logit_is_found_by_decoding) {
+  const auto decoded = [](const PackedCase& packed) {
+    return check_decode(packed, *engine(packed, Precision::fp32), Precision::fp32);
+  };
+  BOOST_TEST((decoded(clean()).status == Status::pass));
+  PackedCase packed = clean();
+  packed.tensors.at("golden/logits").values.back() += 1e-2;
+  check_found(decoded(packed), "logits", "1 of ");
+  packed.tensors.at("fp32/bound/logits").values.back() = kInfinity;
+  check_found(decoded(packed), "logits", "not finite");
+  packed.tensors.erase("golden/logits");
+  check_found(decoded(packed), "logits", "not in the pack");
 }
 
 BOOST_AUTO_TEST_CASE(a_changed_weight_is_found_in_the_first_tensor_that_reads_it) {

@@ -15,8 +15,12 @@ namespace {
 
 using golden::Precision;
 
-bool runs_layers_again(const golden::ModelConfig& config) {
-  const golden::Family family = golden::find_method(config.method).family;
+golden::Family family_of(const PackedCase& packed) {
+  return golden::find_method(packed.config.method).family;
+}
+
+bool runs_layers_again(const PackedCase& packed) {
+  const golden::Family family = family_of(packed);
   return family == golden::Family::recompute_mlp || family == golden::Family::recompute_attn;
 }
 
@@ -24,6 +28,7 @@ Check run_one(const std::string& name, const PackedCase& packed, Precision preci
               cuda::Model& model) {
   if (name == "free-running") return check_free(packed, model, precision);
   if (name == "local") return check_local(packed, model, precision);
+  if (name == "decode") return check_decode(packed, model, precision);
   if (name == "gradients") return check_gradients(packed, model);
   if (name == "repeat") return check_repeat(packed, model);
   if (name == "prefix") return check_prefix(packed, model);
@@ -68,7 +73,8 @@ const TensorRow* Check::worst() const {
 std::vector<std::string> checks_due(const PackedCase& packed, Precision precision) {
   std::vector<std::string> due{"free-running", "repeat", "prefix", "labels"};
   if (packed.inputs.batch > 1) due.push_back("batch");
-  if (runs_layers_again(packed.config)) due.push_back("stacked");
+  if (runs_layers_again(packed)) due.push_back("stacked");
+  if (family_of(packed) != golden::Family::prob_transformer) due.push_back("decode");
   if (golden::pack::has_local(precision)) due.push_back("local");
   if (precision == Precision::fp32 && packed.has_gradients()) due.push_back("gradients");
   return due;

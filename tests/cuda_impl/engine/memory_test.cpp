@@ -81,8 +81,10 @@ BOOST_AUTO_TEST_CASE(the_head_in_tiles_equals_the_head_at_once) {
 BOOST_AUTO_TEST_CASE(memory_grows_with_layers_as_the_headers_say) {
   constexpr int64_t kB = 2, kT = 33;
   const Tokens tokens(kB, kT);
-  const auto bytes_of = [&](const ModelConfig& config, bool backward) {
-    cuda::Transformer<float> model(config, Precision::fp32, golden::SyntheticWeights(config, 7));
+  const auto bytes_of = [&](const ModelConfig& config, bool backward,
+                            const cuda::ModelOptions& options) {
+    cuda::Transformer<float> model(config, Precision::fp32, golden::SyntheticWeights(config, 7),
+                                   options);
     if (backward) {
       model.gradients(tokens.view(), [](const std::string&, golden::TensorView) {});
     } else {
@@ -90,13 +92,14 @@ BOOST_AUTO_TEST_CASE(memory_grows_with_layers_as_the_headers_say) {
     }
     return static_cast<int64_t>(model.bytes());
   };
-  const auto check = [&](const ModelConfig& three, bool backward, int64_t per_position) {
+  const auto check = [&](const ModelConfig& three, bool backward, int64_t per_position,
+                         const cuda::ModelOptions& options = {}) {
     BOOST_TEST_INFO_SCOPE(text_of(three) << (backward ? ", backward" : ""));
     ModelConfig four = three;
     four.num_hidden_layers = 4;
     const int64_t gradients = backward ? weight_count(four) - weight_count(three) : 0;
     const int64_t expected = 4 * (kB * kT * per_position + gradients);
-    const int64_t growth = bytes_of(four, backward) - bytes_of(three, backward);
+    const int64_t growth = bytes_of(four, backward, options) - bytes_of(three, backward, options);
     const int64_t slack = 24 * 256;  // arrays begin at multiples of 256 bytes
     BOOST_TEST(growth <= expected + slack);
     BOOST_TEST(growth >= expected - slack);
@@ -106,6 +109,12 @@ BOOST_AUTO_TEST_CASE(memory_grows_with_layers_as_the_headers_say) {
   check(tiny("5.1"), false, kQ + kK);
   check(tiny("1"), false, kQ + kK + kH + kD);
   check(tiny("4.2"), false, kQ + kK + kH + kD);
+  const cuda::ModelOptions stacked{.recompute = cuda::Recompute::stacked};
+  constexpr int64_t kF = 24, kStack = 2 * kK + kQ;
+  check(tiny("4.2"), false, kQ + kK + kH + kStack, stacked);
+  check(tiny("1"), false, kQ + kK + kH + kStack + 2 * kD + 3 * kF, stacked);
+  check(tiny_gpt2("1", golden::NormPosition::pre), false, kQ + kK + kH + kStack + 2 * kD + 2 * kF,
+        stacked);
   constexpr int64_t kKept = 2 * kD + 2 * (kQ + kK) + kH, kQueryKeyGradients = kQ + kK;
   check(tiny("plain"), true, kKept);
   check(tiny("5.1"), true, kKept + kQueryKeyGradients);
