@@ -51,8 +51,8 @@ SEARCH_SECONDS = 30  # of a doubling search; the next length takes four times as
 
 
 class Bench:
-    def __init__(self, library, small, precision="bf16"):
-        self.library, self.small = library, small
+    def __init__(self, library, small, precision="bf16", fast_atomics=False):
+        self.library, self.small, self.fast_atomics = library, small, fast_atomics
         self.device = "cpu" if small else "cuda"
         self.precision = "fp32" if small else precision
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
@@ -65,13 +65,15 @@ class Bench:
     def positions(self, count):
         return 16 if self.small else count
 
+    def backend(self, mode):
+        return ("host" if self.small else "device") + mode + (":fast-atomics" if self.fast_atomics else "")
+
     def engine(self, size, weights, method, positions, mode=""):
-        backend = ("host" if self.small else "device") + mode
-        return Model(self.library, size.config(method, positions), backend, self.precision, weights)
+        return Model(self.library, size.config(method, positions), self.backend(mode), self.precision, weights)
 
     def trainer(self, size, weights, method, positions, **options):
-        backend = "host" if self.small else "device"
-        return Trainer(self.library, size.config(method, positions), backend, self.precision, weights, **options)
+        config = size.config(method, positions)
+        return Trainer(self.library, config, self.backend(":stacked"), self.precision, weights, **options)
 
     def tokens(self, size, batch, positions):
         generator = torch.Generator().manual_seed(2)
@@ -278,7 +280,7 @@ def part_train(bench):
     size, positions = bench.size(AUTHOR), bench.positions(1024)
     weights = make_weights(size, bench.device, bench.dtype)
     tokens = bench.tokens(size, 1, positions)
-    engine = bench.engine(size, weights, "1", positions)
+    engine = bench.engine(size, weights, "1", positions, ":stacked")
     received = engine.gradients(tokens)
     exact = torch_gradients(bench, size, bench.reference_weights(weights), tokens)
     same_type = torch_gradients(bench, size, weights, tokens)
@@ -368,13 +370,14 @@ def main():
     parser.add_argument("--json")
     parser.add_argument("--precision", choices=["bf16", "tf32"], default="bf16")
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--fast-atomics", action="store_true", help="add gradients of embeddings in the order of arrival")
     arguments = parser.parse_args()
     if arguments.small and arguments.precision == "tf32":
         parser.error("--small: expected no --precision tf32, which PyTorch has on a GPU alone")
     if not arguments.small and not torch.cuda.is_available():
         print("device_bench: no CUDA device for PyTorch; nothing was measured", file=sys.stderr)
         return 77
-    bench = Bench(arguments.library, arguments.small, arguments.precision)
+    bench = Bench(arguments.library, arguments.small, arguments.precision, arguments.fast_atomics)
     fault = ""
     try:
         PARTS[arguments.part](bench)

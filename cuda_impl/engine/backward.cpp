@@ -142,12 +142,13 @@ void Backward<S>::head(double scale) {
 template <class S>
 void Backward<S>::embed() {
   const Buffers<S>& buf = pass_.buffers_;
+  const bool fast_atomics = pass_.parts_->options.fast_atomics;
   round(scratch_.d_next, 1.0);
   embedding_backward<S>(gradients_.embed, scratch_.rounded, buf.tokens.as({buf.B * buf.T}), true,
-                        pass_.queue_);
+                        pass_.queue_, fast_atomics);
   if (gradients_.positions.data == nullptr) return;
   embedding_backward<S>(gradients_.positions, scratch_.rounded, scratch_.position_ids, true,
-                        pass_.queue_);
+                        pass_.queue_, fast_atomics);
 }
 
 // ------------------------------------------------------------------------------------------------

@@ -91,13 +91,17 @@ struct Source {
     expect(storage, "precision");
     if (read == nullptr) throw assay::InputError("read: expected a function, got NULL");
     std::string where = backend;
-    if (const std::string stacked = ":stacked"; where.ends_with(stacked)) {
-      options.recompute = cuda::Recompute::stacked;
-      where.resize(where.size() - stacked.size());
-    }
+    const auto ends_with = [&](const std::string& option) {
+      const bool there = where.ends_with(option);
+      if (there) where.resize(where.size() - option.size());
+      return there;
+    };
+    options.fast_atomics = ends_with(":fast-atomics");
+    if (ends_with(":stacked")) options.recompute = cuda::Recompute::stacked;
     if (where != "host" && where != "device") {
       throw assay::InputError(fmt::format(
-          "backend {}: no such back end; have host, device, host:stacked, device:stacked",
+          "backend {}: no such back end; have host, device, and behind either :stacked, "
+          ":fast-atomics, :stacked:fast-atomics",
           backend));
     }
     on_host = where == "host";

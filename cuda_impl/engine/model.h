@@ -24,6 +24,9 @@ enum class Recompute {
 
 struct ModelOptions {
   Recompute recompute = Recompute::each;
+  // The gradient of embeddings is added up in the order of arrival: faster, and with other bits every
+  // time. Everything else is deterministic.
+  bool fast_atomics = false;
   // What logits may take, of one position at least: a loss is formed from a tile of positions after
   // the other, so that no array [B,T,V] exists. A probe that wants the logits gets them all.
   std::size_t head_bytes = std::size_t{64} << 20;

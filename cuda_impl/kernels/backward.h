@@ -3,7 +3,8 @@
 //
 // Gradients of activations are stored as S, or accum_t<S> for those without a name; gradients of
 // weights as accum_t<S>. `accumulate` adds to what the output holds (weights used more than once,
-// micro-batches), where it otherwise replaces it. No kernel uses atomics: the same bits every time.
+// micro-batches), where it otherwise replaces it. No kernel uses atomics unless it is asked to
+// (fast_atomics): the same bits every time.
 #pragma once
 
 #include "cuda_impl/kernels/kernels.h"
@@ -90,10 +91,11 @@ void cross_entropy_backward(View<S, 2> dlogits, In<S, 2> logits, int64_t first,
                             In<int32_t, 2> labels, In<accum_t<S>, 1> counted, double scale,
                             Stream stream, int ahead = 1);
 
-// dtable [V,D] = sum over the n with tokens[n] = v of dy[n,d], n ascending.
+// dtable [V,D] = sum over the n with tokens[n] = v of dy[n,d], n ascending; with fast_atomics, and then
+// only with accumulate, in the order of arrival: other bits every time.
 template <class S>
 void embedding_backward(View<accum_t<S>, 2> dtable, In<S, 2> dy, In<int32_t, 1> tokens,
-                        bool accumulate, Stream stream);
+                        bool accumulate, Stream stream, bool fast_atomics = false);
 
 // delta [B,H,T] = sum_d dcontext[b,t,h*Dh+d] * context[b,t,h*Dh+d]
 template <class S>

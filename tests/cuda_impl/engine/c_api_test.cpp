@@ -232,7 +232,9 @@ BOOST_AUTO_TEST_CASE(faults_of_a_trainer_are_statuses_with_messages) {
   check_fails(
       assay_trainer_create(json.c_str(), "gpu", "fp32", nullptr, read_weight, &weights, &none),
       ASSAY_BAD_INPUT,
-      "backend gpu: no such back end; have host, device, host:stacked, device:stacked");
+      "backend gpu: no such back end; have host, device, and behind either :stacked, "
+      ":fast-atomics, "
+      ":stacked:fast-atomics");
   check_fails(assay_trainer_step(nullptr, 0.01, nullptr), ASSAY_BAD_INPUT,
               "trainer: expected memory, got NULL");
   assay_trainer_free(nullptr);
@@ -261,7 +263,9 @@ BOOST_AUTO_TEST_CASE(faults_are_statuses_with_messages) {
     return assay_model_create(config, backend, precision, read, &made.weights, &none);
   };
   check_fails(create(made.json.c_str(), "gpu", "fp32", read_weight), ASSAY_BAD_INPUT,
-              "backend gpu: no such back end; have host, device, host:stacked, device:stacked");
+              "backend gpu: no such back end; have host, device, and behind either :stacked, "
+              ":fast-atomics, "
+              ":stacked:fast-atomics");
   BOOST_TEST(none == nullptr);
   check_fails(create(nullptr, "host", "fp32", read_weight), ASSAY_BAD_INPUT,
               "config_json: expected memory, got NULL");
