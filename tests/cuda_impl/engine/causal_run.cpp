@@ -1,9 +1,12 @@
 // The judge of dependences as a program, for kernels with a planted defect:
-//   causal_run METHOD PADDING POSITIONS [WINDOW]    on a Llama block of 2 layers, B = 2
+//   causal_run METHOD PADDING POSITIONS [WINDOW | stacked]    on a Llama block of 2 layers, B = 2
 // prints the first fault, or what it has looked at, and whether the logits are the fp64 engine's.
+// With `stacked` there are 3 layers, whose recomputes run all at once. Method pt has 2 rounds, causal
+// heads and messages from heads.
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <string>
 
 #include "dependence_judge.h"
 
@@ -25,13 +28,20 @@ struct LogitsProbe final : cuda::Probe {
 
 int main(int argc, char** argv) {
   if (argc != 4 && argc != 5) return 2;
-  golden::ModelConfig config = dependences::tiny(argv[1], 2);
-  if (argc == 5) config.window = std::atoi(argv[4]);
+  const std::string method = argv[1], last = argc == 5 ? argv[4] : "0";
+  const bool stacked = last == "stacked";
+  golden::ModelConfig config = method == "pt"
+                                   ? dependences::tiny_pt(golden::ProbTransformer::Message::head)
+                                   : dependences::tiny(method, stacked ? 3 : 2);
+  if (!stacked) config.window = std::atoi(last.c_str());
   const dependences::Tokens tokens(2, std::atoi(argv[3]), std::atoi(argv[2]));
-  const dependences::Result result = dependences::judge(config, tokens);
+  const cuda::ModelOptions options{.recompute =
+                                       stacked ? cuda::Recompute::stacked : cuda::Recompute::each};
+  const dependences::Result result = dependences::judge(config, tokens, options);
 
   LogitsProbe probe;
-  cuda::make_host_model(config, golden::Precision::fp64, golden::SyntheticWeights(config, 7))
+  cuda::make_host_model(config, golden::Precision::fp64, golden::SyntheticWeights(config, 7),
+                        options)
       ->forward(tokens.view(), &probe);
   const std::string values =
       result.logits == probe.logits ? "logits as without it" : "logits differ";

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <cctype>
+#include <memory>
+
+#include "expected_sources.h"
 
 namespace assay::dependences {
 namespace {
@@ -11,17 +14,10 @@ using simt::SourceSet;
 
 constexpr int64_t kVocabulary = 11;
 
-// Where an element stands; -1 for an axis that its tensor does not have.
-struct Place {
-  int64_t b = -1, t = -1, s = -1;
-};
-
 class Judge {
  public:
-  Judge(const golden::ModelConfig& config, const Tokens& tokens)
-      : config_(config), tokens_(tokens), pre_norm_(config.norm == golden::NormPosition::pre) {
-    for (int64_t layers = 0; layers <= config.num_hidden_layers; ++layers) add_reach();
-  }
+  Judge(const ExpectedSources& expected, const Tokens& tokens)
+      : expected_(expected), tokens_(tokens) {}
 
   void receive(const golden::TensorInfo& info, std::span<const double> values,
                std::span<const SourceSet> sources) {
@@ -30,7 +26,7 @@ class Judge {
     for (std::size_t i = 0; i < sources.size(); ++i) {
       ++result.elements;
       const Place place = place_of(info, static_cast<int64_t>(i));
-      const SourceSet expected = expected_at(info.name, place);
+      const SourceSet expected = expected_.at(info.name, place);
       for (int source = 0; source < simt::kMaxSources; ++source) {
         const bool sees = sources[i].contains(source);
         result.dependences += sees;
@@ -86,89 +82,13 @@ class Judge {
     return text + (tokens_.real(b, s) ? "" : ": padding");
   }
 
-  void add(SourceSet& set, int64_t b, int64_t t) const {
-    set.add(static_cast<int>(b * tokens_.T + t));
-  }
-  bool visible(int64_t b, int64_t t, int64_t s) const {
-    const bool near = config_.window == 0 || t - s < config_.window || s < config_.sink_tokens;
-    return s <= t && near && tokens_.real(b, s);
-  }
-
-  // What the stream of position t is made of after so many layers: at first of itself, then of what
-  // it was and what every key was that it sees.
-  SourceSet reach(int64_t layers, int64_t b, int64_t t) const {
-    return reach_[static_cast<std::size_t>((layers * tokens_.B + b) * tokens_.T + t)];
-  }
-  void add_reach() {
-    const int64_t layers = static_cast<int64_t>(reach_.size()) / (tokens_.B * tokens_.T);
-    for (int64_t b = 0; b < tokens_.B; ++b) {
-      for (int64_t t = 0; t < tokens_.T; ++t) {
-        SourceSet set{};
-        add(set, b, t);
-        for (int64_t s = 0; s <= t && layers > 0; ++s) {
-          if (visible(b, t, s)) set = set | reach(layers - 1, b, s);
-        }
-        reach_.push_back(set);
-      }
-    }
-  }
-
-  bool sees_a_key(int64_t b, int64_t t) const {
-    for (int64_t s = 0; s <= t; ++s) {
-      if (visible(b, t, s)) return true;
-    }
-    return false;
-  }
-
-  // How many layers of attention lie behind a tensor: those before its own layer, and its own.
-  int64_t layers_behind(const std::string& name) const {
-    if (name == "embed") return 0;
-    if (!name.starts_with("layers/")) return config_.num_hidden_layers;
-    const int64_t layer = std::stoll(name.substr(7));
-    for (const char* end : {"/input", "/q", "/k", "/v", "/scores"}) {
-      if (name.ends_with(end)) return layer;
-    }
-    return pre_norm_ && name.ends_with("/attn_norm") ? layer : layer + 1;
-  }
-
-  // Made of attention and constants alone: a position without a visible key gets nothing.
-  static bool attention_only(const std::string& name) {
-    for (const char* end : {"/context", "/attn/out", "/attn_out", "/attn/sum"}) {
-      if (name.ends_with(end)) return true;
-    }
-    return false;
-  }
-
-  SourceSet expected_at(const std::string& name, const Place& at) const {
-    if (at.t < 0) return counted_positions();
-    SourceSet own{};
-    const int64_t layers = layers_behind(name);
-    if (at.s >= 0) {  // a pair of query and key
-      if (!visible(at.b, at.t, at.s)) return own;
-      own = reach(layers, at.b, at.t);
-      return name.ends_with("/scores") ? own | reach(layers, at.b, at.s) : own;
-    }
-    if (attention_only(name) && !sees_a_key(at.b, at.t)) return own;
-    return reach(layers, at.b, at.t);
-  }
-
-  // Of the loss: whatever the positions with a label see.
-  SourceSet counted_positions() const {
-    SourceSet set{};
-    for (int64_t b = 0; b < tokens_.B; ++b) {
-      for (int64_t t = 0; t + 1 < tokens_.T; ++t) {
-        const bool counted = tokens_.labels[static_cast<std::size_t>(b * tokens_.T + t + 1)] >= 0;
-        if (counted) set = set | reach(config_.num_hidden_layers, b, t);
-      }
-    }
-    return set;
-  }
-
-  golden::ModelConfig config_;
+  const ExpectedSources& expected_;
   const Tokens& tokens_;
-  bool pre_norm_;
-  std::vector<SourceSet> reach_;  // [L+1,B,T]
 };
+
+bool is_pt(const golden::ModelConfig& config) {
+  return golden::find_method(config.method).family == golden::Family::prob_transformer;
+}
 
 }  // namespace
 
@@ -196,6 +116,18 @@ golden::ModelConfig tiny_gpt2(const std::string& method, golden::NormPosition no
   return c;
 }
 
+golden::ModelConfig tiny_pt(golden::ProbTransformer::Message message) {
+  golden::ModelConfig c = tiny("pt", 2);
+  c.pt = {.message = message,
+          .head_step = 0.6,
+          .label_step = 0.7,
+          .head_damping = 0.3,
+          .label_damping = 0.4,
+          .causal_heads = true,
+          .output = golden::ProbTransformer::Output::causal};
+  return c;
+}
+
 std::string text_of(const golden::ModelConfig& c) {
   return "method " + c.method + " on " + golden::block_name(c.block) +
          (c.norm == golden::NormPosition::pre ? " pre" : " post");
@@ -220,11 +152,14 @@ Result judge(const golden::ModelConfig& config, const Tokens& tokens,
 
 Result judge(const golden::ModelConfig& config, const golden::ModelConfig& expected,
              const Tokens& tokens, const cuda::ModelOptions& options) {
-  Judge judge(expected, tokens);
+  const std::unique_ptr<ExpectedSources> sources = is_pt(expected)
+                                                       ? expected_of_pt(expected, tokens)
+                                                       : expected_of_transformer(expected, tokens);
+  Judge judge(*sources, tokens);
   cuda::trace_dependences(
       config, golden::SyntheticWeights(config, 7), tokens.view(),
       [&](const golden::TensorInfo& info, std::span<const double> values,
-          std::span<const SourceSet> sources) { judge.receive(info, values, sources); },
+          std::span<const SourceSet> traced) { judge.receive(info, values, traced); },
       options);
   return std::move(judge.result);
 }

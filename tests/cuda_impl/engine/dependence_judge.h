@@ -12,6 +12,8 @@ namespace assay::dependences {
 
 golden::ModelConfig tiny(const std::string& method, int64_t layers);
 golden::ModelConfig tiny_gpt2(const std::string& method, golden::NormPosition norm, int64_t layers);
+// Causal heads, both steps and both dampings; 2 rounds, in which every kernel has something to add.
+golden::ModelConfig tiny_pt(golden::ProbTransformer::Message message);
 std::string text_of(const golden::ModelConfig& config);  // "method 1 on gpt2 post"
 
 // Owns what a Batch points to. The first `padding` positions of row 0 are padding.
@@ -33,7 +35,7 @@ struct Result {
   std::vector<double> logits;
 };
 
-// One traced pass. The first fault in order of computation, lowest element, lowest source:
+// One traced pass. Of pt: causal heads and the schedule async, else InputError. The first fault in order of computation, lowest element, lowest source:
 //   layers/0/attn/context at (b0,t0,d0) sees (b0,s1): the future
 //   layers/1/attn/q at (b1,h0,t4,d0) does not see (b1,s2)
 Result judge(const golden::ModelConfig& config, const Tokens& tokens,
