@@ -21,8 +21,8 @@
 // Tiles of 32 x 32 pairs; a layer's vectors are read for the scores, and again for its own
 // gradient. Any B, T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Shared memory per block, in
 // numbers of accum_t<S>: 68*Dh + 2080 for queries, 68*Dh + 3104 for keys. ptxas 13.0, sm_90: 223
-// registers (queries) and 204 (keys) in float, nothing spilled; 253 and 255 in double, which spills
-// 24 bytes (keys).
+// registers (queries), 159 (keys) and 204 (keys, windowed) in float, nothing spilled; 253, 244 and
+// 255 in double, which spills 24 bytes (keys, windowed).
 // Longest addition chain: scores Dh, then layers; dq T, dk and dv T*H/Hkv, in steps of 32; dc
 // ceil(T/32) + 13, then ceil(B*H*ceil(T/32)/8) + 6.
 // CPU counterpart: reference/ops/{attend,softmax,scores,weighted_sum}.cpp
@@ -116,8 +116,8 @@ __global__ void __launch_bounds__(kTileThreads, 1) query_gradient_kernel(Params<
   }
 }
 
-// dv, and dk_i, of 32 keys. Rows are keys, columns are queries.
-template <class S>
+// dv, and dk_i, of 32 keys. Rows are keys, columns are queries. kWindowed: the window hides some.
+template <class S, bool kWindowed>
 __global__ void __launch_bounds__(kTileThreads, 1) key_gradient_kernel(Params<S> p) {
   using A = accum_t<S>;
   simt::Smem smem;
@@ -134,7 +134,8 @@ __global__ void __launch_bounds__(kTileThreads, 1) key_gradient_kernel(Params<S>
   s_p += warp * kWeights;
 
   // Causal: no earlier query sees a key; with a window, nor does one past query_end.
-  const int tiles = (p.window.query_end(key0, kSide, p.T) - key0 + kSide - 1) / kSide;
+  const int end = kWindowed ? p.window.query_end(key0, kSide, p.T) : p.T;
+  const int tiles = (end - key0 + kSide - 1) / kSide;
   A r_dv[kColumnGroups][kOwnRows] = {};
   for (int h = g * group; h < (g + 1) * group; ++h) {
     const int64_t head = int64_t{b} * p.H + h;
@@ -146,7 +147,7 @@ __global__ void __launch_bounds__(kTileThreads, 1) key_gradient_kernel(Params<S>
       A r_score[kOwnRows], r_dot[kOwnRows];
       const A offset = p.offset != nullptr && query < p.T ? p.offset[query] : A(0);
       for (int r = 0; r < kOwnRows; ++r) {
-        visible |= static_cast<unsigned>(p.visible(b, query, row0 + r)) << r;
+        visible |= static_cast<unsigned>(p.visible(b, query, row0 + r, kWindowed)) << r;
         r_score[r] = offset;
       }
       const bool dense = __all_sync(simt::kFullMask, visible == kAllVisible) != 0;
@@ -239,7 +240,9 @@ void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>
                  query_gradient_kernel<S>, dim3(tiles, heads, batch), dim3(kTileThreads),
                  tile_smem<S>(Dh).template add<A>(2 * kAllWeights).bytes, stream, p);
   }
-  simt::launch(LaunchName("attention_backward keys", use.v.shape).text, key_gradient_kernel<S>,
+  const auto keys_kernel =
+      p.window.width < T ? key_gradient_kernel<S, true> : key_gradient_kernel<S, false>;
+  simt::launch(LaunchName("attention_backward keys", use.v.shape).text, keys_kernel,
                dim3(tiles, key_heads, batch), dim3(kTileThreads),
                tile_smem<S>(Dh).template add<A>(kAllWeights).template add<A>(2 * kAllWeights).bytes,
                stream, p);

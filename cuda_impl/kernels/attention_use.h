@@ -19,8 +19,10 @@ struct UseParams {
   Window window;
   int layers, B, H, Hkv, T, Dh;
 
-  SIMT_DEVICE bool visible(int b, int t, int s) const {
-    return t < T && window.sees(t, s) && real[int64_t{b} * T + s] != 0;
+  // `windowed` may be false where the window hides nothing, and as a constant it saves registers.
+  SIMT_DEVICE bool visible(int b, int t, int s, bool windowed = true) const {
+    const bool near = windowed ? window.sees(t, s) : s <= t;
+    return t < T && near && real[int64_t{b} * T + s] != 0;
   }
   SIMT_DEVICE A coefficient(int i, int b, int t, int s) const {
     return c.data[i * c.layer + b * c.batch + t * c.query + s * c.key];

@@ -26,10 +26,9 @@ struct HeadParams {
   bool damped, stepped, causal;            // damping != 0, step != 1
   int updates, terms, B, C, K, T, r;
 
-  SIMT_DEVICE bool visible(int b, int t, int s) const {
-    if (t >= T || s >= T || (causal ? s >= t : s == t)) return false;
-    return real[int64_t{b} * T + t] != 0 && real[int64_t{b} * T + s] != 0;
-  }
+  SIMT_DEVICE bool is_word(int b, int t) const { return t < T && real[int64_t{b} * T + t] != 0; }
+  // Whether s can be the head of t, words both of them.
+  SIMT_DEVICE bool can_be_head(int t, int s) const { return causal ? s < t : s != t; }
   // Behind the last word that can be a head of the 32 words from t0 on.
   SIMT_DEVICE int heads_end(int t0) const { return causal && t0 + kSide < T ? t0 + kSide : T; }
 };
@@ -54,8 +53,14 @@ struct Pairs {
     const int corner = kHeadRows ? first_row - first_column : first_column - first_row;
     first_offset = corner - (kSide - 1);
     last_offset = corner + (kSide - 1);
-    for (int r = 0; r < kOwnRows; ++r) {
-      visible |= static_cast<unsigned>(p.visible(b, word(r), head(r))) << r;
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    // One load each for the rows and the column; a loop that stays one leaves registers to the sums.
+    const unsigned words =
+        __ballot_sync(simt::kFullMask, lane < kOwnRows && p.is_word(b, row + lane));
+    const bool is_word = p.is_word(b, column);
+    SIMT_NO_UNROLL for (int r = 0; r < kOwnRows; ++r) {
+      const bool pair = is_word && row_in(words, r) && p.can_be_head(word(r), head(r));
+      visible |= static_cast<unsigned>(pair) << r;
     }
   }
   SIMT_DEVICE int word(int r) const { return kHeadRows ? column : row + r; }

@@ -1,3 +1,4 @@
+// The Probabilistic Transformer: every round hears the labels of the words that may be heads.
 #include "expected_sources.h"
 #include "golden/error.h"
 

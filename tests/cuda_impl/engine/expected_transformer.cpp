@@ -1,3 +1,4 @@
+// A method of the Transformer: who sees whom after so many layers of attention.
 #include "expected_sources.h"
 
 namespace assay::dependences {

@@ -5,6 +5,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "dependence_judge.h"
+#include "golden/error.h"
 
 using namespace assay;
 using dependences::Tokens;
@@ -38,4 +39,13 @@ BOOST_AUTO_TEST_CASE(with_causal_heads_every_element_depends_on_its_past_and_on_
       check_exact(config, Tokens(2, 34, 33));
     }
   }
+}
+
+BOOST_AUTO_TEST_CASE(heads_on_both_sides_and_another_schedule_are_not_judged) {
+  ModelConfig both_sides = dependences::tiny_pt(ProbTransformer::Message::head);
+  both_sides.pt.causal_heads = false;
+  BOOST_CHECK_THROW(dependences::judge(both_sides, Tokens(2, 9, 0)), InputError);
+  ModelConfig sync = dependences::tiny_pt(ProbTransformer::Message::head);
+  sync.pt.schedule = ProbTransformer::Schedule::sync;
+  BOOST_CHECK_THROW(dependences::judge(sync, Tokens(2, 9, 0)), InputError);
 }
