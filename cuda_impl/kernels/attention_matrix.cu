@@ -1,23 +1,25 @@
-// Attention scores and probabilities written out, for taps; attention.cu never forms them.
+// Attention scores and probabilities written out, for taps, and probabilities for stored_attention.cu;
+// attention.cu never forms them.
 //   scores[t,s] = sum_{i<layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t]   -inf where s is hidden
 //   probs[t,s]  = exp(scores[t,s] - lse[t])                                 0 where s is hidden
 //
 //   q_i [B,H,T,Dh], k_i [B,Hkv,T,Dh]  stored as S, through device tables of pointers
 //   real [B,T], lse [B,H,T]           as in attention.cu
-//   out  [B,H,T,T]                    accum_t<S>
+//   out  [B,H,T,T]                    accum_t<S>, of store_probs S
 // Launch: one block of 4 warps per tile of 32 queries and 32 keys. Same limits as attention.cu.
 // Longest addition chain Dh + layers.
 // CPU counterpart: reference/ops/{scores,mask,softmax}.cpp
 #include "cuda_impl/kernels/score_tile.h"
+#include "cuda_impl/kernels/stored_attention.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 namespace {
 
 // g_lse is null for scores.
-template <class S, bool kProbs>
+template <class S, class Out, bool kProbs>
 __global__ void __launch_bounds__(kScoreThreads, 1)
-    attention_matrix_kernel(accum_t<S>* __restrict__ g_out, const accum_t<S>* __restrict__ g_lse,
+    attention_matrix_kernel(Out* __restrict__ g_out, const accum_t<S>* __restrict__ g_lse,
                             ScoreParams<S> p, int query_tiles) {
   using A = accum_t<S>;
   simt::Smem smem;
@@ -41,12 +43,12 @@ __global__ void __launch_bounds__(kScoreThreads, 1)
     const A score = r_score[r];
     A value = visible ? score : -kInfinity<A>;
     if constexpr (kProbs) value = visible ? simt::exp(score - g_lse[head * p.T + row]) : A(0);
-    g_out[(head * p.T + row) * p.T + key] = value;
+    g_out[(head * p.T + row) * p.T + key] = simt::from_accum<Out>(value);
   }
 }
 
-template <class S, bool kProbs>
-void launch_matrix(const char* kernel, View<accum_t<S>, 4> out, const accum_t<S>* lse,
+template <class S, class Out, bool kProbs>
+void launch_matrix(const char* kernel, View<Out, 4> out, const accum_t<S>* lse,
                    const ScoreOperands<S>& scores, Stream stream) {
   const auto [B, T] = scores.real.shape;
   const ScoreParams<S> params = score_params(kernel, scores, T);
@@ -54,31 +56,44 @@ void launch_matrix(const char* kernel, View<accum_t<S>, 4> out, const accum_t<S>
   expect_shape(kernel, "out [B,H,T,T]", out, {B, scores.H, T, T});
   const unsigned query_tiles = blocks_for(T, kQueries), key_tiles = blocks_for(T, kKeys);
   simt::launch(
-      LaunchName(kernel, out.shape).text, attention_matrix_kernel<S, kProbs>,
+      LaunchName(kernel, out.shape).text, attention_matrix_kernel<S, Out, kProbs>,
       dim3(query_tiles * key_tiles, static_cast<unsigned>(scores.H), static_cast<unsigned>(B)),
       dim3(kScoreThreads), score_smem<S>(scores.Dh).bytes, stream, out.data, lse, params,
       query_tiles);
+}
+
+template <class S, class Out>
+void launch_probs(const char* kernel, View<Out, 4> out, const ScoreOperands<S>& scores,
+                  In<accum_t<S>, 3> lse, Stream stream) {
+  const auto [B, T] = scores.real.shape;
+  expect_shape(kernel, "lse [B,H,T]", lse, {B, scores.H, T});
+  launch_matrix<S, Out, true>(kernel, out, lse.data, scores, stream);
 }
 
 }  // namespace
 
 template <class S>
 void attention_scores(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, Stream stream) {
-  launch_matrix<S, false>("attention_scores", out, nullptr, scores, stream);
+  launch_matrix<S, accum_t<S>, false>("attention_scores", out, nullptr, scores, stream);
 }
 
 template <class S>
 void attention_probs(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, In<accum_t<S>, 3> lse,
                      Stream stream) {
-  const auto [B, T] = scores.real.shape;
-  expect_shape("attention_probs", "lse [B,H,T]", lse, {B, scores.H, T});
-  launch_matrix<S, true>("attention_probs", out, lse.data, scores, stream);
+  launch_probs<S, accum_t<S>>("attention_probs", out, scores, lse, stream);
+}
+
+template <class S>
+void store_probs(View<S, 4> probs, const ScoreOperands<S>& scores, In<accum_t<S>, 3> lse,
+                 Stream stream) {
+  launch_probs<S, S>("store_probs", probs, scores, lse, stream);
 }
 
 #define ASSAY_INSTANTIATE(S)                                                               \
   template void attention_scores<S>(View<accum_t<S>, 4>, const ScoreOperands<S>&, Stream); \
   template void attention_probs<S>(View<accum_t<S>, 4>, const ScoreOperands<S>&,           \
-                                   In<accum_t<S>, 3>, Stream);
+                                   In<accum_t<S>, 3>, Stream);                             \
+  template void store_probs(View<S, 4>, const ScoreOperands<S>&, In<accum_t<S>, 3>, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

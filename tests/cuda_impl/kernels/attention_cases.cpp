@@ -1,9 +1,11 @@
-// attention_tiled, its replay, the same two on tensor cores, attention_scores, attention_probs
+// attention_tiled, its replay, the same two on tensor cores, attention_scores, attention_probs, store_probs,
+// stored_attention
 #include <memory>
 
 #include "attention_problem.h"
 #include "cases.h"
 #include "cuda_impl/kernels/attention_rungs.h"
+#include "cuda_impl/kernels/stored_attention.h"
 
 namespace assay::kernel_test {
 namespace {
@@ -65,6 +67,29 @@ void add_mma_cases_of(const Shape& s, std::vector<Case>& cases) {
       0, unit_of<S>(), smallest_half<S>()));
 }
 
+// Beside what attention rounds, each probability is rounded to S. Cells of hidden keys hold NaN.
+template <class S>
+Case stored_case(const std::shared_ptr<const Problem<S>>& problem) {
+  return {"stored_attention", problem->text(),
+          [=] {
+            const Shape& s = problem->s;
+            const OnDevice<S> g(*problem);
+            Values probs = problem->probs;
+            for (std::size_t i = 0; i < probs.size(); ++i) {
+              if (std::isinf(problem->scores[i])) probs[i] = std::nan("");
+            }
+            const auto g_probs = upload<S>(probs);
+            const simt::Buffer<S> context(at(s.B * s.T * s.H * s.Dh));
+            cuda::stored_attention<S>({context.get(), {s.B, s.T, s.H * s.Dh}},
+                                      {g_probs.get(), {s.B, s.H, s.T, s.T}}, g.scores(), g.values(),
+                                      nullptr);
+            Values out;
+            download(context, out);
+            return out;
+          },
+          [=] { return problem->context(unit_of<S>(), smallest_half<S>()); }};
+}
+
 template <class S>
 void add_cases_of(const Shape& s, std::vector<Case>& cases) {
   using A = accum_t<S>;
@@ -83,12 +108,13 @@ void add_cases_of(const Shape& s, std::vector<Case>& cases) {
                                                                       g.values(), nullptr);
                                     }));
   if (s.chunk != 0) return;  // no cache
-  const auto matrix_case = [&](const char* kernel, auto launch, auto expect) {
+  cases.push_back(stored_case<S>(problem));
+  const auto matrix_case = [&]<class Out>(Out, const char* kernel, auto launch, auto expect) {
     cases.push_back({kernel, text,
                      [=] {
                        const OnDevice<S> g(*problem);
-                       const simt::Buffer<A> out_buffer(at(row_count * s.T));
-                       launch(View<A, 4>{out_buffer.get(), {s.B, s.H, s.T, s.T}}, g);
+                       const simt::Buffer<Out> out_buffer(at(row_count * s.T));
+                       launch(View<Out, 4>{out_buffer.get(), {s.B, s.H, s.T, s.T}}, g);
                        Values out;
                        download(out_buffer, out);
                        return out;
@@ -102,7 +128,7 @@ void add_cases_of(const Shape& s, std::vector<Case>& cases) {
                      }});
   };
   matrix_case(
-      "attention_scores",
+      A(), "attention_scores",
       [](View<A, 4> out, const OnDevice<S>& g) {
         cuda::attention_scores<S>(out, g.scores(), nullptr);
       },
@@ -110,12 +136,22 @@ void add_cases_of(const Shape& s, std::vector<Case>& cases) {
         return Expected{p.scores[i], 2 * p.score_errors[i]};
       });
   matrix_case(
-      "attention_probs",
+      A(), "attention_probs",
       [s](View<A, 4> out, const OnDevice<S>& g) {
         cuda::attention_probs<S>(out, g.scores(), {g.lse.get(), {s.B, s.H, s.T}}, nullptr);
       },
       [](const Problem<S>& p, std::size_t i) {
         return Expected{p.probs[i], 2 * p.prob_errors[i] * p.probs[i]};
+      });
+  matrix_case(
+      S(), "store_probs",
+      [s](View<S, 4> out, const OnDevice<S>& g) {
+        cuda::store_probs<S>(out, g.scores(), {g.lse.get(), {s.B, s.H, s.T}}, nullptr);
+      },
+      [](const Problem<S>& p, std::size_t i) {
+        const double formed = 2 * p.prob_errors[i] * p.probs[i];
+        const double stored = unit_of<S>() * (p.probs[i] + formed) + smallest_half<S>();
+        return Expected{p.probs[i], p.probs[i] == 0 ? 0 : formed + stored};
       });
 }
 

@@ -139,6 +139,8 @@ BOOST_AUTO_TEST_CASE(every_barrier_of_every_kernel_is_needed) {
                                                        {"replay_attention_mma", 3},
                                                        {"attention_scores", 2},
                                                        {"attention_probs", 2},
+                                                       {"store_probs", 2},
+                                                       {"stored_attention", 2},
                                                        {"product_nn", 2},
                                                        {"product_tn", 2},
                                                        {"attention_backward", 2},

@@ -2,6 +2,7 @@
 // layers: fold_norm, close_sum.
 #include "cases.h"
 #include "cuda_impl/kernels/attention_rungs.h"
+#include "cuda_impl/kernels/stored_attention.h"
 
 namespace assay::kernel_test {
 namespace {
@@ -90,22 +91,27 @@ Case activation_case(bool is_gelu, int64_t N, int64_t F) {
       });
 }
 
-// Values [B,layers*Hkv,T,Dh], contexts side by side in [B,T,layers*H*Dh].
-template <class S>
-using Replay = void (*)(View<S, 3>, In<accum_t<S>, 3>, const cuda::ScoreOperands<S>&, In<S, 4>,
+// Values [B,layers*Hkv,T,Dh], contexts side by side in [B,T,layers*H*Dh]. What is kept of an attention is its
+// lse [B,H,T] or its probabilities [B,H,T,T].
+template <class S, class Kept, int kRank>
+using Replay = void (*)(View<S, 3>, In<Kept, kRank>, const cuda::ScoreOperands<S>&, In<S, 4>,
                         simt::Stream, const cuda::ReplayLayout<accum_t<S>>&);
-template <class S>
-Case replay_case(const char* kernel, Replay<S> replay, int64_t T, int64_t Dh) {
+template <class S, class Kept, int kRank>
+Case replay_case(const char* kernel, Replay<S, Kept, kRank> replay, int64_t T, int64_t Dh) {
   using A = accum_t<S>;
   constexpr int64_t B = 2, H = 2, Hkv = 1;
+  std::array<int64_t, kRank> kept_shape{B, H, T};
+  if constexpr (kRank == 4) kept_shape[3] = T;
+  const int64_t kept_count = B * H * T * (kRank == 4 ? T : 1);
   const Values q = random_values<S>(kLayers * B * H * T * Dh, 1),
                k = random_values<S>(kLayers * B * Hkv * T * Dh, 2),
                v = random_values<S>(B * kLayers * Hkv * T * Dh, 3),
-               lse = random_values<A>(kLayers * B * H * T, 4),
+               kept = random_values<Kept>(kLayers * kept_count, 4),
                weights = random_values<A>(kLayers, 5);
   return stack_case(kernel, shape_of("T Dh", T, Dh), [=](int64_t first, int64_t layers) {
     const auto g_q = upload<S>(q), g_k = upload<S>(k), g_v = upload<S>(v);
-    const auto g_lse = upload<A>(lse), g_weights = upload<A>(weights);
+    const auto g_kept = upload<Kept>(kept);
+    const auto g_weights = upload<A>(weights);
     std::vector<const S*> queries, keys;
     for (int64_t j = first; j < first + layers; ++j) {
       queries.push_back(g_q.get() + j * B * H * T * Dh);
@@ -122,11 +128,11 @@ Case replay_case(const char* kernel, Replay<S> replay, int64_t T, int64_t Dh) {
                                         .Hkv = Hkv,
                                         .Dh = Dh};
     const simt::Buffer<S> context(at(B * T * layers * H * Dh));
-    replay({context.get(), {B, T, H * Dh}}, {g_lse.get() + first * B * H * T, {B, H, T}}, scores,
+    replay({context.get(), {B, T, H * Dh}}, {g_kept.get() + first * kept_count, kept_shape}, scores,
            {g_v.get() + first * Hkv * T * Dh, {B, Hkv, T, Dh}}, nullptr,
            {.count = layers,
             .context = H * Dh,
-            .lse = B * H * T,
+            .lse = kept_count,
             .v = Hkv * T * Dh,
             .context_row = layers * H * Dh,
             .v_batch = kLayers * Hkv * T * Dh,
@@ -226,11 +232,13 @@ void add_stack_cases(std::vector<Case>& cases) {
     cases.push_back(close_sum_case<S>(5, 33, second, true));
   }
   cases.push_back(close_sum_case<S>(1, 1, false, false));
-  cases.push_back(replay_case<S>("replay_attention_tiled", cuda::replay_attention_tiled<S>,
-                                 kSmall ? 5 : 33, 8));
+  cases.push_back(replay_case<S, accum_t<S>, 3>(
+      "replay_attention_tiled", cuda::replay_attention_tiled<S>, kSmall ? 5 : 33, 8));
+  cases.push_back(
+      replay_case<S, S, 4>("stored_attention", cuda::stored_attention<S>, kSmall ? 5 : 33, 8));
   if constexpr (cuda::kHasMma<S>) {
-    cases.push_back(
-        replay_case<S>("replay_attention_mma", cuda::replay_attention_mma<S>, kSmall ? 5 : 70, 16));
+    cases.push_back(replay_case<S, accum_t<S>, 3>(
+        "replay_attention_mma", cuda::replay_attention_mma<S>, kSmall ? 5 : 70, 16));
   }
 }
 ASSAY_INSTANTIATE_CASES(add_stack_cases)
