@@ -64,6 +64,9 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   for (View<S, 4>& k : x.k) k = carver.view<S>({B, Hkv, T, Dh});
   for (View<A, 3>& lse : x.lse) lse = carver.view<A>({B, H, T});
   for (View<S, 2>& r : x.again) r = carver.view<S>({N, D});
+  if (!shape.decode && stores_probs<S>(c, method, shape.options, B, T)) {
+    x.probs = carver.view<S>({L - 1, B, H, T, T});
+  }
   x.q_table = carver.take<const S*>(L);
   x.k_table = carver.take<const S*>(L);
   x.again_table = carver.take<const S*>(L);

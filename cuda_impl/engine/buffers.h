@@ -22,7 +22,8 @@ inline namespace SIMT_BACKEND {
 //   backward  2 D + 2 (H + Hkv) Dh + H of streams, q, k, v, context and lse, D more with norms after
 //             the residuals, D of the recompute's output likewise, (H + Hkv) Dh of dq and dk where layers look
 //             back. Norms, MLPs and all of a recompute are formed again.
-// So what a method of L(L-1)/2 recomputes needs grows with L alone, and no [T,T] array is kept.
+// So what a method of L(L-1)/2 recomputes needs grows with L alone, and no [T,T] array is kept but probs,
+// where ModelOptions::stored_bytes allows it: (L-1) B H T T scalars, forward and backward.
 template <class S>
 struct Buffers {
   using A = accum_t<S>;
@@ -58,6 +59,7 @@ struct Buffers {
   std::vector<View<S, 4>> q, k;                                 // [B,H,T,Dh], [B,Hkv,T,Dh]
   std::vector<View<A, 3>> lse;                                  // [B,H,T]
   std::vector<View<S, 2>> again;                                // [N,D], o_{j>l} or r_{j>l}
+  View<S, 5> probs;  // [L-1,B,H,T,T], of the layers that are run again; null: rebuilt from lse
 
   // The same as device tables.
   const S** q_table = nullptr;      // [L]
@@ -65,6 +67,13 @@ struct Buffers {
   const S** again_table = nullptr;  // [L-1]
 
   bool kept = false;  // for a backward pass
+
+  bool stores_probs() const { return probs.data != nullptr; }
+  // Of layer j < L-1.
+  View<S, 4> probs_of(int64_t j) const {
+    const auto [layers, batch, heads, queries, keys] = probs.shape;
+    return {probs.data + j * batch * heads * queries * keys, {batch, heads, queries, keys}};
+  }
 };
 
 // Of layer l.
@@ -83,6 +92,15 @@ struct PassShape {
   bool decode = false;  // logits are wanted of one position a row, and no loss
   ModelOptions options;
 };
+
+// Whether a pass over whole sequences [B,T] keeps the probabilities that its recomputes read.
+template <class S>
+bool stores_probs(const golden::ModelConfig& config, const Method& method,
+                  const ModelOptions& options, int64_t B, int64_t T) {
+  const int64_t count = (config.num_hidden_layers - 1) * B * config.num_attention_heads * T * T;
+  return method.recomputes() && count > 0 &&
+         static_cast<std::size_t>(count) <= options.stored_bytes / sizeof(S);
+}
 
 // Lays the buffers out in the arena and fills the tables. False, with nothing done, if they stand
 // already.

@@ -2,6 +2,7 @@
 
 #include "cuda_impl/engine/batch.h"
 #include "cuda_impl/kernels/attention_rungs.h"
+#include "cuda_impl/kernels/stored_attention.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -135,9 +136,12 @@ Coefficients<accum_t<S>> ForwardPass<S>::gate_coefficients(int64_t l) const {
 }
 
 template <class S>
-bool ForwardPass<S>::has_mma_attention() const {
-  return !method_.gated_scores &&
-         prefers_attention_mma<S>(config_.head_dim, score_coefficients_.of(0));
+bool ForwardPass<S>::rounds_probs() const {
+  const bool on_tensor_cores =
+      !method_.gated_scores &&
+      prefers_attention_mma<S>(config_.head_dim, score_coefficients_.of(0));
+  const bool is_narrow = !std::is_same_v<S, A>;
+  return on_tensor_cores || (is_narrow && stores_probs<S>(config_, method_, parts_->options, 1, 1));
 }
 
 template <class S>
@@ -175,7 +179,8 @@ void ForwardPass<S>::form_sum(int64_t l, View<const S, 2> own, Taps& taps) {
                                       .own = own,
                                       .scores = scores_of(0),
                                       .lse = lse,
-                                      .lse_stride = buffers_.lse[1].data - lse.data});
+                                      .lse_stride = buffers_.lse[1].data - lse.data,
+                                      .probs = buffers_.probs});
     return;
   }
   for (int64_t j = 0; j < l; ++j) {
@@ -257,6 +262,9 @@ void ForwardPass<S>::attend(int64_t l, Taps& taps) {
   const int64_t H = scores.H, Dh = scores.Dh;
   attention(at(buf.context, l), at(buf.lse, l), scores, decodes() ? at(cache_->v, l) : at(buf.v, l),
             queue_);
+  if (buf.stores_probs() && l + 1 < config_.num_hidden_layers) {
+    store_probs(buf.probs_of(l), scores, at(buf.lse, l), queue_);
+  }
   taps.offer_made(name("attn/scores"), [&] {
     const View<A, 4> out = matrix();
     attention_scores(out, scores, queue_);
@@ -336,7 +344,11 @@ void ForwardPass<S>::attention_again(int64_t l, int64_t j, View<S, 2> out, Taps&
   taps.offer(name("v"), buf.again_v);
   View<S, 4> v = buf.again_v;
   if (decodes()) append(v = cache_->again_v(l, j), buf.again_v);
-  replay_attention(buf.again_context, at(buf.lse, j), scores_of(j), v, queue_);
+  if (buf.stores_probs()) {
+    stored_attention(buf.again_context, buf.probs_of(j), scores_of(j), v, queue_);
+  } else {
+    replay_attention(buf.again_context, at(buf.lse, j), scores_of(j), v, queue_);
+  }
   taps.offer(name("context"), buf.again_context);
   linear(out, buf.again_context.as({input.shape[0], buf.again_context.shape[2]}), w.wo);
   taps.offer(name("attn_out"), out);

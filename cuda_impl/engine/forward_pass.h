@@ -36,8 +36,9 @@ class ForwardPass {
   // each row's last position.
   View<const S, 2> run(const Chunk& chunk);
 
-  // Whether attention rounds probabilities to S.
-  bool has_mma_attention() const;
+  // Whether attention rounds probabilities to S before they meet their values: on tensor cores, or where
+  // a batch is small enough for a recompute to read stored ones.
+  bool rounds_probs() const;
   std::size_t bytes() const {
     return arena_.bytes() + matrix_arena_.bytes() + logits_arena_.bytes() +
            (stacked_ == nullptr ? 0 : stacked_->bytes());

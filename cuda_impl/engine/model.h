@@ -29,6 +29,13 @@ struct ModelOptions {
   std::size_t head_bytes = std::size_t{64} << 20;
   // What a stacked recompute may take, of one layer at least. Only speed depends on it.
   std::size_t stack_bytes = std::size_t{1} << 30;
+  // What the probabilities may take that recomputes read. Where those of the layers that are run again fit
+  // into it, (L-1) B H T T scalars of the storage type, they are kept from each layer's own attention and
+  // multiplied with the new values; where they do not (0: never), and in decoding and in what a
+  // backward pass forms again, they are rebuilt from queries and keys every time. Memory for them is
+  // taken only where they fit. Kept ones are rounded to the storage type: there the bits of a narrow
+  // type's recomputes change.
+  std::size_t stored_bytes = 0;
 };
 
 struct Batch {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda_impl/kernels/stored_attention.h"
+
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
@@ -133,9 +135,16 @@ void StackedRecompute<S>::replay(const Input& input, const Group& group,
     layout.context_row = group.count * Q;
     layout.terms = terms;
   }
-  replay_attention<S>({context_.data, {B, T, Q}},
-                      {input.lse.data + group.first * input.lse_stride, {B, H, T}}, scores,
-                      {v, {B, Hkv, R, Dh}}, queue_, layout);
+  const View<S, 3> contexts{context_.data, {B, T, Q}};
+  const View<const S, 4> values{v, {B, Hkv, R, Dh}};
+  if (input.probs.data != nullptr) {
+    layout.lse = B * H * T * T;
+    stored_attention<S>(contexts, {input.probs.data + group.first * layout.lse, {B, H, T, T}},
+                        scores, values, queue_, layout);
+    return;
+  }
+  replay_attention<S>(contexts, {input.lse.data + group.first * input.lse_stride, {B, H, T}},
+                      scores, values, queue_, layout);
 }
 
 template <class S>

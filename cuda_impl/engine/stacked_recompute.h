@@ -2,7 +2,7 @@
 // after the other:
 //   n = X_l normalised, without a gain: the same for every j
 //   [v_0 .. v_{l-1}] = n [Wv_0 diag(g_0) .. Wv_{l-1} diag(g_{l-1})]          one product
-//   context_j = A_j v_j                                                     one replay
+//   context_j = A_j v_j                                                     one replay, or of stored A_j
 //   methods 2, 4.x:  sum_j w_j o_j = [w_0 context_0 ..] [Wo_0 ..]            one product: the sum over j
 //                                                                           lies in its inner dimension
 //   methods 1, 3.x:  z_j = mlp_norm_j(X_l + context_j Wo_j)                  a stack of products, one norm
@@ -40,6 +40,7 @@ class StackedRecompute {
     ScoreOperands<S> scores;  // of layer 0; the other layers' tables follow
     View<const A, 3> lse;     // of layer 0 [B,H,T]
     int64_t lse_stride = 0;   // to that of the next layer, in elements
+    View<const S, 5> probs;   // [L-1,B,H,T,T] of all layers; null: rebuilt from lse
   };
 
   StackedRecompute(std::shared_ptr<const Parts<S>> parts, const Cache<S>* cache);

@@ -18,7 +18,7 @@ Transformer<S>::~Transformer() = default;
 template <class S>
 golden::PrecisionSchedule Transformer<S>::precision() const {
   golden::PrecisionSchedule schedule = golden::usual_schedule(parts_->precision);
-  schedule.narrow_probs = pass_.has_mma_attention();
+  schedule.narrow_probs = pass_.rounds_probs();
   return schedule;
 }
 

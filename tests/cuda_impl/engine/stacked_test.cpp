@@ -1,11 +1,9 @@
 // Earlier layers run again all at once give what they give one after the other.
-#include <algorithm>
 #include <boost/test/unit_test.hpp>
-#include <cmath>
 
 #include "cuda_impl/engine/transformer.h"
 #include "golden/names.h"
-#include "models.h"
+#include "recomputing.h"
 #include "recorder.h"
 
 using namespace assay;
@@ -15,43 +13,6 @@ using golden::ModelConfig;
 using golden::Precision;
 
 namespace {
-
-// Every method that runs layers again, on every block.
-std::vector<ModelConfig> recomputing(int64_t layers) {
-  std::vector<ModelConfig> all;
-  for (const ModelConfig& config : models(layers)) {
-    if (!recomputes(config)) continue;
-    all.push_back(config);
-    if (!golden::find_method(config.method).takes("residual")) continue;
-    all.push_back(config);
-    all.back().residual = golden::Residual::replace;
-  }
-  for (const ModelConfig& config : windowed_models()) {
-    if (recomputes(config)) all.push_back(config);
-  }
-  return all;
-}
-
-Tokens padded(int64_t B, int64_t T) {
-  Tokens tokens(B, T);
-  for (const std::size_t place : {0u, 1u, 5u}) tokens.mask[place] = 0;
-  return tokens;
-}
-
-// The largest difference, in units of the largest element.
-double difference(const std::vector<double>& a, const std::vector<double>& b) {
-  BOOST_REQUIRE_EQUAL(a.size(), b.size());
-  double largest = 0, most = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    if (!std::isfinite(a[i])) {
-      BOOST_REQUIRE_EQUAL(a[i], b[i]);
-      continue;
-    }
-    largest = std::max(largest, std::fabs(a[i]));
-    most = std::max(most, std::fabs(a[i] - b[i]));
-  }
-  return largest == 0 ? most : most / largest;
-}
 
 std::unique_ptr<cuda::Model> make_stacked(const ModelConfig& config, Precision precision,
                                           std::size_t stack_bytes = std::size_t{1} << 30) {
