@@ -1,5 +1,6 @@
 // The judge of dependences as a program, for kernels with a planted defect:
-//   causal_run METHOD PADDING POSITIONS [WINDOW]    on a Llama block of 2 layers, B = 2
+//   causal_run METHOD PADDING POSITIONS [WINDOW [STORED_BYTES]]    on a Llama block of 2 layers, B = 2
+// (window 0: none; STORED_BYTES as in ModelOptions)
 // prints the first fault, or what it has looked at, and whether the logits are the fp64 engine's.
 #include <fmt/format.h>
 
@@ -24,14 +25,17 @@ struct LogitsProbe final : cuda::Probe {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4 && argc != 5) return 2;
+  if (argc < 4 || argc > 6) return 2;
   golden::ModelConfig config = dependences::tiny(argv[1], 2);
-  if (argc == 5) config.window = std::atoi(argv[4]);
+  if (argc > 4) config.window = std::atoi(argv[4]);
+  cuda::ModelOptions options;
+  if (argc > 5) options.stored_bytes = static_cast<std::size_t>(std::atoll(argv[5]));
   const dependences::Tokens tokens(2, std::atoi(argv[3]), std::atoi(argv[2]));
-  const dependences::Result result = dependences::judge(config, tokens);
+  const dependences::Result result = dependences::judge(config, tokens, options);
 
   LogitsProbe probe;
-  cuda::make_host_model(config, golden::Precision::fp64, golden::SyntheticWeights(config, 7))
+  cuda::make_host_model(config, golden::Precision::fp64, golden::SyntheticWeights(config, 7),
+                        options)
       ->forward(tokens.view(), &probe);
   const std::string values =
       result.logits == probe.logits ? "logits as without it" : "logits differ";
