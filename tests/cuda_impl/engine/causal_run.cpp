@@ -1,5 +1,6 @@
 // The judge of dependences as a program, for kernels with a planted defect:
-//   causal_run METHOD PADDING POSITIONS [WINDOW | stacked]    on a Llama block of 2 layers, B = 2
+//   causal_run METHOD PADDING POSITIONS [WINDOW | stacked [STORED_BYTES]]    on a Llama block, B = 2
+// (window 0: none; STORED_BYTES as in ModelOptions)
 // prints the first fault, or what it has looked at, and whether the logits are the fp64 engine's.
 // With `stacked` there are 3 layers, whose recomputes run all at once. Method pt has 2 rounds, causal
 // heads and messages from heads.
@@ -27,16 +28,17 @@ struct LogitsProbe final : cuda::Probe {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4 && argc != 5) return 2;
-  const std::string method = argv[1], last = argc == 5 ? argv[4] : "0";
-  const bool stacked = last == "stacked";
+  if (argc < 4 || argc > 6) return 2;
+  const std::string method = argv[1], mode = argc > 4 ? argv[4] : "0";
+  const bool stacked = mode == "stacked";
   golden::ModelConfig config = method == "pt"
                                    ? dependences::tiny_pt(golden::ProbTransformer::Message::head)
                                    : dependences::tiny(method, stacked ? 3 : 2);
-  if (!stacked) config.window = std::atoi(last.c_str());
+  if (!stacked) config.window = std::atoi(mode.c_str());
   const dependences::Tokens tokens(2, std::atoi(argv[3]), std::atoi(argv[2]));
-  const cuda::ModelOptions options{.recompute =
-                                       stacked ? cuda::Recompute::stacked : cuda::Recompute::each};
+  cuda::ModelOptions options{.recompute =
+                                 stacked ? cuda::Recompute::stacked : cuda::Recompute::each};
+  if (argc > 5) options.stored_bytes = static_cast<std::size_t>(std::atoll(argv[5]));
   const dependences::Result result = dependences::judge(config, tokens, options);
 
   LogitsProbe probe;

@@ -76,6 +76,22 @@ BOOST_AUTO_TEST_CASE(stacked_recomputes_depend_on_no_more) {
   }
 }
 
+// Padding, windows, and 34 positions: two tiles of queries and of keys.
+BOOST_AUTO_TEST_CASE(recomputes_of_stored_probabilities_depend_on_no_more) {
+  Tokens tokens(2, 9, 3);
+  tokens.mask[9 + 4] = 0;
+  for (const cuda::Recompute recompute : {cuda::Recompute::each, cuda::Recompute::stacked}) {
+    const cuda::ModelOptions options{.recompute = recompute, .stored_bytes = 1u << 30};
+    for (ModelConfig config : models(3)) {
+      check_exact(config, tokens, options);
+      config.window = 3;
+      config.sink_tokens = 1;
+      check_exact(config, tokens, options);
+    }
+    check_exact(dependences::tiny("1", 2), Tokens(2, 34, 33), options);
+  }
+}
+
 // 34 positions are two tiles of queries and of keys, 68 rows two tiles of a product.
 BOOST_AUTO_TEST_CASE(dependences_are_exact_across_tiles) {
   for (const char* method : {"plain", "1", "5.1"}) {
