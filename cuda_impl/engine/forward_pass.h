@@ -36,8 +36,8 @@ class ForwardPass {
   // each row's last position.
   View<const S, 2> run(const Chunk& chunk);
 
-  // Whether attention rounds probabilities to S before they meet their values: on tensor cores, or where
-  // a batch is small enough for a recompute to read stored ones.
+  // Whether attention rounds probabilities to S before they meet their values: on tensor cores, or where a
+  // recompute of some batch reads stored ones; it is said of the layers' own attention and of larger batches too.
   bool rounds_probs() const;
   std::size_t bytes() const {
     return arena_.bytes() + matrix_arena_.bytes() + logits_arena_.bytes() +

@@ -4,6 +4,7 @@
 
 #include "cases.h"
 #include "cuda_impl/kernels/attention_rungs.h"
+#include "cuda_impl/kernels/stored_attention.h"
 
 using namespace assay::kernel_test;
 using simt::host::Order;
@@ -243,6 +244,12 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
                 "attention_tiled: window, sinks: expected numbers >= 0, and sinks with a window "
                 "only, got 0 and 2");
   scores.sinks = 0;
+  check_refused(
+      [&] {
+        cuda::stored_attention<float>({m, {1, 2, 12}}, {m, {1, 3, 2, 3}}, scores, {m, {1, 1, 2, 4}},
+                                      nullptr);
+      },
+      "stored_attention: probs [B,H,T,T]: expected [1,3,2,2], got [1,3,2,3]");
   scores.real.shape = {1, 3};
   check_refused(
       attend,
