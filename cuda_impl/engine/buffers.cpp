@@ -62,7 +62,11 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   x.again_context = x.kept ? carver.view<S>({B, T, H * Dh}) : x.context[0];
   for (View<S, 4>& q : x.q) q = carver.view<S>({B, H, T, Dh});
   for (View<S, 4>& k : x.k) k = carver.view<S>({B, Hkv, T, Dh});
-  for (View<A, 3>& lse : x.lse) lse = carver.view<A>({B, H, T});
+  A* next_lse = carver.take<A>(static_cast<int64_t>(x.lse.size()) * B * H * T);
+  for (View<A, 3>& lse : x.lse) {
+    lse = {next_lse, {B, H, T}};
+    if (next_lse != nullptr) next_lse += B * H * T;  // null while the arena is measured
+  }
   for (View<S, 2>& r : x.again) r = carver.view<S>({N, D});
   if (!shape.decode && stores_probs<S>(c, method, shape.options, B, T)) {
     x.probs = carver.view<S>({L - 1, B, H, T, T});

@@ -57,7 +57,7 @@ struct Buffers {
   std::vector<View<S, 4>> v;                                    // [B,Hkv,T,Dh]
   std::vector<View<S, 3>> context;                              // [B,T,H*Dh]
   std::vector<View<S, 4>> q, k;                                 // [B,H,T,Dh], [B,Hkv,T,Dh]
-  std::vector<View<A, 3>> lse;                                  // [B,H,T]
+  std::vector<View<A, 3>> lse;                                  // [B,H,T], one behind the other
   std::vector<View<S, 2>> again;                                // [N,D], o_{j>l} or r_{j>l}
   View<S, 5> probs;  // [L-1,B,H,T,T], of the layers that are run again; null: rebuilt from lse
 
