@@ -4,6 +4,7 @@
 
 #include <cctype>
 #include <memory>
+#include <optional>
 
 #include "expected_sources.h"
 
@@ -152,16 +153,22 @@ Result judge(const golden::ModelConfig& config, const Tokens& tokens,
 
 Result judge(const golden::ModelConfig& config, const golden::ModelConfig& expected,
              const Tokens& tokens, const cuda::ModelOptions& options) {
-  const std::unique_ptr<ExpectedSources> sources = is_pt(expected)
-                                                       ? expected_of_pt(expected, tokens)
-                                                       : expected_of_transformer(expected, tokens);
-  Judge judge(*sources, tokens);
+  // Formed with the first tensor: a batch with more positions than sources is refused before it.
+  std::unique_ptr<ExpectedSources> sources;
+  std::optional<Judge> judge;
   cuda::trace_dependences(
       config, golden::SyntheticWeights(config, 7), tokens.view(),
       [&](const golden::TensorInfo& info, std::span<const double> values,
-          std::span<const SourceSet> traced) { judge.receive(info, values, traced); },
+          std::span<const SourceSet> traced) {
+        if (!judge) {
+          sources = is_pt(expected) ? expected_of_pt(expected, tokens)
+                                    : expected_of_transformer(expected, tokens);
+          judge.emplace(*sources, tokens);
+        }
+        judge->receive(info, values, traced);
+      },
       options);
-  return std::move(judge.result);
+  return std::move(judge->result);
 }
 
 }  // namespace assay::dependences
