@@ -20,8 +20,7 @@ between them. Ours may differ from it by at most twice what PyTorch in that type
 (train: over all gradients); otherwise the part fails. Times are medians around a synchronisation, after a warm-up.
 A peer that is not there, or that breaks, is named under "absent" with its reason.
 
---small is for a machine without a GPU: tiny sizes, the engine on the host executor, fp32. Its figures say nothing. It has
-no tf32: PyTorch has none on a CPU.
+--small is for a machine without a GPU: tiny sizes, the engine on the host executor, fp32 only. Its figures say nothing.
 Exit codes: 0 measured; 1 disagreement or a fault; 2 usage; 3 no PyTorch; 77 no CUDA device.
 """
 import argparse

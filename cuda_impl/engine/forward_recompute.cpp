@@ -56,13 +56,11 @@ void ForwardPass<S>::mlp_again(int64_t l, int64_t j, Taps& taps) {
 template <class S>
 void ForwardPass<S>::form_sum(int64_t l, View<const S, 2> own, Taps& taps) {
   if (stacked_ != nullptr) {
-    const View<A, 3> lse = buffers_.lse[0];
     stacked_->form_sum(buffers_.sum, {.l = l,
                                       .x = stream(l),
                                       .own = own,
                                       .scores = scores_of(0),
-                                      .lse = lse,
-                                      .lse_stride = buffers_.lse[1].data - lse.data,
+                                      .lse = buffers_.lse[0],
                                       .probs = buffers_.probs});
     return;
   }

@@ -45,16 +45,16 @@ void StackedRecompute<S>::carve(Carver& carver) {
   const golden::ModelConfig& c = config_;
   const int64_t D = c.hidden_size, F = c.intermediate_size, G = group_;
   const int64_t Q = c.num_attention_heads * c.head_dim, KV = c.num_key_value_heads * c.head_dim;
-  const int64_t mlp_rows = parts_->method.recomputes_mlp() ? G * N() : 0;
+  const int64_t rows = parts_->method.recomputes_mlp() ? N() : 0;  // of MLPs
   normalised_ = carver.view<S>({pre_norm() ? N() : 0, D});
   wide_sum_ = carver.view<A>({N(), D});
   wide_v_ = carver.view<A>({N(), G * KV});
   v_ = carver.view<S>({B_, G * c.num_key_value_heads, T_, c.head_dim});
   context_ = carver.view<S>({N(), G * Q});
-  for (View<S, 2>* array : {&attn_out_, &mlp_norm_}) *array = carver.view<S>({mlp_rows, D});
-  gate_ = carver.view<A>({llama() ? mlp_rows : 0, F});
-  up_ = carver.view<A>({mlp_rows, F});
-  act_ = carver.view<S>({mlp_rows / std::max<int64_t>(G, 1), G * F});
+  for (View<S, 2>* array : {&attn_out_, &mlp_norm_}) *array = carver.view<S>({G * rows, D});
+  gate_ = carver.view<A>({llama() ? G * rows : 0, F});
+  up_ = carver.view<A>({G * rows, F});
+  act_ = carver.view<S>({rows, G * F});
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ void StackedRecompute<S>::replay(const Input& input, const Group& group,
   scores.k += group.first;
   const S* v = cache_ != nullptr ? cache_->again_stack(input.l).data : v_.data;
   ReplayLayout<A> layout{.count = group.count,
-                         .lse = input.lse_stride,
+                         .lse = B * H * T,
                          .v = Hkv * R * Dh,
                          .v_batch = group.count * Hkv * R * Dh};
   if (parts_->method.recomputes_mlp()) {
@@ -143,8 +143,8 @@ void StackedRecompute<S>::replay(const Input& input, const Group& group,
                         scores, values, queue_, layout);
     return;
   }
-  replay_attention<S>(contexts, {input.lse.data + group.first * input.lse_stride, {B, H, T}},
-                      scores, values, queue_, layout);
+  replay_attention<S>(contexts, {input.lse.data + group.first * layout.lse, {B, H, T}}, scores,
+                      values, queue_, layout);
 }
 
 template <class S>

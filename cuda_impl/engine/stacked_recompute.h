@@ -38,8 +38,7 @@ class StackedRecompute {
     View<const S, 2> x;       // X_l [N,D]
     View<const S, 2> own;     // [N,D], the layer's own output at the site
     ScoreOperands<S> scores;  // of layer 0; the other layers' tables follow
-    View<const A, 3> lse;     // of layer 0 [B,H,T]
-    int64_t lse_stride = 0;   // to that of the next layer, in elements
+    View<const A, 3> lse;     // of layer 0 [B,H,T]; those of the others lie behind it
     View<const S, 5> probs;   // [L-1,B,H,T,T] of all layers; null: rebuilt from lse
   };
 

@@ -2,8 +2,8 @@
 // takes is decided by the size of what would be stored.
 #include <boost/test/unit_test.hpp>
 
-#include "cuda_impl/engine/transformer.h"
 #include "golden/names.h"
+#include "pass_bytes.h"
 #include "recomputing.h"
 #include "recorder.h"
 
@@ -35,18 +35,6 @@ std::vector<ModelOptions> ways() {
 ModelOptions with_stored(ModelOptions options, std::size_t bytes) {
   options.stored_bytes = bytes;
   return options;
-}
-
-std::size_t bytes_of(const ModelConfig& config, const Tokens& tokens, const ModelOptions& options,
-                     bool backward) {
-  cuda::Transformer<float> model(config, Precision::fp32, golden::SyntheticWeights(config, 7),
-                                 options);
-  if (backward) {
-    model.gradients(tokens.view(), [](const std::string&, golden::TensorView) {});
-  } else {
-    model.forward(tokens.view(), nullptr);
-  }
-  return model.bytes();
 }
 
 }  // namespace

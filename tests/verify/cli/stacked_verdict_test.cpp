@@ -3,10 +3,9 @@
 #include <boost/test/unit_test.hpp>
 
 #include "cuda_impl/engine/model.h"
-#include "golden/generate/generate_suite.h"
 #include "golden/golden_file.h"
 #include "golden/names.h"
-#include "tests/golden/sample.h"
+#include "tests/verify/cli/golden_cases.h"
 #include "verify/cli/engine_subject.h"
 #include "verify/numerics/numerics.h"
 
@@ -58,15 +57,9 @@ Status status_of(const verify::NumericsResult& result) { return verify::overall(
 
 template <class Check>
 void for_cases(const Check& check) {
-  for (const char* pattern : {"1-*-b2-*", "4.2-*-b2-*"}) {
-    const golden::Suite suite = golden::selected(golden::load_suite("ci"), pattern);
-    BOOST_TEST(suite.cases.size() >= 1u, pattern);
-    for (const golden::SuiteCase& c : suite.cases) {
-      const golden::sample::TemporaryFolder folder;
-      golden::generate_case(c, folder.file("g.h5"), false);
-      BOOST_TEST_CONTEXT(c.name) check(golden::GoldenReader(folder.file("g.h5")));
-    }
-  }
+  verdict_test::for_cases(
+      {"1-*-b2-*", "4.2-*-b2-*"},
+      [&](const std::string&, const golden::GoldenReader& golden) { check(golden); });
 }
 
 }  // namespace
