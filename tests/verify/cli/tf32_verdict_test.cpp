@@ -3,9 +3,8 @@
 #include <boost/test/unit_test.hpp>
 
 #include "cuda_impl/engine/model.h"
-#include "golden/generate/generate_suite.h"
 #include "golden/golden_file.h"
-#include "tests/golden/sample.h"
+#include "tests/verify/cli/golden_cases.h"
 #include "verify/cli/engine_subject.h"
 #include "verify/numerics/numerics.h"
 
@@ -56,13 +55,9 @@ Judged judge(const golden::GoldenReader& golden, Precision precision, Precision 
 
 template <class Check>
 void for_cases(const Check& check) {
-  const golden::Suite suite = golden::selected(golden::load_suite("ci"), "*-b2-*");
-  BOOST_TEST(suite.cases.size() >= 20u);
-  for (const golden::SuiteCase& c : suite.cases) {
-    const golden::sample::TemporaryFolder folder;
-    golden::generate_case(c, folder.file("g.h5"), false);
-    BOOST_TEST_CONTEXT(c.name) check(c.name, golden::GoldenReader(folder.file("g.h5")));
-  }
+  const std::string pattern = "*-b2-*";
+  BOOST_TEST(golden::selected(golden::load_suite("ci"), pattern).cases.size() >= 20u);
+  verdict_test::for_cases({pattern}, check);
 }
 
 }  // namespace
