@@ -16,15 +16,25 @@ inline namespace SIMT_BACKEND {
 inline constexpr int64_t kRowsPerChunk = 32;
 inline int64_t row_chunks(int64_t N) { return (N + kRowsPerChunk - 1) / kRowsPerChunk; }
 
+// What a backward product may be beside a single one of rows that lie one behind the other.
+struct BackwardLayout {
+  // `count` products in one launch: the arrays of product j lie j times so many elements behind those
+  // of the first. A stride of 0 for dy or factor: all products share it.
+  int64_t count = 1;
+  int64_t out = 0, dy = 0, factor = 0;  // factor: w of product_nn, x of product_tn
+  int64_t factor_row =
+      0;  // elements from row to row of the factor: it is columns of a wider array; 0: K
+};
+
 // dx [N,K] = dy [N,M] w [M,K]: the gradient of product(y, x, w) by x. Operands as in product().
 template <class S, class Out>
 void product_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream,
-                Operands operands = Operands::as_stored);
+                Operands operands = Operands::as_stored, const BackwardLayout& layout = {});
 
 // dw [M,K] = dy [N,M]^T x [N,K]: the gradient of product(y, x, w) by w. Operands as in product().
 template <class S>
 void product_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream,
-                Operands operands = Operands::as_stored);
+                Operands operands = Operands::as_stored, const BackwardLayout& layout = {});
 
 // out [D] = sum_n x[n,d]: the gradient of a bias. parts [row_chunks(N),D] is scratch.
 template <class S>

@@ -299,6 +299,14 @@ BOOST_AUTO_TEST_CASE(backward_launchers_refuse_what_does_not_fit) {
         cuda::product_tn<float>({m, {2, 3}}, {m, {4, 2}}, {m, {5, 3}}, false, nullptr);
       },
       "product_tn: x [N,K]: expected [4,3], got [5,3]");
+  const auto differentiate_product = [&](const cuda::BackwardLayout& layout) {
+    cuda::product_nn<float>(View<float, 2>{m, {2, 3}}, {m, {2, 4}}, {m, {4, 3}}, false, nullptr,
+                            cuda::Operands::as_stored, layout);
+  };
+  check_refused([&] { differentiate_product({.count = 0}); },
+                "product_nn: count: expected 1 to 65535, got 0");
+  check_refused([&] { differentiate_product({.factor_row = 2}); },
+                "product_nn: factor_row: expected 0 or K = 3 at least, got 2");
   check_refused(
       [&] {
         cuda::column_sum<float>({m, {3}}, {m, {1, 3}}, {m, {33, 3}}, false, nullptr);

@@ -10,16 +10,15 @@ Values held(int64_t count) {
   return random_values<Out>(count, 99, 3.0);
 }
 
-// Roundings: one per product and one per addition of the chain of `depth`, one to accumulate.
-// left(r, k) and right(k, c) give the factors.
+// Roundings: one per product and one per addition of the chain of `depth`, one to accumulate onto
+// `before`, which is empty where nothing is. left(r, k) and right(k, c) give the factors.
 template <class S, class Out, class Left, class Right>
-std::vector<Expected> products(int64_t rows, int64_t columns, int64_t depth, bool accumulate,
+std::vector<Expected> products(int64_t rows, int64_t columns, int64_t depth, const Values& before,
                                const Left& left, const Right& right) {
-  const Values before = held<Out>(rows * columns);
   std::vector<Expected> out;
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {
-      double sum = accumulate ? before[at(r * columns + c)] : 0, magnitude = std::fabs(sum);
+      double sum = before.empty() ? 0 : before[at(r * columns + c)], magnitude = std::fabs(sum);
       for (int64_t k = 0; k < depth; ++k) {
         sum += left(r, k) * right(k, c);
         magnitude += std::fabs(left(r, k) * right(k, c));
@@ -30,51 +29,66 @@ std::vector<Expected> products(int64_t rows, int64_t columns, int64_t depth, boo
   return out;
 }
 
-std::string name_of(const char* kernel, cuda::Operands operands) {
-  return std::string(kernel) + (operands == cuda::Operands::tf32 ? "_tf32" : "");
-}
+// product_nn or product_tn, which adds up along N.
+template <class S, class Out>
+struct Rung {
+  const char* name;
+  bool is_tn;
+  void (*launch)(View<Out, 2> out, In<S, 2> dy, In<S, 2> factor, bool accumulate, simt::Stream,
+                 const cuda::BackwardLayout&);
+};
+
+struct Shape {
+  int64_t N, M, K;
+  bool accumulate = false;
+  int64_t count = 1;    // products, whose factors are columns of one array
+  int64_t unread = 0;   // columns of that array besides
+  bool shared = false;  // all products have one dy
+};
 
 template <class S, class Out>
-Case product_nn_case(int64_t N, int64_t M, int64_t K, bool accumulate,
-                     cuda::Operands operands = cuda::Operands::as_stored) {
-  const Values dy = random_values<S>(N * M, 1), w = random_values<S>(M * K, 2);
-  return {name_of("product_nn", operands), shape_of("N M K accumulate", N, M, K, accumulate),
-          [=] {
-            const auto g_dy = upload<S>(dy), g_w = upload<S>(w);
-            const auto dx = upload<Out>(held<Out>(N * K));
-            cuda::product_nn<S>(View<Out, 2>{dx.get(), {N, K}}, {g_dy.get(), {N, M}},
-                                {g_w.get(), {M, K}}, accumulate, nullptr, operands);
-            Values out;
-            download(dx, out);
-            return out;
-          },
-          [=, dy = as_read(dy, operands), w = as_read(w, operands)] {
-            return products<S, Out>(
-                N, K, M, accumulate, [&](int64_t n, int64_t m) { return dy[at(n * M + m)]; },
-                [&](int64_t m, int64_t k) { return w[at(m * K + k)]; });
-          }};
-}
-
-template <class S>
-Case product_tn_case(int64_t N, int64_t M, int64_t K, bool accumulate,
-                     cuda::Operands operands = cuda::Operands::as_stored) {
-  using A = accum_t<S>;
-  const Values dy = random_values<S>(N * M, 1), x = random_values<S>(N * K, 2);
-  return {name_of("product_tn", operands), shape_of("N M K accumulate", N, M, K, accumulate),
-          [=] {
-            const auto g_dy = upload<S>(dy), g_x = upload<S>(x);
-            const auto dw = upload<A>(held<A>(M * K));
-            cuda::product_tn<S>({dw.get(), {M, K}}, {g_dy.get(), {N, M}}, {g_x.get(), {N, K}},
-                                accumulate, nullptr, operands);
-            Values out;
-            download(dw, out);
-            return out;
-          },
-          [=, dy = as_read(dy, operands), x = as_read(x, operands)] {
-            return products<S, A>(
-                M, K, N, accumulate, [&](int64_t m, int64_t n) { return dy[at(n * M + m)]; },
-                [&](int64_t n, int64_t k) { return x[at(n * K + k)]; });
-          }};
+Case product_case(const Rung<S, Out>& rung, const Shape& shape, cuda::Operands operands) {
+  const auto [N, M, K, accumulate, count, unread, shared] = shape;
+  const int64_t rows = rung.is_tn ? M : N, depth = rung.is_tn ? N : M;
+  const int64_t factor_row = count * K + unread, dy_step = shared ? 0 : N * M;
+  const Values dy = random_values<S>((shared ? 1 : count) * N * M, 1),
+               factor = random_values<S>(depth * factor_row, 2),
+               before = held<Out>(count * rows * K);
+  return {
+      rung.name,
+      shape_of("N M K accumulate count unread shared", N, M, K, accumulate, count, unread, shared),
+      [=] {
+        const auto g_dy = upload<S>(dy), g_factor = upload<S>(factor);
+        const auto out = upload<Out>(before);
+        rung.launch({out.get(), {rows, K}}, {g_dy.get(), {N, M}}, {g_factor.get(), {depth, K}},
+                    accumulate, nullptr,
+                    {.count = count,
+                     .out = rows * K,
+                     .dy = dy_step,
+                     .factor = K,
+                     .factor_row = factor_row == K ? 0 : factor_row});
+        Values values;
+        download(out, values);
+        return values;
+      },
+      [=, dy = as_read(dy, operands), factor = as_read(factor, operands)] {
+        std::vector<Expected> out;
+        for (int64_t j = 0; j < count; ++j) {
+          const auto first = before.begin() + j * rows * K;
+          const auto left = [&](int64_t r, int64_t k) {
+            return dy[at(j * dy_step + (rung.is_tn ? k * M + r : r * M + k))];
+          };
+          const auto right = [&](int64_t k, int64_t c) {
+            return factor[at(j * K + k * factor_row + c)];
+          };
+          for (const Expected& each : products<S, Out>(
+                   rows, K, depth, accumulate ? Values(first, first + rows * K) : Values{}, left,
+                   right)) {
+            out.push_back(each);
+          }
+        }
+        return out;
+      }};
 }
 
 // Roundings: N additions, in two stages, and one to accumulate.
@@ -96,7 +110,7 @@ Case column_sum_case(int64_t N, int64_t D, bool accumulate) {
           },
           [=] {
             return products<S, A>(
-                1, D, N, accumulate, [](int64_t, int64_t) { return 1.0; },
+                1, D, N, accumulate ? held<A>(D) : Values{}, [](int64_t, int64_t) { return 1.0; },
                 [&](int64_t n, int64_t d) { return x[at(n * D + d)]; });
           }};
 }
@@ -130,7 +144,7 @@ Case embedding_backward_case(int64_t N, int64_t V, int64_t D, bool accumulate,
           },
           [=] {
             std::vector<Expected> out = products<S, A>(
-                V, D, N, accumulate && !fast_atomics,
+                V, D, N, accumulate && !fast_atomics ? before : Values{},
                 [&](int64_t v, int64_t n) { return tokens[at(n)] == v ? 1.0 : 0.0; },
                 [&](int64_t n, int64_t d) { return dy[at(n * D + d)]; });
             for (std::size_t i = 0; fast_atomics && i < out.size(); ++i) {
@@ -140,34 +154,63 @@ Case embedding_backward_case(int64_t N, int64_t V, int64_t D, bool accumulate,
           }};
 }
 
+template <class S, class Out, cuda::Operands kOperands>
+void nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, simt::Stream stream,
+        const cuda::BackwardLayout& layout) {
+  cuda::product_nn<S>(dx, dy, w, accumulate, stream, kOperands, layout);
+}
+template <class S, cuda::Operands kOperands>
+void tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, simt::Stream stream,
+        const cuda::BackwardLayout& layout) {
+  cuda::product_tn<S>(dw, dy, x, accumulate, stream, kOperands, layout);
+}
+
+template <class S, class Out>
+void add_nn_cases(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
+  using enum cuda::Operands;
+  for (const Shape& shape : shapes) {
+    cases.push_back(
+        product_case<S, Out>({"product_nn", false, nn<S, Out, as_stored>}, shape, as_stored));
+    if constexpr (std::is_same_v<S, float>) {
+      cases.push_back(
+          product_case<S, Out>({"product_nn_tf32", false, nn<S, Out, tf32>}, shape, tf32));
+    }
+  }
+}
+template <class S>
+void add_tn_cases(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
+  using A = accum_t<S>;
+  using enum cuda::Operands;
+  for (const Shape& shape : shapes) {
+    cases.push_back(product_case<S, A>({"product_tn", true, tn<S, as_stored>}, shape, as_stored));
+    if constexpr (std::is_same_v<S, float>) {
+      cases.push_back(product_case<S, A>({"product_tn_tf32", true, tn<S, tf32>}, shape, tf32));
+    }
+  }
+}
+
 }  // namespace
 
 // Tiles as in product_cases.cpp; chunks of 32 rows, blocks of 128 columns.
 template <class S>
 void add_product_backward_cases(std::vector<Case>& cases) {
+  const Shape stack{5, 9, 20, true, 3, 8}, sharing{5, 9, 20, false, 2, 1, true};
+  add_nn_cases<S, S>({{1, 1, 1}, {33, 70, 31}, {33, 70, 31, true}, stack, sharing}, cases);
+  add_tn_cases<S>({{70, 33, 31}, {70, 33, 31, true}, stack, sharing}, cases);
   for (const bool accumulate : {false, true}) {
-    cases.push_back(product_nn_case<S, S>(1, 1, 1, accumulate));
-    cases.push_back(product_nn_case<S, S>(33, 70, 31, accumulate));
-    cases.push_back(product_tn_case<S>(70, 33, 31, accumulate));
-    if (std::is_same_v<S, float>) {
-      cases.push_back(product_nn_case<S, S>(33, 70, 31, accumulate, cuda::Operands::tf32));
-      cases.push_back(product_tn_case<S>(70, 33, 31, accumulate, cuda::Operands::tf32));
-    }
     cases.push_back(column_sum_case<S>(70, 33, accumulate));
     cases.push_back(embedding_backward_case<S>(70, 11, 33, accumulate));
   }
   cases.push_back(embedding_backward_case<S>(70, 11, 33, true, true));
   if (kSmall) return;
-  cases.push_back(product_nn_case<S, S>(70, 33, 129, false));
+  const std::vector<Shape> stacks{{33, 70, 72, true, 3, 8}, {70, 35, 65, false, 2, 0, true}};
+  add_nn_cases<S, S>({{1, 1, 1, true}, {70, 33, 129}}, cases);
+  add_nn_cases<S, S>(stacks, cases);
   if (!std::is_same_v<S, accum_t<S>>) {
-    cases.push_back(product_nn_case<S, accum_t<S>>(65, 40, 20, true));
+    add_nn_cases<S, accum_t<S>>({{65, 40, 20, true}, {65, 20, 40, true, 2, 3}}, cases);
   }
-  cases.push_back(product_tn_case<S>(1, 1, 1, false));
-  cases.push_back(product_tn_case<S>(33, 70, 129, false));
-  if (std::is_same_v<S, float>) {
-    cases.push_back(product_nn_case<S, S>(70, 33, 129, false, cuda::Operands::tf32));
-    cases.push_back(product_tn_case<S>(33, 70, 129, false, cuda::Operands::tf32));
-  }
+  add_tn_cases<S>({{1, 1, 1}, {33, 70, 129}}, cases);
+  add_tn_cases<S>(stacks, cases);
   cases.push_back(column_sum_case<S>(1, 1, false));
   cases.push_back(column_sum_case<S>(33, 130, false));
   cases.push_back(embedding_backward_case<S>(1, 1, 1, false));
