@@ -6,6 +6,13 @@ namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 template <class S>
+Backward<S>::Backward(ForwardPass<S>& pass)
+    : pass_(pass),
+      stacked_(pass.stacked_ == nullptr
+                   ? nullptr
+                   : std::make_unique<StackedBackward<S>>(pass.parts_, *pass.stacked_)) {}
+
+template <class S>
 double Backward<S>::run(const ReceiveGradient& receive) {
   clear();
   add_gradients(1.0);
@@ -26,6 +33,7 @@ void Backward<S>::add_gradients(double scale) {
     mlp_site(l);
     attention_site(l);
   }
+  if (stacked_ != nullptr) stacked_->close(gradients_);
   embed();
 }
 
@@ -49,9 +57,11 @@ void Backward<S>::prepare() {
     scratch_arena_.plan([&](Carver& carver) { carve_scratch(planned, carver); });
     scratch_ = std::move(planned);
     fill_tables();
+    if (stacked_ != nullptr) stacked_->plan(scratch_.B, scratch_.T);
   }
   for (const View<A, 4>& d_q : scratch_.d_q) zero(d_q);
   for (const View<A, 4>& d_k : scratch_.d_k) zero(d_k);
+  if (stacked_ != nullptr) stacked_->clear();
 }
 
 template <class S>
@@ -167,7 +177,7 @@ void Backward<S>::mlp_site(int64_t l) {
   zero(scratch_.d_stream);
   if (!combines || method.keep_residual) add_to(scratch_.d_residual, scratch_.d_next);
   own_mlp(l, combines ? pass_.mix_.weight(l, l) : 1.0);
-  for (int64_t j = 0; combines && j < l; ++j) mlp_again(l, j);
+  if (combines) run_again(l, scratch_.d_next);
   if (!pass_.pre_norm()) {
     norm(scratch_.d_residual, at(pass_.buffers_.attn_residual, l), {}, pass_.layer(l).attn_norm,
          gradients_of(l).attn_norm);
@@ -180,7 +190,7 @@ void Backward<S>::attention_site(int64_t l) {
   const Method& method = pass_.method_;
   const bool combines = method.recomputes_attention() && l > 0;
   if (!combines || method.keep_residual) add_to(scratch_.d_stream, scratch_.d_residual);
-  for (int64_t j = 0; combines && j < l; ++j) attention_again(l, j);
+  if (combines) run_again(l, scratch_.d_residual);
   const bool dropped = combines && method.combine == Combine::sum && !method.keep_own;
   own_attention(l, dropped ? 0.0 : combines ? pass_.mix_.weight(l, l) : 1.0);
   std::swap(scratch_.d_next, scratch_.d_stream);
@@ -241,7 +251,32 @@ void Backward<S>::own_attention(int64_t l, double weight) {
 }
 
 // ------------------------------------------------------------------------------------------------
-// layer j, run again in layer l
+// earlier layers, run again in layer l
+
+template <class S>
+void Backward<S>::run_again(int64_t l, View<const A, 2> d) {
+  if (stacked_ == nullptr) {
+    for (int64_t j = 0; j < l; ++j) {
+      if (pass_.method_.recomputes_mlp()) {
+        mlp_again(l, j);
+      } else {
+        attention_again(l, j);
+      }
+    }
+    return;
+  }
+  const bool detached = pass_.method_.detach_stored;
+  stacked_->add(gradients_, {.forward = {.l = l,
+                                         .x = pass_.stream(l),
+                                         .own = {},
+                                         .scores = pass_.scores_of(0),
+                                         .lse = pass_.buffers_.lse[0],
+                                         .probs = {}},
+                             .d = d,
+                             .d_stream = scratch_.d_stream,
+                             .d_q = detached ? nullptr : scratch_.d_q_table,
+                             .d_k = detached ? nullptr : scratch_.d_k_table});
+}
 
 template <class S>
 View<const S, 2> Backward<S>::form_again(int64_t l, int64_t j) {

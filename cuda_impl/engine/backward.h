@@ -4,14 +4,17 @@
 //
 // A layer j that is run again in layers l > j gets its share of dQ_j, dK_j (through A_j, unless
 // detached), dWv_j, dWo_j and of its MLP there; its own pass, taken last, closes dQ_j and dK_j. In
-// methods 5.x layer l adds to dQ_i and dK_i of every i <= l.
+// methods 5.x layer l adds to dQ_i and dK_i of every i <= l. Where recomputes are stacked, all layers that
+// are run again in layer l go at once (stacked_backward.h).
 // Gradients of streams and weights are accum_t<S>; they are rounded to S where a product reads them.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "cuda_impl/engine/forward_pass.h"
 #include "cuda_impl/engine/gradients.h"
+#include "cuda_impl/engine/stacked_backward.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -21,7 +24,7 @@ class Backward {
   using A = accum_t<S>;
 
  public:
-  explicit Backward(ForwardPass<S>& pass) : pass_(pass) {}
+  explicit Backward(ForwardPass<S>& pass);
   // Returns the loss. receive is called for every weight.
   double run(const ReceiveGradient& receive);
   // The gradients, all 0. They keep their places.
@@ -30,9 +33,13 @@ class Backward {
   void add_gradients(double scale);
   View<const A, 1> loss() const { return pass_.buffers_.loss; }  // [1]
 
-  std::size_t bytes() const { return gradient_arena_.bytes() + scratch_arena_.bytes(); }
+  std::size_t bytes() const {
+    return gradient_arena_.bytes() + scratch_arena_.bytes() +
+           (stacked_ == nullptr ? 0 : stacked_->bytes());
+  }
   int64_t allocations() const {
-    return gradient_arena_.allocations() + scratch_arena_.allocations();
+    return gradient_arena_.allocations() + scratch_arena_.allocations() +
+           (stacked_ == nullptr ? 0 : stacked_->allocations());
   }
 
  private:
@@ -67,6 +74,8 @@ class Backward {
   // What stands at a site beside the residual: the layer's own output, in d_next or d_residual.
   void own_mlp(int64_t l, double weight);
   void own_attention(int64_t l, double weight);
+  // Layers 0 .. l-1, from d, the gradient by what the method adds.
+  void run_again(int64_t l, View<const A, 2> d);
   void mlp_again(int64_t l, int64_t j);
   void attention_again(int64_t l, int64_t j);
   // Forms h, v and context of layer j run again in layer l; returns h [N,D].
@@ -115,6 +124,7 @@ class Backward {
   Arena gradient_arena_, scratch_arena_;
   WeightGradients<A> gradients_;
   Scratch scratch_;
+  std::unique_ptr<StackedBackward<S>> stacked_;  // null: earlier layers run one after the other
 };
 
 }  // namespace SIMT_BACKEND

@@ -95,23 +95,14 @@ void Backward<S>::norm(View<const A, 2> dy, View<const S, 2> x, View<const S, 2>
   const Stream queue = pass_.queue_;
   const View<A, 2> dx = scratch_.d_term;
   if (!pass_.llama()) {
-    if (addend.data != nullptr) {
-      add(pass_.buffers_.sum, x, addend, {}, queue);
-      x = pass_.buffers_.sum;
-    }
     const NormScratch<A> scratch{scratch_.statistics, scratch_.norm_parts};
-    layer_norm_backward<S, A>(dx, g.gain, g.bias, scratch, dy, x, w.gain, c.layer_norm_eps, true,
-                              queue);
+    layer_norm_backward<S, A>(dx, g.gain, g.bias, scratch, dy, x, addend, w.gain, c.layer_norm_eps,
+                              true, queue);
     return;
   }
   const NormScratch<A> scratch{{scratch_.statistics.data, {1, N}},
                                {scratch_.norm_parts.data, {row_chunks(N), D}}};
-  if (addend.data != nullptr) {
-    rms_norm_of_sum_backward<S, A>(dx, g.gain, scratch, dy, x, addend, w.gain, c.rms_norm_eps, true,
-                                   queue);
-  } else {
-    rms_norm_backward<S, A>(dx, g.gain, scratch, dy, x, w.gain, c.rms_norm_eps, true, queue);
-  }
+  rms_norm_backward<S, A>(dx, g.gain, scratch, dy, x, addend, w.gain, c.rms_norm_eps, true, queue);
 }
 
 template <class S>
@@ -143,8 +134,8 @@ void Backward<S>::gate(int64_t l, View<const S, 2> h) {
   product_tn<A>(g.w1, rows.dpre, rows.z, true, queue);
   const NormScratch<A> scratch{{scratch_.statistics.data, {1, N}},
                                {scratch_.norm_parts.data, {row_chunks(N), D}}};
-  rms_norm_backward<S, A>(scratch_.d_term, g.norm, scratch, rows.dz, h, w.norm, c.score_gate_eps,
-                          true, queue);
+  rms_norm_backward<S, A>(scratch_.d_term, g.norm, scratch, rows.dz, h, {}, w.norm,
+                          c.score_gate_eps, true, queue);
   add_to(scratch_.d_norm, scratch_.d_term);
 }
 

@@ -58,8 +58,9 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   }
   for (View<S, 4>& v : x.v) v = carver.view<S>({B, Hkv, T, Dh});
   for (View<S, 3>& context : x.context) context = carver.view<S>({B, T, H * Dh});
-  x.again_v = x.kept ? carver.view<S>({B, Hkv, T, Dh}) : x.v[0];
-  x.again_context = x.kept ? carver.view<S>({B, T, H * Dh}) : x.context[0];
+  const bool again = x.kept && method.recomputes() && each;
+  x.again_v = again ? carver.view<S>({B, Hkv, T, Dh}) : x.v[0];
+  x.again_context = again ? carver.view<S>({B, T, H * Dh}) : x.context[0];
   for (View<S, 4>& q : x.q) q = carver.view<S>({B, H, T, Dh});
   for (View<S, 4>& k : x.k) k = carver.view<S>({B, Hkv, T, Dh});
   A* next_lse = carver.take<A>(static_cast<int64_t>(x.lse.size()) * B * H * T);

@@ -51,8 +51,11 @@ void carve(WeightGradients<A>& g, Carver& carver, const golden::ModelConfig& c,
     } else if (method.learns_scores()) {
       layer.coefficients = carver.view<A>({coefficient_count(c, l)});
     }
-    if (method.combine == Combine::learned_mean) layer.mix = carver.view<A>({l + 1});
     g.layers.push_back(layer);
+  }
+  // Behind all layers, which so lie evenly where they are run again (layer_stride).
+  for (int64_t l = 0; method.combine == Combine::learned_mean && l < c.num_hidden_layers; ++l) {
+    g.layers[static_cast<std::size_t>(l)].mix = carver.view<A>({l + 1});
   }
   if (c.norm == golden::NormPosition::pre) g.final_norm = norm();
   g.lm_head = c.tie_word_embeddings ? g.embed : carver.view<A>({V, D});

@@ -30,7 +30,8 @@ struct ModelOptions {
   // What logits may take, of one position at least: a loss is formed from a tile of positions after
   // the other, so that no array [B,T,V] exists. A probe that wants the logits gets them all.
   std::size_t head_bytes = std::size_t{64} << 20;
-  // What a stacked recompute may take, of one layer at least. Only speed depends on it.
+  // What a stacked recompute may take, of one layer at least; a backward pass takes less than that once
+  // more, with learned weights perhaps as much. Only speed depends on it.
   std::size_t stack_bytes = std::size_t{1} << 30;
   // What the probabilities may take that recomputes read. Where those of the layers that are run again fit
   // into it, (L-1) B H T T scalars of the storage type, they are kept from each layer's own attention and

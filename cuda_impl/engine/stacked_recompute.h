@@ -12,6 +12,7 @@
 // o, z and act; sums over j are never.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 
 #include "cuda_impl/engine/arena.h"
@@ -42,6 +43,25 @@ class StackedRecompute {
     View<const S, 5> probs;   // [L-1,B,H,T,T] of all layers; null: rebuilt from lse
   };
 
+  // Layers first .. first + count - 1 of those that are run again.
+  struct Group {
+    int64_t first = 0, count = 0;
+  };
+
+  // How the arrays of a group's layers lie: as columns of one array, or one behind the other.
+  enum class Placed { side_by_side, apart };
+
+  // What is formed of a group, of up to G layers; null what the method or the block has not.
+  struct Arrays {
+    View<S, 2> normalised;          // n [N,D], of all groups; null without a norm before Wv
+    View<A, 2> wide_v;              // [N,G*Hkv*Dh] or [G*N,Hkv*Dh]
+    View<S, 4> v;                   // [B,G*Hkv,T,Dh] or [G*B,Hkv,T,Dh]
+    View<S, 2> context;             // [N,G*H*Dh] or [G*N,H*Dh]
+    View<S, 2> attn_out, mlp_norm;  // [G*N,D]
+    View<A, 2> gate, up;            // [G*N,F]
+    View<S, 2> act;                 // [N,G*F] or [G*N,F]
+  };
+
   StackedRecompute(std::shared_ptr<const Parts<S>> parts, const Cache<S>* cache);
   void plan(int64_t B, int64_t T);
 
@@ -49,21 +69,35 @@ class StackedRecompute {
   // the method takes a mean.
   void form_sum(View<S, 2> sum, const Input& input);
 
+  // For a backward pass, and not in decoding: use(group) for the groups of layers 0 .. l-1 in turn, with
+  // the group's arrays formed, apart and without the terms' weights.
+  template <class Use>
+  void for_groups(const Input& input, const Use& use) {
+    normalise(input.x);
+    for (Group group; group.first < input.l; group.first += group.count) {
+      group.count = std::min(group_, input.l - group.first);
+      form_group(input, group, {}, Placed::apart);
+      use(group);
+    }
+  }
+  // y [count*N,D] = the terms of a group formed by for_groups: o or r, one behind the other.
+  void form_terms(S* y, const Group& group);
+  const Arrays& arrays() const { return arrays_; }
+  int64_t group_layers() const { return group_; }  // of the largest
+
   std::size_t bytes() const { return arena_.bytes(); }
   int64_t allocations() const { return arena_.allocations(); }
 
  private:
-  // Layers first .. first + count - 1 of those that are run again.
-  struct Group {
-    int64_t first = 0, count = 0;
-  };
-
   int64_t bytes_per_layer() const;
   void carve(Carver& carver);
   void normalise(View<const S, 2> x);
-  void form_values(const Input& input, const Group& group);
-  void replay(const Input& input, const Group& group, const TermWeights<A>& terms);
-  void run_mlps(const Input& input, const Group& group, const TermWeights<A>& terms);
+  void form_values(const Input& input, const Group& group, Placed placed);
+  // The arrays of a group up to the factors of the sum, which are multiplied by the terms' weights.
+  void form_group(const Input& input, const Group& group, const TermWeights<A>& terms,
+                  Placed placed);
+  void replay(const Input& input, const Group& group, const TermWeights<A>& terms, Placed placed);
+  void run_mlps(const Input& input, const Group& group, const TermWeights<A>& terms, Placed placed);
   // y_j [N,M] = x_j w_j^T + bias_j for the group's layers; by is the weight of layer 0.
   template <class Out>
   void products(Out* y, const S* x, const Affine<S>& by, const Group& group);
@@ -80,15 +114,9 @@ class StackedRecompute {
   const Cache<S>* cache_;
   Arena arena_;
   int64_t B_ = 0, T_ = 0;
-  int64_t group_ = 0;               // layers
-  View<S, 2> normalised_;           // [N,D]
-  View<A, 2> wide_sum_;             // [N,D], of terms without biases
-  View<A, 2> wide_v_;               // [N,group*Hkv*Dh]
-  View<S, 4> v_;                    // [B,group*Hkv,T,Dh]
-  View<S, 2> context_;              // [N,group*H*Dh]; of MLPs [group*N,H*Dh]
-  View<S, 2> attn_out_, mlp_norm_;  // [group*N,D]
-  View<A, 2> gate_, up_;            // [group*N,F]
-  View<S, 2> act_;                  // [N,group*F]
+  int64_t group_ = 0;    // layers
+  View<A, 2> wide_sum_;  // [N,D], of terms without biases
+  Arrays arrays_;
 };
 
 }  // namespace SIMT_BACKEND

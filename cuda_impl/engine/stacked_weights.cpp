@@ -2,32 +2,16 @@
 
 #include "cuda_impl/engine/arena.h"
 #include "cuda_impl/engine/convert.h"
-#include "golden/error.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
-namespace {
-
-// Every layer has the same weights in the same order: any of them tells the distance.
-template <class S>
-int64_t stride_of(const Weights<S>& weights) {
-  const auto first = [&](std::size_t l) { return weights.layers[l].w_down.weight.data; };
-  const int64_t stride = first(1) - first(0);
-  for (std::size_t l = 2; l < weights.layers.size(); ++l) {
-    ASSAY_CHECK(first(l) - first(l - 1) == stride, "layers do not lie evenly");
-  }
-  return stride;
-}
-
-}  // namespace
-
 template <class S>
 StackedWeights<S>::StackedWeights(const golden::ModelConfig& c, const Method& method,
                                   const Weights<S>& weights, Stream stream)
     : folds_(c.norm == golden::NormPosition::pre),
       of_mlps_(method.recomputes_mlp()),
       K_(of_mlps_ ? c.intermediate_size : c.num_attention_heads * c.head_dim),
-      layer_stride_(stride_of(weights)) {
+      layer_stride_(cuda::layer_stride(weights.layers)) {
   const int64_t J = c.num_hidden_layers - 1, D = c.hidden_size;
   const int64_t rows = J * c.num_key_value_heads * c.head_dim;
   const bool biased = weights.layers[0].wv.bias.data != nullptr;

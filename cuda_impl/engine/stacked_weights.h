@@ -1,12 +1,27 @@
 // The weights of all earlier layers as a stacked recompute reads them (stacked_recompute.h).
 #pragma once
 
+#include <vector>
+
 #include "cuda_impl/engine/method.h"
 #include "cuda_impl/engine/weights.h"
 #include "golden/config.h"
+#include "golden/error.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
+
+// From an array of a layer to the same of the next, in elements: every layer has the same arrays in the
+// same order, one layer behind the other. Of LayerWeights or LayerGradients, two at least.
+template <class Layer>
+int64_t layer_stride(const std::vector<Layer>& layers) {
+  const auto first = [&](std::size_t l) { return layers[l].w_down.weight.data; };
+  const int64_t stride = first(1) - first(0);
+  for (std::size_t l = 2; l < layers.size(); ++l) {
+    ASSAY_CHECK(first(l) - first(l - 1) == stride, "layers do not lie evenly");
+  }
+  return stride;
+}
 
 // Copies of layers 0 .. L-2, in scalars of S: (L-1) (Hkv Dh D + D K) with K = F for methods that run MLPs
 // again, H Dh for the others. The rest is read where Weights has it: layers lie evenly there.

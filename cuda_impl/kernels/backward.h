@@ -41,35 +41,43 @@ template <class S>
 void column_sum(View<accum_t<S>, 1> out, View<accum_t<S>, 2> parts, In<S, 2> x, bool accumulate,
                 Stream stream);
 
-// out [D] = sum_c parts[c,d], c ascending: the second stage of column_sum.
+// out [D] = sum_c parts[c,d], c ascending: the second stage of column_sum. Of several layers parts is
+// [layers*C,D], and the sums of layer j lie j * out_stride elements behind the first.
 template <class A>
-void sum_parts(View<A, 1> out, In<A, 2> parts, bool accumulate, Stream stream);
+void sum_parts(View<A, 1> out, In<A, 2> parts, bool accumulate, Stream stream, int64_t layers = 1,
+               int64_t out_stride = 0);
 
-// rms_norm: statistics [1,N], parts [row_chunks(N),D]; layer_norm: [2,N] and [2*row_chunks(N),D].
+// rms_norm: statistics [1,N], parts [row_chunks(N),D]; layer_norm: [2,N] and [2*row_chunks(N),D]. Of
+// several layers: layers times as many columns of statistics and rows of parts.
 template <class A>
 struct NormScratch {
   View<A, 2> statistics;
   View<A, 2> parts;
 };
 
-// dx [N,D] and dgain [D] of y = gain * x / rms(x). dx is stored as Grad: S or accum_t<S>, as dy.
+// The norms of sums x + addend of several layers at once: dx, dy and addend are [layers*N,D], x [N,D]
+// is the same for every layer. Weights and their gradients are those of the first; those of layer j
+// lie j times so many elements behind them.
+struct NormLayers {
+  int64_t layers = 1;
+  int64_t weights = 0, gradients = 0;
+};
+
+// dx [N,D] and dgain [D] of y = gain * z / rms(z), z = x or, where addend [N,D] has data, x + addend, by
+// either of which dx is the gradient. dx is stored as Grad: S or accum_t<S>, as dy.
 template <class S, class Grad>
 void rms_norm_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain,
                        const NormScratch<accum_t<S>>& scratch, In<Grad, 2> dy, In<S, 2> x,
-                       In<S, 1> gain, double eps, bool accumulate, Stream stream);
+                       In<S, 2> addend, In<S, 1> gain, double eps, bool accumulate, Stream stream,
+                       const NormLayers& layers = {});
 
-// The same of y = gain * (x + addend) / rms(x + addend): dx is the gradient by both.
-template <class S, class Grad>
-void rms_norm_of_sum_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain,
-                              const NormScratch<accum_t<S>>& scratch, In<Grad, 2> dy, In<S, 2> x,
-                              In<S, 2> addend, In<S, 1> gain, double eps, bool accumulate,
-                              Stream stream);
-
-// dx [N,D], dgain [D] and dbias [D] of y = gain * (x - mean(x)) / sqrt(variance(x) + eps) + bias
+// dx [N,D], dgain [D] and dbias [D] of y = gain * (z - mean(z)) / sqrt(variance(z) + eps) + bias, z as
+// above
 template <class S, class Grad>
 void layer_norm_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain, View<accum_t<S>, 1> dbias,
                          const NormScratch<accum_t<S>>& scratch, In<Grad, 2> dy, In<S, 2> x,
-                         In<S, 1> gain, double eps, bool accumulate, Stream stream);
+                         In<S, 2> addend, In<S, 1> gain, double eps, bool accumulate, Stream stream,
+                         const NormLayers& layers = {});
 
 // dgate, dup [N,F] of act = silu(gate) * up. Each may lie over dact.
 template <class S, class Operand>
@@ -85,9 +93,19 @@ template <class S>
 void rope_backward(View<S, 3> dx, In<accum_t<S>, 4> dy, In<accum_t<S>, 2> cosines,
                    In<accum_t<S>, 2> sines, Stream stream);
 
-// x [B,T,H*Dh] = the heads y [B,H,T,Dh], concatenated: the gradient of split_heads.
+// x [B,T,H*Dh] = the heads y [B,H,T,Dh], concatenated: the gradient of split_heads. x_row: elements from
+// position to position of x, which may be columns of a wider array; 0: H*Dh.
 template <class S>
-void merge_heads(View<S, 3> x, In<accum_t<S>, 4> y, Stream stream);
+void merge_heads(View<S, 3> x, In<accum_t<S>, 4> y, Stream stream, int64_t x_row = 0);
+
+// The gradients of fold_norm by what it folds, of those dy [M,K] and dy_bias [M] by its results:
+//   dw[m,k] += dy[m,k] gain[k] + dy_bias[m] shift[k],  dgain[k] += sum_m dy[m,k] w[m,k],
+//   dshift[k] += sum_m dy_bias[m] w[m,k]
+// The data of gain and shift may be null as there, those of dgain, dshift and dy_bias with them.
+template <class S>
+void fold_norm_backward(View<accum_t<S>, 2> dw, View<accum_t<S>, 1> dgain,
+                        View<accum_t<S>, 1> dshift, In<accum_t<S>, 2> dy, In<accum_t<S>, 1> dy_bias,
+                        In<S, 2> w, In<S, 1> gain, In<S, 1> shift, Stream stream);
 
 // counted [1] = how many positions of labels [B,T] cross_entropy counts.
 template <class A>

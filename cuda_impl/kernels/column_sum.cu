@@ -6,6 +6,7 @@
 //   parts  [C,D]  accum_t<S>, C = row_chunks(N): scratch
 //   out    [D]    accum_t<S>; with `accumulate` added to what it holds
 // Both sums ascend, so the bits do not depend on the machine. Nothing is rounded to S.
+// Of several layers, the second stage alone: parts [layers*C,D], an out of each.
 // Launch: one thread per column and chunk, then one per column. Any N, D >= 1.
 // Longest addition chain min(N, kRowsPerChunk) - 1, then C.
 // CPU counterpart: reference/ops/query_bias.cpp (its gradient by the bias)
@@ -32,9 +33,11 @@ __global__ void column_parts_kernel(accum_t<S>* __restrict__ parts, const S* __r
 
 template <class A>
 __global__ void sum_parts_kernel(A* __restrict__ out, const A* __restrict__ parts, int C, int D,
-                                 bool accumulate) {
+                                 bool accumulate, int64_t out_stride) {
   const int d = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
   if (d >= D) return;
+  out += blockIdx.y * out_stride;
+  parts += int64_t{blockIdx.y} * C * D;
   A sum = A(0);
   for (int c = 0; c < C; ++c) sum += parts[int64_t{c} * D + d];
   out[d] = accumulate ? out[d] + sum : sum;
@@ -43,13 +46,16 @@ __global__ void sum_parts_kernel(A* __restrict__ out, const A* __restrict__ part
 }  // namespace
 
 template <class A>
-void sum_parts(View<A, 1> out, In<A, 2> parts, bool accumulate, Stream stream) {
-  const auto [C, D] = parts.shape;
-  expect_shape("sum_parts", "parts [C,D]", parts, {C, D});
+void sum_parts(View<A, 1> out, In<A, 2> parts, bool accumulate, Stream stream, int64_t layers,
+               int64_t out_stride) {
+  const int64_t D = out.shape[0];
+  expect_at_most("sum_parts", "layers", layers, 65535);
+  const int64_t C = parts.shape[0] / layers;
+  expect_shape("sum_parts", "parts [layers*C,D]", parts, {layers * C, D});
   expect_shape("sum_parts", "out [D]", out, {D});
   simt::launch(LaunchName("sum_parts", parts.shape).text, sum_parts_kernel<A>,
-               dim3(blocks_for(D, kThreads)), dim3(kThreads), 0, stream, out.data, parts.data, C, D,
-               accumulate);
+               dim3(blocks_for(D, kThreads), static_cast<unsigned>(layers)), dim3(kThreads), 0,
+               stream, out.data, parts.data, C, D, accumulate, out_stride);
 }
 
 template <class S>
@@ -66,8 +72,8 @@ void column_sum(View<accum_t<S>, 1> out, View<accum_t<S>, 2> parts, In<S, 2> x, 
   sum_parts<accum_t<S>>(out, parts, accumulate, stream);
 }
 
-template void sum_parts(View<float, 1>, In<float, 2>, bool, Stream);
-template void sum_parts(View<double, 1>, In<double, 2>, bool, Stream);
+template void sum_parts(View<float, 1>, In<float, 2>, bool, Stream, int64_t, int64_t);
+template void sum_parts(View<double, 1>, In<double, 2>, bool, Stream, int64_t, int64_t);
 
 #define ASSAY_INSTANTIATE(S) \
   template void column_sum<S>(View<accum_t<S>, 1>, View<accum_t<S>, 2>, In<S, 2>, bool, Stream);

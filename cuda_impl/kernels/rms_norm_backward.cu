@@ -7,12 +7,14 @@
 //   dy, dx     [N,D]  stored as Grad (S or accum_t<S>), the only rounding to it; not one array
 //   dgain      [D]    accum_t<S>; with `accumulate` added to what it holds
 //   r          [1,N]  accum_t<S>, scratch, and parts [C,D], C = row_chunks(N): chunks of dgain
+// Of several layers (NormLayers) all but x, gain and dgain have layers times as many rows, and r as many
+// columns: a chunk is of one layer.
 // Sums are accum_t<S>; x + addend is never rounded to S. dx is the gradient by x and by addend.
 // Launch: one warp per row for dx, one thread per column and chunk of rows, one per column. Any N,
 // D >= 1.
 // Longest addition chain ceil(D/32) + 5 for dx; min(N, kRowsPerChunk) - 1, then C for dgain.
 // CPU counterpart: reference/ops/rms_norm.cpp
-#include "cuda_impl/kernels/backward.h"
+#include "cuda_impl/kernels/norm_backward.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -21,26 +23,22 @@ namespace {
 constexpr int kRowsPerBlock = 4;
 constexpr int kThreads = 128;
 
-template <class S>
-SIMT_DEVICE accum_t<S> sum_at(const S* x, const S* addend, int64_t i) {
-  return addend == nullptr ? simt::to_accum(x[i])
-                           : simt::to_accum(x[i]) + simt::to_accum(addend[i]);
-}
-
 template <class S, class Grad>
 __global__ void rms_norm_backward_kernel(Grad* __restrict__ dx, accum_t<S>* __restrict__ inv_rms,
                                          const Grad* __restrict__ dy, const S* __restrict__ x,
                                          const S* __restrict__ addend, const S* __restrict__ gain,
-                                         int N, int D, accum_t<S> eps) {
+                                         int rows, int N, int D, int64_t gain_stride,
+                                         accum_t<S> eps) {
   using A = accum_t<S>;
   const int row = static_cast<int>(blockIdx.x * kRowsPerBlock + threadIdx.y);
   const int lane = static_cast<int>(threadIdx.x);  // [0, 32)
-  if (row >= N) return;  // same for the whole warp, so warp_sum stays safe
+  if (row >= rows) return;  // same for the whole warp, so warp_sum stays safe
   const int64_t first = int64_t{row} * D;
+  gain += row / N * gain_stride;
 
   A sum_sq = A(0), along = A(0);  // along: how much of gain * dy lies along z
   for (int d = lane; d < D; d += 32) {
-    const A z = sum_at(x, addend, first + d);
+    const A z = sum_at(x, addend, row, N, D, d);
     sum_sq += z * z;
     along += simt::to_accum(gain[d]) * simt::to_accum(dy[first + d]) * z;
   }
@@ -49,7 +47,7 @@ __global__ void rms_norm_backward_kernel(Grad* __restrict__ dx, accum_t<S>* __re
 
   for (int d = lane; d < D; d += 32) {
     const A scaled = simt::to_accum(gain[d]) * simt::to_accum(dy[first + d]);
-    dx[first + d] = simt::from_accum<Grad>(r * (scaled - sum_at(x, addend, first + d) * shrink));
+    dx[first + d] = simt::from_accum<Grad>(r * (scaled - sum_at(x, addend, row, N, D, d) * shrink));
   }
   if (lane == 0) inv_rms[row] = r;
 }
@@ -62,35 +60,12 @@ __global__ void gain_parts_kernel(accum_t<S>* __restrict__ parts, const Grad* __
   using A = accum_t<S>;
   const int d = static_cast<int>(blockIdx.y * kThreads + threadIdx.x);
   if (d >= D) return;
-  const int64_t first = int64_t{blockIdx.x} * kRowsPerChunk;
-  const int64_t end = first + kRowsPerChunk < N ? first + kRowsPerChunk : N;
+  const ChunkOfRows chunk(N);
   A sum = A(0);
-  for (int64_t n = first; n < end; ++n) {
-    sum += simt::to_accum(dy[n * D + d]) * sum_at(x, addend, n * D + d) * inv_rms[n];
+  for (int64_t n = chunk.first; n < chunk.end; ++n) {
+    sum += simt::to_accum(dy[n * D + d]) * sum_at(x, addend, n, N, D, d) * inv_rms[n];
   }
-  parts[int64_t{blockIdx.x} * D + d] = sum;
-}
-
-template <class S, class Grad>
-void launch_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain,
-                     const NormScratch<accum_t<S>>& scratch, View<const Grad, 2> dy, In<S, 2> x,
-                     const S* addend, In<S, 1> gain, double eps, bool accumulate, Stream stream) {
-  const auto [N, D] = dx.shape;
-  const int64_t C = row_chunks(N);
-  expect_shape("rms_norm_backward", "dx [N,D]", dx, {N, D});
-  expect_shape("rms_norm_backward", "dy [N,D]", dy, {N, D});
-  expect_shape("rms_norm_backward", "x [N,D]", x, {N, D});
-  expect_shape("rms_norm_backward", "gain [D]", gain, {D});
-  expect_shape("rms_norm_backward", "dgain [D]", dgain, {D});
-  expect_shape("rms_norm_backward", "statistics [1,N]", scratch.statistics, {1, N});
-  expect_shape("rms_norm_backward", "parts [C,D]", scratch.parts, {C, D});
-  simt::launch(LaunchName("rms_norm_backward", dx.shape).text, rms_norm_backward_kernel<S, Grad>,
-               dim3(blocks_for(N, kRowsPerBlock)), dim3(32, kRowsPerBlock), 0, stream, dx.data,
-               scratch.statistics.data, dy.data, x.data, addend, gain.data, N, D, eps);
-  simt::launch(LaunchName("rms_norm_backward gain", dx.shape).text, gain_parts_kernel<S, Grad>,
-               dim3(static_cast<unsigned>(C), blocks_for(D, kThreads)), dim3(kThreads), 0, stream,
-               scratch.parts.data, dy.data, x.data, addend, scratch.statistics.data, N, D);
-  sum_parts<accum_t<S>>(dgain, scratch.parts, accumulate, stream);
+  parts[chunk.part * D + d] = sum;
 }
 
 }  // namespace
@@ -98,26 +73,36 @@ void launch_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain,
 template <class S, class Grad>
 void rms_norm_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain,
                        const NormScratch<accum_t<S>>& scratch, In<Grad, 2> dy, In<S, 2> x,
-                       In<S, 1> gain, double eps, bool accumulate, Stream stream) {
-  launch_backward<S, Grad>(dx, dgain, scratch, dy, x, nullptr, gain, eps, accumulate, stream);
+                       In<S, 2> addend, In<S, 1> gain, double eps, bool accumulate, Stream stream,
+                       const NormLayers& layers) {
+  constexpr const char* kName = "rms_norm_backward";
+  const auto [N, D] = x.shape;
+  const int64_t rows = layers.layers * N, C = row_chunks(N);
+  expect_layers(kName, layers, addend.data != nullptr);
+  expect_shape(kName, "dx [layers*N,D]", dx, {rows, D});
+  expect_shape(kName, "dy [layers*N,D]", dy, {rows, D});
+  expect_shape(kName, "x [N,D]", x, {N, D});
+  if (addend.data != nullptr) expect_shape(kName, "addend [layers*N,D]", addend, {rows, D});
+  expect_shape(kName, "gain [D]", gain, {D});
+  expect_shape(kName, "dgain [D]", dgain, {D});
+  expect_shape(kName, "statistics [1,layers*N]", scratch.statistics, {1, rows});
+  expect_shape(kName, "parts [layers*C,D]", scratch.parts, {layers.layers * C, D});
+  simt::launch(LaunchName(kName, dx.shape).text, rms_norm_backward_kernel<S, Grad>,
+               dim3(blocks_for(rows, kRowsPerBlock)), dim3(32, kRowsPerBlock), 0, stream, dx.data,
+               scratch.statistics.data, dy.data, x.data, addend.data, gain.data, rows, N, D,
+               layers.weights, eps);
+  simt::launch(
+      LaunchName("rms_norm_backward gain", dx.shape).text, gain_parts_kernel<S, Grad>,
+      dim3(static_cast<unsigned>(C), blocks_for(D, kThreads), static_cast<unsigned>(layers.layers)),
+      dim3(kThreads), 0, stream, scratch.parts.data, dy.data, x.data, addend.data,
+      scratch.statistics.data, N, D);
+  sum_parts<accum_t<S>>(dgain, scratch.parts, accumulate, stream, layers.layers, layers.gradients);
 }
 
-template <class S, class Grad>
-void rms_norm_of_sum_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain,
-                              const NormScratch<accum_t<S>>& scratch, In<Grad, 2> dy, In<S, 2> x,
-                              In<S, 2> addend, In<S, 1> gain, double eps, bool accumulate,
-                              Stream stream) {
-  expect_shape("rms_norm_backward", "addend [N,D]", addend, {dx.shape[0], dx.shape[1]});
-  launch_backward<S, Grad>(dx, dgain, scratch, dy, x, addend.data, gain, eps, accumulate, stream);
-}
-
-#define ASSAY_INSTANTIATE(S, Grad)                                                                 \
-  template void rms_norm_backward<S>(View<Grad, 2>, View<accum_t<S>, 1>,                           \
-                                     const NormScratch<accum_t<S>>&, In<Grad, 2>, In<S, 2>,        \
-                                     In<S, 1>, double, bool, Stream);                              \
-  template void rms_norm_of_sum_backward<S>(View<Grad, 2>, View<accum_t<S>, 1>,                    \
-                                            const NormScratch<accum_t<S>>&, In<Grad, 2>, In<S, 2>, \
-                                            In<S, 2>, In<S, 1>, double, bool, Stream);
+#define ASSAY_INSTANTIATE(S, Grad)                                                          \
+  template void rms_norm_backward<S>(View<Grad, 2>, View<accum_t<S>, 1>,                    \
+                                     const NormScratch<accum_t<S>>&, In<Grad, 2>, In<S, 2>, \
+                                     In<S, 2>, In<S, 1>, double, bool, Stream, const NormLayers&);
 ASSAY_INSTANTIATE(float, float)
 ASSAY_INSTANTIATE(simt::bf16, simt::bf16)
 ASSAY_INSTANTIATE(simt::bf16, float)

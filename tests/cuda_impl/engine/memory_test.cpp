@@ -109,4 +109,10 @@ BOOST_AUTO_TEST_CASE(memory_grows_with_layers_as_the_headers_say) {
   check(tiny("5.1"), true, kKept + kQueryKeyGradients);
   check(tiny("1"), true, kKept + kQueryKeyGradients + kD);
   check(tiny_gpt2("1", golden::NormPosition::post), true, kKept + kQueryKeyGradients + 2 * kD);
+  constexpr int64_t kStackGradients = kK + kQ + kH, kMlpGradients = kF + 2 * kD + 2;
+  check(tiny("4.1"), true, kKept + kQueryKeyGradients + kStack + kStackGradients, stacked);
+  check(tiny("4.2"), true, kKept + kQueryKeyGradients + kStack + kStackGradients + 2 * kD, stacked);
+  check(tiny("1"), true,
+        kKept + kQueryKeyGradients + kStack + 2 * kD + 3 * kF + kStackGradients + kMlpGradients,
+        stacked);
 }

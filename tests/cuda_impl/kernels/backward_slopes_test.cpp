@@ -97,7 +97,7 @@ BOOST_AUTO_TEST_CASE(rms_norm_gradients_are_slopes) {
         const auto x = upload<double>(in[0]), addend = upload<double>(in[1]),
                    gain = upload<double>(in[2]), g_dy = upload<double>(dy);
         const auto dx = zeros(N * D), dgain = zeros(D), statistics = zeros(N), parts = zeros(D);
-        cuda::rms_norm_of_sum_backward<double>(
+        cuda::rms_norm_backward<double>(
             View<double, 2>{dx.get(), {N, D}}, {dgain.get(), {D}},
             {{statistics.get(), {1, N}}, {parts.get(), {1, D}}}, {g_dy.get(), {N, D}},
             {x.get(), {N, D}}, {addend.get(), {N, D}}, {gain.get(), {D}}, kEps, false, nullptr);

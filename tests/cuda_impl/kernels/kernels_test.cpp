@@ -315,10 +315,10 @@ BOOST_AUTO_TEST_CASE(backward_launchers_refuse_what_does_not_fit) {
   check_refused(
       [&] {
         cuda::layer_norm_backward<float>(View<float, 2>{m, {2, 3}}, {m, {3}}, {m, {3}},
-                                         {{m, {1, 2}}, {m, {2, 3}}}, {m, {2, 3}}, {m, {2, 3}},
+                                         {{m, {1, 2}}, {m, {2, 3}}}, {m, {2, 3}}, {m, {2, 3}}, {},
                                          {m, {3}}, 1e-5, false, nullptr);
       },
-      "layer_norm_backward: statistics [2,N]: expected [2,2], got [1,2]");
+      "layer_norm_backward: statistics [2,layers*N]: expected [2,2], got [1,2]");
 
   const cuda::AdamwState<float> state{{m, {4}}, {m, {4}}, {m, {4}}};
   check_refused(

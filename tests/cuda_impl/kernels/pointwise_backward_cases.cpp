@@ -116,22 +116,33 @@ Case rope_backward_case(int64_t B, int64_t H, int64_t T, int64_t Dh) {
       }};
 }
 
+// x is columns of an array that is `beside` columns wider; what lies there stays.
 template <class S>
-Case merge_heads_case(int64_t B, int64_t H, int64_t T, int64_t Dh) {
+Case merge_heads_case(int64_t B, int64_t H, int64_t T, int64_t Dh, int64_t beside) {
   const Values y = random_values<accum_t<S>>(B * H * T * Dh, 1);
-  return {"merge_heads", shape_of("B H T Dh", B, H, T, Dh),
+  const int64_t columns = H * Dh, row = columns + beside;
+  return {"merge_heads", shape_of("B H T Dh beside", B, H, T, Dh, beside),
           [=] {
             const auto g_y = upload<accum_t<S>>(y);
-            const simt::Buffer<S> x(y.size());
-            cuda::merge_heads<S>({x.get(), {B, T, H * Dh}}, {g_y.get(), {B, H, T, Dh}}, nullptr);
+            const auto x = upload<S>(Values(at(B * T * row), 7.0));
+            cuda::merge_heads<S>({x.get(), {B, T, columns}}, {g_y.get(), {B, H, T, Dh}}, nullptr,
+                                 beside == 0 ? 0 : row);
             Values out;
             download(x, out);
             return out;
           },
           [=] {
-            return merged(B, H, T, Dh, [&](int64_t head, int64_t, int64_t d) {
-              return expected<S>(y[at(head + d)], 0, 0);
-            });
+            const std::vector<Expected> heads =
+                merged(B, H, T, Dh, [&](int64_t head, int64_t, int64_t d) {
+                  return expected<S>(y[at(head + d)], 0, 0);
+                });
+            std::vector<Expected> out;
+            for (int64_t n = 0; n < B * T; ++n) {
+              const auto from = heads.begin() + n * columns;
+              out.insert(out.end(), from, from + columns);
+              out.insert(out.end(), at(beside), Expected{7.0, 0.0});
+            }
+            return out;
           }};
 }
 
@@ -150,8 +161,8 @@ void add_pointwise_backward_cases(std::vector<Case>& cases) {
   }
   cases.push_back(rope_backward_case<S>(1, 1, 1, 2));
   cases.push_back(rope_backward_case<S>(2, 3, kSmall ? 2 : 7, 20));
-  cases.push_back(merge_heads_case<S>(1, 1, 1, 1));
-  cases.push_back(merge_heads_case<S>(2, 3, kSmall ? 2 : 7, 20));
+  cases.push_back(merge_heads_case<S>(1, 1, 1, 1, 0));
+  cases.push_back(merge_heads_case<S>(2, 3, kSmall ? 2 : 7, 20, 5));
 }
 ASSAY_INSTANTIATE_CASES(add_pointwise_backward_cases)
 

@@ -1,5 +1,5 @@
 // Kernels on several layers at once, which give the bits of a launch for each layer; and what joins
-// layers: fold_norm, close_sum.
+// layers: fold_norm and its gradient, close_sum.
 #include "cases.h"
 #include "cuda_impl/kernels/attention_rungs.h"
 #include "cuda_impl/kernels/stored_attention.h"
@@ -65,6 +65,53 @@ Case norm_case(bool is_layer_norm, int64_t N, int64_t D) {
           cuda::rms_norm_of_sum<S>(y_view, {g_x.get(), {N, D}}, sums, gains, kEps, nullptr, stride);
         }
         return downloaded(y);
+      });
+}
+
+// dx, dgain and dbias of each layer.
+template <class S>
+Case norm_backward_case(bool is_layer_norm, int64_t N, int64_t D) {
+  using A = accum_t<S>;
+  const int64_t stride = D + 3, gradient_stride = D + 5;
+  const Values x = random_values<S>(N * D, 1), addend = random_values<S>(kLayers * N * D, 2),
+               gain = random_values<S>(kLayers * stride, 3),
+               dy = random_values<A>(kLayers * N * D, 4),
+               held = random_values<A>(kLayers * gradient_stride, 5);
+  return stack_case(
+      is_layer_norm ? "layer_norm_backward" : "rms_norm_backward", shape_of("N D", N, D),
+      [=](int64_t first, int64_t layers) {
+        const int64_t rows = layers * N, parts_rows = 2 * layers * cuda::row_chunks(N);
+        const auto g_x = upload<S>(x), g_addend = upload<S>(addend), g_gain = upload<S>(gain);
+        const auto g_dy = upload<A>(dy), dgain = upload<A>(held), dbias = upload<A>(held);
+        const simt::Buffer<A> dx(at(rows * D)), statistics(at(2 * rows)), parts(at(parts_rows * D));
+        const View<A, 2> dx_view{dx.get(), {rows, D}};
+        const View<const A, 2> dy_view{g_dy.get() + first * N * D, {rows, D}};
+        const View<const S, 2> x_view{g_x.get(), {N, D}},
+            sums{g_addend.get() + first * N * D, {rows, D}};
+        const View<const S, 1> gains{g_gain.get() + first * stride, {D}};
+        const View<A, 1> dgains{dgain.get() + first * gradient_stride, {D}};
+        const cuda::NormLayers stack{layers, stride, gradient_stride};
+        if (is_layer_norm) {
+          cuda::layer_norm_backward<S>(
+              dx_view, dgains, {dbias.get() + first * gradient_stride, {D}},
+              {{statistics.get(), {2, rows}}, {parts.get(), {parts_rows, D}}}, dy_view, x_view,
+              sums, gains, kEps, true, nullptr, stack);
+        } else {
+          cuda::rms_norm_backward<S>(
+              dx_view, dgains, {{statistics.get(), {1, rows}}, {parts.get(), {parts_rows / 2, D}}},
+              dy_view, x_view, sums, gains, kEps, true, nullptr, stack);
+        }
+        const Values all = downloaded(dx), gains_out = downloaded(dgain),
+                     biases_out = downloaded(dbias);
+        Values out;
+        for (int64_t j = 0; j < layers; ++j) {
+          out.insert(out.end(), all.begin() + j * N * D, all.begin() + (j + 1) * N * D);
+          for (const Values* weights : {&gains_out, &biases_out}) {
+            const auto from = weights->begin() + (first + j) * gradient_stride;
+            out.insert(out.end(), from, from + gradient_stride);  // what lies between stays
+          }
+        }
+        return out;
       });
 }
 
@@ -184,6 +231,56 @@ Case fold_norm_case(int64_t M, int64_t K, bool with_shift) {
           }};
 }
 
+// Roundings: dw two products, their sum and that with what dw holds; the sums over M a chain and theirs.
+template <class S>
+Case fold_norm_backward_case(int64_t M, int64_t K, bool with_norm) {
+  using A = accum_t<S>;
+  const Values w = random_values<S>(M * K, 1), gain = random_values<S>(K, 2),
+               shift = random_values<S>(K, 3), dy = random_values<A>(M * K, 4),
+               dy_bias = random_values<A>(M, 5), dw0 = random_values<A>(M * K, 6),
+               dgain0 = random_values<A>(K, 7), dshift0 = random_values<A>(K, 8);
+  return {
+      "fold_norm_backward", shape_of("M K norm", M, K, with_norm),
+      [=] {
+        const auto g_w = upload<S>(w), g_gain = upload<S>(gain), g_shift = upload<S>(shift);
+        const auto g_dy = upload<A>(dy), g_dy_bias = upload<A>(dy_bias), dw = upload<A>(dw0),
+                   dgain = upload<A>(dgain0), dshift = upload<A>(dshift0);
+        const View<const S, 1> gains{with_norm ? g_gain.get() : nullptr, {K}},
+            shifts{with_norm ? g_shift.get() : nullptr, {K}};
+        cuda::fold_norm_backward<S>({dw.get(), {M, K}}, {dgain.get(), {K}}, {dshift.get(), {K}},
+                                    {g_dy.get(), {M, K}}, {g_dy_bias.get(), {M}},
+                                    {g_w.get(), {M, K}}, gains, shifts, nullptr);
+        Values out = downloaded(dw);
+        download(dgain, out);
+        download(dshift, out);
+        return out;
+      },
+      [=] {
+        const double chain = static_cast<double>(M + 1);
+        std::vector<Expected> out;
+        for (int64_t i = 0; i < M * K; ++i) {
+          const double bias = with_norm ? dy_bias[at(i / K)] * shift[at(i % K)] : 0;
+          const double value = dy[at(i)] * (with_norm ? gain[at(i % K)] : 1);
+          out.push_back(expected<S, A>(dw0[at(i)] + value + bias, 4,
+                                       std::fabs(dw0[at(i)]) + std::fabs(value) + std::fabs(bias)));
+        }
+        const auto add_sums = [&](const Values& before, const auto& factor) {
+          for (int64_t k = 0; k < K; ++k) {
+            double sum = before[at(k)], magnitude = std::fabs(sum);
+            for (int64_t m = 0; with_norm && m < M; ++m) {
+              const double term = factor(m, k) * w[at(m * K + k)];
+              sum += term;
+              magnitude += std::fabs(term);
+            }
+            out.push_back(expected<S, A>(sum, chain, magnitude));
+          }
+        };
+        add_sums(dgain0, [&](int64_t m, int64_t k) { return dy[at(m * K + k)]; });
+        add_sums(dshift0, [&](int64_t m, int64_t) { return dy_bias[at(m)]; });
+        return out;
+      }};
+}
+
 template <class S>
 Case close_sum_case(int64_t N, int64_t D, bool with_biases, bool with_own) {
   using A = accum_t<S>;
@@ -228,7 +325,9 @@ void add_stack_cases(std::vector<Case>& cases) {
   for (const bool second : {false, true}) {
     cases.push_back(norm_case<S>(second, 5, 33));
     cases.push_back(activation_case<S>(second, 5, 33));
+    cases.push_back(norm_backward_case<S>(second, kSmall ? 3 : 35, 33));
     cases.push_back(fold_norm_case<S>(5, 70, second));
+    cases.push_back(fold_norm_backward_case<S>(5, 70, second));
     cases.push_back(close_sum_case<S>(5, 33, second, true));
   }
   cases.push_back(close_sum_case<S>(1, 1, false, false));
