@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "cuda_impl/engine/backend_name.h"
 #include "cuda_impl/engine/trainer.h"
 #include "golden/error.h"
 
@@ -90,21 +91,13 @@ struct Source {
     expect(backend, "backend");
     expect(storage, "precision");
     if (read == nullptr) throw assay::InputError("read: expected a function, got NULL");
-    std::string where = backend;
-    const auto ends_with = [&](const std::string& option) {
-      const bool there = where.ends_with(option);
-      if (there) where.resize(where.size() - option.size());
-      return there;
-    };
-    options.fast_atomics = ends_with(":fast-atomics");
-    if (ends_with(":stacked")) options.recompute = cuda::Recompute::stacked;
-    if (where != "host" && where != "device") {
-      throw assay::InputError(fmt::format(
-          "backend {}: no such back end; have host, device, and behind either :stacked, "
-          ":fast-atomics, :stacked:fast-atomics",
-          backend));
+    const cuda::BackendName where = cuda::parse_backend_name(backend);
+    options = where.options;
+    if (where.name != "host" && where.name != "device") {
+      throw assay::InputError(
+          fmt::format("backend {}: no such back end; have host, device", backend));
     }
-    on_host = where == "host";
+    on_host = where.name == "host";
     config = golden::parse_config(config_json, "config_json");
     precision = golden::parse_precision(storage);
   }

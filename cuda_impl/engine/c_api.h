@@ -28,9 +28,11 @@ typedef int (*assay_read_weight)(void* context, const char* name, double* values
 
 typedef struct assay_model assay_model;
 
-/* backend: "host" (the host executor) or "device" (the GPU); with ":stacked" behind it methods 1 to 4 run all earlier
-   layers again at once (model.h, Recompute::stacked), and with ":fast-atomics" behind that the gradient of embeddings is
-   added up in the order of arrival (model.h). precision, of stored tensors: "fp32", "bf16", "fp16", on the host
+/* backend: "host" (the host executor) or "device" (the GPU), and behind it in any order (model.h, ModelOptions)
+     ":stacked"       methods 1 to 4 run all earlier layers again at once
+     ":stored=BYTES"  recomputes read stored probabilities where they fit into so many bytes
+     ":fast-atomics"  the gradient of embeddings is added up in the order of arrival
+   precision, of stored tensors: "fp32", "bf16", "fp16", on the host
    also "fp64"; or "tf32", which is fp32 whose products with weights read their factors as tf32. Weights are read before
    it returns. */
 assay_status assay_model_create(const char* config_json, const char* backend, const char* precision,

@@ -41,21 +41,25 @@ class SubjectProbe : public cuda::Probe {
 
 EngineSubject::EngineSubject(std::string backend, std::unique_ptr<cuda::Model> model,
                              const cuda::ModelOptions& options)
-    : backend_(std::move(backend)),
-      model_(std::move(model)),
-      stacked_(options.recompute == cuda::Recompute::stacked) {}
+    : backend_(std::move(backend)), model_(std::move(model)), options_(options) {}
 
 bool EngineSubject::computes(const std::string& tensor_name) const {
-  return !stacked_ || !golden::is_recomputed(tensor_name);
+  return options_.recompute != cuda::Recompute::stacked || !golden::is_recomputed(tensor_name);
 }
 
 std::string EngineSubject::describe() const {
   const golden::PrecisionSchedule schedule = precision();
   const std::string factors =
       schedule.operands ? ", " + golden::precision_name(*schedule.operands) + " factors" : "";
-  return backend_ + (stacked_ ? ", stacked recompute, " : ", ") +
-         golden::precision_name(schedule.storage) + " storage" + factors + ", " +
-         golden::precision_name(schedule.accumulate) + " accumulation";
+  const std::string stacked =
+      options_.recompute == cuda::Recompute::stacked ? ", stacked recompute" : "";
+  const std::string stored =
+      options_.stored_bytes == 0
+          ? ""
+          : ", probabilities stored within " + std::to_string(options_.stored_bytes) + " bytes";
+  return backend_ + stacked + stored + ", " + golden::precision_name(schedule.storage) +
+         " storage" + factors + ", " + golden::precision_name(schedule.accumulate) +
+         " accumulation";
 }
 
 golden::DType EngineSubject::dtype_of(const std::string& tensor_name) const {

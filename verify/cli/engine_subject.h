@@ -29,7 +29,7 @@ class EngineSubject : public verify::Subject {
  private:
   std::string backend_;
   std::unique_ptr<cuda::Model> model_;
-  bool stacked_;
+  cuda::ModelOptions options_;
 };
 
 }  // namespace assay::cli

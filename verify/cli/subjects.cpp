@@ -1,5 +1,6 @@
 #include "verify/cli/subjects.h"
 
+#include "cuda_impl/engine/backend_name.h"
 #include "cuda_impl/engine/model.h"
 #include "golden/error.h"
 #include "reference/methods/registry.h"
@@ -25,13 +26,14 @@ golden::PrecisionSchedule schedule_of(Precision storage, bool wide_attention) {
 std::unique_ptr<verify::Subject> make_subject(const std::string& name, Precision precision,
                                               const golden::ModelConfig& config,
                                               const golden::WeightSource& weights) {
-  cuda::ModelOptions options;
-  std::string engine = name;
-  if (const std::size_t at = name.rfind(":stacked");
-      name == "simt:stacked" || name == "cuda:stacked") {
-    options.recompute = cuda::Recompute::stacked;
-    engine.resize(at);
+  if (name == "reference") {
+    return std::make_unique<verify::GraphSubject>("reference", reference::build_model, config,
+                                                  weights, schedule_of(precision, true));
   }
+  if (name.starts_with("file:")) {
+    return std::make_unique<verify::FileSubject>(name.substr(5), schedule_of(precision, false));
+  }
+  const auto [engine, options] = cuda::parse_backend_name(name);
   if (engine == "simt" || (engine == "auto" && !cuda::device_unavailable().empty())) {
     return std::make_unique<EngineSubject>(
         "simt", cuda::make_host_model(config, precision, weights, options), options);
@@ -42,16 +44,7 @@ std::unique_ptr<verify::Subject> make_subject(const std::string& name, Precision
     return std::make_unique<EngineSubject>(
         "cuda", cuda::make_device_model(config, precision, weights, options), options);
   }
-  if (name == "reference") {
-    return std::make_unique<verify::GraphSubject>("reference", reference::build_model, config,
-                                                  weights, schedule_of(precision, true));
-  }
-  if (name.starts_with("file:")) {
-    return std::make_unique<verify::FileSubject>(name.substr(5), schedule_of(precision, false));
-  }
-  throw InputError(
-      "--subject " + name +
-      ": expected simt, cuda, reference, file:PATH, simt:stacked, cuda:stacked or auto");
+  throw InputError("--subject " + name + ": expected simt, cuda, reference, file:PATH or auto");
 }
 
 }  // namespace assay::cli

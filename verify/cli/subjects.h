@@ -17,10 +17,9 @@ struct NoDevice : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// simt, cuda, reference, file:PATH, or auto: cuda where there is a device, else simt. simt:stacked
-// and cuda:stacked run earlier layers again all at once (cuda::Recompute::stacked). `weights`
-// must outlive the subject. Throws InputError for any other name, NoDevice for cuda without a
-// device.
+// simt, cuda, reference, file:PATH, or auto: cuda where there is a device, else simt; behind simt, cuda and
+// auto the options of cuda::parse_backend_name. `weights` must outlive the subject. Throws InputError for
+// any other name, NoDevice for cuda without a device.
 std::unique_ptr<verify::Subject> make_subject(const std::string& name, golden::Precision precision,
                                               const golden::ModelConfig& config,
                                               const golden::WeightSource& weights);

@@ -173,7 +173,7 @@ void add_suite_verify(CLI::App& suite, Outcome& outcome) {
                       "folder of the golden files; default: the suite's name");
   command
       ->add_option("--subject", options->subject,
-                   "simt, cuda, reference, simt:stacked, cuda:stacked or auto")
+                   "simt, cuda, reference or auto; options as in assay verify")
       ->capture_default_str();
   command->add_option("--precision", options->precisions,
                       "storage types judged for; default: those that each case names");

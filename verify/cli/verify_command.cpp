@@ -116,8 +116,10 @@ void add_verify(CLI::App& app, Outcome& outcome) {
   command
       ->add_option(
           "--subject", options->subject,
-          "simt, cuda, reference, file:PATH, simt:stacked, cuda:stacked (earlier layers run again "
-          "all at once); auto: cuda with a GPU, else simt")
+          "simt, cuda, reference, file:PATH; auto: cuda with a GPU, else simt. Behind simt and "
+          "cuda: "
+          ":stacked (earlier layers run again all at once), :stored=BYTES (they read stored "
+          "probabilities where these fit)")
       ->capture_default_str();
   command->add_flag("--leakage", options->leakage, "also prove causality and look for leaks");
   command

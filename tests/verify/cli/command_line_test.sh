@@ -130,6 +130,9 @@ done
 expect 0 '' verify g.h5 --subject reference --precision fp64
 expect 1 '' verify g.h5 --only 'no/such/*'
 expect 2 '--subject tpu: expected simt, cuda, reference' verify g.h5 --subject tpu
+expect 2 'backend simt:stored: expected :stacked, :stored=BYTES' verify g.h5 --subject simt:stored
+expect 0 'simt, stacked recompute, probabilities stored within 1000000 bytes, bf16' \
+  verify g.h5 --subject simt:stacked:stored=1000000 --precision bf16
 expect 2 '--precision fp8: no such precision' verify g.h5 --precision fp8
 
 # The Probabilistic Transformer.
