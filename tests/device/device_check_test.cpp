@@ -143,12 +143,32 @@ BOOST_AUTO_TEST_CASE(the_clean_engine_passes_every_check) {
   for (const Precision precision : golden::pack::kPrecisions) {
     const std::vector<Check> checks = run_case(clean(), precision, cuda::make_host_model);
     // tf32 has neither a local view in the pack nor gradients.
-    BOOST_TEST(checks.size() == (precision == Precision::tf32 ? 7u : 8u));
+    const std::size_t more = precision == Precision::fp32   ? 2  // gradients, stacked and not
+                             : precision == Precision::tf32 ? 0
+                                                            : 1;  // local
+    BOOST_TEST(checks.size() == 8 + more);
     for (const Check& check : checks) {
       BOOST_TEST((check.status == Status::pass), check.name << ": " << check.summary);
       BOOST_TEST(check.compared() > 0);
     }
   }
+}
+
+// What is due of stacked recomputes is run on them: the engine that is asked for is another one.
+BOOST_AUTO_TEST_CASE(stacked_checks_are_of_the_stacked_engine) {
+  const MakeModel only_each = [](const golden::ModelConfig& config, Precision precision,
+                                 const golden::WeightSource& weights,
+                                 const cuda::ModelOptions& options) {
+    if (options.recompute == cuda::Recompute::stacked) throw Unsupported("no stacks");
+    return cuda::make_host_model(config, precision, weights, options);
+  };
+  std::vector<std::string> refused;
+  for (const Check& check : run_case(clean(), Precision::fp32, only_each)) {
+    if (check.status == Status::refused) refused.push_back(check.name);
+  }
+  BOOST_TEST(
+      refused == (std::vector<std::string>{"stacked", "stacked-decode", "stacked-gradients"}),
+      boost::test_tools::per_element());
 }
 
 // Of the same run, tensor by tensor: bounds are the judge's, rounded up to 8 bits at most.

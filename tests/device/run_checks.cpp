@@ -24,8 +24,20 @@ bool runs_layers_again(const PackedCase& packed) {
   return family == golden::Family::recompute_mlp || family == golden::Family::recompute_attn;
 }
 
+constexpr const char* kStacked = "stacked";
+
+// A check of the same name but for the prefix, on the engine with stacked recomputes.
+bool is_of_stacked(const std::string& name) { return name.starts_with(kStacked); }
+
 Check run_one(const std::string& name, const PackedCase& packed, Precision precision,
               cuda::Model& model) {
+  if (name == kStacked) return check_stacked(packed, model, precision);
+  if (is_of_stacked(name)) {
+    const std::string plain = name.substr(name.find('-') + 1);
+    Check check = run_one(plain, packed, precision, model);
+    check.name = name;
+    return check;
+  }
   if (name == "free-running") return check_free(packed, model, precision);
   if (name == "local") return check_local(packed, model, precision);
   if (name == "decode") return check_decode(packed, model, precision);
@@ -73,25 +85,28 @@ const TensorRow* Check::worst() const {
 std::vector<std::string> checks_due(const PackedCase& packed, Precision precision) {
   std::vector<std::string> due{"free-running", "repeat", "prefix", "labels"};
   if (packed.inputs.batch > 1) due.push_back("batch");
-  if (runs_layers_again(packed)) due.push_back("stacked");
-  if (family_of(packed) != golden::Family::prob_transformer) due.push_back("decode");
   if (golden::pack::has_local(precision)) due.push_back("local");
-  if (precision == Precision::fp32 && packed.has_gradients()) due.push_back("gradients");
+  std::vector<std::string> of_both;  // of either way to run layers again
+  if (family_of(packed) != golden::Family::prob_transformer) of_both.push_back("decode");
+  if (precision == Precision::fp32 && packed.has_gradients()) of_both.push_back("gradients");
+  due.insert(due.end(), of_both.begin(), of_both.end());
+  if (!runs_layers_again(packed)) return due;
+  due.push_back(kStacked);
+  for (const std::string& name : of_both) due.push_back(kStacked + ("-" + name));
   return due;
 }
 
 std::vector<Check> run_case(const PackedCase& packed, Precision precision, const MakeModel& make) {
   std::vector<Check> checks;
-  std::unique_ptr<cuda::Model> model;
+  std::unique_ptr<cuda::Model> each, stacked;
   for (const std::string& name : checks_due(packed, precision)) {
+    const bool of_stacked = is_of_stacked(name);
+    std::unique_ptr<cuda::Model>& model = of_stacked ? stacked : each;
     try {
-      if (name == "stacked") {
-        const auto stacked = make(packed.config, precision, PackedWeights(packed),
-                                  {.recompute = cuda::Recompute::stacked});
-        checks.push_back(check_stacked(packed, *stacked, precision));
-        continue;
+      if (model == nullptr) {
+        model = make(packed.config, precision, PackedWeights(packed),
+                     {.recompute = of_stacked ? cuda::Recompute::stacked : cuda::Recompute::each});
       }
-      if (model == nullptr) model = make(packed.config, precision, PackedWeights(packed), {});
       checks.push_back(run_one(name, packed, precision, *model));
     } catch (const Unsupported& reason) {
       checks.push_back(without_result(name, packed, precision, Status::refused, reason.what()));
