@@ -99,6 +99,8 @@ class Mask final : public Computed<Mask<Rule>> {
 
   double flops(std::span<const Operand>, const Operand&) const override { return 0; }
 
+  const Rule& rule() const { return rule_; }
+
  private:
   Rule rule_;
 };
@@ -146,6 +148,11 @@ class EvenHeadScores final : public Computed<EvenHeadScores> {
 Node causal_mask(Node scores, Node attention_mask, const KeyWindow& keys) {
   return scores.graph->add(std::make_shared<Mask<CausalRule>>(CausalRule{keys}),
                            {scores, attention_mask});
+}
+
+const KeyWindow* key_window_of(const Op& op) {
+  const auto* mask = dynamic_cast<const Mask<CausalRule>*>(&op);
+  return mask == nullptr ? nullptr : &mask->rule().keys;
 }
 
 Node head_mask(Node scores, Node attention_mask, Heads heads) {

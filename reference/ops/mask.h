@@ -21,6 +21,8 @@ enum class Heads { any_word, earlier_word };
 // attention_mask [B,T]: 1 for a position that may be attended, 0 for padding. Not differentiable in
 // it.
 Node causal_mask(Node scores, Node attention_mask, const KeyWindow& keys = {});
+// Of a causal_mask; nullptr for any other operation.
+const KeyWindow* key_window_of(const Op& op);
 Node head_mask(Node scores, Node attention_mask, Heads heads);
 
 // The head_mask of scores that are all 0, [B,channels,T,T]: their softmax is uniform over the words

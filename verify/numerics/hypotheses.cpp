@@ -211,6 +211,30 @@ class Dictionary {
           });
     }
     if (n.op->name() == "rope") interleaved(id, op);
+    if (const reference::KeyWindow* keys = reference::key_window_of(*n.op)) windowed(id, *keys);
+  }
+
+  // A mask with a window: is it as wide as it should be, to the key?
+  void windowed(int id, const reference::KeyWindow& keys) {
+    if (keys.window == 0) return;
+    const auto masked = [&](const std::string& by, const reference::KeyWindow& others) {
+      const std::string claim =
+          fmt::format("{} with {} of {} by {} instead of window {}, {} sinks", node(target_).name,
+                      node(id).op->name(), graph_.describe(owner(id)), by, keys.window, keys.sinks);
+      add(id, claim, [inputs = node(id).inputs, others](Rebuild& rebuild, Node) {
+        return reference::causal_mask(rebuild.copy(inputs[0]), rebuild.copy(inputs[1]), others);
+      });
+    };
+    masked("no window", {});
+    for (const int64_t by : {-1, 1}) {
+      if (keys.window + by == 0) continue;
+      masked(fmt::format("window {}", keys.window + by), {keys.window + by, keys.sinks});
+    }
+    for (const int64_t by : {-1, 1}) {
+      if (keys.sinks + by < 0) continue;
+      masked(fmt::format("{} sinks", keys.sinks + by), {keys.window, keys.sinks + by});
+    }
+    if (keys.sinks > 1) masked("no sinks", {keys.window, 0});
   }
 
   // The first named node at or after an operation: what it belongs to.

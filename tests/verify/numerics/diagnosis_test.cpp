@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "reference/methods/registry.h"
 #include "reference/ops/mask.h"
 #include "reference/ops/scale.h"
 #include "reference/ops/scores.h"
@@ -122,6 +123,39 @@ BOOST_AUTO_TEST_CASE(planted_defects_are_localised_and_named) {
           BOOST_TEST(result.diverged == defect.diverged);
           BOOST_TEST(result.diagnosis == defect.diagnosis);
         }
+      }
+    }
+  }
+}
+
+// A window or a number of sinks that is off is named with what it should be.
+BOOST_AUTO_TEST_CASE(a_window_that_is_off_is_named) {
+  golden::ModelConfig config = config_of("tiny", "plain");
+  config.window = 4;
+  config.sink_tokens = 2;
+  const GoldenFixture golden(config);
+  struct Off {
+    int64_t window, sinks;
+    const char* by;
+  };
+  for (const Off& off : {Off{3, 2, "window 3"}, Off{5, 2, "window 5"}, Off{0, 0, "no window"},
+                         Off{4, 1, "1 sinks"}, Off{4, 3, "3 sinks"}, Off{4, 0, "no sinks"}}) {
+    golden::ModelConfig wrong = config;
+    wrong.window = off.window;
+    wrong.sink_tokens = off.sinks;
+    for (const Precision storage : {Precision::fp64, Precision::fp32, Precision::bf16}) {
+      GraphSubject subject = golden.subject(
+          [wrong](const golden::ModelConfig&, int64_t batch, int64_t positions) {
+            return reference::build_model(wrong, batch, positions);
+          },
+          storage);
+      const NumericsResult result = verify_numerics(golden.reader(), subject, {});
+      BOOST_TEST_CONTEXT(off.by << ", " << golden::precision_name(storage) << text_of(result)) {
+        BOOST_TEST(exit_code_of(result) == 1);
+        BOOST_TEST(result.diverged == "layers/0/attn/scores");
+        BOOST_TEST(result.diagnosis ==
+                   "equals layers/0/attn/scores with causal_mask of layers/0/attn/scores by " +
+                       std::string(off.by) + " instead of window 4, 2 sinks");
       }
     }
   }
