@@ -1,6 +1,11 @@
 // product_nn(), product_tn(): choose a rung by the rule of prefers_mma_backward
-// (product_backward_rungs.h). No kernel of its own.
+// (product_backward_rungs.h), on a GPU large products by cuBLASLt (cuda_impl/device/cublaslt_product.h).
+// No kernel of its own.
 #include "cuda_impl/kernels/product_backward_rungs.h"
+
+#if defined(ASSAY_HAS_CUBLASLT)
+#include "cuda_impl/device/cublaslt_product.h"
+#endif
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -41,6 +46,11 @@ void product_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Strea
                 Operands operands, const BackwardLayout& layout) {
   check_product_nn<S>("product_nn", dx, dy, w, layout, kSmallestTile);
   expect_operands<S>("product_nn", operands);
+#if defined(ASSAY_HAS_CUBLASLT)
+  if constexpr (!std::is_same_v<S, double>) {
+    if (cublaslt_product_nn<S>(dx, dy, w, accumulate, operands, stream, layout)) return;
+  }
+#endif
   if constexpr (std::is_same_v<S, float>) {
     if (operands == Operands::tf32) {
       own_product_nn<S, simt::tf32>(dx, dy, w, accumulate, stream, layout);
@@ -55,6 +65,11 @@ void product_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate
                 Operands operands, const BackwardLayout& layout) {
   check_product_tn<S>("product_tn", dw, dy, x, layout, kSmallestTile);
   expect_operands<S>("product_tn", operands);
+#if defined(ASSAY_HAS_CUBLASLT)
+  if constexpr (!std::is_same_v<S, double>) {
+    if (cublaslt_product_tn<S>(dw, dy, x, accumulate, operands, stream, layout)) return;
+  }
+#endif
   if constexpr (std::is_same_v<S, float>) {
     if (operands == Operands::tf32) {
       own_product_tn<S, simt::tf32>(dw, dy, x, accumulate, stream, layout);
