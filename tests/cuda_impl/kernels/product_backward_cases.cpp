@@ -12,7 +12,8 @@ Values held(int64_t count) {
 }
 
 // Roundings: one per product and one per addition of the chain of `depth`, one to accumulate onto
-// `before`, which is empty where nothing is. left(r, k) and right(k, c) give the factors.
+// `before`, which is empty where nothing is; for tensor cores as in product_cases.cpp. left(r, k) and
+// right(k, c) give the factors.
 template <class S, class Out, class Left, class Right>
 std::vector<Expected> products(int64_t rows, int64_t columns, int64_t depth, const Values& before,
                                const Left& left, const Right& right) {
