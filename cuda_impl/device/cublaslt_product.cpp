@@ -1,12 +1,12 @@
 #include "cuda_impl/device/cublaslt_product.h"
 
+#include <compare>
 #include <map>
 #include <mutex>
 #include <optional>
-#include <tuple>
 
 #include "cuda_impl/device/cublaslt_library.h"
-#include "cuda_impl/kernels/product_rungs.h"
+#include "cuda_impl/kernels/product_backward_rungs.h"
 #include "cuda_impl/simt/chunk.h"
 
 namespace assay::cuda {
@@ -31,43 +31,61 @@ void check(cublasStatus_t status, const char* what) {
                     std::to_string(status));
 }
 
-// What a shape needs, found once and kept as long as the process. Row-major y = x w^T is column-major
-// y^T [M,N] = (w^T)^T x^T.
+// A row-major matrix, its rows `row` elements apart, that of the next product `step` elements behind it.
+// is_transposed: the factor is its transpose.
+struct Matrix {
+  cudaDataType_t type;
+  int64_t rows, columns, row, step;
+  bool is_transposed = false;
+
+  auto operator<=>(const Matrix&) const = default;
+  bool is_in_pieces(const void* first) const {
+    const auto bytes = static_cast<std::size_t>(type == CUDA_R_32F ? 4 : 2);
+    return simt::is_aligned(first, kAlignment) &&
+           static_cast<std::size_t>(row) * bytes % kAlignment == 0 &&
+           static_cast<std::size_t>(step) * bytes % kAlignment == 0;
+  }
+};
+
+// out = a b, with a bias per column of out if bias_step is set.
+struct Shape {
+  Matrix out, a, b;
+  cublasComputeType_t compute;
+  int64_t count;
+  bool accumulate;
+  std::optional<int64_t> bias_step = {};
+
+  auto operator<=>(const Shape&) const = default;
+  double flops() const {
+    const int64_t depth = a.is_transposed ? a.rows : a.columns;
+    return 2.0 * static_cast<double>(out.rows) * static_cast<double>(out.columns) *
+           static_cast<double>(depth) * static_cast<double>(count);
+  }
+};
+
+cublasComputeType_t compute_type(Operands operands) {
+  return operands == Operands::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+}
+
+// What a shape needs, found once and kept as long as the process. Row-major matrices are their
+// transposes to cuBLASLt, which counts by columns: what it forms is out^T = b^T a^T.
 struct Plan {
   cublasLtMatmulDesc_t desc = nullptr;
-  cublasLtMatrixLayout_t w = nullptr, x = nullptr, y = nullptr;
+  cublasLtMatrixLayout_t b = nullptr, a = nullptr, out = nullptr;
   std::optional<cublasLtMatmulAlgo_t> algorithm;
 };
 
-struct Shape {
-  cudaDataType_t factors, result;
-  cublasComputeType_t compute;
-  int64_t N, M, K;
-  ProductStrides strides;
-  int64_t count;
-  bool accumulate, bias;
-
-  auto key() const {
-    const ProductStrides& s = strides;
-    return std::tuple(factors, result, compute, N, M, K, s.y, s.x, s.w, s.bias, s.w_row, count,
-                      accumulate, bias);
-  }
-  bool operator<(const Shape& other) const { return key() < other.key(); }
-};
-
-// Of `count` matrices of row-major rows of `columns` elements: column-major columns, `row` apart.
-cublasLtMatrixLayout_t matrix(cudaDataType_t type, int64_t rows, int64_t columns, int64_t row,
-                              int64_t count, int64_t stride) {
+cublasLtMatrixLayout_t layout_of(const Matrix& matrix, int64_t count) {
   cublasLtMatrixLayout_t result = nullptr;
-  check(cublaslt().layout_create(&result, type, static_cast<uint64_t>(columns),
-                                 static_cast<uint64_t>(rows), row),
+  check(cublaslt().layout_create(&result, matrix.type, static_cast<uint64_t>(matrix.columns),
+                                 static_cast<uint64_t>(matrix.rows), matrix.row),
         "layout");
   if (count == 1) return result;
   const auto batch = static_cast<int32_t>(count);
   check(cublaslt().layout_set(result, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch, sizeof batch),
         "batch");
-  check(cublaslt().layout_set(result, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &stride,
-                              sizeof stride),
+  check(cublaslt().layout_set(result, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &matrix.step,
+                              sizeof matrix.step),
         "batch");
   return result;
 }
@@ -95,8 +113,8 @@ std::optional<cublasLtMatmulAlgo_t> find_algorithm(const Plan& plan) {
   }
   cublasLtMatmulHeuristicResult_t best{};
   int found = 0;
-  const cublasStatus_t status = lt.heuristic(lt.handle, plan.desc, plan.w, plan.x, plan.y, plan.y,
-                                             preference, 1, &best, &found);
+  const cublasStatus_t status = lt.heuristic(lt.handle, plan.desc, plan.b, plan.a, plan.out,
+                                             plan.out, preference, 1, &best, &found);
   lt.preference_destroy(preference);
   if (status != CUBLAS_STATUS_SUCCESS || found == 0) return std::nullopt;
   return best.algo;
@@ -105,16 +123,19 @@ std::optional<cublasLtMatmulAlgo_t> find_algorithm(const Plan& plan) {
 Plan make_plan(const Shape& shape) {
   Plan plan;
   check(cublaslt().desc_create(&plan.desc, shape.compute, CUDA_R_32F), "description");
-  set(plan.desc, CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
-  if (shape.bias) {
+  const auto operation = [](const Matrix& factor) {
+    return factor.is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+  };
+  set(plan.desc, CUBLASLT_MATMUL_DESC_TRANSA, operation(shape.b));
+  set(plan.desc, CUBLASLT_MATMUL_DESC_TRANSB, operation(shape.a));
+  if (shape.bias_step) {
     set(plan.desc, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-    set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, shape.result);
-    set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, shape.strides.bias);
+    set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, shape.out.type);
+    set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, *shape.bias_step);
   }
-  const auto& [N, M, K, strides] = std::tie(shape.N, shape.M, shape.K, shape.strides);
-  plan.w = matrix(shape.factors, M, K, strides.w_row, shape.count, strides.w);
-  plan.x = matrix(shape.factors, N, K, K, shape.count, strides.x);
-  plan.y = matrix(shape.result, N, M, M, shape.count, strides.y);
+  plan.b = layout_of(shape.b, shape.count);
+  plan.a = layout_of(shape.a, shape.count);
+  plan.out = layout_of(shape.out, shape.count);
   plan.algorithm = find_algorithm(plan);
   return plan;
 }
@@ -130,41 +151,13 @@ State& state() {
   return *one;
 }
 
-template <class S, class Out>
-bool applies(const View<Out, 2>& y, const In<S, 2>& x, const In<S, 2>& w, const In<S, 1>& bias,
-             const Shape& shape) {
-  const double flops = 2.0 * static_cast<double>(shape.N) * static_cast<double>(shape.M) *
-                       static_cast<double>(shape.K) * static_cast<double>(shape.count);
-  const auto in_pieces = [](auto* first, std::initializer_list<int64_t> steps) {
-    bool all = simt::is_aligned(first, kAlignment);
-    for (const int64_t step : steps) {
-      all = all && static_cast<std::size_t>(step) * sizeof *first % kAlignment == 0;
-    }
-    return all;
-  };
-  const ProductStrides& s = shape.strides;
-  return flops >= kSmallestFlops && in_pieces(x.data, {shape.K, s.x}) &&
-         in_pieces(w.data, {s.w_row, s.w}) && in_pieces(y.data, {shape.M, s.y}) &&
-         (bias.data == nullptr || (std::is_same_v<S, Out> && in_pieces(bias.data, {s.bias})));
-}
-
-}  // namespace
-
-template <class S, class Out>
-bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Operands operands,
-                      Stream stream, const ProductLayout& layout) {
-  const Shape shape{
-      .factors = kType<S>,
-      .result = kType<Out>,
-      .compute = operands == Operands::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
-      .N = y.shape[0],
-      .M = y.shape[1],
-      .K = x.shape[1],
-      .strides = strides_of(layout, x.shape[1]),
-      .count = layout.count,
-      .accumulate = layout.accumulate,
-      .bias = bias.data != nullptr};
-  if (!applies<S>(y, x, w, bias, shape)) return false;
+// False, with nothing launched, where cuBLASLt does not apply.
+bool multiply(const Shape& shape, void* out, const void* a, const void* b, const void* bias,
+              Stream stream, const LaunchName& name) {
+  if (shape.flops() < kSmallestFlops || !shape.out.is_in_pieces(out) || !shape.a.is_in_pieces(a) ||
+      !shape.b.is_in_pieces(b)) {
+    return false;
+  }
   const CublasLt& lt = cublaslt();
   if (!lt.missing.empty()) return false;
   State& shared = state();
@@ -173,15 +166,67 @@ bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Ope
   if (found == shared.plans.end()) found = shared.plans.emplace(shape, make_plan(shape)).first;
   const Plan& plan = found->second;
   if (!plan.algorithm) return false;
-  if (shape.bias) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias.data);
+  if (bias != nullptr) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
   simt::Buffer<std::byte>& workspace = shared.workspaces[stream];
   if (workspace.size() == 0) workspace = simt::Buffer<std::byte>(kWorkspaceBytes);
-  const float one = 1, before = layout.accumulate ? 1 : 0;
-  check(
-      lt.matmul(lt.handle, plan.desc, &one, w.data, plan.w, x.data, plan.x, &before, y.data, plan.y,
-                y.data, plan.y, &*plan.algorithm, workspace.get(), kWorkspaceBytes, stream),
-      LaunchName("matmul", y.shape).text);
+  const float one = 1, before = shape.accumulate ? 1 : 0;
+  check(lt.matmul(lt.handle, plan.desc, &one, b, plan.b, a, plan.a, &before, out, plan.out, out,
+                  plan.out, &*plan.algorithm, workspace.get(), kWorkspaceBytes, stream),
+        name.text);
   return true;
+}
+
+}  // namespace
+
+template <class S, class Out>
+bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Operands operands,
+                      Stream stream, const ProductLayout& layout) {
+  const auto [N, M] = y.shape;
+  const int64_t K = x.shape[1];
+  const ProductStrides strides = strides_of(layout, K);
+  Shape shape{.out = {kType<Out>, N, M, M, strides.y},
+              .a = {kType<S>, N, K, K, strides.x},
+              .b = {kType<S>, M, K, strides.w_row, strides.w, true},
+              .compute = compute_type(operands),
+              .count = layout.count,
+              .accumulate = layout.accumulate};
+  if (bias.data != nullptr) {
+    // The bias is read as it is stored, in the type of y, as a row of its own.
+    const Matrix row{kType<S>, 1, M, 0, strides.bias};
+    if (!std::is_same_v<S, Out> || !row.is_in_pieces(bias.data)) return false;
+    shape.bias_step = strides.bias;
+  }
+  return multiply(shape, y.data, x.data, w.data, bias.data, stream, LaunchName("matmul", y.shape));
+}
+
+template <class S, class Out>
+bool cublaslt_product_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate,
+                         Operands operands, Stream stream, const BackwardLayout& layout) {
+  const auto [N, K] = dx.shape;
+  const int64_t M = dy.shape[1];
+  const BackwardStrides strides = strides_of(layout, K);
+  const Shape shape{.out = {kType<Out>, N, K, K, strides.out},
+                    .a = {kType<S>, N, M, M, strides.dy},
+                    .b = {kType<S>, M, K, strides.factor_row, strides.factor},
+                    .compute = compute_type(operands),
+                    .count = layout.count,
+                    .accumulate = accumulate};
+  return multiply(shape, dx.data, dy.data, w.data, nullptr, stream, LaunchName("matmul", dx.shape));
+}
+
+template <class S>
+bool cublaslt_product_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate,
+                         Operands operands, Stream stream, const BackwardLayout& layout) {
+  const auto [M, K] = dw.shape;
+  const int64_t N = dy.shape[0];
+  const BackwardStrides strides = strides_of(layout, K);
+  const Shape shape{.out = {kType<accum_t<S>>, M, K, K, strides.out},
+                    .a = {kType<S>, N, M, M, strides.dy, true},
+                    .b = {kType<S>, N, K, strides.factor_row, strides.factor},
+                    .compute = compute_type(operands),
+                    .count = layout.count,
+                    .accumulate = accumulate};
+  return multiply(shape, dw.data, dy.data, x.data, nullptr, stream, LaunchName("matmul", dw.shape));
 }
 
 std::string cublaslt_state() {
@@ -192,18 +237,22 @@ std::string cublaslt_state() {
          "." + std::to_string(version % 100);
 }
 
+#define ASSAY_INSTANTIATE_ROWS(S, Out)                                                            \
+  template bool cublaslt_product<S>(View<Out, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Operands, Stream, \
+                                    const ProductLayout&);                                        \
+  template bool cublaslt_product_nn<S>(View<Out, 2>, In<S, 2>, In<S, 2>, bool, Operands, Stream,  \
+                                       const BackwardLayout&);
 #define ASSAY_INSTANTIATE(S)                                                                    \
-  template bool cublaslt_product<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Operands, Stream, \
-                                    const ProductLayout&);
-#define ASSAY_INSTANTIATE_WIDE(S)                                                                \
-  template bool cublaslt_product<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Operands, \
-                                    Stream, const ProductLayout&);
+  ASSAY_INSTANTIATE_ROWS(S, S)                                                                  \
+  template bool cublaslt_product_tn<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, bool, Operands, \
+                                       Stream, const BackwardLayout&);
+#define ASSAY_INSTANTIATE_WIDE(S) ASSAY_INSTANTIATE_ROWS(S, accum_t<S>)
 ASSAY_INSTANTIATE(float)
-ASSAY_INSTANTIATE(simt::bf16)
-ASSAY_INSTANTIATE(simt::f16)
+ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE)
 ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE_WIDE)
 #undef ASSAY_INSTANTIATE_WIDE
 #undef ASSAY_INSTANTIATE
+#undef ASSAY_INSTANTIATE_ROWS
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -18,9 +18,12 @@ constexpr int kTile = 32;  // rows and columns of y, and steps of p
 constexpr int kRows = 4;   // of y per thread, in one column
 constexpr int kThreads = kTile * kTile / kRows;
 constexpr int kStride = kTile + 1;  // spreads the columns of x over banks
+// Of blocks per SM, among which its registers are shared out; with more in double ptxas spills.
+template <class S>
+constexpr int kBlocks = std::is_same_v<S, double> ? 5 : 8;
 
 template <class S>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks<S>)
     linear_back_kernel(S* __restrict__ g_y, const accum_t<S>* __restrict__ g_x1,
                        const S* __restrict__ g_w1, const accum_t<S>* __restrict__ g_x2,
                        const S* __restrict__ g_w2, int N, int P, int D, accum_t<S> scale) {

@@ -85,9 +85,10 @@ Values random_values(int64_t count, uint64_t seed, double amplitude = 1.0) {
   return values;
 }
 
+// `shift` zeros, and the values behind them.
 template <class T>
-simt::Buffer<T> upload(const Values& values) {
-  std::vector<T> all;
+simt::Buffer<T> upload(const Values& values, int64_t shift = 0) {
+  std::vector<T> all(static_cast<std::size_t>(shift), stored<T>(0));
   for (const double value : values) all.push_back(stored<T>(value));
   return simt::Buffer<T>(all);
 }

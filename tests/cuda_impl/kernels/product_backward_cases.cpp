@@ -1,5 +1,6 @@
-// product_nn, product_tn, column_sum, embedding_backward
+// product_nn, product_tn and their rungs, column_sum, embedding_backward
 #include "cases.h"
+#include "cuda_impl/kernels/product_backward_rungs.h"
 
 namespace assay::kernel_test {
 namespace {
@@ -11,7 +12,8 @@ Values held(int64_t count) {
 }
 
 // Roundings: one per product and one per addition of the chain of `depth`, one to accumulate onto
-// `before`, which is empty where nothing is. left(r, k) and right(k, c) give the factors.
+// `before`, which is empty where nothing is; for tensor cores as in product_cases.cpp. left(r, k) and
+// right(k, c) give the factors.
 template <class S, class Out, class Left, class Right>
 std::vector<Expected> products(int64_t rows, int64_t columns, int64_t depth, const Values& before,
                                const Left& left, const Right& right) {
@@ -29,66 +31,61 @@ std::vector<Expected> products(int64_t rows, int64_t columns, int64_t depth, con
   return out;
 }
 
-// product_nn or product_tn, which adds up along N.
-template <class S, class Out>
-struct Rung {
-  const char* name;
-  bool is_tn;
-  void (*launch)(View<Out, 2> out, In<S, 2> dy, In<S, 2> factor, bool accumulate, simt::Stream,
-                 const cuda::BackwardLayout&);
-};
-
 struct Shape {
   int64_t N, M, K;
   bool accumulate = false;
   int64_t count = 1;    // products, whose factors are columns of one array
   int64_t unread = 0;   // columns of that array besides
   bool shared = false;  // all products have one dy
+  int64_t shift = 0;    // elements by which every array lies past a multiple of 16 bytes
 };
 
-template <class S, class Out>
-Case product_case(const Rung<S, Out>& rung, const Shape& shape, cuda::Operands operands) {
-  const auto [N, M, K, accumulate, count, unread, shared] = shape;
-  const int64_t rows = rung.is_tn ? M : N, depth = rung.is_tn ? N : M;
+// kIsTn: product_tn, which adds up along N; else product_nn, along M.
+template <bool kIsTn, class S, class Out>
+Case product_case(const cuda::BackwardRung<S, Out>& rung, const Shape& shape,
+                  cuda::Operands operands) {
+  const auto [N, M, K, accumulate, count, unread, shared, shift] = shape;
+  const int64_t rows = kIsTn ? M : N, depth = kIsTn ? N : M;
   const int64_t factor_row = count * K + unread, dy_step = shared ? 0 : N * M;
   const Values dy = random_values<S>((shared ? 1 : count) * N * M, 1),
                factor = random_values<S>(depth * factor_row, 2),
                before = held<Out>(count * rows * K);
-  return {
-      rung.name,
-      shape_of("N M K accumulate count unread shared", N, M, K, accumulate, count, unread, shared),
-      [=] {
-        const auto g_dy = upload<S>(dy), g_factor = upload<S>(factor);
-        const auto out = upload<Out>(before);
-        rung.launch({out.get(), {rows, K}}, {g_dy.get(), {N, M}}, {g_factor.get(), {depth, K}},
-                    accumulate, nullptr,
-                    {.count = count,
-                     .out = rows * K,
-                     .dy = dy_step,
-                     .factor = K,
-                     .factor_row = factor_row == K ? 0 : factor_row});
-        Values values;
-        download(out, values);
-        return values;
-      },
-      [=, dy = as_read(dy, operands), factor = as_read(factor, operands)] {
-        std::vector<Expected> out;
-        for (int64_t j = 0; j < count; ++j) {
-          const auto first = before.begin() + j * rows * K;
-          const auto left = [&](int64_t r, int64_t k) {
-            return dy[at(j * dy_step + (rung.is_tn ? k * M + r : r * M + k))];
-          };
-          const auto right = [&](int64_t k, int64_t c) {
-            return factor[at(j * K + k * factor_row + c)];
-          };
-          for (const Expected& each : products<S, Out>(
-                   rows, K, depth, accumulate ? Values(first, first + rows * K) : Values{}, left,
-                   right)) {
-            out.push_back(each);
-          }
-        }
-        return out;
-      }};
+  return {rung.name,
+          shape_of("N M K accumulate count unread shared shift", N, M, K, accumulate, count, unread,
+                   shared, shift),
+          [=] {
+            const auto g_dy = upload<S>(dy, shift), g_factor = upload<S>(factor, shift);
+            const auto out = upload<Out>(before, shift);
+            rung.launch({out.get() + shift, {rows, K}}, {g_dy.get() + shift, {N, M}},
+                        {g_factor.get() + shift, {depth, K}}, accumulate, nullptr,
+                        {.count = count,
+                         .out = rows * K,
+                         .dy = dy_step,
+                         .factor = K,
+                         .factor_row = factor_row == K ? 0 : factor_row});
+            Values values;
+            download(out, values);
+            values.erase(values.begin(), values.begin() + shift);
+            return values;
+          },
+          [=, dy = as_read(dy, operands), factor = as_read(factor, operands)] {
+            std::vector<Expected> out;
+            for (int64_t j = 0; j < count; ++j) {
+              const auto first = before.begin() + j * rows * K;
+              const auto left = [&](int64_t r, int64_t k) {
+                return dy[at(j * dy_step + (kIsTn ? k * M + r : r * M + k))];
+              };
+              const auto right = [&](int64_t k, int64_t c) {
+                return factor[at(j * K + k * factor_row + c)];
+              };
+              for (const Expected& each : products<S, Out>(
+                       rows, K, depth, accumulate ? Values(first, first + rows * K) : Values{},
+                       left, right)) {
+                out.push_back(each);
+              }
+            }
+            return out;
+          }};
 }
 
 // Roundings: N additions, in two stages, and one to accumulate.
@@ -155,62 +152,84 @@ Case embedding_backward_case(int64_t N, int64_t V, int64_t D, bool accumulate,
 }
 
 template <class S, class Out, cuda::Operands kOperands>
-void nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, simt::Stream stream,
-        const cuda::BackwardLayout& layout) {
+void nn(View<Out, 2> dx, View<const S, 2> dy, View<const S, 2> w, bool accumulate,
+        simt::Stream stream, const cuda::BackwardLayout& layout) {
   cuda::product_nn<S>(dx, dy, w, accumulate, stream, kOperands, layout);
 }
 template <class S, cuda::Operands kOperands>
-void tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, simt::Stream stream,
-        const cuda::BackwardLayout& layout) {
+void tn(View<accum_t<S>, 2> dw, View<const S, 2> dy, View<const S, 2> x, bool accumulate,
+        simt::Stream stream, const cuda::BackwardLayout& layout) {
   cuda::product_tn<S>(dw, dy, x, accumulate, stream, kOperands, layout);
 }
 
 template <class S, class Out>
 void add_nn_cases(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
   using enum cuda::Operands;
-  for (const Shape& shape : shapes) {
-    cases.push_back(
-        product_case<S, Out>({"product_nn", false, nn<S, Out, as_stored>}, shape, as_stored));
-    if constexpr (std::is_same_v<S, float>) {
-      cases.push_back(
-          product_case<S, Out>({"product_nn_tf32", false, nn<S, Out, tf32>}, shape, tf32));
+  std::vector<cuda::BackwardRung<S, Out>> rungs = cuda::product_nn_rungs<S, Out>();
+  rungs.push_back({"product_nn", nn<S, Out, as_stored>});
+  for (const auto& rung : rungs) {
+    for (const Shape& shape : shapes) cases.push_back(product_case<false>(rung, shape, as_stored));
+  }
+  if constexpr (std::is_same_v<S, float>) {
+    rungs = cuda::tf32_product_nn_rungs();
+    rungs.push_back({"product_nn_tf32", nn<S, Out, tf32>});
+    for (const auto& rung : rungs) {
+      for (const Shape& shape : shapes) cases.push_back(product_case<false>(rung, shape, tf32));
     }
   }
 }
+
 template <class S>
 void add_tn_cases(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
-  using A = accum_t<S>;
   using enum cuda::Operands;
-  for (const Shape& shape : shapes) {
-    cases.push_back(product_case<S, A>({"product_tn", true, tn<S, as_stored>}, shape, as_stored));
-    if constexpr (std::is_same_v<S, float>) {
-      cases.push_back(product_case<S, A>({"product_tn_tf32", true, tn<S, tf32>}, shape, tf32));
+  std::vector<cuda::BackwardRung<S, accum_t<S>>> rungs = cuda::product_tn_rungs<S>();
+  rungs.push_back({"product_tn", tn<S, as_stored>});
+  for (const auto& rung : rungs) {
+    for (const Shape& shape : shapes) cases.push_back(product_case<true>(rung, shape, as_stored));
+  }
+  if constexpr (std::is_same_v<S, float>) {
+    rungs = cuda::tf32_product_tn_rungs();
+    rungs.push_back({"product_tn_tf32", tn<S, tf32>});
+    for (const auto& rung : rungs) {
+      for (const Shape& shape : shapes) cases.push_back(product_case<true>(rung, shape, tf32));
     }
   }
 }
 
 }  // namespace
 
-// Tiles as in product_cases.cpp; chunks of 32 rows, blocks of 128 columns.
+// Tiles and pieces as in product_cases.cpp, M as well; chunks of 32 rows, blocks of 128 columns.
 template <class S>
 void add_product_backward_cases(std::vector<Case>& cases) {
-  const Shape stack{5, 9, 20, true, 3, 8}, sharing{5, 9, 20, false, 2, 1, true};
-  add_nn_cases<S, S>({{1, 1, 1}, {33, 70, 31}, {33, 70, 31, true}, stack, sharing}, cases);
-  add_tn_cases<S>({{70, 33, 31}, {70, 33, 31, true}, stack, sharing}, cases);
+  std::vector<Shape> shapes{{1, 1, 1},
+                            {33, 70, 31},
+                            {72, 70, 31, true},
+                            {5, 9, 20, true, 3, 8},
+                            {5, 9, 20, false, 2, 1, true}};
+  std::vector<Shape> nn_shapes{{33, 72, 136, true}}, tn_shapes{{70, 136, 72, true}};
+  if (!kSmall) {
+    const std::vector<Shape> more{{70, 33, 129},
+                                  {64, 64, 64},
+                                  {130, 136, 136, true},
+                                  {65, 72, 64, true, 1, 0, false, 1},
+                                  {33, 70, 72, true, 3, 8},
+                                  {65, 72, 68, true, 2, 3, false, 2},
+                                  {70, 35, 65, false, 2, 0, true}};
+    shapes.insert(shapes.end(), more.begin(), more.end());
+  }
+  nn_shapes.insert(nn_shapes.end(), shapes.begin(), shapes.end());
+  tn_shapes.insert(tn_shapes.end(), shapes.begin(), shapes.end());
+  add_nn_cases<S, S>(nn_shapes, cases);
+  if (!std::is_same_v<S, accum_t<S>>) {
+    add_nn_cases<S, accum_t<S>>({{65, 40, 20, true}, {33, 72, 72, true, 2, 3}}, cases);
+  }
+  add_tn_cases<S>(tn_shapes, cases);
   for (const bool accumulate : {false, true}) {
     cases.push_back(column_sum_case<S>(70, 33, accumulate));
     cases.push_back(embedding_backward_case<S>(70, 11, 33, accumulate));
   }
   cases.push_back(embedding_backward_case<S>(70, 11, 33, true, true));
   if (kSmall) return;
-  const std::vector<Shape> stacks{{33, 70, 72, true, 3, 8}, {70, 35, 65, false, 2, 0, true}};
-  add_nn_cases<S, S>({{1, 1, 1, true}, {70, 33, 129}}, cases);
-  add_nn_cases<S, S>(stacks, cases);
-  if (!std::is_same_v<S, accum_t<S>>) {
-    add_nn_cases<S, accum_t<S>>({{65, 40, 20, true}, {65, 20, 40, true, 2, 3}}, cases);
-  }
-  add_tn_cases<S>({{1, 1, 1}, {33, 70, 129}}, cases);
-  add_tn_cases<S>(stacks, cases);
   cases.push_back(column_sum_case<S>(1, 1, false));
   cases.push_back(column_sum_case<S>(33, 130, false));
   cases.push_back(embedding_backward_case<S>(1, 1, 1, false));

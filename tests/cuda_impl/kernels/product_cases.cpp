@@ -21,12 +21,8 @@ Case product_case(const cuda::ProductRung<S, Out>& rung, const Shape& shape,
   const Values x = random_values<S>(N * K, 1), w = random_values<S>(M * K, 2);
   return {rung.name, shape_of("N M K bias shift", N, M, K, with_bias, shift),
           [=] {
-            const auto shifted = [shift](const Values& values) {
-              Values all(at(shift), 0.0);
-              all.insert(all.end(), values.begin(), values.end());
-              return upload<S>(all);
-            };
-            const auto g_x = shifted(x), g_w = shifted(w), g_bias = shifted(bias);
+            const auto g_x = upload<S>(x, shift), g_w = upload<S>(w, shift),
+                       g_bias = upload<S>(bias, shift);
             const View<const S, 1> bias_view{g_bias.get() + shift, {M}};
             const simt::Buffer<Out> y(at(shift + N * M));
             rung.launch({y.get() + shift, {N, M}}, {g_x.get() + shift, {N, K}},

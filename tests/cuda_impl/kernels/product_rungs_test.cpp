@@ -1,6 +1,8 @@
-// The rungs of product() against each other, and which of them it takes.
-#include "cuda_impl/kernels/product_rungs.h"
+// The rungs of product(), product_nn() and product_tn() against each other, and which of them these
+// take.
+#include "cuda_impl/kernels/product_backward_rungs.h"
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <map>
 
@@ -18,18 +20,31 @@ std::vector<Case> product_cases() {
   return cases;
 }
 
+const std::vector<std::string> kProducts{"product", "product_nn", "product_tn"};
+
 template <class S>
 void check_rungs_agree(const std::string& suffix = "") {
-  std::map<std::string, Values> tiled, mma, chosen;
-  for (const Case& c : product_cases<S>()) {
-    if (c.kernel == "product_tiled" + suffix) tiled[c.shape] = c.run();
-    if (c.kernel == "product_mma" + suffix) mma[c.shape] = c.run();
-    if (c.kernel == "product" + suffix) chosen[c.shape] = c.run();
-  }
-  BOOST_TEST_REQUIRE(tiled.size() > 1u);
-  for (const auto& [shape, values] : tiled) {
-    BOOST_TEST(same_bits(mma.at(shape), values), shape);
-    BOOST_TEST(same_bits(chosen.at(shape), values), shape);
+  const std::vector<Case> cases = product_cases<S>();
+  // An array may be asked for in S and in float: each rung has both, in one order.
+  const auto results = [&](const std::string& kernel) {
+    std::map<std::string, std::vector<Values>> by_shape;
+    for (const Case& c : cases) {
+      if (c.kernel == kernel + suffix) by_shape[c.shape].push_back(c.run());
+    }
+    return by_shape;
+  };
+  for (const std::string& product : kProducts) {
+    const auto tiled = results(product + "_tiled"), mma = results(product + "_mma"),
+               chosen = results(product);
+    BOOST_TEST_REQUIRE(tiled.size() > 1u);
+    for (const auto& [shape, values] : tiled) {
+      BOOST_TEST_REQUIRE(mma.at(shape).size() == values.size());
+      BOOST_TEST_REQUIRE(chosen.at(shape).size() == values.size());
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        BOOST_TEST(same_bits(mma.at(shape)[i], values[i]), product << " " << shape);
+        BOOST_TEST(same_bits(chosen.at(shape)[i], values[i]), product << " " << shape);
+      }
+    }
   }
 }
 
@@ -44,7 +59,7 @@ BOOST_AUTO_TEST_CASE(the_rungs_of_product_have_the_same_bits_on_the_host) {
 }
 
 // What reads floats as they are is outside the bounds of what reads them as tf32, in many elements,
-// and the other way round; product() on floats is product_tiled, bit for bit.
+// and the other way round; on floats every product is its tiled rung, bit for bit.
 BOOST_AUTO_TEST_CASE(fp32_products_never_read_tf32) {
   std::map<std::string, Case> cases;
   for (Case& c : product_cases<float>()) cases.emplace(c.kernel + " " + c.shape, std::move(c));
@@ -58,16 +73,17 @@ BOOST_AUTO_TEST_CASE(fp32_products_never_read_tf32) {
   int compared = 0;
   for (const auto& [name, as_tf32] : cases) {
     const std::size_t suffix = name.find("_tf32");
-    if (suffix == std::string::npos || name.starts_with("product_mma")) continue;
+    if (suffix == std::string::npos || name.find("_mma") != std::string::npos) continue;
     BOOST_TEST_CONTEXT(name) {
       const Case& as_stored = cases.at(std::string(name).erase(suffix, 5));
       const Values wide = as_stored.run(), narrow = as_tf32.run();
       BOOST_TEST(outside(wide, as_tf32.expect()) > wide.size() / 4);
       BOOST_TEST(outside(narrow, as_stored.expect()) > wide.size() / 4);
-      if (as_stored.kernel == "product") {
-        BOOST_TEST(same_bits(wide, cases.at("product_tiled " + as_stored.shape).run()));
+      if (std::ranges::find(kProducts, as_stored.kernel) != kProducts.end()) {
+        const std::string tiled = as_stored.kernel + "_tiled " + as_stored.shape;
+        BOOST_TEST(same_bits(wide, cases.at(tiled).run()));
+        ++compared;
       }
-      ++compared;
     }
   }
   BOOST_TEST(compared >= 10);
@@ -86,6 +102,20 @@ BOOST_AUTO_TEST_CASE(product_takes_tensor_cores_by_its_rule) {
   BOOST_TEST(prefers_mma<simt::tf32>(64, 68));
   BOOST_TEST(!prefers_mma<simt::tf32>(64, 66));
 
+  using assay::cuda::prefers_mma_backward;
+  BOOST_TEST(prefers_mma_backward<simt::bf16>(64, 72));
+  BOOST_TEST(!prefers_mma_backward<simt::bf16>(64, 68));
+  BOOST_TEST(!prefers_mma_backward<simt::bf16>(68, 64));
+  BOOST_TEST(!prefers_mma_backward<simt::f16>(56, 64));
+  BOOST_TEST(!prefers_mma_backward<simt::f16>(64, 56));
+  BOOST_TEST(!prefers_mma_backward<float>(64, 64));
+  BOOST_TEST(prefers_mma_backward<simt::tf32>(64, 68));
+  BOOST_TEST(!prefers_mma_backward<simt::tf32>(66, 64));
+}
+
+// Only tensor cores take a warp together: what the products launch for a small or ragged shape, and
+// for one of whole tiles.
+BOOST_AUTO_TEST_CASE(products_launch_the_rung_of_their_rule) {
   const auto warp_collectives = [](const auto& cases, const std::string& kernel,
                                    const std::string& shape) {
     for (const Case& c : cases) {
@@ -96,11 +126,21 @@ BOOST_AUTO_TEST_CASE(product_takes_tensor_cores_by_its_rule) {
     }
     throw std::invalid_argument(shape);
   };
-  const std::string narrow = "N M K bias shift = 33 31 70 0 0";
-  const std::string wide = "N M K bias shift = 130 133 72 1 0";
-  BOOST_TEST(warp_collectives(product_cases<simt::bf16>(), "product", narrow) == 0u);
-  BOOST_TEST(warp_collectives(product_cases<simt::bf16>(), "product", wide) > 0u);
-  BOOST_TEST(warp_collectives(product_cases<float>(), "product_tf32", narrow) == 0u);
-  BOOST_TEST(warp_collectives(product_cases<float>(), "product_tf32", wide) > 0u);
-  BOOST_TEST(warp_collectives(product_cases<float>(), "product", wide) == 0u);
+  struct Pair {
+    std::string kernel, narrow, wide;
+  };
+  const std::string shift = "N M K bias shift = ",
+                    layout = "N M K accumulate count unread shared shift = ";
+  for (const auto& [kernel, narrow, wide] :
+       {Pair{"product", shift + "33 31 70 0 0", shift + "130 133 72 1 0"},
+        Pair{"product_nn", layout + "33 70 31 0 1 0 0 0", layout + "33 72 136 1 1 0 0 0"},
+        Pair{"product_tn", layout + "33 70 31 0 1 0 0 0", layout + "70 136 72 1 1 0 0 0"}}) {
+    BOOST_TEST_CONTEXT(kernel) {
+      BOOST_TEST(warp_collectives(product_cases<simt::bf16>(), kernel, narrow) == 0u);
+      BOOST_TEST(warp_collectives(product_cases<simt::bf16>(), kernel, wide) > 0u);
+      BOOST_TEST(warp_collectives(product_cases<float>(), kernel + "_tf32", narrow) == 0u);
+      BOOST_TEST(warp_collectives(product_cases<float>(), kernel + "_tf32", wide) > 0u);
+      BOOST_TEST(warp_collectives(product_cases<float>(), kernel, wide) == 0u);
+    }
+  }
 }
