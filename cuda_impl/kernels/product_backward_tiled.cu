@@ -8,8 +8,8 @@
 // Layouts: BackwardLayout of backward.h.
 // Each sum is one chain in accum_t<S>, ascending; with `accumulate` it is added to what the output
 // holds. The only rounding to Out is the final store.
-// Launch: one block per 64 x 64 tile of the output and product, 128 threads of 4 x 8 elements each. Any N, M,
-// K >= 1. No scratch memory.
+// Launch: one block per 64 x 64 tile of the output and product, 128 threads of 4 x 8 elements each. Any
+// N, M, K >= 1. No scratch memory.
 // Longest addition chain M for dx, N for dw, and 1 to accumulate.
 // CPU counterpart: reference/ops/linear.cpp
 #include "cuda_impl/kernels/product_backward_rungs.h"

@@ -27,8 +27,9 @@ inline constexpr int kChunks = 4;  // of k per step
 template <class S>
 inline constexpr int kPerChunk = int{sizeof(Chunk) / sizeof(S)};  // elements
 template <class S>
-inline constexpr int kDepth = kChunks* kPerChunk<S>;  // of k per step, in elements
-inline constexpr int kWordDepth = 4 * kChunks;        // the same in words
+inline constexpr int kDepth =
+    int{kChunks * sizeof(Chunk) / sizeof(S)};   // of k per step, in elements
+inline constexpr int kWordDepth = 4 * kChunks;  // the same in words
 inline constexpr int kWarpRows = 64, kWarpColumns = 32;
 inline constexpr int kWarpsAcross = kTile / kWarpColumns;
 inline constexpr int kThreads = 32 * kWarpsAcross * (kTile / kWarpRows);
