@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda_impl/engine/prob_transformer.h"
+#include "cuda_impl/engine/inference_pass.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -20,7 +20,7 @@ inline namespace SIMT_BACKEND {
 template <class S>
 class InferenceBackward {
  public:
-  explicit InferenceBackward(ProbTransformer<S>& model) : model_(model) {}
+  explicit InferenceBackward(InferencePass<S>& pass) : pass_(pass) {}
   // Returns the loss. receive is called for every weight.
   double run(const ReceiveGradient& receive);
 
@@ -68,10 +68,10 @@ class InferenceBackward {
   void zero(View<A, R> view) {
     std::size_t count = sizeof(A);
     for (const int64_t extent : view.shape) count *= static_cast<std::size_t>(extent);
-    simt::device_zero(view.data, count, model_.queue_);
+    simt::device_zero(view.data, count, pass_.queue_);
   }
 
-  ProbTransformer<S>& model_;
+  InferencePass<S>& pass_;
   Arena gradient_arena_, scratch_arena_;
   Gradients gradients_;
   Scratch scratch_;

@@ -149,16 +149,6 @@ BOOST_AUTO_TEST_CASE(gradients_that_nobody_receives_leave_the_loss) {
   BOOST_TEST(model->gradients(tokens.view(), {}) == r["loss"][0]);
 }
 
-BOOST_AUTO_TEST_CASE(decoding_is_refused) {
-  const auto model = make(pt_config({}), Precision::fp32);
-  BOOST_CHECK_EXCEPTION(model->decoder(1, 4), Unsupported, [](const Unsupported& error) {
-    BOOST_TEST(
-        error.what() ==
-        std::string("method pt: the engine does not decode it: forward computes whole sequences"));
-    return true;
-  });
-}
-
 BOOST_AUTO_TEST_CASE(what_the_kernels_cannot_hold_is_refused) {
   BOOST_CHECK_EXCEPTION(
       make(pt_config({.rank = 129}), Precision::fp32), InputError, [](const InputError& error) {
