@@ -56,7 +56,9 @@ bool InferencePass<S>::plan(const InferenceShape& shape) {
   if (buffers_.B != shape.B || buffers_.T != shape.T) {
     list_ = golden::tensor_list(config_, shape.B, shape.T);
   }
-  return plan_inference(buffers_, arena_, *parts_, shape, cache_);
+  const bool planned = plan_inference(buffers_, arena_, *parts_, shape, cache_);
+  plans_ += planned;
+  return planned;
 }
 
 template <class S>

@@ -101,6 +101,7 @@ class InferencePass {
   const InferenceCache<S>* cache_;
   Arena arena_, matrix_arena_;  // the second for [B,C,T,T], only if a probe ever wants one
   InferenceBuffers<S> buffers_;
+  int64_t plans_ = 0;                     // how often the buffers were laid out
   std::vector<golden::TensorInfo> list_;  // what a pass of the planned shape computes
   simt::LaunchGraph chunk_graph_;         // of chunks of the planned shape
 };

@@ -27,10 +27,11 @@ template <class S>
 void InferenceBackward<S>::prepare() {
   gradient_arena_.plan([&](Carver& carver) { carve_gradients(carver); });
   simt::device_zero(gradients_.first, gradients_.bytes, pass_.queue_);
-  if (scratch_.B != pass_.buffers_.B || scratch_.T != pass_.buffers_.T) {
+  if (scratch_.plan != pass_.plans_) {
     Scratch planned;
     planned.B = pass_.buffers_.B;
     planned.T = pass_.buffers_.T;
+    planned.plan = pass_.plans_;
     scratch_arena_.plan([&](Carver& carver) { carve_scratch(planned, carver); });
     scratch_ = std::move(planned);
     for (int64_t g = 0; g < pass_.in_.pt.head_groups; ++g) fill_tables(g);

@@ -35,6 +35,7 @@ class InferenceBackward {
   // Arrays for one [B,T]; N = B*T, P = K*C*r.
   struct Scratch {
     int64_t B = 0, T = 0;
+    int64_t plan = 0;  // of the pass: its arrays stand in tables
     std::vector<View<A, 2>> d_labels, d_message, d_unary, d_read;  // [N,D], by label group
     std::vector<View<S, 2>> rounded;                               // [N,D]: d message/g
     std::vector<View<A, 3>> d_q, d_k;                              // [B,T,P], by label group
