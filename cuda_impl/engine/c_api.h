@@ -59,7 +59,7 @@ assay_status assay_model_gradients(assay_model* model, const assay_batch* batch,
                                    assay_receive_gradient receive, void* context, double* loss);
 
 /* Training with AdamW. What the kernels read are master weights, fp32 (fp64 where precision is), rounded to precision. A
-   trainer belongs to one thread at a time. Every method but pt. */
+   trainer belongs to one thread at a time. */
 typedef struct assay_trainer assay_trainer;
 
 typedef struct {

@@ -1,5 +1,7 @@
 #include "cuda_impl/engine/prob_transformer_backward.h"
 
+#include "cuda_impl/engine/hand_over.h"
+
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 namespace {
@@ -10,23 +12,35 @@ std::size_t index(int64_t i) { return static_cast<std::size_t>(i); }
 
 template <class S>
 double InferenceBackward<S>::run(const ReceiveGradient& receive) {
-  prepare();
-  head();
-  for (int64_t n = pass_.in_.pt.iterations; n >= 1; --n) round(n);
-  for (int64_t m = 0; m < pass_.in_.pt.label_groups; ++m) unary(m);
-  if (receive) read_out(receive);
+  clear();
+  add_gradients(1.0);
+  if (receive) hand_over(gradients_, pass_.config_, pass_.queue_, receive);
   A loss{};
   simt::copy_out(&loss, pass_.buffers_.loss.data, sizeof loss, pass_.queue_);
   return static_cast<double>(loss);
+}
+
+template <class S>
+void InferenceBackward<S>::add_gradients(double scale) {
+  prepare();
+  head(scale);
+  for (int64_t n = pass_.in_.pt.iterations; n >= 1; --n) round(n);
+  for (int64_t m = 0; m < pass_.in_.pt.label_groups; ++m) unary(m);
 }
 
 // ------------------------------------------------------------------------------------------------
 // memory
 
 template <class S>
+const FactorArrays<accum_t<S>>& InferenceBackward<S>::clear() {
+  gradient_arena_.plan([&](Carver& carver) { carve(gradients_, carver, pass_.config_); });
+  for_each_array(gradients_, pass_.config_,
+                 [&](const std::string&, const View<A, 2>& array) { zero(array); });
+  return gradients_;
+}
+
+template <class S>
 void InferenceBackward<S>::prepare() {
-  gradient_arena_.plan([&](Carver& carver) { carve_gradients(carver); });
-  simt::device_zero(gradients_.first, gradients_.bytes, pass_.queue_);
   if (scratch_.plan != pass_.plans_) {
     Scratch planned;
     planned.B = pass_.buffers_.B;
@@ -39,25 +53,6 @@ void InferenceBackward<S>::prepare() {
   for (auto* arrays : {&scratch_.d_labels, &scratch_.d_message, &scratch_.d_unary}) {
     for (const View<A, 2>& array : *arrays) zero(array);
   }
-}
-
-template <class S>
-void InferenceBackward<S>::carve_gradients(Carver& carver) {
-  const golden::ModelConfig& c = pass_.config_;
-  const int64_t V = c.vocab_size, D = c.hidden_size, P = pass_.in_.width();
-  gradients_ = {};
-  gradients_.first = carver.take<A>(1);
-  const std::size_t before = carver.used() - sizeof(A);
-  for (int64_t m = 0; m < pass_.in_.pt.label_groups; ++m) {
-    gradients_.unary.push_back(carver.view<A>({V, D}));
-    gradients_.output.push_back(c.tie_word_embeddings ? gradients_.unary.back()
-                                                      : carver.view<A>({V, D}));
-  }
-  for (int64_t group = 0; group < pass_.in_.groups(); ++group) {
-    gradients_.u.push_back(carver.view<A>({P, D}));
-    gradients_.v.push_back(carver.view<A>({P, D}));
-  }
-  gradients_.bytes = carver.used() - before;
 }
 
 template <class S>
@@ -137,13 +132,13 @@ void InferenceBackward<S>::fill_tables(int64_t g) {
 // behind the last round, before the first one
 
 template <class S>
-void InferenceBackward<S>::head() {
+void InferenceBackward<S>::head(double scale) {
   InferenceBuffers<S>& buf = pass_.buffers_;
   const Stream queue = pass_.queue_;
   const int ahead = pass_.in_.ahead();
   counted_positions(scratch_.counted, buf.labels, queue, ahead);
   const View<S, 2> d_logits = buf.logits;
-  cross_entropy_backward(d_logits, d_logits, 0, buf.labels, scratch_.counted, 1.0, queue, ahead);
+  cross_entropy_backward(d_logits, d_logits, 0, buf.labels, scratch_.counted, scale, queue, ahead);
   for (int64_t m = 0; m < pass_.in_.pt.label_groups; ++m) {
     const View<A, 2> d_read = scratch_.d_read[index(m)];
     product_tn<S>(gradients_.output[index(m)], d_logits, pass_.read(m), true, queue,
@@ -207,14 +202,14 @@ void InferenceBackward<S>::message(int64_t n, int64_t g, int64_t m) {
   const View<S, 2> d_message = scratch_.rounded[index(m)];
   pass_.project(du, d_message, pass_.factors(g + m).u);
   heads_sum(buf.context, used, k, false, queue);
-  add_outer(gradients_.u[index(g + m)], buf.context, d_message);
+  add_outer(gradients_.factors[index(g + m)].u, buf.context, d_message);
   dependents_sum(scratch_.d_k[index(m)], used, du, false, queue);
   zero(scratch_.d_q[index(m)]);
   if (!pass_.in_.full()) return;
   const View<S, 4> q = buf.q_of(n, g + m), dv = scratch_.dv[index(n - 1)][index(g + m)];
   pass_.project(dv, d_message, pass_.factors(g + m).v);
   dependents_sum(buf.dependents, used, q, false, queue);
-  add_outer(gradients_.v[index(g + m)], buf.dependents, d_message);
+  add_outer(gradients_.factors[index(g + m)].v, buf.dependents, d_message);
   heads_sum(scratch_.d_q[index(m)], used, dv, false, queue);
 }
 
@@ -254,9 +249,9 @@ void InferenceBackward<S>::projections(int64_t n, int64_t g, int64_t m) {
                   pass_.operands_);
   };
   const Factors<S>& w = pass_.factors(g + m);
-  back(gradients_.v[index(g + m)], scratch_.d_k[index(m)], w.v);
+  back(gradients_.factors[index(g + m)].v, scratch_.d_k[index(m)], w.v);
   if (golden::needs_queries(pass_.in_.pt, n, g)) {
-    back(gradients_.u[index(g + m)], scratch_.d_q[index(m)], w.u);
+    back(gradients_.factors[index(g + m)].u, scratch_.d_q[index(m)], w.u);
   }
 }
 
@@ -265,28 +260,6 @@ void InferenceBackward<S>::add_outer(View<A, 2> sum, View<const A, 3> x, View<co
   const auto [N, P] = scratch_.wide.shape;
   scaled(scratch_.wide, x.as({N, P}), 1.0, pass_.queue_);
   product_tn<S>(sum, scratch_.wide, y, true, pass_.queue_, pass_.operands_);
-}
-
-// ------------------------------------------------------------------------------------------------
-
-template <class S>
-void InferenceBackward<S>::read_out(const ReceiveGradient& receive) {
-  const golden::ModelConfig& c = pass_.config_;
-  const auto give = [&](const std::string& name, const View<A, 2>& view) {
-    std::vector<A> stored(index(view.shape[0] * view.shape[1]));
-    simt::copy_out(stored.data(), view.data, stored.size() * sizeof(A), pass_.queue_);
-    const std::vector<double> values(stored.begin(), stored.end());
-    receive(name, {{view.shape[0], view.shape[1]}, values});
-  };
-  for (int64_t m = 0; m < pass_.in_.pt.label_groups; ++m) {
-    give(golden::unary_weight(c, m), gradients_.unary[index(m)]);
-    if (c.tie_word_embeddings) continue;
-    give(golden::output_weight(c, m), gradients_.output[index(m)]);
-  }
-  for (int64_t group = 0; group < pass_.in_.groups(); ++group) {
-    give(golden::factor_weight(group, "u"), gradients_.u[index(group)]);
-    give(golden::factor_weight(group, "v"), gradients_.v[index(group)]);
-  }
 }
 
 #define ASSAY_INSTANTIATE(S) template class InferenceBackward<S>;

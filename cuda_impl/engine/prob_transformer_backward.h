@@ -19,19 +19,23 @@ inline namespace SIMT_BACKEND {
 
 template <class S>
 class InferenceBackward {
+  using A = accum_t<S>;
+
  public:
   explicit InferenceBackward(InferencePass<S>& pass) : pass_(pass) {}
   // Returns the loss. receive is called for every weight.
   double run(const ReceiveGradient& receive);
+  // The gradients, all 0. They keep their places.
+  const FactorArrays<A>& clear();
+  // Adds to them `scale` times those of loss().
+  void add_gradients(double scale);
+  View<const A, 1> loss() const { return pass_.buffers_.loss; }  // [1], of the last forward pass
+
+  int64_t allocations() const {
+    return gradient_arena_.allocations() + scratch_arena_.allocations();
+  }
 
  private:
-  using A = accum_t<S>;
-  // By label group (unary, output; tied: the same) and by group; in the layout of FactorWeights.
-  struct Gradients {
-    std::vector<View<A, 2>> unary, output, u, v;
-    A* first = nullptr;  // all of them stand one behind the other, from here
-    std::size_t bytes = 0;
-  };
   // Arrays for one [B,T]; N = B*T, P = K*C*r.
   struct Scratch {
     int64_t B = 0, T = 0;
@@ -49,18 +53,16 @@ class InferenceBackward {
     std::vector<const A**> delta_table;
   };
 
-  void prepare();
-  void carve_gradients(Carver& carver);
+  void prepare();  // the scratch
   void carve_scratch(Scratch& x, Carver& carver) const;
   void fill_tables(int64_t g);
-  void head();  // to d_read and, where labels are read, d_labels
+  void head(double scale);  // to d_read and, where labels are read, d_labels
   void round(int64_t n);
   void labels(int64_t n, int64_t m);                  // from d_labels to rounded = d message
   void message(int64_t n, int64_t g, int64_t m);      // from rounded to du, dv, d_q, d_k
   void heads(int64_t n, int64_t g);                   // from du, dv to d_q, d_k
   void projections(int64_t n, int64_t g, int64_t m);  // from d_q, d_k to d_labels
   void unary(int64_t m);
-  void read_out(const ReceiveGradient& receive);
 
   // sum [P,D] += x^T rounded_m, x [B,T,P] rounded to S
   void add_outer(View<A, 2> sum, View<const A, 3> x, View<const S, 2> y);
@@ -74,7 +76,7 @@ class InferenceBackward {
 
   InferencePass<S>& pass_;
   Arena gradient_arena_, scratch_arena_;
-  Gradients gradients_;
+  FactorArrays<A> gradients_;
   Scratch scratch_;
 };
 
