@@ -61,7 +61,7 @@ assay_status assay_model_gradients(assay_model* model, const assay_batch* batch,
                                    assay_receive_gradient receive, void* context, double* loss);
 
 /* Training with AdamW. What the kernels read are master weights, fp32 (fp64 where precision is), rounded to precision. A
-   trainer belongs to one thread at a time. Every method but pt. */
+   trainer belongs to one thread at a time. */
 typedef struct assay_trainer assay_trainer;
 
 typedef struct {
@@ -102,7 +102,7 @@ assay_status assay_trainer_read_weights(assay_trainer* trainer, assay_receive_te
    at a time and stays valid without its model. */
 typedef struct assay_decoder assay_decoder;
 
-/* For `sequences` rows (B) of up to `capacity` positions each. */
+/* For `sequences` rows (B) of up to `capacity` positions each. ASSAY_UNSUPPORTED for pt unless its heads are causal. */
 assay_status assay_decoder_create(assay_model* model, int64_t sequences, int64_t capacity,
                                   assay_decoder** decoder);
 void assay_decoder_free(assay_decoder* decoder); /* NULL is allowed */

@@ -8,9 +8,7 @@ void Cache<S>::carve(Carver& carver, const Parts<S>& parts, int64_t B, int64_t R
   const golden::ModelConfig& c = parts.config;
   const int64_t L = c.num_hidden_layers;
   const auto layers = static_cast<std::size_t>(L);
-  real = carver.view<uint8_t>({B, R});
-  first = carver.view<int32_t>({B});
-  counts = carver.view<int32_t>({B});
+  CachePlaces::carve(carver, B, R);
   k.resize(layers);
   v.resize(layers);
   factors.resize(parts.method.gated_scores ? layers : 0);
@@ -32,14 +30,12 @@ void Cache<S>::carve(Carver& carver, const Parts<S>& parts, int64_t B, int64_t R
 }
 
 template <class S>
-Cache<S>::Cache(const Parts<S>& parts, int64_t B, int64_t R) {
+Cache<S>::Cache(const Parts<S>& parts, int64_t B, int64_t R) : queue_(parts.queue) {
   arena_.plan([&](Carver& carver) { carve(carver, parts, B, R); });
   std::vector<const S*> keys;
   for (const View<S, 4>& array : k) keys.push_back(array.data);
-  simt::copy_in(k_table, keys.data(), keys.size() * sizeof(const S*), parts.queue);
-  // A row shorter than its neighbours is read past its end: as padding, whatever the memory holds.
-  const std::vector<uint8_t> unread(static_cast<std::size_t>(B * R), 0);
-  simt::copy_in(real.data, unread.data(), unread.size(), parts.queue);
+  simt::copy_in(k_table, keys.data(), keys.size() * sizeof(const S*), queue_);
+  clear(queue_);
 }
 
 #define ASSAY_INSTANTIATE(S) template struct Cache<S>;

@@ -3,9 +3,8 @@
 
 #include <vector>
 
-#include "cuda_impl/engine/arena.h"
+#include "cuda_impl/engine/cache_places.h"
 #include "cuda_impl/engine/parts.h"
-#include "cuda_impl/kernels/kernels.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -14,7 +13,7 @@ inline namespace SIMT_BACKEND {
 // 5.1D, 5.1E and D-base the coefficients of every position. A position takes
 //   (L + L (+ L(L-1)/2)) Hkv Dh scalars of S (+ L L of accum_t<S>) and a byte.
 template <class S>
-struct Cache {
+struct Cache : CachePlaces {
   using A = accum_t<S>;
 
   Cache(const Parts<S>& parts, int64_t B, int64_t R);
@@ -24,11 +23,11 @@ struct Cache {
   const View<S, 4>& again_v(int64_t l, int64_t j) const {  // j < l
     return again[static_cast<std::size_t>(l * (l - 1) / 2 + j)];
   }
+  void place(std::span<const int64_t> lengths, const Chunk& chunk) const {
+    CachePlaces::place(lengths, chunk, queue_);
+  }
   int64_t bytes() const { return static_cast<int64_t>(arena_.bytes()); }
 
-  View<uint8_t, 2> real;            // [B,R], 0 = padding, or nothing yet
-  View<int32_t, 1> first;           // [B]: where this step's positions begin
-  View<int32_t, 1> counts;          // [B]: how many of a chunk's a row has
   std::vector<View<S, 4>> k, v;     // [L] of [B,Hkv,R,Dh]
   std::vector<View<S, 4>> again;    // [L(L-1)/2] of the same; stacked [L-1]
   std::vector<View<A, 4>> factors;  // [L] of [B,1,R,outputs]
@@ -36,6 +35,8 @@ struct Cache {
 
  private:
   void carve(Carver& carver, const Parts<S>& parts, int64_t B, int64_t R);
+
+  const Stream queue_;
   Arena arena_;
 };
 

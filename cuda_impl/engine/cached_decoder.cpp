@@ -6,6 +6,8 @@
 
 #include "cuda_impl/engine/batch.h"
 #include "cuda_impl/engine/convert.h"
+#include "cuda_impl/engine/forward_pass.h"
+#include "cuda_impl/engine/inference_pass.h"
 #include "golden/error.h"
 #include "golden/methods.h"
 
@@ -33,17 +35,17 @@ int64_t checked_capacity(const golden::ModelConfig& config, int64_t sequences, i
 
 }  // namespace
 
-template <class S>
-CachedDecoder<S>::CachedDecoder(std::shared_ptr<const Parts<S>> parts, int64_t sequences,
-                                int64_t capacity)
+template <class Pass>
+CachedDecoder<Pass>::CachedDecoder(std::shared_ptr<const Parts> parts, int64_t sequences,
+                                   int64_t capacity)
     : parts_(std::move(parts)),
       capacity_(checked_capacity(parts_->config, sequences, capacity)),
       cache_(*parts_, sequences, capacity),
       pass_(parts_, &cache_),
       lengths_(static_cast<std::size_t>(sequences)) {}
 
-template <class S>
-void CachedDecoder<S>::append(const Chunk& chunk, std::span<double> logits) {
+template <class Pass>
+void CachedDecoder<Pass>::append(const Chunk& chunk, std::span<double> logits) {
   check_chunk(parts_->config, chunk, lengths_, capacity_);
   const auto B = static_cast<int64_t>(lengths_.size());
   if (const int64_t expected = B * parts_->config.vocab_size;
@@ -58,33 +60,26 @@ void CachedDecoder<S>::append(const Chunk& chunk, std::span<double> logits) {
   if (whole.counts.empty()) whole.counts = all;
   if (whole.attention_mask.empty()) whole.attention_mask = real;
 
-  place(whole.counts);
-  const View<const S, 2> stored = pass_.run(whole);
+  cache_.place(lengths_, whole);
+  const View<const Scalar, 2> stored = pass_.run(whole);
   if (!logits.empty()) read_logits(stored, whole.counts, logits);
   simt::synchronize();  // a fault on the device is reported by the chunk that caused it
   for (std::size_t b = 0; b < lengths_.size(); ++b) lengths_[b] += whole.counts[b];
 }
 
-template <class S>
-void CachedDecoder<S>::place(std::span<const int32_t> counts) {
-  const std::vector<int32_t> first(lengths_.begin(), lengths_.end());
-  simt::copy_in(cache_.first.data, first.data(), first.size() * sizeof(int32_t), parts_->queue);
-  simt::copy_in(cache_.counts.data, counts.data(), counts.size_bytes(), parts_->queue);
-}
-
-template <class S>
-void CachedDecoder<S>::read_logits(View<const S, 2> stored, std::span<const int32_t> counts,
-                                   std::span<double> logits) const {
-  std::vector<S> values(logits.size());
-  simt::copy_out(values.data(), stored.data, values.size() * sizeof(S), parts_->queue);
+template <class Pass>
+void CachedDecoder<Pass>::read_logits(View<const Scalar, 2> stored, std::span<const int32_t> counts,
+                                      std::span<double> logits) const {
+  std::vector<Scalar> values(logits.size());
+  simt::copy_out(values.data(), stored.data, values.size() * sizeof(Scalar), parts_->queue);
   const std::size_t V = logits.size() / counts.size();
   for (std::size_t i = 0; i < values.size(); ++i) {
     logits[i] = counts[i / V] == 0 ? 0.0 : widen(values[i]);
   }
 }
 
-template <class S>
-void CachedDecoder<S>::reset(int64_t sequence) {
+template <class Pass>
+void CachedDecoder<Pass>::reset(int64_t sequence) {
   if (sequence < 0 || sequence >= static_cast<int64_t>(lengths_.size())) {
     throw InputError(
         fmt::format("decoder: sequence: expected 0 .. {}, got {}", lengths_.size() - 1, sequence));
@@ -92,7 +87,9 @@ void CachedDecoder<S>::reset(int64_t sequence) {
   lengths_[static_cast<std::size_t>(sequence)] = 0;
 }
 
-#define ASSAY_INSTANTIATE(S) template class CachedDecoder<S>;
+#define ASSAY_INSTANTIATE(S)                    \
+  template class CachedDecoder<ForwardPass<S>>; \
+  template class CachedDecoder<InferencePass<S>>;
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

@@ -4,20 +4,22 @@
 #include <memory>
 #include <vector>
 
-#include "cuda_impl/engine/cache.h"
-#include "cuda_impl/engine/forward_pass.h"
 #include "cuda_impl/engine/model.h"
-#include "cuda_impl/engine/parts.h"
+#include "cuda_impl/kernels/view.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// A step costs what a forward pass over its chunk costs, but for attention, which reads the cache.
-// Buffers are allocated at the largest chunk; later ones only launch.
-template <class S>
+// Pass: ForwardPass or InferencePass. A step costs what a forward pass over its chunk costs, but for
+// attention or heads, which read the cache. Buffers are allocated at the largest chunk; later ones only
+// launch.
+template <class Pass>
 class CachedDecoder final : public cuda::Decoder {
  public:
-  CachedDecoder(std::shared_ptr<const Parts<S>> parts, int64_t sequences, int64_t capacity);
+  using Scalar = typename Pass::Scalar;
+  using Parts = typename Pass::OwnParts;
+
+  CachedDecoder(std::shared_ptr<const Parts> parts, int64_t sequences, int64_t capacity);
   void append(const Chunk& chunk, std::span<double> logits) override;
   void reset(int64_t sequence) override;
   std::span<const int64_t> lengths() const override { return lengths_; }
@@ -26,15 +28,13 @@ class CachedDecoder final : public cuda::Decoder {
   int64_t allocations() const { return pass_.allocations(); }
 
  private:
-  // To the cache: where the rows of a chunk go, and how many there are.
-  void place(std::span<const int32_t> counts);
-  void read_logits(View<const S, 2> stored, std::span<const int32_t> counts,
+  void read_logits(View<const Scalar, 2> stored, std::span<const int32_t> counts,
                    std::span<double> logits) const;
 
-  std::shared_ptr<const Parts<S>> parts_;
+  std::shared_ptr<const Parts> parts_;
   int64_t capacity_;
-  Cache<S> cache_;
-  ForwardPass<S> pass_;
+  typename Pass::OwnCache cache_;
+  Pass pass_;
   std::vector<int64_t> lengths_;  // [B]
 };
 

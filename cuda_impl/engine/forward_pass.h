@@ -26,6 +26,10 @@ class Backward;
 template <class S>
 class ForwardPass {
  public:
+  using Scalar = S;
+  using OwnParts = Parts<S>;
+  using OwnCache = Cache<S>;
+
   // With a cache (which outlives the pass) for chunks, without one for whole sequences.
   explicit ForwardPass(std::shared_ptr<const Parts<S>> parts, const Cache<S>* cache = nullptr);
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cuda_impl/engine/convert.h"
+#include "cuda_impl/engine/factor_arrays.h"
 #include "cuda_impl/engine/gradients.h"
 #include "cuda_impl/engine/model.h"
 
@@ -55,6 +56,15 @@ std::vector<double> read_values(const View<T, R>& view, Stream stream) {
   std::vector<std::remove_const_t<T>> stored(static_cast<std::size_t>(count));
   simt::copy_out(stored.data(), view.data, stored.size() * sizeof(T), stream);
   return {stored.begin(), stored.end()};
+}
+
+template <class A>
+void hand_over(const FactorArrays<A>& arrays, const golden::ModelConfig& config, Stream stream,
+               const ReceiveTensor& receive) {
+  for_each_array(arrays, config, [&](const std::string& name, const View<A, 2>& view) {
+    const std::vector<double> values = read_values(view, stream);
+    receive(name, {{view.shape[0], view.shape[1]}, values});
+  });
 }
 
 }  // namespace SIMT_BACKEND

@@ -42,5 +42,22 @@ std::vector<int32_t> Inference::offsets() const {
   return before;
 }
 
+std::vector<double> Inference::even_heads(std::span<const uint8_t> real,
+                                          std::span<const int64_t> before) const {
+  const std::size_t T = real.size() / before.size();
+  std::vector<double> even;
+  for (std::size_t b = 0; b < before.size(); ++b) {
+    const auto row = real.subspan(b * T, T);
+    int64_t ahead = before[b], words = ahead;
+    for (const uint8_t word : row) words += word;
+    for (const uint8_t word : row) {
+      const int64_t heads = word == 0 ? 0 : pt.causal_heads ? ahead : words - 1;
+      even.push_back(heads == 0 ? 0.0 : 1 / static_cast<double>(heads));
+      ahead += word;
+    }
+  }
+  return even;
+}
+
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -2,6 +2,7 @@
 // numbers that the engine indexes its arrays with.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "cuda_impl/simt/backend.h"
@@ -44,6 +45,10 @@ class Inference {
 
   // [K,2]: first and last s - t of every distance group.
   std::vector<int32_t> offsets() const;
+  // [B,T] of real [B,T]: 1 / how many words can be the head of t, 0 where none can. before [B]: how many
+  // words stand ahead of a row's first position.
+  std::vector<double> even_heads(std::span<const uint8_t> real,
+                                 std::span<const int64_t> before) const;
 };
 
 }  // namespace SIMT_BACKEND

@@ -29,11 +29,11 @@ void carve_labels(InferenceBuffers<S>& x, Carver& carver, const Inference& in) {
 }
 
 template <class S>
-void carve_heads(InferenceBuffers<S>& x, Carver& carver, const Inference& in) {
+void carve_heads(InferenceBuffers<S>& x, Carver& carver, const Inference& in, bool decode) {
   using A = accum_t<S>;
   const int64_t rounds = in.pt.iterations, head_groups = in.pt.head_groups;
   x.q.assign(count(rounds), std::vector<View<S, 4>>(count(in.groups())));
-  x.k = x.q;
+  x.k.assign(decode ? 1 : x.q.size(), x.q[0]);
   for (auto* arrays : {&x.q, &x.k}) {
     for (auto& round : *arrays) {
       for (View<S, 4>& array : round) array = carver.view<S>({x.B, in.heads(), x.T, in.pt.rank});
@@ -53,8 +53,9 @@ void carve_heads(InferenceBuffers<S>& x, Carver& carver, const Inference& in) {
 }
 
 template <class S>
-void carve(InferenceBuffers<S>& x, Carver& carver, const Inference& in, int64_t V) {
+void carve(InferenceBuffers<S>& x, Carver& carver, const InferenceParts<S>& parts, bool decode) {
   using A = accum_t<S>;
+  const Inference& in = parts.inference;
   x.q_table.clear();
   x.k_table.clear();
   x.lse_table.clear();
@@ -64,9 +65,11 @@ void carve(InferenceBuffers<S>& x, Carver& carver, const Inference& in, int64_t 
   x.offsets = carver.view<int32_t>({in.distances(), 2});
   x.even = carver.view<A>({x.B, x.T});
   carve_labels(x, carver, in);
-  carve_heads(x, carver, in);
-  x.logits = carver.view<S>({x.B, x.T, V});
-  const int64_t several = in.pt.label_groups > 1 ? x.B * x.T : 0;
+  carve_heads(x, carver, in, decode);
+  const int64_t rows = decode ? x.B : x.B * x.T, several = in.pt.label_groups > 1 ? rows : 0;
+  const int64_t V = parts.config.vocab_size;
+  x.last = carver.view<S>({decode ? x.B : 0, in.labels});
+  x.logits = carver.view<S>({rows, V});
   x.wide_logits = carver.view<A>({several, V});
   x.term = carver.view<A>({several, V});
   x.losses = carver.view<A>({x.B, x.T});
@@ -79,9 +82,13 @@ void fill(T* table, const std::vector<T>& values, Stream stream) {
   simt::copy_in(table, values.data(), values.size() * sizeof(T), stream);
 }
 
+// Heads read k where a pass leaves it, in decoding in the cache.
 template <class S>
-void fill_tables(InferenceBuffers<S>& x, const Inference& in, Stream stream) {
+void fill_tables(InferenceBuffers<S>& x, const InferenceParts<S>& parts,
+                 const InferenceCache<S>* cache) {
   using A = accum_t<S>;
+  const Inference& in = parts.inference;
+  const Stream stream = parts.queue;
   for (int64_t g = 0; g < in.pt.head_groups; ++g) {
     std::vector<const S*> q, k;
     std::vector<const A*> lse;
@@ -89,7 +96,7 @@ void fill_tables(InferenceBuffers<S>& x, const Inference& in, Stream stream) {
       if (!golden::is_updated(in.pt, n, g)) continue;
       for (int64_t m = 0; m < in.pt.label_groups; ++m) {
         q.push_back(x.q_of(n, g + m).data);
-        k.push_back(x.k_of(n, g + m).data);
+        k.push_back((cache != nullptr ? cache->k_of(n, g + m) : x.k_of(n, g + m)).data);
       }
     }
     for (const View<A, 3>& array : x.lse[count(g)]) lse.push_back(array.data);
@@ -106,22 +113,24 @@ void fill_tables(InferenceBuffers<S>& x, const Inference& in, Stream stream) {
 }  // namespace
 
 template <class S>
-void plan_inference(InferenceBuffers<S>& buffers, Arena& arena, const Inference& inference,
-                    int64_t vocabulary, int64_t B, int64_t T, bool keep, Stream stream) {
-  if (buffers.B == B && buffers.T == T && buffers.kept >= keep) return;
+bool plan_inference(InferenceBuffers<S>& buffers, Arena& arena, const InferenceParts<S>& parts,
+                    const InferenceShape& shape, const InferenceCache<S>* cache) {
+  const auto [B, T, keep] = shape;
+  if (buffers.B == B && buffers.T == T && buffers.kept >= keep) return false;
   buffers.B = 0;  // if the allocation throws, nothing stands
   InferenceBuffers<S> planned;
   planned.B = B;
   planned.T = T;
   planned.kept = keep;
-  arena.plan([&](Carver& carver) { carve(planned, carver, inference, vocabulary); });
-  fill_tables(planned, inference, stream);
+  arena.plan([&](Carver& carver) { carve(planned, carver, parts, cache != nullptr); });
+  fill_tables(planned, parts, cache);
   buffers = std::move(planned);
+  return true;
 }
 
-#define ASSAY_INSTANTIATE(S)                                                                     \
-  template void plan_inference(InferenceBuffers<S>&, Arena&, const Inference&, int64_t, int64_t, \
-                               int64_t, bool, Stream);
+#define ASSAY_INSTANTIATE(S)                                                           \
+  template bool plan_inference(InferenceBuffers<S>&, Arena&, const InferenceParts<S>&, \
+                               const InferenceShape&, const InferenceCache<S>*);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

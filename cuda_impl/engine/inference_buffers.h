@@ -1,20 +1,27 @@
 // The arrays of a pass of inference for one [B,T], and the tables that stay as long as that shape
-// does.
+// does. In decoding the T positions are those of a chunk, and the cache has the keys.
 #pragma once
 
 #include <vector>
 
 #include "cuda_impl/engine/arena.h"
 #include "cuda_impl/engine/inference.h"
+#include "cuda_impl/engine/inference_cache.h"
 #include "cuda_impl/kernels/prob_transformer.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
+// What the buffers are laid out for.
+struct InferenceShape {
+  int64_t B = 0, T = 0;
+  bool keep = false;  // for a backward pass too
+};
+
 // N = B*T, P = K*C*r. Heads are rebuilt from q, k and lse wherever they are used, and the rounds
 // that step sizes, dampings and updates in turn look back at may be any: so q, k and lse stay for
-// every round, some 2 N P scalars. No [T,T] array is kept. What a backward pass reads besides is kept
-// with `keep`: labels and their scores of every round.
+// every round, some 2 N P scalars; in decoding k goes to the cache. No [T,T] array is kept. What a
+// backward pass reads besides is kept with `keep`: labels and their scores of every round.
 template <class S>
 struct InferenceBuffers {
   using A = accum_t<S>;
@@ -23,7 +30,7 @@ struct InferenceBuffers {
   View<int32_t, 2> tokens, labels;  // [B,T]
   View<uint8_t, 2> real;            // [B,T]
   View<int32_t, 2> offsets;         // [K,2]
-  View<A, 2> even;                  // [B,T]: 1 / how many words can be the head of t
+  View<A, 2> even;                  // [B,T]: Inference::even_heads
 
   // By label group; of the rounds' tensors the last index is the label group.
   std::vector<View<S, 2>> unary;                      // [N,D]
@@ -33,15 +40,16 @@ struct InferenceBuffers {
   std::vector<View<S, 2>> messages;                   // [N,D], by group
   View<S, 2> sum;                                     // [N,D]
 
-  // By round from 1, then by group.
+  // By round from 1, then by group; in decoding one k for all rounds.
   std::vector<std::vector<View<S, 4>>> q, k;  // [B,K*C,T,r]
   // By head group, then by update.
   std::vector<std::vector<View<A, 3>>> lse;  // [B,C,T]
 
   View<A, 2> wide;                 // [N,P]: projections before they are split into heads
   View<A, 3> context, dependents;  // [B,T,P]: what heads_sum and dependents_sum give
-  View<S, 3> logits;               // [B,T,V]
-  View<A, 2> wide_logits, term;    // [N,V], of several label groups
+  View<S, 2> last;                 // [B,D]: in decoding what the output layer reads
+  View<S, 2> logits;               // [N,V]; in decoding [B,V], behind each row's last position
+  View<A, 2> wide_logits, term;    // the same, of several label groups
   View<A, 2> losses;               // [B,T]
   View<A, 1> loss;                 // [1]
 
@@ -64,18 +72,18 @@ struct InferenceBuffers {
     return q[static_cast<std::size_t>(round - 1)][static_cast<std::size_t>(group)];
   }
   View<S, 4>& k_of(int64_t round, int64_t group) {
-    return k[static_cast<std::size_t>(round - 1)][static_cast<std::size_t>(group)];
+    return k[static_cast<std::size_t>(round - 1) % k.size()][static_cast<std::size_t>(group)];
   }
   View<A, 3>& lse_of(int64_t g, int64_t update) {
     return lse[static_cast<std::size_t>(g)][static_cast<std::size_t>(update)];
   }
 };
 
-// Lays the buffers out for [B,T] in the arena, for a backward pass too with `keep`, and fills the
-// tables. Nothing happens if they stand already.
+// Lays the buffers out in the arena, for decoding with a cache, and fills the tables. Returns false, with
+// nothing done, if they stand already.
 template <class S>
-void plan_inference(InferenceBuffers<S>& buffers, Arena& arena, const Inference& inference,
-                    int64_t vocabulary, int64_t B, int64_t T, bool keep, Stream stream);
+bool plan_inference(InferenceBuffers<S>& buffers, Arena& arena, const InferenceParts<S>& parts,
+                    const InferenceShape& shape, const InferenceCache<S>* cache);
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

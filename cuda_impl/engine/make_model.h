@@ -3,10 +3,11 @@
 
 #include <memory>
 
+#include "cuda_impl/engine/adamw_trainer.h"
 #include "cuda_impl/engine/prob_transformer.h"
+#include "cuda_impl/engine/trained_inference.h"
+#include "cuda_impl/engine/trained_transformer.h"
 #include "cuda_impl/engine/transformer.h"
-#include "cuda_impl/engine/transformer_trainer.h"
-#include "golden/error.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -31,10 +32,9 @@ std::unique_ptr<Trainer> make_trainer(const golden::ModelConfig& config,
                                       const golden::WeightSource& weights,
                                       const TrainingOptions& options) {
   if (has_prob_transformer(config)) {
-    throw Unsupported(
-        "trainer: method pt: the engine forms its gradients, and has no optimizer for it");
+    return std::make_unique<AdamwTrainer<TrainedInference<S>>>(config, precision, weights, options);
   }
-  return std::make_unique<TransformerTrainer<S>>(config, precision, weights, options);
+  return std::make_unique<AdamwTrainer<TrainedTransformer<S>>>(config, precision, weights, options);
 }
 
 }  // namespace SIMT_BACKEND

@@ -108,7 +108,8 @@ class Model {
   virtual double gradients(const Batch& batch, const ReceiveGradient& receive) = 0;
   // For `sequences` rows of up to `capacity` positions each. It stays valid without the model. Throws
   // InputError where the config ends before the capacity: max_position_embeddings, or a parameter
-  // with a value for every position (5.1A, 5.1B, 5.1C, C-base); Unsupported for pt.
+  // with a value for every position (5.1A, 5.1B, 5.1C, C-base); Unsupported for pt unless its heads are
+  // causal: a word would hear from later ones.
   virtual std::unique_ptr<Decoder> decoder(int64_t sequences, int64_t capacity) = 0;
   virtual golden::PrecisionSchedule precision() const = 0;
 };

@@ -1,5 +1,7 @@
 #include "cuda_impl/engine/prob_transformer_backward.h"
 
+#include "cuda_impl/engine/hand_over.h"
+
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 namespace {
@@ -10,30 +12,43 @@ std::size_t index(int64_t i) { return static_cast<std::size_t>(i); }
 
 template <class S>
 double InferenceBackward<S>::run(const ReceiveGradient& receive) {
-  prepare();
-  head();
-  for (int64_t n = model_.in_.pt.iterations; n >= 1; --n) round(n);
-  for (int64_t m = 0; m < model_.in_.pt.label_groups; ++m) unary(m);
-  if (receive) read_out(receive);
+  clear();
+  add_gradients(1.0);
+  if (receive) hand_over(gradients_, pass_.config_, pass_.queue_, receive);
   A loss{};
-  simt::copy_out(&loss, model_.buffers_.loss.data, sizeof loss, model_.queue_);
+  simt::copy_out(&loss, pass_.buffers_.loss.data, sizeof loss, pass_.queue_);
   return static_cast<double>(loss);
+}
+
+template <class S>
+void InferenceBackward<S>::add_gradients(double scale) {
+  prepare();
+  head(scale);
+  for (int64_t n = pass_.in_.pt.iterations; n >= 1; --n) round(n);
+  for (int64_t m = 0; m < pass_.in_.pt.label_groups; ++m) unary(m);
 }
 
 // ------------------------------------------------------------------------------------------------
 // memory
 
 template <class S>
+const FactorArrays<accum_t<S>>& InferenceBackward<S>::clear() {
+  gradient_arena_.plan([&](Carver& carver) { carve(gradients_, carver, pass_.config_); });
+  for_each_array(gradients_, pass_.config_,
+                 [&](const std::string&, const View<A, 2>& array) { zero(array); });
+  return gradients_;
+}
+
+template <class S>
 void InferenceBackward<S>::prepare() {
-  gradient_arena_.plan([&](Carver& carver) { carve_gradients(carver); });
-  simt::device_zero(gradients_.first, gradients_.bytes, model_.queue_);
-  if (scratch_.B != model_.buffers_.B || scratch_.T != model_.buffers_.T) {
+  if (scratch_.plan != pass_.plans_) {
     Scratch planned;
-    planned.B = model_.buffers_.B;
-    planned.T = model_.buffers_.T;
+    planned.B = pass_.buffers_.B;
+    planned.T = pass_.buffers_.T;
+    planned.plan = pass_.plans_;
     scratch_arena_.plan([&](Carver& carver) { carve_scratch(planned, carver); });
     scratch_ = std::move(planned);
-    for (int64_t g = 0; g < model_.in_.pt.head_groups; ++g) fill_tables(g);
+    for (int64_t g = 0; g < pass_.in_.pt.head_groups; ++g) fill_tables(g);
   }
   for (auto* arrays : {&scratch_.d_labels, &scratch_.d_message, &scratch_.d_unary}) {
     for (const View<A, 2>& array : *arrays) zero(array);
@@ -41,27 +56,8 @@ void InferenceBackward<S>::prepare() {
 }
 
 template <class S>
-void InferenceBackward<S>::carve_gradients(Carver& carver) {
-  const golden::ModelConfig& c = model_.config_;
-  const int64_t V = c.vocab_size, D = c.hidden_size, P = model_.in_.width();
-  gradients_ = {};
-  gradients_.first = carver.take<A>(1);
-  const std::size_t before = carver.used() - sizeof(A);
-  for (int64_t m = 0; m < model_.in_.pt.label_groups; ++m) {
-    gradients_.unary.push_back(carver.view<A>({V, D}));
-    gradients_.output.push_back(c.tie_word_embeddings ? gradients_.unary.back()
-                                                      : carver.view<A>({V, D}));
-  }
-  for (int64_t group = 0; group < model_.in_.groups(); ++group) {
-    gradients_.u.push_back(carver.view<A>({P, D}));
-    gradients_.v.push_back(carver.view<A>({P, D}));
-  }
-  gradients_.bytes = carver.used() - before;
-}
-
-template <class S>
 void InferenceBackward<S>::carve_scratch(Scratch& x, Carver& carver) const {
-  const Inference& in = model_.in_;
+  const Inference& in = pass_.in_;
   const int64_t N = x.B * x.T, D = in.labels, P = in.width();
   const int64_t rounds = in.pt.iterations, terms = in.pt.label_groups;
   for (auto* arrays : {&x.d_labels, &x.d_message, &x.d_unary, &x.d_read}) {
@@ -104,16 +100,16 @@ void InferenceBackward<S>::carve_scratch(Scratch& x, Carver& carver) const {
 
 template <class S>
 void InferenceBackward<S>::fill_tables(int64_t g) {
-  const Inference& in = model_.in_;
+  const Inference& in = pass_.in_;
   const int64_t rounds = in.pt.iterations;
   const auto fill = [&](auto* table, const auto& values) {
-    simt::copy_in(table, values.data(), values.size() * sizeof(values[0]), model_.queue_);
+    simt::copy_in(table, values.data(), values.size() * sizeof(values[0]), pass_.queue_);
   };
   std::vector<const S*> q, k, du, dv;
   for (int64_t n = 1; n <= rounds; ++n) {
     for (int64_t group = g; group < g + in.pt.label_groups; ++group) {
-      q.push_back(model_.buffers_.q_of(n, group).data);
-      k.push_back(model_.buffers_.k_of(n, group).data);
+      q.push_back(pass_.buffers_.q_of(n, group).data);
+      k.push_back(pass_.buffers_.k_of(n, group).data);
       du.push_back(scratch_.du[index(n - 1)][index(group)].data);
       dv.push_back(scratch_.dv[index(n - 1)][index(group)].data);
     }
@@ -136,35 +132,34 @@ void InferenceBackward<S>::fill_tables(int64_t g) {
 // behind the last round, before the first one
 
 template <class S>
-void InferenceBackward<S>::head() {
-  InferenceBuffers<S>& buf = model_.buffers_;
-  const Stream queue = model_.queue_;
-  const int ahead = model_.in_.ahead();
+void InferenceBackward<S>::head(double scale) {
+  InferenceBuffers<S>& buf = pass_.buffers_;
+  const Stream queue = pass_.queue_;
+  const int ahead = pass_.in_.ahead();
   counted_positions(scratch_.counted, buf.labels, queue, ahead);
-  const View<S, 2> d_logits = buf.logits.as({buf.B * buf.T, model_.config_.vocab_size});
-  cross_entropy_backward(d_logits, d_logits, 0, buf.labels, scratch_.counted, 1.0, queue, ahead);
-  for (int64_t m = 0; m < model_.in_.pt.label_groups; ++m) {
+  const View<S, 2> d_logits = buf.logits;
+  cross_entropy_backward(d_logits, d_logits, 0, buf.labels, scratch_.counted, scale, queue, ahead);
+  for (int64_t m = 0; m < pass_.in_.pt.label_groups; ++m) {
     const View<A, 2> d_read = scratch_.d_read[index(m)];
-    product_tn<S>(gradients_.output[index(m)], d_logits, model_.read(m), true, queue,
-                  model_.operands_);
-    product_nn<S>(d_read, d_logits, model_.weights_.output[index(m)], false, queue,
-                  model_.operands_);
-    if (!model_.in_.reads_scores()) accumulate(scratch_.d_labels[index(m)], d_read, 1.0, queue);
+    product_tn<S>(gradients_.output[index(m)], d_logits, pass_.read(m), true, queue,
+                  pass_.operands_);
+    product_nn<S>(d_read, d_logits, pass_.weights_.output[index(m)], false, queue, pass_.operands_);
+    if (!pass_.in_.reads_scores()) accumulate(scratch_.d_labels[index(m)], d_read, 1.0, queue);
   }
 }
 
 // S enters as Mz^(0), in every round, which d_unary holds, and by Qz^(0) = softmax(S).
 template <class S>
 void InferenceBackward<S>::unary(int64_t m) {
-  const InferenceBuffers<S>& buf = model_.buffers_;
+  const InferenceBuffers<S>& buf = pass_.buffers_;
   const View<A, 2> d_unary = scratch_.d_unary[index(m)];
   const View<S, 2> rounded = scratch_.rounded[index(m)];
-  accumulate(d_unary, scratch_.d_message[index(m)], model_.in_.pt.label_damping, model_.queue_);
+  accumulate(d_unary, scratch_.d_message[index(m)], pass_.in_.pt.label_damping, pass_.queue_);
   softmax_step_backward<S>(d_unary, scratch_.d_labels[index(m)], {}, buf.unary[index(m)], 1.0, 1.0,
-                           1.0, model_.queue_);
-  scaled(rounded, d_unary, 1.0, model_.queue_);
+                           1.0, pass_.queue_);
+  scaled(rounded, d_unary, 1.0, pass_.queue_);
   embedding_backward<S>(gradients_.unary[index(m)], rounded, buf.tokens.as({buf.B * buf.T}), true,
-                        model_.queue_);
+                        pass_.queue_);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -172,7 +167,7 @@ void InferenceBackward<S>::unary(int64_t m) {
 
 template <class S>
 void InferenceBackward<S>::round(int64_t n) {
-  const Inference& in = model_.in_;
+  const Inference& in = pass_.in_;
   for (int64_t m = 0; m < in.pt.label_groups; ++m) labels(n, m);
   for (int64_t g = 0; g < in.pt.head_groups; ++g) {
     if (!golden::takes_part(in.pt, n, g)) continue;
@@ -184,37 +179,37 @@ void InferenceBackward<S>::round(int64_t n) {
 
 template <class S>
 void InferenceBackward<S>::labels(int64_t n, int64_t m) {
-  const golden::ProbTransformer& pt = model_.in_.pt;
+  const golden::ProbTransformer& pt = pass_.in_.pt;
   const View<A, 2> d_message = scratch_.d_message[index(m)];
-  const bool read = n == pt.iterations && model_.in_.reads_scores();
+  const bool read = n == pt.iterations && pass_.in_.reads_scores();
   softmax_step_backward<S>(d_message, scratch_.d_labels[index(m)],
                            read ? scratch_.d_read[index(m)] : View<A, 2>{},
-                           model_.buffers_.scores_of(n, m), pt.label_step, 1 / pt.lambda_z,
-                           pt.label_damping, model_.queue_);
-  accumulate(scratch_.d_unary[index(m)], d_message, 1 - pt.label_damping, model_.queue_);
-  scaled(scratch_.rounded[index(m)], d_message, (1 - pt.label_damping) * model_.in_.message_scale(),
-         model_.queue_);
+                           pass_.buffers_.scores_of(n, m), pt.label_step, 1 / pt.lambda_z,
+                           pt.label_damping, pass_.queue_);
+  accumulate(scratch_.d_unary[index(m)], d_message, 1 - pt.label_damping, pass_.queue_);
+  scaled(scratch_.rounded[index(m)], d_message, (1 - pt.label_damping) * pass_.in_.message_scale(),
+         pass_.queue_);
 }
 
 // With du = dG U and dv = dG V: du is the gradient by what heads_sum gave, dv by what dependents_sum
 // gave, and each of the two sums is the other's adjoint.
 template <class S>
 void InferenceBackward<S>::message(int64_t n, int64_t g, int64_t m) {
-  InferenceBuffers<S>& buf = model_.buffers_;
-  const Stream queue = model_.queue_;
-  const HeadOperands<S> used = model_.heads_heard(n, g);
+  InferenceBuffers<S>& buf = pass_.buffers_;
+  const Stream queue = pass_.queue_;
+  const HeadOperands<S> used = pass_.heads_heard(n, g);
   const View<S, 4> k = buf.k_of(n, g + m), du = scratch_.du[index(n - 1)][index(g + m)];
   const View<S, 2> d_message = scratch_.rounded[index(m)];
-  model_.project(du, d_message, model_.factors(g + m).u);
+  pass_.project(du, d_message, pass_.factors(g + m).u);
   heads_sum(buf.context, used, k, false, queue);
-  add_outer(gradients_.u[index(g + m)], buf.context, d_message);
+  add_outer(gradients_.factors[index(g + m)].u, buf.context, d_message);
   dependents_sum(scratch_.d_k[index(m)], used, du, false, queue);
   zero(scratch_.d_q[index(m)]);
-  if (!model_.in_.full()) return;
+  if (!pass_.in_.full()) return;
   const View<S, 4> q = buf.q_of(n, g + m), dv = scratch_.dv[index(n - 1)][index(g + m)];
-  model_.project(dv, d_message, model_.factors(g + m).v);
+  pass_.project(dv, d_message, pass_.factors(g + m).v);
   dependents_sum(buf.dependents, used, q, false, queue);
-  add_outer(gradients_.v[index(g + m)], buf.dependents, d_message);
+  add_outer(gradients_.factors[index(g + m)].v, buf.dependents, d_message);
   heads_sum(scratch_.d_q[index(m)], used, dv, false, queue);
 }
 
@@ -222,71 +217,49 @@ void InferenceBackward<S>::message(int64_t n, int64_t g, int64_t m) {
 // have them too.
 template <class S>
 void InferenceBackward<S>::heads(int64_t n, int64_t g) {
-  const Inference& in = model_.in_;
+  const Inference& in = pass_.in_;
   const int64_t update = in.updates(n, g) - 1, updates = in.updates(in.pt.iterations, g);
   const int64_t first = in.damped() ? 0 : update;
-  const HeadOperands<S> heads = model_.heads_of(g, in.damped() ? updates : update + 1, in.damped());
+  const HeadOperands<S> heads = pass_.heads_of(g, in.damped() ? updates : update + 1, in.damped());
   const HeadUses<S> uses = uses_of(g, first);
-  head_delta(scratch_.delta[index(g)][index(update)], heads, uses, update - first, model_.queue_);
+  head_delta(scratch_.delta[index(g)][index(update)], heads, uses, update - first, pass_.queue_);
   for (int64_t m = 0; m < in.pt.label_groups; ++m) {
     head_gradient(scratch_.d_q[index(m)], scratch_.d_k[index(m)], heads, uses,
-                  scratch_.delta_table[index(g)] + first, update - first, m, model_.queue_);
+                  scratch_.delta_table[index(g)] + first, update - first, m, pass_.queue_);
   }
 }
 
 template <class S>
 HeadUses<S> InferenceBackward<S>::uses_of(int64_t g, int64_t first) const {
-  const int64_t rounds = model_.in_.pt.iterations;
+  const int64_t rounds = pass_.in_.pt.iterations;
   return {.q = scratch_.used_q[index(g)],
           .k = scratch_.used_k[index(g)],
           .du = scratch_.du_table[index(g)],
-          .dv = model_.in_.full() ? scratch_.dv_table[index(g)] : nullptr,
+          .dv = pass_.in_.full() ? scratch_.dv_table[index(g)] : nullptr,
           .weights = scratch_.weights[index(g)] + first * rounds,
           .uses = rounds};
 }
 
 template <class S>
 void InferenceBackward<S>::projections(int64_t n, int64_t g, int64_t m) {
-  const View<S, 2> before = model_.buffers_.states_of(n - 1, m);
+  const View<S, 2> before = pass_.buffers_.states_of(n - 1, m);
   const auto back = [&](View<A, 2> d_factor, View<const A, 3> d_heads, View<const S, 2> factor) {
     add_outer(d_factor, d_heads, before);
-    product_nn<S>(scratch_.d_labels[index(m)], scratch_.wide, factor, true, model_.queue_,
-                  model_.operands_);
+    product_nn<S>(scratch_.d_labels[index(m)], scratch_.wide, factor, true, pass_.queue_,
+                  pass_.operands_);
   };
-  const Factors<S>& w = model_.factors(g + m);
-  back(gradients_.v[index(g + m)], scratch_.d_k[index(m)], w.v);
-  if (golden::needs_queries(model_.in_.pt, n, g)) {
-    back(gradients_.u[index(g + m)], scratch_.d_q[index(m)], w.u);
+  const Factors<S>& w = pass_.factors(g + m);
+  back(gradients_.factors[index(g + m)].v, scratch_.d_k[index(m)], w.v);
+  if (golden::needs_queries(pass_.in_.pt, n, g)) {
+    back(gradients_.factors[index(g + m)].u, scratch_.d_q[index(m)], w.u);
   }
 }
 
 template <class S>
 void InferenceBackward<S>::add_outer(View<A, 2> sum, View<const A, 3> x, View<const S, 2> y) {
   const auto [N, P] = scratch_.wide.shape;
-  scaled(scratch_.wide, x.as({N, P}), 1.0, model_.queue_);
-  product_tn<S>(sum, scratch_.wide, y, true, model_.queue_, model_.operands_);
-}
-
-// ------------------------------------------------------------------------------------------------
-
-template <class S>
-void InferenceBackward<S>::read_out(const ReceiveGradient& receive) {
-  const golden::ModelConfig& c = model_.config_;
-  const auto give = [&](const std::string& name, const View<A, 2>& view) {
-    std::vector<A> stored(index(view.shape[0] * view.shape[1]));
-    simt::copy_out(stored.data(), view.data, stored.size() * sizeof(A), model_.queue_);
-    const std::vector<double> values(stored.begin(), stored.end());
-    receive(name, {{view.shape[0], view.shape[1]}, values});
-  };
-  for (int64_t m = 0; m < model_.in_.pt.label_groups; ++m) {
-    give(golden::unary_weight(c, m), gradients_.unary[index(m)]);
-    if (c.tie_word_embeddings) continue;
-    give(golden::output_weight(c, m), gradients_.output[index(m)]);
-  }
-  for (int64_t group = 0; group < model_.in_.groups(); ++group) {
-    give(golden::factor_weight(group, "u"), gradients_.u[index(group)]);
-    give(golden::factor_weight(group, "v"), gradients_.v[index(group)]);
-  }
+  scaled(scratch_.wide, x.as({N, P}), 1.0, pass_.queue_);
+  product_tn<S>(sum, scratch_.wide, y, true, pass_.queue_, pass_.operands_);
 }
 
 #define ASSAY_INSTANTIATE(S) template class InferenceBackward<S>;

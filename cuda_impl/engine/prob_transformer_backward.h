@@ -12,29 +12,34 @@
 #include <string>
 #include <vector>
 
-#include "cuda_impl/engine/prob_transformer.h"
+#include "cuda_impl/engine/inference_pass.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 template <class S>
 class InferenceBackward {
+  using A = accum_t<S>;
+
  public:
-  explicit InferenceBackward(ProbTransformer<S>& model) : model_(model) {}
+  explicit InferenceBackward(InferencePass<S>& pass) : pass_(pass) {}
   // Returns the loss. receive is called for every weight.
   double run(const ReceiveGradient& receive);
+  // The gradients, all 0. They keep their places.
+  const FactorArrays<A>& clear();
+  // Adds to them `scale` times those of loss().
+  void add_gradients(double scale);
+  View<const A, 1> loss() const { return pass_.buffers_.loss; }  // [1], of the last forward pass
+
+  int64_t allocations() const {
+    return gradient_arena_.allocations() + scratch_arena_.allocations();
+  }
 
  private:
-  using A = accum_t<S>;
-  // By label group (unary, output; tied: the same) and by group; in the layout of FactorWeights.
-  struct Gradients {
-    std::vector<View<A, 2>> unary, output, u, v;
-    A* first = nullptr;  // all of them stand one behind the other, from here
-    std::size_t bytes = 0;
-  };
   // Arrays for one [B,T]; N = B*T, P = K*C*r.
   struct Scratch {
     int64_t B = 0, T = 0;
+    int64_t plan = 0;  // of the pass: its arrays stand in tables
     std::vector<View<A, 2>> d_labels, d_message, d_unary, d_read;  // [N,D], by label group
     std::vector<View<S, 2>> rounded;                               // [N,D]: d message/g
     std::vector<View<A, 3>> d_q, d_k;                              // [B,T,P], by label group
@@ -48,18 +53,16 @@ class InferenceBackward {
     std::vector<const A**> delta_table;
   };
 
-  void prepare();
-  void carve_gradients(Carver& carver);
+  void prepare();  // the scratch
   void carve_scratch(Scratch& x, Carver& carver) const;
   void fill_tables(int64_t g);
-  void head();  // to d_read and, where labels are read, d_labels
+  void head(double scale);  // to d_read and, where labels are read, d_labels
   void round(int64_t n);
   void labels(int64_t n, int64_t m);                  // from d_labels to rounded = d message
   void message(int64_t n, int64_t g, int64_t m);      // from rounded to du, dv, d_q, d_k
   void heads(int64_t n, int64_t g);                   // from du, dv to d_q, d_k
   void projections(int64_t n, int64_t g, int64_t m);  // from d_q, d_k to d_labels
   void unary(int64_t m);
-  void read_out(const ReceiveGradient& receive);
 
   // sum [P,D] += x^T rounded_m, x [B,T,P] rounded to S
   void add_outer(View<A, 2> sum, View<const A, 3> x, View<const S, 2> y);
@@ -68,12 +71,12 @@ class InferenceBackward {
   void zero(View<A, R> view) {
     std::size_t count = sizeof(A);
     for (const int64_t extent : view.shape) count *= static_cast<std::size_t>(extent);
-    simt::device_zero(view.data, count, model_.queue_);
+    simt::device_zero(view.data, count, pass_.queue_);
   }
 
-  ProbTransformer<S>& model_;
+  InferencePass<S>& pass_;
   Arena gradient_arena_, scratch_arena_;
-  Gradients gradients_;
+  FactorArrays<A> gradients_;
   Scratch scratch_;
 };
 

@@ -1,5 +1,5 @@
 // Training on the kernels of the engine: AdamW on master weights, from gradients summed over
-// micro-batches (spec/systems.md section 5). Not for method pt.
+// micro-batches (spec/systems.md section 5).
 //
 // With kernels that store their results as S, the master weights, their moments and the gradients are
 // fp32, or fp64 where S is; what the kernels read are the master weights rounded to S. Beside the arrays
@@ -57,7 +57,7 @@ class Trainer {
 };
 
 // Precisions as make_host_model and make_device_model have them. Throws InputError for an option out of
-// range, Unsupported for method pt.
+// range.
 std::unique_ptr<Trainer> make_host_trainer(const golden::ModelConfig& config,
                                            golden::Precision precision,
                                            const golden::WeightSource& weights,

@@ -47,7 +47,7 @@ std::size_t Transformer<S>::bytes() const {
 
 template <class S>
 std::unique_ptr<cuda::Decoder> Transformer<S>::decoder(int64_t sequences, int64_t capacity) {
-  return std::make_unique<CachedDecoder<S>>(parts_, sequences, capacity);
+  return std::make_unique<CachedDecoder<ForwardPass<S>>>(parts_, sequences, capacity);
 }
 
 #define ASSAY_INSTANTIATE(S) template class Transformer<S>;

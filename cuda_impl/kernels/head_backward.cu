@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   simt::Smem smem;
   const HeadTile<S, false> tile(smem, p, static_cast<int>(blockIdx.z),
                                 static_cast<int>(blockIdx.y));
-  const int t0 = static_cast<int>(blockIdx.x) * kSide, end = p.heads_end(t0);
+  const int t0 = static_cast<int>(blockIdx.x) * kSide, end = p.heads_end(tile.b, t0);
   A r_delta[kOwnRows] = {};
   for (int s0 = 0; s0 < end; s0 += kSide) {
     const Pairs<false> at(p, tile.b, t0, s0);
@@ -114,7 +114,8 @@ __global__ void __launch_bounds__(kTileThreads, 1)
     if (!at.meets(p, k)) continue;
     A r_df[kOwnRows];
     message_gradient(r_df, tile, at, p);
-    tile.tile.load({nullptr, 0}, 0, {*g_values + tile.vector_at(k, column0), p.r}, p.T - column0);
+    tile.tile.load({nullptr, 0}, 0, {*g_values + tile.vector_at(k, column0, p.T), p.r},
+                   p.T - column0);
     weighted.add(r_sum, r_df, at.rows_of(p, k), tile.tile);
   }
   const int64_t width = int64_t{p.K} * p.C * p.r;
@@ -127,7 +128,7 @@ UsedHeads<S> used_heads(const char* kernel, const HeadOperands<S>& heads, const 
                         int64_t update) {
   using A = accum_t<S>;
   UsedHeads<S> p;
-  static_cast<HeadParams<S>&>(p) = head_params(kernel, heads, true);
+  static_cast<HeadParams<S>&>(p) = whole_head_params(kernel, heads, true);
   const int64_t vectors = uses.uses * heads.terms;
   const auto expect_table = [&](const char* name, const S* const* table) {
     expect_shape(kernel, name, View<const S* const, 1>{table, {vectors}}, {vectors});

@@ -4,13 +4,13 @@
 //   scores  out[t,s] = scale Mh[t,s]      -inf where s cannot be the head of t
 //   probs   out[t,s] = Qh[t,s]            0 where s cannot be the head of t
 //
-//   q, k  [B,K*C,T,r]  stored as S, through device tables of pointers
-//   real  [B,T], offsets [K,2], even [B,T]
+//   q     [B,K*C,T,r], k [B,K*C,R,r]  stored as S, through device tables of pointers
+//   real  [B,R], first [B], offsets [K,2], even [B,T]
 //   lse   [B,C,T], out [B,C,T,T]  accum_t<S>; nothing is rounded to S
 // A pair that cannot be word and head is left out by selection. lse forms no [T,T] array.
 // Launch: one block of 4 warps per 32 words of a channel for lse, per tile of 32 x 32 for the
-// others. Any B, T, C, K, updates, label groups >= 1; r <= kMaxHeadSize.
-// Longest addition chain: scores as in head_tile.h; lse ceil(T/32), rescaled at most as often, + 6.
+// others. Any B, T, R, C, K, updates, label groups >= 1; r <= kMaxHeadSize.
+// Longest addition chain: scores as in head_tile.h; lse ceil(R/32), rescaled at most as often, + 6.
 // CPU counterpart: reference/prob_transformer/, reference/ops/{scores,distance,mask,softmax}.cpp
 #include "cuda_impl/kernels/head_tile.h"
 
@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   for (int r = 0; r < kOwnRows; ++r) r_max[r] = kLowest<A>;
   unsigned seen = 0;
 
-  const int end = p.heads_end(t0);
+  const int end = p.heads_end(tile.b, t0);
   for (int s0 = 0; s0 < end; s0 += kSide) {
     const Pairs<false> at(p, tile.b, t0, s0);
     A r_message[kOwnRows] = {};
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
 template <class S, bool kProbs>
 void launch_matrix(const char* kernel, View<accum_t<S>, 4> out, const HeadOperands<S>& heads,
                    Stream stream) {
-  const HeadParams<S> p = head_params(kernel, heads, kProbs);
+  const HeadParams<S> p = whole_head_params(kernel, heads, kProbs);
   expect_shape(kernel, "out [B,C,T,T]", out, {p.B, p.C, p.T, p.T});
   dim3 grid = head_grid(p, p.C);
   grid.x *= grid.x;
@@ -96,7 +96,7 @@ void launch_matrix(const char* kernel, View<accum_t<S>, 4> out, const HeadOperan
 
 template <class S>
 void head_lse(View<accum_t<S>, 3> lse, const HeadOperands<S>& heads, Stream stream) {
-  const HeadParams<S> p = head_params("head_lse", heads, false);
+  const HeadParams<S> p = head_params("head_lse", heads, lse.shape[2], false);
   expect_shape("head_lse", "lse [B,C,T]", lse, {p.B, p.C, p.T});
   expect_at_most("head_lse", "updates", heads.updates, INT_MAX);
   simt::launch(LaunchName("head_lse", lse.shape).text, head_lse_kernel<S>, head_grid(p, p.C),

@@ -1,9 +1,10 @@
 // Tiles of 32 words by 32 words that can be their heads, and what the kernels of the Probabilistic
 // Transformer form of them (HeadOperands in prob_transformer.h).
 //
-// Rows are words t and columns their heads s, or with kHeadRows the other way round. Rows are shared
-// out among the warps and columns among the lanes as in pair_tile.h. A distance group is an interval
-// of s - t: a tile loads the vectors of those that it meets, and a pair counts in its own.
+// Rows are words t and columns their heads s, or with kHeadRows the other way round, which is for whole
+// sequences alone. Rows are shared out among the warps and columns among the lanes as in pair_tile.h.
+// Word t stands at position first + t, head s at s. A distance group is an interval of s - first - t: a
+// tile loads the vectors of those that it meets, and a pair counts in its own.
 // Longest addition chain r, then label groups, ascending; Mh: as many as there were updates.
 #pragma once
 
@@ -21,16 +22,22 @@ struct HeadParams {
   const A* const* lse;
   const A* even;
   const uint8_t* real;
+  const int32_t* first_positions;
   const int32_t* offsets;
   A scale, damping, undamped, step, kept;  // undamped = 1 - damping, kept = 1 - step
   bool damped, stepped, causal;            // damping != 0, step != 1
-  int updates, terms, B, C, K, T, r;
+  int updates, terms, B, C, K, T, R, r;
 
-  SIMT_DEVICE bool is_word(int b, int t) const { return t < T && real[int64_t{b} * T + t] != 0; }
-  // Whether s can be the head of t, words both of them.
+  // The position of batch row b's word 0.
+  SIMT_DEVICE int first(int b) const { return first_positions == nullptr ? 0 : first_positions[b]; }
+  SIMT_DEVICE bool is_word(int b, int s) const { return s < R && real[int64_t{b} * R + s] != 0; }
+  // Whether s can be the head of t, positions of words both of them.
   SIMT_DEVICE bool can_be_head(int t, int s) const { return causal ? s < t : s != t; }
-  // Behind the last word that can be a head of the 32 words from t0 on.
-  SIMT_DEVICE int heads_end(int t0) const { return causal && t0 + kSide < T ? t0 + kSide : T; }
+  // Behind the last position that can be a head of the 32 words from t0 on.
+  SIMT_DEVICE int heads_end(int b, int t0) const {
+    const int end = first(b) + t0 + kSide;
+    return causal && end < R ? end : R;
+  }
 };
 
 // Whether bit r, of own row r, is set.
@@ -41,6 +48,7 @@ template <bool kHeadRows>
 struct Pairs {
   int tile_row, tile_column;      // where the tile starts
   int row, column;                // the warp's first row, the lane's column
+  int first;                      // the position of word 0
   int first_offset, last_offset;  // of s - t over the whole tile
   unsigned visible = 0;           // bit r: own row r and the column can be word and head
 
@@ -49,17 +57,18 @@ struct Pairs {
       : tile_row(first_row),
         tile_column(first_column),
         row(first_row + static_cast<int>(threadIdx.x) / 32 * kOwnRows),
-        column(first_column + static_cast<int>(threadIdx.x) % 32) {
-    const int corner = kHeadRows ? first_row - first_column : first_column - first_row;
+        column(first_column + static_cast<int>(threadIdx.x) % 32),
+        first(kHeadRows ? 0 : p.first(b)) {
+    const int corner = kHeadRows ? first_row - first_column : first_column - first - first_row;
     first_offset = corner - (kSide - 1);
     last_offset = corner + (kSide - 1);
     const int lane = static_cast<int>(threadIdx.x) % 32;
     // One load each for the rows and the column; a loop that stays one leaves registers to the sums.
-    const unsigned words =
-        __ballot_sync(simt::kFullMask, lane < kOwnRows && p.is_word(b, row + lane));
+    const unsigned words = __ballot_sync(
+        simt::kFullMask, lane < kOwnRows && row + lane < p.T && p.is_word(b, first + row + lane));
     const bool is_word = p.is_word(b, column);
     SIMT_NO_UNROLL for (int r = 0; r < kOwnRows; ++r) {
-      const bool pair = is_word && row_in(words, r) && p.can_be_head(word(r), head(r));
+      const bool pair = is_word && row_in(words, r) && p.can_be_head(first + word(r), head(r));
       visible |= static_cast<unsigned>(pair) << r;
     }
   }
@@ -76,7 +85,7 @@ struct Pairs {
   SIMT_DEVICE unsigned rows_of(const HeadParams<S>& p, int k) const {
     unsigned rows = 0;
     for (int r = 0; r < kOwnRows; ++r) {
-      const int offset = head(r) - word(r);
+      const int offset = head(r) - first - word(r);
       const bool in = p.offsets[2 * k] <= offset && offset <= p.offsets[2 * k + 1];
       rows |= static_cast<unsigned>(in && row_in(visible, r)) << r;
     }
@@ -96,9 +105,9 @@ struct HeadTile {
   SIMT_DEVICE HeadTile(simt::Smem& smem, const HeadParams<S>& params, int batch_row, int channel)
       : tile(smem, params.r), p(params), b(batch_row), c(channel) {}
 
-  // Where word t's vector of group k stands in an array [B,K*C,T,r].
-  SIMT_DEVICE int64_t vector_at(int k, int t) const {
-    return (((int64_t{b} * p.K + k) * p.C + c) * p.T + t) * p.r;
+  // Where vector i of group k stands in an array [B,K*C,n,r].
+  SIMT_DEVICE int64_t vector_at(int k, int i, int n) const {
+    return (((int64_t{b} * p.K + k) * p.C + c) * n + i) * p.r;
   }
   SIMT_DEVICE int64_t row_at(int t) const { return (int64_t{b} * p.C + c) * p.T + t; }
 
@@ -108,8 +117,8 @@ struct HeadTile {
     const S *g_rows = kHeadRows ? of_heads : of_words, *g_columns = kHeadRows ? of_words : of_heads;
     for (int k = 0; k < p.K; ++k) {
       if (!at.meets(p, k)) continue;
-      tile.load({g_rows + vector_at(k, at.tile_row), p.r}, p.T - at.tile_row,
-                {g_columns + vector_at(k, at.tile_column), p.r}, p.T - at.tile_column);
+      tile.load({g_rows + vector_at(k, at.tile_row, p.T), p.r}, p.T - at.tile_row,
+                {g_columns + vector_at(k, at.tile_column, p.R), p.r}, p.R - at.tile_column);
       A r_dot[kOwnRows];
       tile.dot(r_dot);
       const unsigned rows = at.rows_of(p, k);
@@ -213,13 +222,20 @@ simt::SmemSize weighted_smem(int64_t r) {
       .template add<unsigned>(kTileWarps * kSide);
 }
 
-// Checks the operands and turns them into the kernel parameter. reads_heads: lse and even as well.
+// Checks the operands for T words and turns them into the kernel parameter. reads_heads: lse and even as
+// well.
 template <class S>
-HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, bool reads_heads) {
+HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, int64_t T,
+                          bool reads_heads) {
   using A = accum_t<S>;
-  const auto [B, T] = heads.real.shape;
+  const auto [B, R] = heads.real.shape;
   const int64_t K = heads.offsets.shape[0], vectors = heads.updates * heads.terms;
-  expect_shape(kernel, "real [B,T]", heads.real, {B, T});
+  expect_shape(kernel, "real [B,R]", heads.real, {B, R});
+  expect_at_most(kernel, "T", T, R);
+  if (heads.first == nullptr && T != R) {
+    throw simt::Error(std::string(kernel) + ": T: expected as many words as heads (" +
+                      std::to_string(R) + ") where first is null, got " + std::to_string(T));
+  }
   expect_shape(kernel, "offsets [K,2]", heads.offsets, {K, 2});
   expect_at_most(kernel, "rank", heads.rank, kMaxHeadSize);
   expect_at_most(kernel, "B", B, 65535);
@@ -242,6 +258,7 @@ HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, bool
           .lse = heads.lse,
           .even = heads.even.data,
           .real = heads.real.data,
+          .first_positions = heads.first,
           .offsets = heads.offsets.data,
           .scale = static_cast<A>(heads.scale),
           .damping = static_cast<A>(heads.damping),
@@ -257,7 +274,18 @@ HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, bool
           .C = static_cast<int>(heads.channels),
           .K = static_cast<int>(K),
           .T = static_cast<int>(T),
+          .R = static_cast<int>(R),
           .r = static_cast<int>(heads.rank)};
+}
+
+// The same where T = R.
+template <class S>
+HeadParams<S> whole_head_params(const char* kernel, const HeadOperands<S>& heads,
+                                bool reads_heads) {
+  if (heads.first != nullptr) {
+    throw simt::Error(std::string(kernel) + ": first: expected null, the whole sequence at once");
+  }
+  return head_params(kernel, heads, heads.real.shape[1], reads_heads);
 }
 
 // The grid of a kernel with a block per 32 words and per `per_row` of every row of the batch.

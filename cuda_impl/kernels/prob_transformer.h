@@ -15,13 +15,16 @@ inline namespace SIMT_BACKEND {
 //   Mh_i = (1 - damping) F_i + damping Mh_{i-1},                         Mh_{-1} = 0
 //   Qh_i = (1 - step) Qh_{i-1} + step exp(scale Mh_i - lse_i[t]),        Qh_{-1}[t,s] = even[t]
 // s can be the head of t iff s != t (causal: s < t) and both are real. Qh is 0 elsewhere.
+// In decoding (head_lse and heads_sum) the words are T rows, each at position first + its row, and
+// their heads R positions; all else takes whole sequences.
 template <class S>
 struct HeadOperands {
   const S* const* q = nullptr;             // device table [updates*terms] of [B,K*C,T,r]
-  const S* const* k = nullptr;             // the same
+  const S* const* k = nullptr;             // the same, of [B,K*C,R,r]
   const accum_t<S>* const* lse = nullptr;  // device table [updates] of [B,C,T]
   View<const accum_t<S>, 2> even;          // [B,T]; null where step = 1 and updates > 0
-  View<const uint8_t, 2> real;             // [B,T], 0 = padding
+  View<const uint8_t, 2> real;             // [B,R], 0 = padding
+  const int32_t* first = nullptr;          // [B]: the position of word 0; null: 0, and R = T
   View<const int32_t, 2> offsets;  // [K,2]: group k has the pairs with s - t in [first, last]
   int64_t updates = 1, terms = 1, channels = 1, rank = 0;
   double scale = 1, damping = 0, step = 1;
@@ -40,7 +43,7 @@ void head_scores(View<accum_t<S>, 4> out, const HeadOperands<S>& heads, Stream s
 template <class S>
 void head_probs(View<accum_t<S>, 4> out, const HeadOperands<S>& heads, Stream stream);
 
-// From the heads of a word, and from the words whose head it is, of values v [B,K*C,T,r]:
+// From the heads of a word, and from the words whose head it is, of values v [B,K*C,R,r]:
 //   heads_sum       out[b,t,(k*C+c)*r+i] = sum_{s: k(t,s) = k} Qh[b,c,t,s] v[b,k*C+c,s,i]
 //   dependents_sum  out[b,s,(k*C+c)*r+i] = sum_{t: k(t,s) = k} Qh[b,c,t,s] v[b,k*C+c,t,i]
 // out [B,T,K*C*r]; with `accumulate` they are added to what it holds.

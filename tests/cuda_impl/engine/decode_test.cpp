@@ -4,6 +4,8 @@
 #include <functional>
 
 #include "cuda_impl/engine/cached_decoder.h"
+#include "cuda_impl/engine/forward_pass.h"
+#include "cuda_impl/engine/inference_pass.h"
 #include "models.h"
 #include "recorder.h"
 
@@ -29,6 +31,15 @@ std::vector<double> forward_logits(cuda::Model& model, const Tokens& tokens) {
   LogitsProbe probe;
   model.forward(tokens.view(), &probe);
   return probe.logits;
+}
+
+// Every model that decodes: of the blocks, and of pt those in which no word depends on later ones.
+std::vector<ModelConfig> decoding_models() {
+  std::vector<ModelConfig> all = models();
+  for (const ModelConfig& config : prob_transformers()) {
+    if (config.pt.causal_heads) all.push_back(config);
+  }
+  return all;
 }
 
 // Rows of T positions, read in pieces.
@@ -83,7 +94,7 @@ class Reader {
 // A prompt of 35 positions, which is more than a tile of keys, then token by token.
 BOOST_AUTO_TEST_CASE(every_method_decodes_what_its_forward_pass_computes) {
   const Tokens tokens(2, 38);
-  for (const ModelConfig& config : models()) {
+  for (const ModelConfig& config : decoding_models()) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     for (const Precision precision : kPrecisions) {
       if (precision != Precision::fp64 && config.block != golden::BlockKind::llama) continue;
@@ -131,7 +142,7 @@ BOOST_AUTO_TEST_CASE(chunks_of_any_sizes_and_ragged_rows_with_padding) {
   Tokens tokens(3, 38);
   for (const std::size_t place : {0u, 1u, 5u, 38u + 36u, 38u + 20u, 76u + 0u})
     tokens.mask[place] = 0;
-  std::vector<ModelConfig> configs = models();
+  std::vector<ModelConfig> configs = decoding_models();
   for (const ModelConfig& config : windowed_models()) configs.push_back(config);
   for (const ModelConfig& config : configs) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
@@ -166,28 +177,37 @@ BOOST_AUTO_TEST_CASE(stacked_recomputes_decode_too) {
 // A row that starts again does not see what it held, and its neighbour goes on.
 BOOST_AUTO_TEST_CASE(a_sequence_starts_again) {
   const Tokens tokens(2, 12);
-  const auto model = make(tiny("1"), Precision::fp64);
-  Reader reader(*model, tokens, 12);
-  reader.read({9, 5});
-  reader.decoder().reset(0);
-  reader.read({3, 2});
-  reader.read({9, 5});
-  check_refused([&] { reader.decoder().reset(2); }, "decoder: sequence: expected 0 .. 1, got 2");
+  std::vector<ModelConfig> configs{tiny("1")};
+  for (const ModelConfig& config : prob_transformers()) {
+    if (config.pt.causal_heads) configs.push_back(config);
+  }
+  for (const ModelConfig& config : configs) {
+    BOOST_TEST_INFO_SCOPE(text_of(config));
+    const auto model = make(config, Precision::fp64);
+    Reader reader(*model, tokens, 12);
+    reader.read({9, 5});
+    reader.decoder().reset(0);
+    reader.read({3, 2});
+    reader.read({9, 5});
+    check_refused([&] { reader.decoder().reset(2); }, "decoder: sequence: expected 0 .. 1, got 2");
+  }
 }
 
 // A model's own passes and a second decoder change nothing, nor does its end.
 BOOST_AUTO_TEST_CASE(decoders_stand_for_themselves) {
   const Tokens tokens(1, 9);
-  auto model = make(tiny("2"), Precision::fp32);
-  Reader reader(*model, tokens, 9);
-  Reader other(*model, tokens, 12);
-  reader.read({4});
-  forward_logits(*model, Tokens(2, 5));
-  other.read({6});
-  reader.read({2});
-  model.reset();
-  reader.read({3});
-  other.read({1});
+  for (const ModelConfig& config : {tiny("2"), prob_transformers().front()}) {
+    auto model = make(config, Precision::fp32);
+    Reader reader(*model, tokens, 9);
+    Reader other(*model, tokens, 12);
+    reader.read({4});
+    forward_logits(*model, Tokens(2, 5));
+    other.read({6});
+    reader.read({2});
+    model.reset();
+    reader.read({3});
+    other.read({1});
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_refused_chunk_appends_nothing) {
@@ -230,6 +250,28 @@ BOOST_AUTO_TEST_CASE(a_capacity_past_what_the_config_has_is_refused) {
                 "parameters, = 6, got 7");
 }
 
+BOOST_AUTO_TEST_CASE(where_later_words_are_heard_decoding_is_refused) {
+  ModelConfig config = tiny("pt");
+  const auto refused = [&](const std::string& message) {
+    const auto model = make(config, Precision::fp32);
+    BOOST_CHECK_EXCEPTION(model->decoder(1, 4), Unsupported, [&](const Unsupported& error) {
+      BOOST_TEST(error.what() == message);
+      return true;
+    });
+  };
+  refused(
+      "decoder: method pt: message full is not causal: a word would hear from every later word "
+      "whose head it is; expected message head or symmetric, with causal_heads");
+  config.pt.message = golden::ProbTransformer::Message::head;
+  refused(
+      "decoder: method pt: heads on both sides are not causal: the head of a word may stand behind "
+      "it; expected causal_heads");
+  config.pt.causal_heads = true;
+  const auto model = make(config, Precision::fp32);
+  check_refused([&] { model->decoder(1, 65); },
+                "decoder: capacity: expected at most max_position_embeddings = 64, got 65");
+}
+
 // Per position L keys, L values and, where layers are run again, L(L-1)/2 values more.
 BOOST_AUTO_TEST_CASE(cache_is_as_large_as_its_header_says) {
   const int64_t B = 2, R = 64, row = 2 * 6 * 4;  // Hkv Dh sizeof(float)
@@ -251,11 +293,42 @@ BOOST_AUTO_TEST_CASE(cache_is_as_large_as_its_header_says) {
   check(tiny("5.1D", 4), 8 * row + (1 + 2 + 3 + 4) * 4 + 1);
 }
 
-BOOST_AUTO_TEST_CASE(steps_do_not_allocate) {
-  const ModelConfig config = tiny("1");
-  cuda::CachedDecoder<float> decoder(
-      std::make_shared<const cuda::Parts<float>>(config, Precision::fp32,
-                                                 golden::SyntheticWeights(config, 7)),
+// Per word the keys of every round, of the groups that speak in it.
+BOOST_AUTO_TEST_CASE(cache_of_pt_is_as_large_as_its_header_says) {
+  using PT = golden::ProbTransformer;
+  const int64_t B = 2, R = 64;
+  const auto check = [&](const PT& pt, int64_t keys) {
+    ModelConfig config = tiny("pt");
+    config.pt = pt;
+    const int64_t bytes = make(config, Precision::fp32)->decoder(B, R)->cache_bytes();
+    const int64_t expected = B * R * (keys * 6 * 4 + 1);  // r sizeof(float), and whether it is real
+    BOOST_TEST(bytes >= expected);
+    BOOST_TEST(bytes <= expected + 16 * 256);  // arrays begin at multiples of 256 bytes
+  };
+  const PT pt{.iterations = 3, .message = PT::Message::head, .causal_heads = true};
+  const auto with = [&](const auto& change) {
+    PT changed = pt;
+    change(changed);
+    return changed;
+  };
+  check(pt, 3 * 4);
+  check(with([](PT& x) { x.distances = std::vector<int64_t>{2, 4}; }), 3 * 4 * 3);
+  check(with([](PT& x) { x.label_groups = 2; }), 3 * 4 * 2);
+  check(with([](PT& x) { x.head_groups = 2; }), 3 * 4 * 2);
+  check(with([](PT& x) {
+          x.head_groups = 2;
+          x.updates = PT::Updates::in_turn;
+        }),
+        (1 + 2 + 2) * 4);
+}
+
+namespace {
+
+template <class Pass>
+void check_steps_do_not_allocate(const ModelConfig& config) {
+  cuda::CachedDecoder<Pass> decoder(
+      std::make_shared<const typename Pass::OwnParts>(config, Precision::fp32,
+                                                      golden::SyntheticWeights(config, 7)),
       1, 64);
   const Tokens prompt(1, 40), token(1, 1);
   decoder.append({40, prompt.tokens, {}, {}}, {});
@@ -264,4 +337,11 @@ BOOST_AUTO_TEST_CASE(steps_do_not_allocate) {
   decoder.reset(0);
   decoder.append({40, prompt.tokens, {}, {}}, {});
   BOOST_TEST(decoder.allocations() == allocations);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(steps_do_not_allocate) {
+  check_steps_do_not_allocate<cuda::ForwardPass<float>>(tiny("1"));
+  check_steps_do_not_allocate<cuda::InferencePass<float>>(prob_transformers().front());
 }

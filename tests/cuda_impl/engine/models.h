@@ -52,6 +52,59 @@ inline std::vector<golden::ModelConfig> models(int64_t layers = 3) {
   return all;
 }
 
+// Method pt: every way in which an update, a message or what is read looks at words, rounds and groups.
+inline std::vector<golden::ModelConfig> prob_transformers() {
+  using PT = golden::ProbTransformer;
+  const std::vector<int64_t> near_and_far{2, 4};
+  const auto head = PT::Message::head;
+  const auto sync = PT::Schedule::sync;
+  const auto in_turn = PT::Updates::in_turn;
+  std::vector<golden::ModelConfig> all;
+  for (const PT& pt : std::vector<PT>{
+           {.message = head, .causal_heads = true, .output = PT::Output::causal},
+           {.message = PT::Message::symmetric,
+           .distances = near_and_far,
+           .causal_heads = true,
+           .output = PT::Output::causal,
+           .read = PT::Read::labels},
+           {.message = head, .schedule = sync, .causal_heads = true},
+           {.message = head,
+           .schedule = sync,
+           .lambda_z = 0.8,
+           .head_step = 0.6,
+           .label_step = 0.7,
+           .head_damping = 0.3,
+           .label_damping = 0.4,
+           .causal_heads = true},
+           {.message = head, .head_step = 0.6, .causal_heads = true, .head_groups = 2},
+           {.iterations = 4,
+           .message = head,
+           .head_step = 0.6,
+           .head_damping = 0.3,
+           .distances = near_and_far,
+           .causal_heads = true,
+           .head_groups = 3,
+           .updates = in_turn},
+           {.message = head,
+           .distances = std::vector<int64_t>{2},
+           .causal_heads = true,
+           .label_groups = 2,
+           .read = PT::Read::labels},
+           {.message = PT::Message::full},
+           {.message = PT::Message::full,
+           .head_step = 0.6,
+           .head_damping = 0.3,
+           .distances = near_and_far,
+           .label_groups = 2},
+       }) {
+    all.push_back(tiny("pt"));
+    all.back().pt = pt;
+  }
+  all.push_back(all.front());
+  all.back().tie_word_embeddings = true;
+  return all;
+}
+
 // Whether the method runs earlier layers again.
 inline bool recomputes(const golden::ModelConfig& config) {
   const golden::Family family = golden::find_method(config.method).family;
@@ -74,7 +127,7 @@ inline std::vector<golden::ModelConfig> windowed_models() {
 inline std::string text_of(const golden::ModelConfig& c) {
   return "method " + c.method + " on " + golden::block_name(c.block) +
          (c.norm == golden::NormPosition::pre ? " pre" : " post") + " window " +
-         std::to_string(c.window);
+         std::to_string(c.window) + (c.method == "pt" ? golden::prob_transformer_json(c) : "");
 }
 
 // Owns what a Batch points to.

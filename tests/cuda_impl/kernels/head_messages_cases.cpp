@@ -10,6 +10,14 @@ using heads::Problem;
 using heads::Shape;
 using heads::Sum;
 
+// Of arrays [B,n,T,inner] the rows of the words.
+std::vector<Values> of_words(const Shape& s, const std::vector<Values>& arrays, int64_t n,
+                             int64_t inner) {
+  std::vector<Values> rows;
+  for (const Values& array : arrays) rows.push_back(s.of_words(array, n, inner));
+  return rows;
+}
+
 // The problem in device memory.
 template <class S>
 struct OnDevice {
@@ -32,29 +40,33 @@ struct OnDevice {
   explicit OnDevice(const Problem& p)
       : s(p.s),
         uses(p.uses),
-        q(p.q),
+        q(of_words(p.s, p.q, p.s.K() * p.s.C, p.s.r)),
         k(p.k),
         used_q(p.used_q),
         used_k(p.used_k),
         du(p.du),
         dv(p.dv),
-        lse(p.lse),
+        lse(of_words(p.s, p.lse, p.s.C, 1)),
         delta(p.delta),
-        even(upload<A>(p.even)),
+        even(upload<A>(p.s.of_words(p.even, 1, 1))),
         weights(upload<A>(p.weights)),
         v(upload<S>(p.v)),
         offsets(p.s.offsets()) {
     std::vector<uint8_t> all;
     for (int64_t n = 0; n < s.B * s.T; ++n) all.push_back(s.is_real(n / s.T, n % s.T));
     real = simt::Buffer<uint8_t>(all);
+    std::vector<int32_t> positions;
+    for (int64_t b = 0; b < s.B; ++b) positions.push_back(static_cast<int32_t>(s.first(b)));
+    first = simt::Buffer<int32_t>(positions);
   }
   cuda::HeadOperands<S> heads() const {
     const bool from_even = s.step != 1 || s.updates == 0;
     return {.q = q.get(),
             .k = k.get(),
             .lse = lse.get(),
-            .even = from_even ? View<const A, 2>{even.get(), {s.B, s.T}} : View<const A, 2>{},
+            .even = from_even ? View<const A, 2>{even.get(), {s.B, s.words()}} : View<const A, 2>{},
             .real = {real.get(), {s.B, s.T}},
+            .first = s.decoded == 0 ? nullptr : first.get(),
             .offsets = {offsets.get(), {s.K(), 2}},
             .updates = s.updates,
             .terms = s.terms,
@@ -70,9 +82,9 @@ struct OnDevice {
   }
   View<const S, 4> values() const { return {v.get(), {s.B, s.K() * s.C, s.T, s.r}}; }
   View<A, 3> concatenated(const simt::Buffer<A>& out) const {
-    return {out.get(), {s.B, s.T, s.K() * s.C * s.r}};
+    return {out.get(), {s.B, s.words(), s.K() * s.C * s.r}};
   }
-  View<A, 3> rows(const simt::Buffer<A>& out) const { return {out.get(), {s.B, s.C, s.T}}; }
+  View<A, 3> rows(const simt::Buffer<A>& out) const { return {out.get(), {s.B, s.C, s.words()}}; }
 
   Shape s;
   int64_t uses;
@@ -80,7 +92,7 @@ struct OnDevice {
   Table<A> lse, delta;
   simt::Buffer<A> even, weights;
   simt::Buffer<S> v;
-  simt::Buffer<int32_t> offsets;
+  simt::Buffer<int32_t> offsets, first;
   simt::Buffer<uint8_t> real;
 };
 
@@ -109,18 +121,22 @@ class Cases {
                       }});
   }
 
-  void rows(int64_t last) {
+  void lse(int64_t last) {
     add(
         "head_lse",
         [](const OnDevice<S>& g) {
-          const simt::Buffer<A> out(at(g.s.B * g.s.C * g.s.T));
+          const simt::Buffer<A> out(at(g.s.B * g.s.C * g.s.words()));
           cuda::head_lse<S>(g.rows(out), g.heads(), nullptr);
           return read(out);
         },
         [last](const Problem& p) {
-          return by_row(p,
-                        [&](int64_t b, int64_t c, int64_t t) { return p.log_sum(last, b, c, t); });
+          return p.s.of_words(
+              by_row(p, [&](int64_t b, int64_t c, int64_t t) { return p.log_sum(last, b, c, t); }),
+              p.s.C, 1);
         });
+  }
+
+  void delta(int64_t last) {
     add(
         "head_delta",
         [last](const OnDevice<S>& g) {
@@ -164,7 +180,8 @@ class Cases {
     add(
         kernel,
         [=](const OnDevice<S>& g) {
-          const simt::Buffer<A> out = upload<A>(random_values<A>(g.s.vectors(), kBefore));
+          const int64_t elements = g.s.B * g.s.words() * g.s.K() * g.s.C * g.s.r;
+          const simt::Buffer<A> out = upload<A>(random_values<A>(elements, kBefore));
           (dependents ? cuda::dependents_sum<S> : cuda::heads_sum<S>)(g.concatenated(out),
                                                                       g.heads(), g.values(),
                                                                       accumulate, nullptr);
@@ -174,7 +191,8 @@ class Cases {
           const auto head = [&](int64_t b, int64_t c, int64_t t, int64_t key) {
             return p.head(b, c, t, key);
           };
-          return onto(p.weighted(head, p.v, dependents), accumulate);
+          return onto(p.s.of_words(p.weighted(head, p.v, dependents), 1, p.s.K() * p.s.C * p.s.r),
+                      accumulate);
         });
   }
 
@@ -230,6 +248,39 @@ class Cases {
   std::vector<Case>& cases_;
 };
 
+// Words in the middle of a sequence, of more than one tile and of one alone; the second row's stand one
+// position ahead of the first's.
+template <class S>
+void add_decoded(std::vector<Case>& cases) {
+  std::vector<Shape> shapes{{.B = 2, .T = 36, .C = 2, .r = 4, .causal = true, .decoded = 2}};
+  if (!kSmall) {
+    const std::vector<Shape> more{
+        {.B = 2, .T = 80, .C = 1, .r = 3, .padding = "holes", .causal = true, .decoded = 40},
+        {.B = 2,
+         .T = 50,
+         .C = 2,
+         .r = 4,
+         .padding = "left",
+         .updates = 2,
+         .terms = 2,
+         .step = 0.6,
+         .damping = 0.3,
+         .starts = {5, 34},
+         .causal = true,
+         .decoded = 3},
+        {.B = 3, .T = 40, .C = 1, .r = 4, .updates = 3, .step = 0.7, .causal = true, .decoded = 1},
+        {.B = 2, .T = 34, .C = 1, .r = 4, .updates = 0, .causal = true, .decoded = 3},
+        {.B = 2, .T = 70, .C = 1, .r = 20, .starts = {5}, .both_sides = true, .decoded = 33},
+    };
+    shapes.insert(shapes.end(), more.begin(), more.end());
+  }
+  for (const Shape& shape : shapes) {
+    Cases<S> of(shape, cases);
+    if (shape.updates > 0) of.lse(shape.updates - 1);
+    of.sum("heads_sum", false, false);
+  }
+}
+
 }  // namespace
 
 // Tiles are 32 words by 32 heads; starts of 5 and 34 split a tile, and skip one.
@@ -253,13 +304,15 @@ void add_head_messages_cases(std::vector<Case>& cases) {
   }
   for (const Shape& shape : shapes) {
     Cases<S> of(shape, cases);
-    of.rows(shape.updates - 1);
+    of.lse(shape.updates - 1);
+    of.delta(shape.updates - 1);
     of.matrix("head_scores", false);
     of.matrix("head_probs", true);
     of.sum("heads_sum", false, shape.causal);
     of.sum("dependents_sum", true, shape.causal);
     of.gradient(0, shape.terms - 1);
   }
+  add_decoded<S>(cases);
   Cases<S> even({.B = 2, .T = 34, .C = 2, .r = 4, .padding = "left", .updates = 0}, cases);
   even.matrix("head_probs", true);
   even.sum("heads_sum", false, false);

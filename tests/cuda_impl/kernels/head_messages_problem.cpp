@@ -22,7 +22,8 @@ std::string Shape::text() const {
   for (const int64_t start : starts) text += " " + std::to_string(start);
   return text + " padding " + padding + (both_sides ? " both sides" : "") +
          (causal ? " causal" : "") + (step != 1 ? " stepped" : "") +
-         (damping != 0 ? " damped" : "");
+         (damping != 0 ? " damped" : "") +
+         (decoded != 0 ? " decoded " + std::to_string(decoded) : "");
 }
 
 template <class S>

@@ -4,6 +4,7 @@
 
 #include "cases.h"
 #include "cuda_impl/kernels/attention_rungs.h"
+#include "cuda_impl/kernels/prob_transformer.h"
 #include "cuda_impl/kernels/stored_attention.h"
 
 using namespace assay::kernel_test;
@@ -270,6 +271,39 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
         cuda::attention_scores<float>({m, {1, 3, 2, 2}}, scores, nullptr);
       },
       "attention_scores: first: expected null, the whole sequence at once");
+}
+
+BOOST_AUTO_TEST_CASE(heads_refuse_positions_that_are_not_there) {
+  namespace cuda = assay::cuda;
+  float* m = memory().get();
+  const uint8_t real[3] = {1, 1, 1};
+  const int32_t offsets[2] = {-9, 9}, first[1] = {1};
+  const float* tables[1] = {m};
+  cuda::HeadOperands<float> heads{.q = tables,
+                                  .k = tables,
+                                  .lse = tables,
+                                  .even = {},
+                                  .real = {real, {1, 3}},
+                                  .offsets = {offsets, {1, 2}},
+                                  .channels = 2,
+                                  .rank = 4};
+  const auto lse = [&](int64_t T) {
+    return [&heads, m, T] { cuda::head_lse<float>({m, {1, 2, T}}, heads, nullptr); };
+  };
+  check_refused(lse(2),
+                "head_lse: T: expected as many words as heads (3) where first is null, got 2");
+  heads.first = first;
+  check_refused(lse(4), "head_lse: T: expected 1 to 3, got 4");
+  check_refused(
+      [&] {
+        cuda::head_probs<float>({m, {1, 2, 3, 3}}, heads, nullptr);
+      },
+      "head_probs: first: expected null, the whole sequence at once");
+  check_refused(
+      [&] {
+        cuda::dependents_sum<float>({m, {1, 3, 8}}, heads, {m, {1, 2, 3, 4}}, false, nullptr);
+      },
+      "dependents_sum: first: expected null, the whole sequence at once");
 }
 
 BOOST_AUTO_TEST_CASE(tensor_core_attention_refuses_what_it_has_no_tile_for) {

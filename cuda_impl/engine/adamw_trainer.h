@@ -1,25 +1,35 @@
-// The trainer of the Llama and the GPT-2 block with every method of theirs.
+// The trainer of every engine: AdamW over one array of numbers for each weight.
 #pragma once
 
 #include <memory>
 #include <vector>
 
-#include "cuda_impl/engine/backward.h"
-#include "cuda_impl/engine/learned_arrays.h"
+#include "cuda_impl/engine/trained_arrays.h"
 #include "cuda_impl/engine/trainer.h"
+#include "cuda_impl/kernels/backward.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
+// Subject: what is trained, TrainedTransformer or TrainedInference, on kernels that store results as S =
+// Subject::Scalar. Its arrays stand in the same order in all lists:
+//   Numbers                 one accum_t<S> for each weight: masters or moments
+//   numbers(source)         those of a source, by the weights' names
+//   arrays(numbers)         where they stand
+//   stored()                the weights as the kernels read them
+//   clear_gradients()       the gradients, all 0, which keep their places
+//   add_gradients(b, x)     adds to them x times those of batch b's mean loss, and forms loss() [1]
+//   form_gradients()        what is still to be formed of them before a step
+//   follow(master)          what the kernels read beside stored(), from the masters after a step
+//   hand_over(numbers, ..)  to a caller, by the weights' names
+//   ahead()                 from a position to the label that it predicts
 // Everything but the arrays of a pass is allocated at construction, those at the first micro-batch of
-// the largest shape; later ones only launch. A step waits for the device once, for loss and norm; a method
-// that learns parameters other than gates waits for each of them too: their gradients, and after the
-// step the coefficients that the kernels read, are formed on the host.
-template <class S>
-class TransformerTrainer final : public Trainer {
+// the largest shape; later ones only launch. A step waits for the device once, for loss and norm.
+template <class Subject>
+class AdamwTrainer final : public Trainer {
  public:
-  TransformerTrainer(const golden::ModelConfig& config, golden::Precision precision,
-                     const golden::WeightSource& weights, const TrainingOptions& options);
+  AdamwTrainer(const golden::ModelConfig& config, golden::Precision precision,
+               const golden::WeightSource& weights, const TrainingOptions& options);
   void accumulate(const Batch& batch) override;
   StepReport step(double learning_rate) override;
   void read_weights(const ReceiveTensor& receive) const override;
@@ -28,41 +38,32 @@ class TransformerTrainer final : public Trainer {
   void restore(const Progress& progress, const golden::WeightSource& first,
                const golden::WeightSource& second) override;
 
-  int64_t allocations() const { return pass_.allocations() + backward_.allocations(); }
+  int64_t allocations() const { return subject_.allocations(); }
 
  private:
+  using S = typename Subject::Scalar;
   using A = accum_t<S>;
+  using Numbers = typename Subject::Numbers;
 
-  // One number for each weight.
-  struct Numbers {
-    Weights<A> weights;
-    LearnedArrays<A> learned;
-  };
   // What one launch of the optimizer reads and writes.
   struct Trained {
-    View<S, 1> stored;  // null: the kernels read something else that is formed from the master
+    View<S, 1> stored;
     AdamwState<A> state;
     View<A, 1> gradient;
     bool decays;
   };
 
-  Numbers numbers(const golden::WeightSource& source) const;
-  void hand_over_all(const Numbers& numbers, const ReceiveTensor& receive) const;
   void list_trained();
   void fill_norm_tables();
   void clear();
-  void form_learned_gradients();
   void update(double learning_rate, double gradient_scale);
   void close_step(bool skipped);
 
   const TrainingOptions options_;
-  std::shared_ptr<Parts<S>> parts_;
+  Subject subject_;
   const Stream queue_;
-  ForwardPass<S> pass_;
-  Backward<S> backward_;
   Numbers master_, first_, second_;
-  LearnedArrays<A> learned_gradients_;
-  const WeightGradients<A>* gradients_ = nullptr;
+  std::vector<FlatArray<A>> gradients_;
   std::vector<Trained> trained_;
   bool scales_loss_;
   Progress progress_;
