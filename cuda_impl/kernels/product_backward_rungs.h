@@ -81,6 +81,9 @@ inline void check_layout(const char* kernel, const BackwardLayout& layout, int64
   expect_at_most(kernel, ("rows / " + std::to_string(tile)).c_str(), (rows + tile - 1) / tile,
                  65535);
   expect_at_most(kernel, "count", layout.count, 65535);
+  if (layout.count > 1 && layout.out == 0) {
+    throw simt::Error(std::string(kernel) + ": out of several products: expected a stride, got 0");
+  }
   if (layout.factor_row != 0 && layout.factor_row < K) {
     throw simt::Error(std::string(kernel) + ": factor_row: expected 0 or K = " + std::to_string(K) +
                       " at least, got " + std::to_string(layout.factor_row));

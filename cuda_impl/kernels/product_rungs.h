@@ -82,6 +82,9 @@ void check_product(const char* kernel, const View<Out, 2>& y, const In<S, 2>& x,
   if (bias.data != nullptr) expect_shape(kernel, "bias [M]", bias, {M});
   expect_at_most(kernel, ("N / " + std::to_string(tile)).c_str(), (N + tile - 1) / tile, 65535);
   expect_at_most(kernel, "count", layout.count, 65535);
+  if (layout.count > 1 && layout.y == 0) {
+    throw simt::Error(std::string(kernel) + ": y of several products: expected a stride, got 0");
+  }
   if (layout.w_row != 0 && layout.w_row < K) {
     throw simt::Error(std::string(kernel) + ": w_row: expected 0 or K = " + std::to_string(K) +
                       " at least, got " + std::to_string(layout.w_row));

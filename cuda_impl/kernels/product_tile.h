@@ -199,7 +199,6 @@ SIMT_DEVICE void multiply(WarpSums& r_sums, const Chunk* s_a, const Chunk* s_b,
   using B = Right<S>;
   const auto* a = reinterpret_cast<const std::uint32_t*>(s_a) + A::words_to(warp.row);
   const auto* b = reinterpret_cast<const std::uint32_t*>(s_b) + B::words_to(warp.column);
-  // Unrolled, ptxas spills (8 bytes) at the 128 registers that two blocks of 8 warps leave a thread.
   SIMT_NO_UNROLL for (int word = 0; word < kWordDepth; word += 8) {
     simt::MmaB<F> r_b[kColumnTiles];
     SIMT_UNROLL for (int c = 0; c < kColumnTiles; ++c) {

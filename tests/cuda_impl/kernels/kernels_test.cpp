@@ -347,6 +347,8 @@ BOOST_AUTO_TEST_CASE(backward_launchers_refuse_what_does_not_fit) {
   };
   check_refused([&] { differentiate_product({.count = 0}); },
                 "product_nn: count: expected 1 to 65535, got 0");
+  check_refused([&] { differentiate_product({.count = 2}); },
+                "product_nn: out of several products: expected a stride, got 0");
   check_refused([&] { differentiate_product({.factor_row = 2}); },
                 "product_nn: factor_row: expected 0 or K = 3 at least, got 2");
   check_refused(
