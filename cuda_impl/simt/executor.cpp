@@ -79,7 +79,10 @@ WorkerPool& pool() {
 class Lease {
  public:
   Lease(const Launch& launch, const Config& config) : worker_(pool().take()) {
-    if (worker_.os_thread != std::this_thread::get_id()) worker_.fibers.reset();
+    if (worker_.os_thread != std::this_thread::get_id()) {
+      worker_.fibers.reset();
+      forget_tsan_threads(worker_);
+    }
     worker_.os_thread = std::this_thread::get_id();
     worker_.main = {};
     worker_.tsan_main = tsan::current_fiber();
