@@ -162,6 +162,7 @@ std::vector<std::uint32_t> block_order(std::uint64_t blocks, const Config& confi
 Worker::Worker() : fibers(fiber_entry), lanes(kMaxThreads) { sites.reserve(kMaxSites); }
 
 Worker::~Worker() {
+  forget_tsan_threads(*this);
   asan::unpoison(shared.arena, shared.arena_bytes);
   std::free(shared.arena);
 }

@@ -150,7 +150,8 @@ void run_block(Worker& worker, uint3 block_idx);
 
 // The end of a launch, for TSan: its threads precede what the caller does next.
 void finish_tsan_threads(Worker& worker);
-// Before a launch from another OS thread, which need not come after what these threads did.
+// Before a launch from another OS thread, which need not come after what these threads did; and at
+// the end of the program, which TSan delays by a second if there are threads.
 void forget_tsan_threads(Worker& worker);
 
 void fiber_entry(boost::context::detail::transfer_t from);
