@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds everything and runs every test through CTest: the release build, then kernels and readers of files under
-# ASan + UBSan, and kernels under TSan. Needs no GPU and no CUDA toolkit; with nvcc the CUDA side is built too.
+# ASan + UBSan, and kernels under TSan. What a sanitizer adds nothing to, thread orders and mutants, is the release build's
+# alone. Needs no GPU and no CUDA toolkit; with nvcc the CUDA side is built too.
 #
 #   scripts/test.sh              all of it
 #   scripts/test.sh --release    the release build only

@@ -15,6 +15,9 @@ char g_thread_end;
 
 // Enough dead fibers that a reused TSan id belongs to a thread nobody races with any more (rule 4).
 constexpr std::size_t kDeadFibersKept = 4096;
+// To make a thread is most of what TSan costs: threads of one launch are used again in the next (rule
+// 6). This many, which all have room beside those of the launch that runs: TSan has 8128 in all.
+constexpr std::size_t kIdleFibersKept = 2048;
 
 // Runs the current lane, then further lanes that have not started, as long as they do not have to
 // wait. A kernel without barriers therefore runs without a single switch.
@@ -55,6 +58,35 @@ constexpr std::size_t kDeadFibersKept = 4096;
   }
 }
 
+// Gives every lane a thread of TSan's that has done nothing in this launch and comes after the caller.
+void start_tsan_threads(Worker& worker) {
+  if (!tsan::kEnabled) return;
+  tsan::release(&worker.sync->start);
+  for (unsigned i = 0; i < worker.lane_count; ++i) {
+    void*& thread = worker.lanes[i].tsan_fiber;
+    if (worker.tsan_idle.empty()) {
+      thread = tsan::create_fiber();
+      continue;
+    }
+    thread = worker.tsan_idle.back();
+    worker.tsan_idle.pop_back();
+    tsan::switch_to(thread);
+    tsan::acquire(&worker.sync->start);
+  }
+  tsan::switch_to(worker.tsan_main);
+}
+
+// After a good block: its threads are used no more in this launch.
+void retire_tsan_threads(Worker& worker) {
+  if (!tsan::kEnabled) return;
+  auto& dead = worker.tsan_dead;
+  for (unsigned i = 0; i < worker.lane_count; ++i) dead.push_back(worker.lanes[i].tsan_fiber);
+  if (dead.size() <= kDeadFibersKept) return;
+  const auto surplus = static_cast<std::ptrdiff_t>(dead.size() - kDeadFibersKept);
+  for (auto it = dead.begin(); it != dead.begin() + surplus; ++it) tsan::destroy_fiber(*it);
+  dead.erase(dead.begin(), dead.begin() + surplus);
+}
+
 void make_lanes(Worker& worker) {
   const dim3 block = worker.launch->block;
   unsigned id = 0;
@@ -65,11 +97,11 @@ void make_lanes(Worker& worker) {
         lane = Lane{};
         lane.thread_idx = {x, y, z};
         lane.id = id;
-        lane.tsan_fiber = tsan::create_fiber();
         if (tsan::kEnabled) lane.fiber = &worker.tsan_fibers[id];
       }
     }
   }
+  start_tsan_threads(worker);
   worker.ready.clear();
   in_order(worker, 0, worker.lane_count, [&](unsigned lane) { worker.ready.push(lane); });
   worker.warp_waiting.fill(0);
@@ -103,13 +135,6 @@ class TsanMapping {
   TsanMapping(const TsanMapping&) = delete;
   TsanMapping& operator=(const TsanMapping&) = delete;
   ~TsanMapping() {
-    auto& dead = worker_.tsan_dead;
-    for (unsigned i = 0; i < worker_.lane_count; ++i) dead.push_back(worker_.lanes[i].tsan_fiber);
-    if (dead.size() > kDeadFibersKept) {
-      const auto surplus = static_cast<std::ptrdiff_t>(dead.size() - kDeadFibersKept);
-      for (auto it = dead.begin(); it != dead.begin() + surplus; ++it) tsan::destroy_fiber(*it);
-      dead.erase(dead.begin(), dead.begin() + surplus);
-    }
     munmap(memory_, bytes_);
     worker_.shared.arena = nullptr;
     worker_.shared.arena_bytes = 0;
@@ -126,8 +151,9 @@ class TsanMapping {
 };
 
 // After a failure: what the abandoned threads did precedes what the caller does next. After a good
-// block nothing is acquired, or the blocks of a grid would be ordered.
-void order_abandoned_lanes(Worker& worker) {
+// block nothing is acquired, or the blocks of a grid would be ordered. To TSan the threads are still
+// inside the kernel: they are not used again.
+void abandon_tsan_threads(Worker& worker) {
   if (!tsan::kEnabled) return;
   for (unsigned i = 0; i < worker.lane_count; ++i) {
     tsan::switch_to(worker.lanes[i].tsan_fiber);
@@ -135,6 +161,9 @@ void order_abandoned_lanes(Worker& worker) {
   }
   tsan::switch_to(worker.tsan_main);
   tsan::acquire(&g_thread_end);
+  for (unsigned i = 0; i < worker.lane_count; ++i) {
+    tsan::destroy_fiber(worker.lanes[i].tsan_fiber);
+  }
 }
 
 // Nothing can run, yet threads wait: says how many, and one of them for each place.
@@ -165,8 +194,19 @@ void fiber_entry(boost::context::detail::transfer_t from) {
 
 void finish_tsan_threads(Worker& worker) {
   tsan::acquire(&g_thread_end);
-  for (void* fiber : worker.tsan_dead) tsan::destroy_fiber(fiber);
+  for (void* thread : worker.tsan_dead) {
+    if (worker.tsan_idle.size() < kIdleFibersKept) {
+      worker.tsan_idle.push_back(thread);
+    } else {
+      tsan::destroy_fiber(thread);
+    }
+  }
   worker.tsan_dead.clear();
+}
+
+void forget_tsan_threads(Worker& worker) {
+  for (void* thread : worker.tsan_idle) tsan::destroy_fiber(thread);
+  worker.tsan_idle.clear();
 }
 
 void run_block(Worker& worker, uint3 block_idx) {
@@ -184,8 +224,11 @@ void run_block(Worker& worker, uint3 block_idx) {
   jump(&worker.main, first->fiber);  // comes back when nobody can run
 
   if (worker.error.empty() && worker.alive != 0) worker.error = describe_deadlock(worker);
-  if (worker.error.empty()) return;
-  order_abandoned_lanes(worker);
+  if (worker.error.empty()) {
+    retire_tsan_threads(worker);
+    return;
+  }
+  abandon_tsan_threads(worker);
   if (worker.alive != 0) worker.fibers.reset();
   throw Error(std::string(worker.launch->name) + ": " + std::exchange(worker.error, {}));
 }

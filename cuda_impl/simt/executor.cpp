@@ -79,7 +79,10 @@ WorkerPool& pool() {
 class Lease {
  public:
   Lease(const Launch& launch, const Config& config) : worker_(pool().take()) {
-    if (worker_.os_thread != std::this_thread::get_id()) worker_.fibers.reset();
+    if (worker_.os_thread != std::this_thread::get_id()) {
+      worker_.fibers.reset();
+      forget_tsan_threads(worker_);
+    }
     worker_.os_thread = std::this_thread::get_id();
     worker_.main = {};
     worker_.tsan_main = tsan::current_fiber();
@@ -159,6 +162,7 @@ std::vector<std::uint32_t> block_order(std::uint64_t blocks, const Config& confi
 Worker::Worker() : fibers(fiber_entry), lanes(kMaxThreads) { sites.reserve(kMaxSites); }
 
 Worker::~Worker() {
+  forget_tsan_threads(*this);
   asan::unpoison(shared.arena, shared.arena_bytes);
   std::free(shared.arena);
 }

@@ -3,7 +3,7 @@
 //
 // SIMT_ASAN and SIMT_TSAN are set by the build. Under TSan the executor itself is compiled without
 // -fsanitize=thread: to the detector every CUDA thread is a thread, and the only order between two
-// of them is what the executor declares at barriers and warp collectives. Five rules keep that
+// of them is what the executor declares at barriers and warp collectives. Six rules keep that
 // picture true:
 //   1. A sync object must not be shared by consecutive barriers: a fast thread's next arrival would
 //      order a slow one's departure. Hence parity.
@@ -13,6 +13,8 @@
 //   4. Ids of destroyed fibers are reused soon, and a new thread with an old id looks like the old
 //      one. Dead fibers are therefore kept for a while.
 //   5. memset is intercepted too: shared memory is filled before the threads start.
+//   6. A thread serves one CUDA thread of a launch. That of an earlier launch may serve again: all it
+//      did precedes the caller, and at the start of a block the caller precedes it.
 #pragma once
 #include <cstddef>
 

@@ -94,9 +94,10 @@ struct SharedMemory {
 };
 std::size_t arena_bytes_for(std::size_t dynamic_bytes);
 
-// TSan's sync objects of a block: two for __syncthreads by parity, one per lane each way for warp
-// collectives.
+// TSan's sync objects of a block: one for its start, two for __syncthreads by parity, one per lane
+// each way for warp collectives.
 struct SyncObjects {
+  std::uint64_t start;
   std::uint64_t barrier[2];
   std::uint64_t arrive[kMaxThreads], depart[kMaxThreads];
 };
@@ -135,7 +136,7 @@ struct Worker {
   SyncObjects* sync = nullptr;
   void* tsan_main = nullptr;
   std::vector<Fiber> tsan_fibers;
-  std::vector<void*> tsan_dead;
+  std::vector<void*> tsan_idle, tsan_dead;  // TSan's threads: of earlier launches, of this one
 };
 
 inline constinit thread_local Worker* this_worker =
@@ -149,6 +150,9 @@ void run_block(Worker& worker, uint3 block_idx);
 
 // The end of a launch, for TSan: its threads precede what the caller does next.
 void finish_tsan_threads(Worker& worker);
+// Before a launch from another OS thread, which need not come after what these threads did; and at
+// the end of the program, which TSan delays by a second if there are threads.
+void forget_tsan_threads(Worker& worker);
 
 void fiber_entry(boost::context::detail::transfer_t from);
 

@@ -1,6 +1,6 @@
-// Every kernel against plain double loops, in every storage type, and under every thread order.
+// Every kernel against plain double loops, in every storage type.
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
-#include <map>
 
 #include "cases.h"
 #include "cuda_impl/kernels/attention_rungs.h"
@@ -8,174 +8,55 @@
 #include "cuda_impl/kernels/stored_attention.h"
 
 using namespace assay::kernel_test;
-using simt::host::Order;
 
 namespace {
 
-// TSan finds a race whichever thread comes first, and takes its time.
-constexpr uint64_t kSeeds = kSmall ? 1 : 22;
-
-// forward, reverse and kSeeds random orders
-std::vector<simt::host::Config> orders() {
-  std::vector<simt::host::Config> all{{.order = Order::forward, .workers = 1},
-                                      {.order = Order::reverse, .workers = 1}};
-  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
-    all.push_back({.order = Order::random, .seed = seed, .workers = 1});
+void check_within_bounds(const Values& got, const std::vector<Expected>& expected) {
+  std::size_t outside = 0, first = 0;
+  for (std::size_t i = got.size(); i-- > 0;) {
+    const auto [value, bound] = expected[i];
+    if (got[i] == value || std::fabs(got[i] - value) <= bound) continue;
+    ++outside;
+    first = i;
   }
-  return all;
+  BOOST_TEST(outside == 0u, outside << " of " << got.size() << " outside, first " << first
+                                    << ": expected " << expected[first].value << " +- "
+                                    << expected[first].bound << ", got " << got[first]);
 }
 
-Values run_with(const simt::host::Config& config, const Case& c) {
-  simt::host::config() = config;
-  struct Restore {
-    ~Restore() { simt::host::config() = {}; }
-  } restore;
-  return c.run();
-}
-
-// What meets every thread order: all kernels in float, and those for 16-bit types alone in bf16.
-std::vector<Case> ordered_cases() {
-  std::vector<Case> cases = all_cases<float>();
-  for (Case& c : all_cases<simt::bf16>()) {
-    if (c.kernel.ends_with("_mma")) cases.push_back(std::move(c));
+// In double the kernels and the loops differ by rounding alone, far below any mistake in a formula.
+void check_agrees_to_1e_12(const Values& got, const std::vector<Expected>& expected) {
+  double largest = 0;
+  for (const auto& [value, bound] : expected) {
+    if (std::isfinite(value)) largest = std::max(largest, std::fabs(value));
   }
-  return cases;
+  std::size_t outside = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const double value = expected[i].value;
+    outside += !(got[i] == value || std::fabs(got[i] - value) <= 1e-12 * largest);
+  }
+  BOOST_TEST(outside == 0u, outside << " of " << got.size() << " further off than 1e-12");
 }
 
 template <class S>
-void check_within_bounds() {
+void check_all_cases() {
   for (const Case& c : all_cases<S>()) {
     BOOST_TEST_CONTEXT(c.kernel << " " << c.shape) {
       const Values got = c.run();
       const std::vector<Expected> expected = c.expect();
       BOOST_REQUIRE_EQUAL(got.size(), expected.size());
-      std::size_t outside = 0, first = 0;
-      for (std::size_t i = got.size(); i-- > 0;) {
-        const auto [value, bound] = expected[i];
-        if (got[i] == value || std::fabs(got[i] - value) <= bound) continue;
-        ++outside;
-        first = i;
-      }
-      BOOST_TEST(outside == 0u, outside << " of " << got.size() << " outside, first " << first
-                                        << ": expected " << expected[first].value << " +- "
-                                        << expected[first].bound << ", got " << got[first]);
+      check_within_bounds(got, expected);
+      if (std::is_same_v<S, double>) check_agrees_to_1e_12(got, expected);
     }
   }
 }
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(double_is_within_derived_bounds) { check_within_bounds<double>(); }
-BOOST_AUTO_TEST_CASE(fp32_is_within_derived_bounds) { check_within_bounds<float>(); }
-BOOST_AUTO_TEST_CASE(bf16_is_within_derived_bounds) { check_within_bounds<simt::bf16>(); }
-BOOST_AUTO_TEST_CASE(fp16_is_within_derived_bounds) { check_within_bounds<simt::f16>(); }
-
-// In double the kernels and the loops differ by rounding alone, far below any mistake in a formula.
-BOOST_AUTO_TEST_CASE(double_agrees_to_1e_12) {
-  for (const Case& c : all_cases<double>()) {
-    const Values got = c.run();
-    const std::vector<Expected> expected = c.expect();
-    double largest = 0;
-    for (const auto& [value, bound] : expected) {
-      if (std::isfinite(value)) largest = std::max(largest, std::fabs(value));
-    }
-    std::size_t outside = 0;
-    for (std::size_t i = 0; i < got.size(); ++i) {
-      const double value = expected[i].value;
-      outside += !(got[i] == value || std::fabs(got[i] - value) <= 1e-12 * largest);
-    }
-    BOOST_TEST(outside == 0u, c.kernel << " " << c.shape);
-  }
-}
-
-// The result does not depend on which thread runs first: no atomics, no race that shows.
-BOOST_AUTO_TEST_CASE(bitwise_the_same_in_every_thread_order) {
-  for (const Case& c : ordered_cases()) {
-    BOOST_TEST_CONTEXT(c.kernel << " " << c.shape) {
-      const Values first = run_with({}, c);
-      for (const simt::host::Config& order : orders()) {
-        BOOST_TEST(same_bits(run_with(order, c), first),
-                   "order " << static_cast<int>(order.order) << " seed " << order.seed);
-      }
-    }
-  }
-}
-
-#if !defined(__SANITIZE_THREAD__)  // TSan ends the program at the first dropped barrier
-
-namespace {
-
-// Whether leaving the barrier out changes a result, or fails, in any case and order.
-bool shows_when_dropped(const simt::host::Site& site, const std::vector<Case>& cases) {
-  for (const Case& c : cases) {
-    const Values right = run_with({}, c);
-    for (simt::host::Config order : orders()) {
-      order.skip_file = site.file;
-      order.skip_line = site.line;
-      try {
-        if (!same_bits(run_with(order, c), right)) return true;
-      } catch (const simt::Error&) {
-        return true;
-      }
-    }
-  }
-  return false;
-}
-
-}  // namespace
-
-BOOST_AUTO_TEST_CASE(every_barrier_of_every_kernel_is_needed) {
-  std::map<std::string, std::vector<Case>> by_kernel;
-  for (Case& c : ordered_cases()) by_kernel[c.kernel].push_back(c);
-  const std::map<std::string, std::size_t> sites_of = {{"product", 2},
-                                                       {"product_tiled", 2},
-                                                       {"product_mma", 1},
-                                                       {"product_tiled_tf32", 2},
-                                                       {"product_mma_tf32", 1},
-                                                       {"product_tf32", 3},  // of both
-                                                       {"product_nn_tiled", 2},
-                                                       {"product_nn_mma", 1},
-                                                       {"product_nn_tiled_tf32", 2},
-                                                       {"product_nn_mma_tf32", 1},
-                                                       {"product_nn_tf32", 3},
-                                                       {"product_tn_tiled", 2},
-                                                       {"product_tn_mma", 1},
-                                                       {"product_tn_tiled_tf32", 2},
-                                                       {"product_tn_mma_tf32", 1},
-                                                       {"product_tn_tf32", 3},
-                                                       {"attention_tiled", 4},
-                                                       {"replay_attention_tiled", 4},
-                                                       {"attention_mma", 3},
-                                                       {"replay_attention_mma", 3},
-                                                       {"attention_scores", 2},
-                                                       {"attention_probs", 2},
-                                                       {"store_probs", 2},
-                                                       {"stored_attention", 2},
-                                                       {"product_nn", 2},
-                                                       {"product_tn", 2},
-                                                       {"attention_backward", 2},
-                                                       {"coefficient_gradient", 2},
-                                                       {"score_gate_backward", 2},
-                                                       {"linear_back", 2},
-                                                       {"head_lse", 2},
-                                                       {"head_scores", 2},
-                                                       {"head_probs", 2},
-                                                       {"heads_sum", 3},
-                                                       {"dependents_sum", 3},
-                                                       {"head_delta", 2},
-                                                       {"head_gradient", 3}};
-  for (const auto& [kernel, cases] : by_kernel) {
-    simt::host::forget_barrier_sites();
-    for (const Case& c : cases) run_with({.record_sites = true}, c);
-    const std::vector<simt::host::Site> sites = simt::host::barrier_sites_seen();
-    BOOST_TEST(sites.size() == (sites_of.contains(kernel) ? sites_of.at(kernel) : 0u), kernel);
-    for (const simt::host::Site& site : sites) {
-      BOOST_TEST(shows_when_dropped(site, cases), kernel << " " << site.file << ":" << site.line);
-    }
-  }
-}
-
-#endif
+BOOST_AUTO_TEST_CASE(double_is_within_derived_bounds_and_1e_12) { check_all_cases<double>(); }
+BOOST_AUTO_TEST_CASE(fp32_is_within_derived_bounds) { check_all_cases<float>(); }
+BOOST_AUTO_TEST_CASE(bf16_is_within_derived_bounds) { check_all_cases<simt::bf16>(); }
+BOOST_AUTO_TEST_CASE(fp16_is_within_derived_bounds) { check_all_cases<simt::f16>(); }
 
 namespace {
 

@@ -1,5 +1,5 @@
-// simt_faults NAME: runs one kernel with a planted fault, which ASan, UBSan or TSan is expected to
-// report.
+// simt_faults NAME..: runs kernels one after the other, each with a planted fault, which ASan, UBSan
+// or TSan is expected to report.
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -137,18 +137,22 @@ int main(int argc, char** argv) {
       std::printf("dropped_barrier: nothing reported\n");
       return 0;
     }
-    for (const Fault& fault : kFaults) {
-      if (argc != 2 || std::strcmp(argv[1], fault.name) != 0) continue;
-      run(fault);
-      std::printf("%s: nothing reported\n", fault.name);
-      return 0;
+    int known = 0;
+    for (int i = 1; i < argc; ++i) {
+      for (const Fault& fault : kFaults) {
+        if (std::strcmp(argv[i], fault.name) != 0) continue;
+        run(fault);
+        std::printf("%s: nothing reported\n", fault.name);
+        ++known;
+      }
     }
+    if (argc > 1 && known == argc - 1) return 0;
   } catch (const std::exception& error) {
     std::printf("%s\n", error.what());
     return 1;
   }
   std::printf(
-      "usage: simt_faults NAME, with a NAME of the table in faults.cpp, or simt_faults "
+      "usage: simt_faults NAME.., each of the table in faults.cpp, or simt_faults "
       "dropped_barrier N\n");
   return 2;
 }
