@@ -144,7 +144,8 @@ BOOST_AUTO_TEST_CASE(every_barrier_of_every_kernel_is_needed) {
                                                        {"stored_attention", 2},
                                                        {"product_nn", 2},
                                                        {"product_tn", 2},
-                                                       {"attention_backward", 2},
+                                                       {"attention_backward_tiled", 2},
+                                                       {"attention_backward_mma", 4},
                                                        {"coefficient_gradient", 2},
                                                        {"score_gate_backward", 2},
                                                        {"linear_back", 2},
@@ -348,12 +349,13 @@ BOOST_AUTO_TEST_CASE(backward_launchers_refuse_what_does_not_fit) {
   const auto differentiate = [&] {
     cuda::attention_backward<float>({m, {1, 1, 2, 4}}, gradients, use, nullptr);
   };
-  check_refused(differentiate,
-                "attention_backward: coefficient_parts [layers,B,H,parts]: expected [1,1,1,4], got "
-                "[0,0,0,0]");
+  check_refused(
+      differentiate,
+      "attention_backward_tiled: coefficient_parts [layers,B,H,parts]: expected [1,1,1,4], got "
+      "[0,0,0,0]");
   use.dcontext = {m, {1, 2, 5}};
   check_refused(differentiate,
-                "attention_backward: dcontext [B,T,H*Dh]: expected [1,2,4], got [1,2,5]");
+                "attention_backward_tiled: dcontext [B,T,H*Dh]: expected [1,2,4], got [1,2,5]");
 }
 
 // A failed launch is named by its kernel and shape.
