@@ -6,26 +6,26 @@
 //   dq[t]  += c(b) sum_s S(dS[t,s]) k[s]
 //   dk[s]  += c(b) sum_{h of g} sum_t S(dS[t,s]) q[t]
 //
-//   q [B,H,T,Dh], k, v [B,Hkv,T,Dh]  stored as S (bf16, f16); q and k by device tables of one pointer
+//   q [B,H,T,Dh], k, v [B,Hkv,T,Dh]  stored as S (bf16, f16); q and k by device tables of one
 //   dcontext [B,T,H*Dh]              stored as S
 //   real     [B,T]                   0 = padding
 //   lse, delta [B,H,T]               float; from attention, attention_delta.cu
 //   c        by its stride of b      float
 //   dq, dk (as q, k), dv             float; dq and dk are left out where the caller wants none
 // Rounding: scores, dcontext . v, P, dS and all sums are float; it rounds P and dS to S where they
-// enter a product, once each. So a gradient may be off by the unit roundoff of S, in f16 also by 2^-25
-// (of a P or dS), for each term; |dS| must stay below the largest S. Padded keys are left out by
-// selection; P and dS of a pair that is hidden by order or window are 0 and are multiplied, so what
-// they meet must be finite.
-// Launch: one block of 4 warps per 64 queries of a head for dq, a warp per 16, keys in tiles of 32; one
-// per 64 keys of a key head for dk and dv, which walks the query heads that share it and their queries
-// in tiles of 32. Tiles of which the block sees nothing are skipped. No atomics. Any B, T, Hkv dividing
-// H, Dh in {16, 32, 64, 128}.
+// enter a product, once each. So a gradient may be off by the unit roundoff of S, in f16 also by
+// 2^-25 (of a P or dS), for each term; |dS| must stay below the largest S. Padded keys are left out
+// by selection; P and dS of a pair that is hidden by order or window are 0 and are multiplied, so
+// what they meet must be finite.
+// Launch: one block of 4 warps per 64 queries of a head for dq, a warp per 16, keys in tiles of 32;
+// one per 64 keys of a key head for dk and dv, which walks the query heads that share it and their
+// queries in tiles of 32. Tiles of which the block sees nothing are skipped. No atomics. Any B, T,
+// Hkv dividing H, Dh in {16, 32, 64, 128}.
 // Registers by Dh 115, 108, 132, 176 for queries and 90, 118, 159, 228 for keys, no spills; shared
-// memory 10624, 18048, 32896, 62592 and 12032, 20736, 38144, 72960 bytes; two blocks per SM or more.
-// (nvcc 13.0, sm_90; its time on a GPU is not measured.)
-// Longest addition chain: scores and dcontext . v Dh; dq T + 1, dk T*H/Hkv + 1, dv T*H/Hkv; a tensor
-// core adds in an order of its own (simt/mma.h).
+// memory 10624, 18048, 32896, 62592 and 12032, 20736, 38144, 72960 bytes; two blocks per SM or
+// more. (nvcc 13.0, sm_90; its time on a GPU is not measured.)
+// Longest addition chain: scores and dcontext . v Dh; dq T + 1, dk T*H/Hkv + 1, dv T*H/Hkv; a
+// tensor core adds in an order of its own (simt/mma.h).
 // CPU counterpart: reference/ops/{attend,softmax,scores,weighted_sum}.cpp
 #include "cuda_impl/kernels/attention_backward_rungs.h"
 #include "cuda_impl/kernels/attention_use.h"
@@ -136,8 +136,8 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
   store<true, kDh>(g_dq[0] + head * p.T * kDh, r_dq, coefficient, row0, p.T, lane);
 }
 
-// The other way round than visible_keys: rows are keys from key0 on, r_real of the lane's two, columns
-// are queries from query0 on.
+// The other way round than visible_keys: rows are keys from key0 on, r_real of the lane's two,
+// columns are queries from query0 on.
 SIMT_DEVICE unsigned visible_queries(const bool (&r_real)[2], const Window& window, int query0,
                                      int T, int key0, int lane) {
   unsigned visible = 0;
@@ -235,8 +235,8 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 }
 
 template <class S, int kDh>
-void launch_kernels(View<float, 4> dv, const ScoreGradients<float>& gradients, const UseParams<S>& p,
-            Stream stream) {
+void launch_kernels(View<float, 4> dv, const ScoreGradients<float>& gradients,
+                    const UseParams<S>& p, Stream stream) {
   const unsigned tiles = blocks_for(p.T, kMmaRows), batch = static_cast<unsigned>(p.B);
   if (gradients.dq != nullptr) {
     simt::launch(LaunchName("attention_backward_mma queries", dv.shape).text,

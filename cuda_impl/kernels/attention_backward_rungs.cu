@@ -1,5 +1,5 @@
-// attention_backward(): takes the tensor cores wherever it can. How many positions there are does not
-// enter. No kernel of its own.
+// attention_backward(): takes the tensor cores wherever it can. How many positions there are does
+// not enter. No kernel of its own.
 #include "cuda_impl/kernels/attention_backward_rungs.h"
 
 namespace assay::cuda {

@@ -13,9 +13,9 @@ template <class S>
 void attention_backward_tiled(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
                               const AttentionUse<S>& use, Stream stream);
 
-// On tensor cores, for what has_attention_backward_mma takes. It rounds P and dS to S where they enter
-// a product, so the gradients are not as exact; and operands of hidden pairs must be finite, keys and
-// values of padding aside.
+// On tensor cores, for what has_attention_backward_mma takes. It rounds P and dS to S where they
+// enter a product, so the gradients are not as exact; and operands of hidden pairs must be finite,
+// keys and values of padding aside.
 template <class S>
 void attention_backward_mma(View<float, 4> dv, const ScoreGradients<float>& gradients,
                             const AttentionUse<S>& use, Stream stream);

@@ -3,8 +3,8 @@
 //
 // A tile holds its vectors as they are, [vector][d], or turned, [d][vector]; two neighbours of S
 // share a 32-bit word. A block has four warps, each with 16 rows (vectors of a tile of kMmaRows, or
-// their sums); what a warp forms of them, columns 8j .. in tile j, lies in its registers as fragments
-// d of simt::mma.
+// their sums); what a warp forms of them, columns 8j .. in tile j, lies in its registers as
+// fragments d of simt::mma.
 #pragma once
 
 #include "cuda_impl/kernels/window.h"
@@ -22,7 +22,8 @@ inline constexpr int kMmaThreads = 32 * kMmaWarps;
 inline constexpr int kMmaRows = 16 * kMmaWarps;  // per block
 inline constexpr int kPerChunk = 8;              // elements
 
-// From row to row of a tile, in words: the 32 words of a fragment's load fall on 32 different banks.
+// From row to row of a tile, in words: the 32 words of a fragment's load fall on 32 different
+// banks.
 SIMT_HD constexpr int row_stride(int Dh) { return Dh / 2 + 4; }
 SIMT_HD constexpr int turned_stride(int vectors) { return vectors / 2 + 4; }
 
@@ -47,8 +48,9 @@ SIMT_DEVICE void load_rows(uint32_t* s_rows, int vectors, const S* g_first, int6
   }
 }
 
-// s_turned[d][n] = the vector at g_first + n * stride; zeros for those past `count` and, unless g_real
-// is null, where g_real[n] is 0. A lane has two vectors, so its warp writes neighbouring words.
+// s_turned[d][n] = the vector at g_first + n * stride; zeros for those past `count` and, unless
+// g_real is null, where g_real[n] is 0. A lane has two vectors, so that neighbouring lanes write
+// neighbouring words.
 template <int kDh, int kVectors, class S>
 SIMT_DEVICE void load_turned(uint32_t* s_turned, const S* g_first, int64_t stride,
                              const uint8_t* g_real, int count) {

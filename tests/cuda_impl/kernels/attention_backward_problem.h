@@ -40,8 +40,8 @@ struct Sum {
 };
 
 // One problem and its naive solution in double. lse and delta are inputs of the kernel, so the
-// solution starts from them as stored. on_tensor_cores: with the bounds of attention_backward_mma, and
-// without gradients by the coefficients.
+// solution starts from them as stored. on_tensor_cores: with the bounds of attention_backward_mma,
+// and without gradients by the coefficients.
 template <class S>
 struct Problem {
   using A = accum_t<S>;
@@ -171,8 +171,8 @@ struct Problem {
     delta.assign(lse.size(), 0.0);
   }
 
-  // Roundings of dq (heads = 1), dk and dv: sums of a tile, the coefficient, the tiles' sums. On tensor
-  // cores: one chain of at most T terms a head, the coefficient, what dq and dk held before.
+  // Roundings of dq (heads = 1), dk and dv: sums of a tile, the coefficient, the tiles' sums. On
+  // tensor cores: one chain of at most T terms a head, the coefficient, what dq and dk held before.
   double adds(int64_t heads) const {
     return static_cast<double>(on_tensor_cores ? heads * s.T + 1 : 34 + 2 * heads * s.tiles());
   }
