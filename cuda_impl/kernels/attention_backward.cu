@@ -1,4 +1,4 @@
-// Attention backward without a [T,T] array, for one use context = P v of the probabilities
+// attention_backward_tiled: attention backward without a [T,T] array, for one use context = P v of the probabilities
 //   P[t,s] = exp(scores[t,s] - lse[t]),
 //   scores[t,s] = sum_{i<layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t]
 // of head h, key head g = floor(h / (H/Hkv)); s is visible to t as in attention.cu:
@@ -26,6 +26,7 @@
 // Longest addition chain: scores Dh, then layers; dq T, dk and dv T*H/Hkv, in steps of 32; dc
 // ceil(T/32) + 13, then ceil(B*H*ceil(T/32)/8) + 6.
 // CPU counterpart: reference/ops/{attend,softmax,scores,weighted_sum}.cpp
+#include "cuda_impl/kernels/attention_backward_rungs.h"
 #include "cuda_impl/kernels/attention_use.h"
 #include "cuda_impl/kernels/pair_tile.h"
 
@@ -206,7 +207,7 @@ __global__ void coefficient_kernel(A* __restrict__ dc, const A* __restrict__ par
 template <class S>
 Params<S> params_of(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
                     const AttentionUse<S>& use) {
-  const char* kernel = "attention_backward";
+  const char* kernel = "attention_backward_tiled";
   Params<S> params;
   static_cast<UseParams<S>&>(params) = use_params(kernel, use);
   const int64_t layers = use.scores.layers, H = use.scores.H;
@@ -228,34 +229,34 @@ Params<S> params_of(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gr
 }  // namespace
 
 template <class S>
-void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
-                        const AttentionUse<S>& use, Stream stream) {
+void attention_backward_tiled(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
+                              const AttentionUse<S>& use, Stream stream) {
   using A = accum_t<S>;
   const Params<S> p = params_of(dv, gradients, use);
   const auto [B, Hkv, T, Dh] = dv.shape;
   const unsigned tiles = blocks_for(T, kSide), batch = static_cast<unsigned>(B);
   const auto heads = static_cast<unsigned>(p.H), key_heads = static_cast<unsigned>(Hkv);
   if (p.dq != nullptr || p.parts != nullptr) {
-    simt::launch(LaunchName("attention_backward queries", use.v.shape).text,
+    simt::launch(LaunchName("attention_backward_tiled queries", use.v.shape).text,
                  query_gradient_kernel<S>, dim3(tiles, heads, batch), dim3(kTileThreads),
                  tile_smem<S>(Dh).template add<A>(2 * kAllWeights).bytes, stream, p);
   }
   const auto keys_kernel =
       p.window.width < T ? key_gradient_kernel<S, true> : key_gradient_kernel<S, false>;
-  simt::launch(LaunchName("attention_backward keys", use.v.shape).text, keys_kernel,
+  simt::launch(LaunchName("attention_backward_tiled keys", use.v.shape).text, keys_kernel,
                dim3(tiles, key_heads, batch), dim3(kTileThreads),
                tile_smem<S>(Dh).template add<A>(kAllWeights).template add<A>(2 * kAllWeights).bytes,
                stream, p);
   if (p.parts != nullptr) {
-    simt::launch(LaunchName("attention_backward coefficients", use.v.shape).text,
+    simt::launch(LaunchName("attention_backward_tiled coefficients", use.v.shape).text,
                  coefficient_kernel<A>, dim3(static_cast<unsigned>(p.layers)), dim3(32), 0, stream,
                  gradients.dcoefficients.data, p.parts, B * p.H * coefficient_parts(T));
   }
 }
 
-#define ASSAY_INSTANTIATE(S)                                                                  \
-  template void attention_backward<S>(View<accum_t<S>, 4>, const ScoreGradients<accum_t<S>>&, \
-                                      const AttentionUse<S>&, Stream);
+#define ASSAY_INSTANTIATE(S)                 \
+  template void attention_backward_tiled<S>( \
+      View<accum_t<S>, 4>, const ScoreGradients<accum_t<S>>&, const AttentionUse<S>&, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

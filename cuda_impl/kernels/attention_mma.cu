@@ -21,70 +21,29 @@
 // finite.
 // Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64 that
 // one of them may see. Any B, T, layers >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
-// Registers 138 or 139, 158 to 164, 188 to 194, 232 to 236 by Dh, no spills; shared memory 8704, 15104,
+// Registers 135 or 139, 154 or 164, 184 or 194, 228 or 234 by Dh, no spills; shared memory 8704, 15104,
 // 27904, 53504 bytes; two blocks per SM or more. (nvcc 13.0, sm_90; its time on a GPU is not
 // measured.)
 // Longest addition chain: scores Dh + layers; lse 16 ceil(T/64) + 2; context T, rescaled ceil(T/64)
 // times; a tensor core adds in an order of its own (simt/mma.h).
 // CPU counterpart: reference/ops/{scores,mask,softmax,attend}.cpp
 #include "cuda_impl/kernels/attention_rungs.h"
+#include "cuda_impl/kernels/mma_tile.h"
 #include "cuda_impl/kernels/score_tile.h"
-#include "cuda_impl/simt/chunk.h"
-#include "cuda_impl/simt/mma.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 namespace {
 
-using simt::Chunk;
-using simt::MmaD;
-
-constexpr int kPerChunk = 8;  // elements
-constexpr int kBlockQueries = 16 * kWarps;
-constexpr int kBlockKeys = 64;             // per step; two for each lane that loads values
+constexpr int kBlockKeys = 64;             // per step
 constexpr int kKeyTiles = kBlockKeys / 8;  // of mma
-// In words: the 32 words of a fragment's load fall on 32 different banks, here and for row_stride.
-constexpr int kValueStride = kBlockKeys / 2 + 4;
-SIMT_HD constexpr int row_stride(int Dh) { return Dh / 2 + 4; }
 
 simt::SmemSize attention_mma_smem(int Dh) {
   return simt::SmemSize{}
-      .add<uint32_t>(static_cast<std::size_t>(kBlockQueries * row_stride(Dh)))
-      .add<uint32_t>(static_cast<std::size_t>(kBlockKeys * row_stride(Dh)))
-      .add<uint32_t>(static_cast<std::size_t>(Dh * kValueStride))
+      .add<uint32_t>(row_words(kMmaRows, Dh))
+      .add<uint32_t>(row_words(kBlockKeys, Dh))
+      .add<uint32_t>(turned_words(kBlockKeys, Dh))
       .add<int>(kBlockKeys);
-}
-
-// s_rows[row] = g_rows[row], the first `count` of them; zeros past those.
-template <int kDh, class S>
-SIMT_DEVICE void load_rows(uint32_t* s_rows, int rows, const S* g_rows, int count) {
-  constexpr int kChunks = kDh / kPerChunk;
-  for (int i = static_cast<int>(threadIdx.x); i < rows * kChunks; i += kScoreThreads) {
-    const int row = i / kChunks, chunk = i % kChunks;
-    simt::store_as(
-        s_rows + row * row_stride(kDh) + 4 * chunk,
-        row < count ? simt::load_chunk(g_rows + row * kDh + chunk * kPerChunk) : Chunk{});
-  }
-}
-
-// s_values[d][s] = g_v[s][d], two keys to a word; zeros for keys past `count` and for padding. A lane
-// has two keys, so its warp writes neighbouring words.
-template <int kDh, class S>
-SIMT_DEVICE void load_values(uint32_t* s_values, const S* g_v, const uint8_t* g_real, int count) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  const int even_key = 2 * lane, odd_key = even_key + 1;
-  const bool has_even = even_key < count && g_real[even_key] != 0;
-  const bool has_odd = odd_key < count && g_real[odd_key] != 0;
-  for (int chunk = warp; chunk < kDh / kPerChunk; chunk += kWarps) {
-    const int d = chunk * kPerChunk;
-    const Chunk even = has_even ? simt::load_chunk(g_v + even_key * kDh + d) : Chunk{};
-    const Chunk odd = has_odd ? simt::load_chunk(g_v + odd_key * kDh + d) : Chunk{};
-    SIMT_UNROLL for (int e = 0; e < kPerChunk; ++e) {
-      const int shift = 16 * (e % 2);
-      s_values[(d + e) * kValueStride + lane] =
-          (even.word[e / 2] >> shift & 0xffffu) | odd.word[e / 2] >> shift << 16;
-    }
-  }
 }
 
 // Over the 4 lanes that hold one row of a fragment d; the same in each.
@@ -102,29 +61,10 @@ template <class S, int kDh>
 SIMT_DEVICE void add_scores(MmaD (&r_score)[kKeyTiles], const uint32_t* s_queries,
                             const uint32_t* s_keys, float coefficient, int lane) {
   MmaD r_product[kKeyTiles] = {};
-  SIMT_UNROLL for (int d = 0; d < kDh; d += 16) {
-    const auto q = simt::load_mma_a<S>(s_queries + d / 2, row_stride(kDh), lane);
-    SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
-      const uint32_t* s_tile = s_keys + 8 * j * row_stride(kDh) + d / 2;
-      simt::mma(r_product[j], q, simt::load_mma_b<S>(s_tile, row_stride(kDh), lane));
-    }
-  }
+  add_products<S, kDh>(r_product, s_queries, s_keys, lane);
   SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
     SIMT_UNROLL for (int i = 0; i < 4; ++i) {
       r_score[j].value[i] += coefficient * r_product[j].value[i];
-    }
-  }
-}
-
-// r_context[c] += S(r_p) (values of the step at d = 8c ..)
-template <class S, int kDh>
-SIMT_DEVICE void add_values(MmaD (&r_context)[kDh / 8], const MmaD (&r_p)[kKeyTiles],
-                            const uint32_t* s_values, int lane) {
-  SIMT_UNROLL for (int j = 0; j < kKeyTiles; j += 2) {
-    const auto p = simt::mma_a_of<S>(r_p[j], r_p[j + 1]);
-    SIMT_UNROLL for (int c = 0; c < kDh / 8; ++c) {
-      const uint32_t* s_tile = s_values + 8 * c * kValueStride + 4 * j;
-      simt::mma(r_context[c], p, simt::load_mma_b<S>(s_tile, kValueStride, lane));
     }
   }
 }
@@ -135,21 +75,6 @@ struct Rows {
   float sum[2];
   unsigned seen;  // bit r: this lane had a visible key for row r
 };
-
-// Bit 4j + i: element i of key tile j is visible.
-SIMT_DEVICE unsigned visible_keys(const int* s_real, const Window& window, int key0, int position0,
-                                  int lane) {
-  unsigned visible = 0;
-  SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
-    SIMT_UNROLL for (int i = 0; i < 4; ++i) {
-      const simt::MmaPlace at = simt::mma_d_place(lane, i);
-      const int s = 8 * j + at.column;
-      const bool is_visible = s_real[s] != 0 && window.sees(position0 + at.row, key0 + s);
-      visible |= static_cast<unsigned>(is_visible) << (4 * j + i);
-    }
-  }
-  return visible;
-}
 
 // The highest score rises to that of this step; the sums so far follow.
 template <int kDh>
@@ -179,20 +104,20 @@ SIMT_DEVICE void raise(Rows& rows, MmaD (&r_context)[kDh / 8], const MmaD (&r_sc
 // g_lse is read in a replay and written otherwise. in_pairs: two neighbours of g_context may be
 // stored at once.
 template <class S, int kDh, bool kReplay>
-__global__ void __launch_bounds__(kScoreThreads, 2)
+__global__ void __launch_bounds__(kMmaThreads, 2)
     attention_mma_kernel(S* __restrict__ g_context, float* g_lse, const S* __restrict__ g_v,
                          ScoreParams<S> p, ReplayParams<float> replay, bool in_pairs) {
   simt::Smem smem;
-  auto* s_queries = smem.take<uint32_t>(kBlockQueries * row_stride(kDh));  // [query][d]
-  auto* s_keys = smem.take<uint32_t>(kBlockKeys * row_stride(kDh));        // [key][d]
-  auto* s_values = smem.take<uint32_t>(kDh * kValueStride);                // [d][key]
-  int* s_real = smem.take<int>(kBlockKeys);                                // [key]
+  auto* s_queries = smem.take<uint32_t>(row_words(kMmaRows, kDh));      // [query][d]
+  auto* s_keys = smem.take<uint32_t>(row_words(kBlockKeys, kDh));       // [key][d]
+  auto* s_values = smem.take<uint32_t>(turned_words(kBlockKeys, kDh));  // [d][key]
+  int* s_real = smem.take<int>(kBlockKeys);                             // [key]
   const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
   const int h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z) % replay.B;
   const int replayed = static_cast<int>(blockIdx.z) / replay.B;  // which replay
   p.q += replayed;
   p.k += replayed;
-  const int query0 = static_cast<int>(blockIdx.x) * kBlockQueries;
+  const int query0 = static_cast<int>(blockIdx.x) * kMmaRows;
   const int row0 = query0 + 16 * warp;  // the warp's first query
   const bool is_used = row0 < p.T;      // the same for the whole warp
   const int64_t query_head = int64_t{b} * p.H + h;
@@ -212,13 +137,13 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
   }
 
   // Causal: no later key is read.
-  const int end = p.key_end(first, query0 + kBlockQueries);
+  const int end = p.key_end(first, query0 + kMmaRows);
   const int start = p.window.next_tile(0, first + query0, kBlockKeys);
   for (int key0 = start; key0 < end;
        key0 = p.window.next_tile(key0 + kBlockKeys, first + query0, kBlockKeys)) {
     __syncthreads();  // every thread has read the key and value tiles before
     const uint8_t* g_real = p.real + int64_t{b} * p.R + key0;
-    load_values<kDh>(s_values, g_v + int64_t{key0} * kDh, g_real, end - key0);
+    load_turned<kDh, kBlockKeys>(s_values, g_v + int64_t{key0} * kDh, kDh, g_real, end - key0);
     if (tid < kBlockKeys) s_real[tid] = key0 + tid < end && g_real[tid] != 0;
 
     MmaD r_score[kKeyTiles];
@@ -228,10 +153,11 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
     for (int layer = 0; layer < p.layers; ++layer) {
       if (layer > 0) __syncthreads();  // every thread has read the layer before
       if (p.layers > 1 || key0 == start) {
-        load_rows<kDh>(s_queries, kBlockQueries, p.q[layer] + (query_head * p.T + query0) * kDh,
+        load_rows<kDh>(s_queries, kMmaRows, p.q[layer] + (query_head * p.T + query0) * kDh, kDh,
                        p.T - query0);
       }
-      load_rows<kDh>(s_keys, kBlockKeys, p.k[layer] + (key_head * p.R + key0) * kDh, end - key0);
+      load_rows<kDh>(s_keys, kBlockKeys, p.k[layer] + (key_head * p.R + key0) * kDh, kDh,
+                     end - key0);
       __syncthreads();  // the layer's tiles, the values and s_real are complete
       if (!is_used) continue;
       const Coefficients<float>& c = p.coefficients;
@@ -240,7 +166,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
     }
     if (!is_used) continue;
 
-    const unsigned visible = visible_keys(s_real, p.window, key0, first + row0, lane);
+    const unsigned visible = visible_keys<kKeyTiles>(s_real, p.window, key0, first + row0, lane);
     if constexpr (!kReplay) raise<kDh>(rows, r_context, r_score, visible);
     SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
       SIMT_UNROLL for (int i = 0; i < 4; ++i) {
@@ -249,7 +175,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
         rows.sum[i / 2] += value;
       }
     }
-    add_values<S, kDh>(r_context, r_score, s_values, lane);
+    add_weighted<S, kDh>(r_context, r_score, s_values, lane);
   }
   if (!is_used) return;
 
@@ -316,9 +242,9 @@ void launch_attention_mma(const char* kernel, const View<S, 3>& context,
   const bool in_pairs = simt::is_aligned(context.data, sizeof(simt::Pair<S>)) &&
                         layout.context % 2 == 0 && layout.context_row % 2 == 0;
   simt::launch(LaunchName(kernel, context.shape).text, entry,
-               dim3(blocks_for(T, kBlockQueries), static_cast<unsigned>(scores.H),
+               dim3(blocks_for(T, kMmaRows), static_cast<unsigned>(scores.H),
                     static_cast<unsigned>(layout.count * B)),
-               dim3(kScoreThreads), attention_mma_smem(params.Dh).bytes, stream, context.data,
+               dim3(kMmaThreads), attention_mma_smem(params.Dh).bytes, stream, context.data,
                lse_out, v.data, params, replay_params(kernel, scores, layout), in_pairs);
 }
 

@@ -27,12 +27,16 @@ template <class S>
 void replay_attention_mma(View<S, 3> context, In<float, 3> lse, const ScoreOperands<S>& scores,
                           In<S, 4> v, Stream stream, const ReplayLayout<float>& layout = {});
 
+// The head sizes of the rungs on tensor cores, forward and backward.
+constexpr bool is_mma_head_size(int64_t Dh) {
+  return Dh == 16 || Dh == 32 || Dh == 64 || Dh == 128;
+}
+
 // Whether attention() and replay_attention() take the tensor cores: wherever they can. How many rows
 // there are does not enter, so that a row's bits do not depend on it.
 template <class S>
 constexpr bool prefers_attention_mma(int64_t Dh, const Coefficients<accum_t<S>>& coefficients) {
-  return kHasMma<S> && (Dh == 16 || Dh == 32 || Dh == 64 || Dh == 128) && coefficients.query == 0 &&
-         coefficients.key == 0;
+  return kHasMma<S> && is_mma_head_size(Dh) && coefficients.query == 0 && coefficients.key == 0;
 }
 
 }  // namespace SIMT_BACKEND

@@ -154,7 +154,8 @@ struct ScoreGradients {
   View<A, 4> coefficient_parts;  // scratch [layers,B,H,coefficient_parts(T)], with dcoefficients
 };
 
-// dv [B,Hkv,T,Dh] = P^T dcontext, and adds this use's share to the score gradients.
+// dv [B,Hkv,T,Dh] = P^T dcontext, and adds this use's share to the score gradients. Narrow types take
+// the tensor cores where attention_backward_rungs.h says so, and round P and dS there.
 template <class S>
 void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
                         const AttentionUse<S>& use, Stream stream);

@@ -273,12 +273,13 @@ BOOST_AUTO_TEST_CASE(backward_launchers_refuse_what_does_not_fit) {
   const auto differentiate = [&] {
     cuda::attention_backward<float>({m, {1, 1, 2, 4}}, gradients, use, nullptr);
   };
-  check_refused(differentiate,
-                "attention_backward: coefficient_parts [layers,B,H,parts]: expected [1,1,1,4], got "
-                "[0,0,0,0]");
+  check_refused(
+      differentiate,
+      "attention_backward_tiled: coefficient_parts [layers,B,H,parts]: expected [1,1,1,4], got "
+      "[0,0,0,0]");
   use.dcontext = {m, {1, 2, 5}};
   check_refused(differentiate,
-                "attention_backward: dcontext [B,T,H*Dh]: expected [1,2,4], got [1,2,5]");
+                "attention_backward_tiled: dcontext [B,T,H*Dh]: expected [1,2,4], got [1,2,5]");
 }
 
 // A failed launch is named by its kernel and shape.
