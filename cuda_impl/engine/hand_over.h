@@ -58,6 +58,7 @@ std::vector<double> read_values(const View<T, R>& view, Stream stream) {
   return {stored.begin(), stored.end()};
 }
 
+// The same of a Probabilistic Transformer, whose arrays are the checkpoint's.
 template <class A>
 void hand_over(const FactorArrays<A>& arrays, const golden::ModelConfig& config, Stream stream,
                const ReceiveTensor& receive) {
