@@ -9,6 +9,7 @@
 #include "golden/error.h"
 #include "golden/methods.h"
 #include "golden/pack.h"
+#include "golden/prob_transformer.h"
 
 namespace assay::device_check {
 namespace {
@@ -22,6 +23,13 @@ golden::Family family_of(const PackedCase& packed) {
 bool runs_layers_again(const PackedCase& packed) {
   const golden::Family family = family_of(packed);
   return family == golden::Family::recompute_mlp || family == golden::Family::recompute_attn;
+}
+
+// A word that hears from later ones leaves nothing to cache.
+bool decodes(const PackedCase& packed) {
+  if (family_of(packed) != golden::Family::prob_transformer) return true;
+  const golden::ProbTransformer pt = golden::prob_transformer_of(packed.config);
+  return pt.causal_heads && pt.message != golden::ProbTransformer::Message::full;
 }
 
 constexpr const char* kStacked = "stacked";
@@ -87,7 +95,7 @@ std::vector<std::string> checks_due(const PackedCase& packed, Precision precisio
   if (packed.inputs.batch > 1) due.push_back("batch");
   if (golden::pack::has_local(precision)) due.push_back("local");
   std::vector<std::string> of_both;  // of either way to run layers again
-  if (family_of(packed) != golden::Family::prob_transformer) of_both.push_back("decode");
+  if (decodes(packed)) of_both.push_back("decode");
   if (precision == Precision::fp32 && packed.has_gradients()) of_both.push_back("gradients");
   due.insert(due.end(), of_both.begin(), of_both.end());
   if (!runs_layers_again(packed)) return due;

@@ -20,7 +20,7 @@ std::vector<Check> run_case(const PackedCase& packed, golden::Precision precisio
                             const MakeModel& make);
 
 // Of the checks that a case in one precision has to give: free-running, repeat, prefix, labels;
-// batch with two rows or more, decode of all but pt, local where the pack has it, gradients in fp32
+// batch with two rows or more, decode but of pt that is not causal, local where the pack has it, gradients in fp32
 // where it has them; of methods that run layers again stacked, stacked-decode, stacked-gradients too.
 std::vector<std::string> checks_due(const PackedCase& packed, golden::Precision precision);
 
