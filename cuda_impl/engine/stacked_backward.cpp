@@ -29,7 +29,9 @@ void StackedBackward<S>::carve(Carver& carver) {
   const golden::ModelConfig& c = config_;
   const int64_t D = c.hidden_size, F = c.intermediate_size, G = recompute_.group_layers();
   const int64_t H = c.num_attention_heads, Q = H * c.head_dim, J = c.num_hidden_layers - 1;
-  const int64_t mlp_rows = parts_->method.recomputes_mlp() ? G * N() : 0;
+  const bool mlps = parts_->method.recomputes_mlp();
+  const int64_t mlp_rows = mlps ? G * N() : 0;
+  const int64_t normed = mlps ? G : 1;  // layers whose norms go at once
   const int64_t term_rows = learned() ? G * N() : 0;
   d_folded_ = carver.view<A>({J * KV(), D});
   d_folded_bias_ = carver.view<A>({J * KV()});
@@ -45,9 +47,8 @@ void StackedBackward<S>::carve(Carver& carver) {
   delta_ = carver.view<A>({G * B_, H, T_});
   d_v_ = carver.view<A>({B_, c.num_key_value_heads, T_, c.head_dim});
   wide_d_v_ = carver.view<S>({N(), G * KV()});
-  statistics_ = carver.view<A>({2, std::max(mlp_rows, N())});
-  norm_parts_ =
-      carver.view<A>({2 * std::max<int64_t>(mlp_rows > 0 ? G : 1, 1) * row_chunks(N()), D});
+  statistics_ = carver.view<A>({2, normed * N()});
+  norm_parts_ = carver.view<A>({2 * normed * row_chunks(N()), D});
   bias_parts_ = carver.view<A>({row_chunks(N()), std::max({D, F, G * KV()})});
   row_parts_ = carver.view<A>({N()});
 }

@@ -1,7 +1,6 @@
 // Gradients in the types of tensor cores, of models whose heads have a size that these take.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <map>
 
 #include "models.h"
 #include "recorder.h"
@@ -13,23 +12,13 @@ using golden::Precision;
 
 namespace {
 
-using Gradients = std::map<std::string, std::vector<double>>;
-
-Gradients gradients_of(const ModelConfig& config, Precision precision, const Tokens& tokens) {
-  Gradients all;
-  make(config, precision)
-      ->gradients(tokens.view(), [&](const std::string& name, golden::TensorView gradient) {
-        all[name].assign(gradient.values.begin(), gradient.values.end());
-      });
-  return all;
-}
-
-double distance(const Gradients& a, const Gradients& b) {
+double distance(const Tensors& a, const Tensors& b) {
   double sum = 0;
-  for (const auto& [name, values] : a) {
-    const std::vector<double>& others = b.at(name);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      sum += (values[i] - others[i]) * (values[i] - others[i]);
+  for (const auto& [name, gradient] : a) {
+    const std::vector<double>& others = b.at(name).values;
+    for (std::size_t i = 0; i < others.size(); ++i) {
+      const double off = gradient.values[i] - others[i];
+      sum += off * off;
     }
   }
   return std::sqrt(sum);
@@ -46,9 +35,12 @@ BOOST_AUTO_TEST_CASE(errors_of_gradients_are_roundings) {
   for (ModelConfig& config : all) {
     config.head_dim = 16;
     BOOST_TEST_INFO_SCOPE(text_of(config));
-    const Gradients exact = gradients_of(config, Precision::fp64, tokens);
-    const double bf16 = distance(gradients_of(config, Precision::bf16, tokens), exact);
-    const double fp16 = distance(gradients_of(config, Precision::fp16, tokens), exact);
+    const auto of = [&](Precision precision) {
+      return gradients_of(*make(config, precision), tokens);
+    };
+    const Tensors exact = of(Precision::fp64);
+    const double bf16 = distance(of(Precision::bf16), exact);
+    const double fp16 = distance(of(Precision::fp16), exact);
     BOOST_TEST_MESSAGE(text_of(config) << ": bf16 " << bf16 << ", fp16 " << fp16);
     BOOST_TEST(4 * fp16 < bf16);
   }

@@ -54,6 +54,15 @@ inline Recorder record(cuda::Model& model, const Tokens& tokens, Tensors forced 
   return recorder;
 }
 
+// By every weight, of the loss of a batch.
+inline Tensors gradients_of(cuda::Model& model, const Tokens& tokens) {
+  Tensors all;
+  model.gradients(tokens.view(), [&](const std::string& name, golden::TensorView gradient) {
+    all[name] = {gradient.shape, {gradient.values.begin(), gradient.values.end()}};
+  });
+  return all;
+}
+
 inline bool same(const Recorder& a, const Recorder& b) {
   if (a.order != b.order) return false;
   for (const auto& [name, tensor] : a.seen) {

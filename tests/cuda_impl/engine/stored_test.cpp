@@ -98,17 +98,12 @@ BOOST_AUTO_TEST_CASE(memory_is_that_of_the_probabilities_and_taken_only_where_th
 
 BOOST_AUTO_TEST_CASE(gradients_are_those_of_the_replay_to_1e_12) {
   const Tokens tokens = padded(2, 9);
-  const auto gradients_of = [&](const ModelConfig& config, std::size_t bytes) {
-    Tensors all;
-    make(config, Precision::fp64, {.stored_bytes = bytes})
-        ->gradients(tokens.view(), [&](const std::string& name, golden::TensorView gradient) {
-          all[name] = {gradient.shape, {gradient.values.begin(), gradient.values.end()}};
-        });
-    return all;
+  const auto gradients_with = [&](const ModelConfig& config, std::size_t bytes) {
+    return gradients_of(*make(config, Precision::fp64, {.stored_bytes = bytes}), tokens);
   };
   for (const ModelConfig& config : recomputing(4)) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
-    const Tensors replayed = gradients_of(config, 0), stored = gradients_of(config, kPlenty);
+    const Tensors replayed = gradients_with(config, 0), stored = gradients_with(config, kPlenty);
     BOOST_TEST(stored.size() == replayed.size());
     for (const auto& [name, gradient] : replayed) {
       const double off = difference(gradient.values, stored.at(name).values);

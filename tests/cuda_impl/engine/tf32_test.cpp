@@ -33,15 +33,8 @@ std::unique_ptr<cuda::Model> make_of_thirds(const ModelConfig& config, Precision
   return cuda::make_host_model(config, precision, Thirds(config));
 }
 
-using Gradients = std::map<std::string, std::vector<double>>;
-
-Gradients gradients_of(const ModelConfig& config, Precision precision, const Tokens& tokens) {
-  Gradients all;
-  make_of_thirds(config, precision)
-      ->gradients(tokens.view(), [&](const std::string& name, golden::TensorView gradient) {
-        all[name].assign(gradient.values.begin(), gradient.values.end());
-      });
-  return all;
+Tensors gradients_of_thirds(const ModelConfig& config, Precision precision, const Tokens& tokens) {
+  return gradients_of(*make_of_thirds(config, precision), tokens);
 }
 
 double distance(const std::vector<double>& a, const std::vector<double>& b) {
@@ -116,7 +109,8 @@ BOOST_AUTO_TEST_CASE(backward_products_read_tf32_in_tf32_alone) {
   const ModelConfig config = tiny("plain");
   const Tokens tokens(1, 2);
   const auto exact = [&](Precision precision) {
-    const std::vector<double> head = gradients_of(config, precision, tokens).at("lm_head.weight");
+    const std::vector<double> head =
+        gradients_of_thirds(config, precision, tokens).at("lm_head.weight").values;
     return std::ranges::count_if(head, is_product_of_tf32);
   };
   BOOST_TEST(exact(Precision::tf32) == 11 * 16);
@@ -130,11 +124,11 @@ BOOST_AUTO_TEST_CASE(gradients_in_tf32_lie_between_those_in_fp32_and_bf16) {
   all.push_back(tiny("pt"));
   for (const ModelConfig& config : all) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
-    const Gradients exact = gradients_of(config, Precision::fp64, tokens);
+    const Tensors exact = gradients_of_thirds(config, Precision::fp64, tokens);
     std::map<Precision, double> error;
     for (const Precision p : {Precision::fp32, Precision::tf32, Precision::bf16}) {
-      for (const auto& [name, gradient] : gradients_of(config, p, tokens)) {
-        error[p] += distance(gradient, exact.at(name));
+      for (const auto& [name, gradient] : gradients_of_thirds(config, p, tokens)) {
+        error[p] += distance(gradient.values, exact.at(name).values);
       }
     }
     BOOST_TEST(error[Precision::tf32] > 10 * error[Precision::fp32]);
