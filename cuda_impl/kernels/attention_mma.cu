@@ -200,16 +200,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
       const float value = kReplay ? sum * replay.terms.of(replayed) : sum / total;
       return S(any ? value : 0.0f);
     };
-    SIMT_UNROLL for (int c = 0; c < kDh / 8; ++c) {
-      const float* sums = r_context[c].value + 2 * r;
-      const simt::Pair<S> values{rounded(sums[0]), rounded(sums[1])};
-      if (in_pairs) {
-        simt::store_as(g_row + 8 * c, values);
-      } else {
-        g_row[8 * c] = values.even;
-        g_row[8 * c + 1] = values.odd;
-      }
-    }
+    store_row<kDh>(g_row, r, r_context, in_pairs, rounded);
   }
 }
 
@@ -239,13 +230,12 @@ void launch_attention_mma(const char* kernel, const View<S, 3>& context,
     throw simt::Error(std::string(kernel) + ": Dh: expected 16, 32, 64 or 128, got " +
                       std::to_string(scores.Dh));
   }
-  const bool in_pairs = simt::is_aligned(context.data, sizeof(simt::Pair<S>)) &&
-                        layout.context % 2 == 0 && layout.context_row % 2 == 0;
   simt::launch(LaunchName(kernel, context.shape).text, entry,
                dim3(blocks_for(T, kMmaRows), static_cast<unsigned>(scores.H),
                     static_cast<unsigned>(layout.count * B)),
                dim3(kMmaThreads), attention_mma_smem(params.Dh).bytes, stream, context.data,
-               lse_out, v.data, params, replay_params(kernel, scores, layout), in_pairs);
+               lse_out, v.data, params, replay_params(kernel, scores, layout),
+               in_pairs_of(context, layout));
 }
 
 }  // namespace

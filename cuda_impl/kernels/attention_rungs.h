@@ -1,5 +1,5 @@
-// The rungs of attention() and replay_attention(): every implementation under its name, with their
-// parameters and results.
+// The rungs of attention(), replay_attention() and stored_attention(): every implementation under its
+// name, with their parameters and results.
 #pragma once
 
 #include "cuda_impl/kernels/kernels.h"
@@ -17,6 +17,10 @@ void replay_attention_tiled(View<S, 3> context, In<accum_t<S>, 3> lse,
                             const ScoreOperands<S>& scores, In<S, 4> v, Stream stream,
                             const ReplayLayout<accum_t<S>>& layout = {});
 
+template <class S>
+void stored_attention_tiled(View<S, 3> context, In<S, 4> probs, const ScoreOperands<S>& scores,
+                            In<S, 4> v, Stream stream, const ReplayLayout<accum_t<S>>& layout = {});
+
 // On tensor cores, for S = bf16 and f16, Dh = 16, 32, 64 or 128, and coefficients that depend on
 // neither query nor key. Each probability is rounded to S before it meets its value, so the context
 // is not as exact, and values of positions that a query does not see must be finite.
@@ -25,6 +29,11 @@ void attention_mma(View<S, 3> context, View<float, 3> lse, const ScoreOperands<S
                    In<S, 4> v, Stream stream);
 template <class S>
 void replay_attention_mma(View<S, 3> context, In<float, 3> lse, const ScoreOperands<S>& scores,
+                          In<S, 4> v, Stream stream, const ReplayLayout<float>& layout = {});
+
+// The same types and head sizes; probabilities are stored in S anyway.
+template <class S>
+void stored_attention_mma(View<S, 3> context, In<S, 4> probs, const ScoreOperands<S>& scores,
                           In<S, 4> v, Stream stream, const ReplayLayout<float>& layout = {});
 
 // The head sizes of the rungs on tensor cores, forward and backward.

@@ -115,5 +115,28 @@ SIMT_DEVICE unsigned visible_keys(const int* s_real, const Window& window, int k
   return visible;
 }
 
+// The lane's part of its row r of two, each sum as rounded(sum) gives it; g_row is where the part begins.
+template <int kDh, class S, class Rounded>
+SIMT_DEVICE void store_row(S* g_row, int r, const MmaD (&r_sum)[kDh / 8], bool in_pairs,
+                           const Rounded& rounded) {
+  SIMT_UNROLL for (int c = 0; c < kDh / 8; ++c) {
+    const float* sums = r_sum[c].value + 2 * r;
+    const simt::Pair<S> values{rounded(sums[0]), rounded(sums[1])};
+    if (in_pairs) {
+      simt::store_as(g_row + 8 * c, values);
+    } else {
+      g_row[8 * c] = values.even;
+      g_row[8 * c + 1] = values.odd;
+    }
+  }
+}
+
+// Whether two neighbours of contexts in this layout may be stored at once.
+template <class S>
+bool in_pairs_of(const View<S, 3>& context, const ReplayLayout<float>& layout) {
+  return simt::is_aligned(context.data, sizeof(simt::Pair<S>)) && layout.context % 2 == 0 &&
+         layout.context_row % 2 == 0;
+}
+
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -174,5 +174,18 @@ ReplayParams<accum_t<S>> replay_params(const char* kernel, const ScoreOperands<S
           .B = static_cast<int>(B)};
 }
 
+// What both rungs of stored_attention() expect.
+template <class S>
+ScoreParams<S> stored_params(const char* kernel, const View<S, 3>& context, const In<S, 4>& probs,
+                             const ScoreOperands<S>& scores, const In<S, 4>& v) {
+  const auto [B, T] = scores.real.shape;
+  const ScoreParams<S> params = score_params(kernel, scores, T);
+  expect_whole(kernel, scores);
+  expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, scores.H * scores.Dh});
+  expect_shape(kernel, "probs [B,H,T,T]", probs, {B, scores.H, T, T});
+  expect_shape(kernel, "v [B,Hkv,T,Dh]", v, {B, scores.Hkv, T, scores.Dh});
+  return params;
+}
+
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -1,4 +1,4 @@
-// stored_attention: an earlier attention's stored probabilities on other values. For query t of head h,
+// stored_attention_tiled: an earlier attention's stored probabilities on other values. For query t of head h,
 // g = floor(h / (H/Hkv)):
 //   context[t] = sum_{visible s} P[t,s] v_g[s], times the weight of its term;
 //                of several layers at once with the arrays of ReplayLayout
@@ -11,7 +11,7 @@
 // A hidden key is left out by selection: no product with its value is formed. Launch: one block of 4
 // warps per 32 queries of one head; keys in tiles of 32 that one of them may see. Any B, T >= 1, Hkv
 // dividing H, Dh <= kMaxHeadSize. Longest addition chain T. CPU counterpart: reference/ops/attend.cpp
-#include "cuda_impl/kernels/stored_attention.h"
+#include "cuda_impl/kernels/attention_rungs.h"
 
 #include "cuda_impl/kernels/value_tile.h"
 
@@ -30,9 +30,9 @@ simt::SmemSize stored_smem(int64_t Dh) {
 
 template <class S>
 __global__ void __launch_bounds__(kScoreThreads, 2)
-    stored_attention_kernel(S* __restrict__ g_context, const S* __restrict__ g_probs,
-                            const S* __restrict__ g_v, ScoreParams<S> p,
-                            ReplayParams<accum_t<S>> replay) {
+    stored_attention_tiled_kernel(S* __restrict__ g_context, const S* __restrict__ g_probs,
+                                  const S* __restrict__ g_v, ScoreParams<S> p,
+                                  ReplayParams<accum_t<S>> replay) {
   using A = accum_t<S>;
   simt::Smem smem;
   A* s_v = smem.take<A>(std::size_t(kKeys) * p.Dh);          // [kKeys][Dh]
@@ -84,25 +84,21 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
 }  // namespace
 
 template <class S>
-void stored_attention(View<S, 3> context, In<S, 4> probs, const ScoreOperands<S>& scores,
-                      In<S, 4> v, Stream stream, const ReplayLayout<accum_t<S>>& layout) {
-  const char* const kernel = "stored_attention";
+void stored_attention_tiled(View<S, 3> context, In<S, 4> probs, const ScoreOperands<S>& scores,
+                            In<S, 4> v, Stream stream, const ReplayLayout<accum_t<S>>& layout) {
+  const char* const kernel = "stored_attention_tiled";
+  const ScoreParams<S> params = stored_params(kernel, context, probs, scores, v);
   const auto [B, T] = scores.real.shape;
-  const ScoreParams<S> params = score_params(kernel, scores, T);
-  expect_whole(kernel, scores);
-  expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, scores.H * scores.Dh});
-  expect_shape(kernel, "probs [B,H,T,T]", probs, {B, scores.H, T, T});
-  expect_shape(kernel, "v [B,Hkv,T,Dh]", v, {B, scores.Hkv, T, scores.Dh});
-  simt::launch(LaunchName(kernel, context.shape).text, stored_attention_kernel<S>,
+  simt::launch(LaunchName(kernel, context.shape).text, stored_attention_tiled_kernel<S>,
                dim3(blocks_for(T, kQueries), static_cast<unsigned>(scores.H),
                     static_cast<unsigned>(layout.count * B)),
                dim3(kScoreThreads), stored_smem<S>(scores.Dh).bytes, stream, context.data,
                probs.data, v.data, params, replay_params(kernel, scores, layout));
 }
 
-#define ASSAY_INSTANTIATE(S)                                                                      \
-  template void stored_attention(View<S, 3>, In<S, 4>, const ScoreOperands<S>&, In<S, 4>, Stream, \
-                                 const ReplayLayout<accum_t<S>>&);
+#define ASSAY_INSTANTIATE(S)                                                                    \
+  template void stored_attention_tiled(View<S, 3>, In<S, 4>, const ScoreOperands<S>&, In<S, 4>, \
+                                       Stream, const ReplayLayout<accum_t<S>>&);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

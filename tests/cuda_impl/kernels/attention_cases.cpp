@@ -1,5 +1,5 @@
-// attention_tiled, its replay, the same two on tensor cores, attention_scores, attention_probs, store_probs,
-// stored_attention
+// attention_tiled, its replay and stored_attention_tiled, the same three on tensor cores,
+// attention_scores, attention_probs, store_probs
 #include <memory>
 
 #include "attention_problem.h"
@@ -46,6 +46,32 @@ Case attention_case(const char* kernel, bool is_replay,
           }};
 }
 
+// Beside what attention rounds, each probability is rounded to S. Cells of hidden keys hold NaN.
+template <class S>
+using StoredAttention = void (*)(View<S, 3>, In<S, 4>, const cuda::ScoreOperands<S>&, In<S, 4>,
+                                 simt::Stream, const cuda::ReplayLayout<accum_t<S>>&);
+template <class S>
+Case stored_case(const char* kernel, StoredAttention<S> attend,
+                 const std::shared_ptr<const Problem<S>>& problem) {
+  return {kernel, problem->text(),
+          [=] {
+            const Shape& s = problem->s;
+            const OnDevice<S> g(*problem);
+            Values probs = problem->probs;
+            for (std::size_t i = 0; i < probs.size(); ++i) {
+              if (std::isinf(problem->scores[i])) probs[i] = std::nan("");
+            }
+            const auto g_probs = upload<S>(probs);
+            const simt::Buffer<S> context(at(s.B * s.T * s.H * s.Dh));
+            attend({context.get(), {s.B, s.T, s.H * s.Dh}}, {g_probs.get(), {s.B, s.H, s.T, s.T}},
+                   g.scores(), g.values(), nullptr, {});
+            Values out;
+            download(context, out);
+            return out;
+          },
+          [=] { return problem->context(unit_of<S>(), smallest_half<S>()); }};
+}
+
 // Besides what attention rounds: each exponential to S, and lse's longer chain of 16 for each tile of
 // 64 keys, and 2.
 template <class S>
@@ -65,29 +91,8 @@ void add_mma_cases_of(const Shape& s, std::vector<Case>& cases) {
         cuda::replay_attention_mma<S>(context, lse, g.scores(), g.values(), nullptr);
       },
       0, unit_of<S>(), smallest_half<S>()));
-}
-
-// Beside what attention rounds, each probability is rounded to S. Cells of hidden keys hold NaN.
-template <class S>
-Case stored_case(const std::shared_ptr<const Problem<S>>& problem) {
-  return {"stored_attention", problem->text(),
-          [=] {
-            const Shape& s = problem->s;
-            const OnDevice<S> g(*problem);
-            Values probs = problem->probs;
-            for (std::size_t i = 0; i < probs.size(); ++i) {
-              if (std::isinf(problem->scores[i])) probs[i] = std::nan("");
-            }
-            const auto g_probs = upload<S>(probs);
-            const simt::Buffer<S> context(at(s.B * s.T * s.H * s.Dh));
-            cuda::stored_attention<S>({context.get(), {s.B, s.T, s.H * s.Dh}},
-                                      {g_probs.get(), {s.B, s.H, s.T, s.T}}, g.scores(), g.values(),
-                                      nullptr);
-            Values out;
-            download(context, out);
-            return out;
-          },
-          [=] { return problem->context(unit_of<S>(), smallest_half<S>()); }};
+  if (s.chunk != 0) return;  // no cache
+  cases.push_back(stored_case<S>("stored_attention_mma", cuda::stored_attention_mma<S>, problem));
 }
 
 template <class S>
@@ -108,7 +113,8 @@ void add_cases_of(const Shape& s, std::vector<Case>& cases) {
                                                                       g.values(), nullptr);
                                     }));
   if (s.chunk != 0) return;  // no cache
-  cases.push_back(stored_case<S>(problem));
+  cases.push_back(
+      stored_case<S>("stored_attention_tiled", cuda::stored_attention_tiled<S>, problem));
   const auto matrix_case = [&]<class Out>(Out, const char* kernel, auto launch, auto expect) {
     cases.push_back({kernel, text,
                      [=] {

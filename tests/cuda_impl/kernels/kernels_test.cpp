@@ -139,7 +139,7 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
         cuda::stored_attention<float>({m, {1, 2, 12}}, {m, {1, 3, 2, 3}}, scores, {m, {1, 1, 2, 4}},
                                       nullptr);
       },
-      "stored_attention: probs [B,H,T,T]: expected [1,3,2,2], got [1,3,2,3]");
+      "stored_attention_tiled: probs [B,H,T,T]: expected [1,3,2,2], got [1,3,2,3]");
   scores.real.shape = {1, 3};
   check_refused(
       attend,

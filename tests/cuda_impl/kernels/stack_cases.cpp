@@ -2,7 +2,6 @@
 // layers: fold_norm and its gradient, close_sum.
 #include "cases.h"
 #include "cuda_impl/kernels/attention_rungs.h"
-#include "cuda_impl/kernels/stored_attention.h"
 
 namespace assay::kernel_test {
 namespace {
@@ -333,11 +332,13 @@ void add_stack_cases(std::vector<Case>& cases) {
   cases.push_back(close_sum_case<S>(1, 1, false, false));
   cases.push_back(replay_case<S, accum_t<S>, 3>(
       "replay_attention_tiled", cuda::replay_attention_tiled<S>, kSmall ? 5 : 33, 8));
-  cases.push_back(
-      replay_case<S, S, 4>("stored_attention", cuda::stored_attention<S>, kSmall ? 5 : 33, 8));
+  cases.push_back(replay_case<S, S, 4>("stored_attention_tiled", cuda::stored_attention_tiled<S>,
+                                       kSmall ? 5 : 33, 8));
   if constexpr (cuda::kHasMma<S>) {
     cases.push_back(replay_case<S, accum_t<S>, 3>(
         "replay_attention_mma", cuda::replay_attention_mma<S>, kSmall ? 5 : 70, 16));
+    cases.push_back(replay_case<S, S, 4>("stored_attention_mma", cuda::stored_attention_mma<S>,
+                                         kSmall ? 5 : 70, 16));
   }
 }
 ASSAY_INSTANTIATE_CASES(add_stack_cases)
