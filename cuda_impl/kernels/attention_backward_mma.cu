@@ -38,25 +38,18 @@ namespace {
 constexpr int kStep = 32;  // keys, or queries, that a block takes at a time
 constexpr int kStepTiles = kStep / 8;
 
-simt::SmemSize query_smem(int Dh) {
+// Of both kernels: two tiles of rows, two of columns, one of them turned.
+simt::SmemSize pair_smem(int Dh) {
   return simt::SmemSize{}
       .add<uint32_t>(row_words(kMmaRows, Dh))
       .add<uint32_t>(row_words(kMmaRows, Dh))
       .add<uint32_t>(row_words(kStep, Dh))
       .add<uint32_t>(row_words(kStep, Dh))
-      .add<uint32_t>(turned_words(kStep, Dh))
-      .add<int>(kStep);
+      .add<uint32_t>(turned_words(kStep, Dh));
 }
+simt::SmemSize query_smem(int Dh) { return pair_smem(Dh).add<int>(kStep); }
 simt::SmemSize key_smem(int Dh) {
-  return simt::SmemSize{}
-      .add<uint32_t>(row_words(kMmaRows, Dh))
-      .add<uint32_t>(row_words(kMmaRows, Dh))
-      .add<uint32_t>(row_words(kStep, Dh))
-      .add<uint32_t>(row_words(kStep, Dh))
-      .add<uint32_t>(turned_words(kStep, Dh))
-      .add<uint32_t>(turned_words(kStep, Dh))
-      .add<float>(kStep)
-      .add<float>(kStep);
+  return pair_smem(Dh).add<uint32_t>(turned_words(kStep, Dh)).add<float>(kStep).add<float>(kStep);
 }
 
 // g_out[row0 + ..][d] = scale * r_sum (+ what it holds if kAdd), for the warp's rows before T.

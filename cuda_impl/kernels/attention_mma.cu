@@ -35,9 +35,6 @@ namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 namespace {
 
-constexpr int kBlockKeys = 64;             // per step
-constexpr int kKeyTiles = kBlockKeys / 8;  // of mma
-
 simt::SmemSize attention_mma_smem(int Dh) {
   return simt::SmemSize{}
       .add<uint32_t>(row_words(kMmaRows, Dh))

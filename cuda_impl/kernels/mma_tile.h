@@ -19,8 +19,10 @@ using simt::MmaD;
 
 inline constexpr int kMmaWarps = 4;
 inline constexpr int kMmaThreads = 32 * kMmaWarps;
-inline constexpr int kMmaRows = 16 * kMmaWarps;  // per block
-inline constexpr int kPerChunk = 8;              // elements
+inline constexpr int kMmaRows = 16 * kMmaWarps;   // per block
+inline constexpr int kPerChunk = 8;               // elements
+inline constexpr int kBlockKeys = 64;             // of a forward pass, per step
+inline constexpr int kKeyTiles = kBlockKeys / 8;  // the same in tiles of mma
 
 // From row to row of a tile, in words: the 32 words of a fragment's load fall on 32 different
 // banks.

@@ -24,9 +24,6 @@ namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 namespace {
 
-constexpr int kBlockKeys = 64;             // per step
-constexpr int kKeyTiles = kBlockKeys / 8;  // of mma
-
 simt::SmemSize stored_mma_smem(int Dh) {
   return simt::SmemSize{}.add<uint32_t>(turned_words(kBlockKeys, Dh)).add<int>(kBlockKeys);
 }
