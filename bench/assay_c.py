@@ -1,4 +1,4 @@
-"""The C interface (cuda_impl/engine/c_api.h) for Python, over the shared library assay_c_shared."""
+"""The C interface (cuda_impl/engine/interface/c_api.h) for Python, over the shared library assay_c_shared."""
 import ctypes
 import json
 

@@ -6,7 +6,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 
 namespace assay::datasets {
 namespace {

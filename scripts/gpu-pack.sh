@@ -27,7 +27,7 @@ headers nlohmann nlohmann-json3-dev nlohmann/json.hpp
 headers boost libboost-test-dev boost/test/included/unit_test.hpp
 cp -r /usr/include/boost/config "$pack/include/boost/" # chosen by compiler: nvcc, another g++
 
-assay=${ASSAY:-$(ls -t build/{release,gpu,cpu,quickstart}/verify/cli/assay 2>/dev/null | head -n 1 || true)}
+assay=${ASSAY:-$(ls -t build/{release,gpu,cpu,quickstart}/cli/assay 2>/dev/null | head -n 1 || true)}
 [ -n "$assay" ] || { echo "scripts/gpu-pack.sh: no assay program in build/: expected one, e.g. of cmake --preset cpu" >&2; exit 2; }
 "$assay" suite pack device --dir build/gpu-pack-golden --out "$pack"
 git describe --always --dirty >"$pack/commit.txt" 2>/dev/null || echo unknown >"$pack/commit.txt"

@@ -38,7 +38,7 @@ verify() {
 }
 
 start=$SECONDS
-assay=build/quickstart/verify/cli/assay
+assay=build/quickstart/cli/assay
 step "packages" scripts/setup.sh
 step "build" build
 step "text" text

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 
-#include "cuda_impl/engine/batch.h"
-#include "cuda_impl/engine/convert.h"
-#include "cuda_impl/engine/forward_pass.h"
-#include "cuda_impl/engine/inference_pass.h"
-#include "golden/error.h"
-#include "golden/methods.h"
+#include "cuda_impl/engine/blocks/forward_pass.h"
+#include "cuda_impl/engine/mean_field/inference_pass.h"
+#include "cuda_impl/engine/memory/batch.h"
+#include "cuda_impl/engine/memory/convert.h"
+#include "golden/contract/error.h"
+#include "golden/contract/methods.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {

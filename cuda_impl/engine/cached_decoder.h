@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "cuda_impl/engine/model.h"
+#include "cuda_impl/engine/interface/model.h"
 #include "cuda_impl/kernels/view.h"
 
 namespace assay::cuda {

@@ -1,4 +1,4 @@
-#include "cuda_impl/engine/dependences.h"
+#include "cuda_impl/engine/interface/dependences.h"
 
 #include <fmt/format.h>
 

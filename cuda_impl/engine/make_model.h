@@ -3,10 +3,10 @@
 
 #include <memory>
 
-#include "cuda_impl/engine/adamw_trainer.h"
 #include "cuda_impl/engine/prob_transformer.h"
-#include "cuda_impl/engine/trained_inference.h"
-#include "cuda_impl/engine/trained_transformer.h"
+#include "cuda_impl/engine/training/adamw_trainer.h"
+#include "cuda_impl/engine/training/trained_inference.h"
+#include "cuda_impl/engine/training/trained_transformer.h"
 #include "cuda_impl/engine/transformer.h"
 
 namespace assay::cuda {

@@ -1,6 +1,6 @@
 // Stands in for device_model.cpp in a build without nvcc.
-#include "cuda_impl/engine/trainer.h"
-#include "golden/error.h"
+#include "cuda_impl/engine/interface/trainer.h"
+#include "golden/contract/error.h"
 
 namespace assay::cuda {
 

@@ -1,6 +1,6 @@
 // Stands in for host_model.cpp in a build of the CUDA side alone.
-#include "cuda_impl/engine/trainer.h"
-#include "golden/error.h"
+#include "cuda_impl/engine/interface/trainer.h"
+#include "golden/contract/error.h"
 
 namespace assay::cuda {
 

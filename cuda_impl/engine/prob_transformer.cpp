@@ -1,8 +1,8 @@
 #include "cuda_impl/engine/prob_transformer.h"
 
 #include "cuda_impl/engine/cached_decoder.h"
-#include "cuda_impl/engine/prob_transformer_backward.h"
-#include "golden/error.h"
+#include "cuda_impl/engine/mean_field/prob_transformer_backward.h"
+#include "golden/contract/error.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {

@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "cuda_impl/engine/inference_pass.h"
-#include "cuda_impl/engine/model.h"
+#include "cuda_impl/engine/interface/model.h"
+#include "cuda_impl/engine/mean_field/inference_pass.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {

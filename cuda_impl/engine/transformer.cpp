@@ -1,6 +1,6 @@
 #include "cuda_impl/engine/transformer.h"
 
-#include "cuda_impl/engine/backward.h"
+#include "cuda_impl/engine/blocks/backward.h"
 #include "cuda_impl/engine/cached_decoder.h"
 
 namespace assay::cuda {

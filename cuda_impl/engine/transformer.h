@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "cuda_impl/engine/forward_pass.h"
-#include "cuda_impl/engine/model.h"
+#include "cuda_impl/engine/blocks/forward_pass.h"
+#include "cuda_impl/engine/interface/model.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "reference/interpreters/extended.h"
 #include "reference/interpreters/rounding.h"
 

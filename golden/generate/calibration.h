@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "golden/golden_file.h"
-#include "golden/precision.h"
-#include "reference/graph.h"
+#include "golden/contract/precision.h"
+#include "golden/file/golden_file.h"
+#include "reference/graph/graph.h"
 #include "reference/interpreters/value.h"
 
 namespace assay::golden {

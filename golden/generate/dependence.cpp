@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "reference/interpreters/dependence.h"
 #include "reference/methods/registry.h"
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "golden/config.h"
-#include "golden/golden_file.h"
-#include "reference/graph.h"
+#include "golden/contract/config.h"
+#include "golden/file/golden_file.h"
+#include "reference/graph/graph.h"
 
 namespace assay::golden {
 

@@ -6,10 +6,10 @@
 #include <numeric>
 #include <set>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
+#include "golden/contract/names.h"
 #include "golden/generate/dependence.h"
 #include "golden/generate/provenance.h"
-#include "golden/names.h"
 #include "reference/interpreters/gradient.h"
 #include "reference/methods/registry.h"
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "golden/contract/weights.h"
+#include "golden/file/golden_file.h"
 #include "golden/generate/calibration.h"
-#include "golden/golden_file.h"
-#include "golden/weights.h"
 
 namespace assay::golden {
 

@@ -11,10 +11,10 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
+#include "golden/file/hdf5.h"
 #include "golden/generate/generate.h"
-#include "golden/hdf5.h"
-#include "golden/suite_data.h"
+#include "golden/suites/suite_data.h"
 
 namespace assay::golden {
 namespace {

@@ -7,7 +7,7 @@
 #include <map>
 #include <sstream>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "golden/generate/generate_suite.h"
 
 namespace assay::golden {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "golden/suite.h"
+#include "golden/suites/suite.h"
 
 namespace assay::golden {
 

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "golden/error.h"
-#include "golden/names.h"
+#include "golden/contract/error.h"
+#include "golden/contract/names.h"
 #include "reference/ops/add.h"
 #include "reference/ops/mask.h"
 #include "reference/ops/scale.h"

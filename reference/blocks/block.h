@@ -9,8 +9,8 @@
 #include <span>
 #include <string>
 
-#include "golden/config.h"
-#include "reference/graph.h"
+#include "golden/contract/config.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

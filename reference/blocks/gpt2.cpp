@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "reference/ops/add.h"
 #include "reference/ops/attend.h"
 #include "reference/ops/cross_entropy.h"

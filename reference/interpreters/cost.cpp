@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "reference/graph/op.h"
 #include "reference/interpreters/walk.h"
-#include "reference/ops/op.h"
 
 namespace assay::reference {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

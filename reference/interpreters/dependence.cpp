@@ -1,7 +1,7 @@
 #include "reference/interpreters/dependence.h"
 
-#include "golden/error.h"
-#include "reference/ops/op.h"
+#include "golden/contract/error.h"
+#include "reference/graph/op.h"
 
 namespace assay::reference {
 

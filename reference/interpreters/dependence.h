@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "reference/graph.h"
-#include "reference/interpreters/relation.h"
+#include "reference/graph/graph.h"
+#include "reference/numbers/relation.h"
 
 namespace assay::reference {
 

@@ -4,9 +4,9 @@
 // roundings.
 #pragma once
 
-#include "golden/precision.h"
+#include "golden/contract/precision.h"
+#include "reference/graph/op.h"
 #include "reference/interpreters/value.h"
-#include "reference/ops/op.h"
 
 namespace assay::reference {
 

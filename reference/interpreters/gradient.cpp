@@ -2,9 +2,9 @@
 
 #include <vector>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
+#include "reference/graph/op.h"
 #include "reference/interpreters/walk.h"
-#include "reference/ops/op.h"
 #include "reference/ops/rules.h"
 
 namespace assay::reference {

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 
 namespace assay::reference {
 

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 #include "reference/interpreters/value.h"
 
 namespace assay::reference {

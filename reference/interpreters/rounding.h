@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "golden/precision.h"
+#include "golden/contract/precision.h"
 #include "reference/interpreters/value.h"
 
 namespace assay::reference {

@@ -1,8 +1,8 @@
 #include "reference/interpreters/tangent.h"
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
+#include "reference/graph/op.h"
 #include "reference/interpreters/walk.h"
-#include "reference/ops/op.h"
 
 namespace assay::reference {
 namespace {

@@ -1,7 +1,7 @@
 #include "reference/interpreters/value.h"
 
+#include "reference/graph/op.h"
 #include "reference/interpreters/walk.h"
-#include "reference/ops/op.h"
 
 namespace assay::reference {
 

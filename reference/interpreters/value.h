@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "reference/array.h"
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
+#include "reference/numbers/array.h"
 
 namespace assay::reference {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

@@ -1,6 +1,6 @@
 #include "reference/methods/recompute.h"
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "reference/ops/add.h"
 #include "reference/ops/attend.h"
 #include "reference/ops/detach.h"

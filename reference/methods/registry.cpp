@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "golden/error.h"
-#include "golden/names.h"
+#include "golden/contract/error.h"
+#include "golden/contract/names.h"
 #include "reference/blocks/gpt2.h"
 #include "reference/blocks/llama.h"
 #include "reference/methods/recompute_attn.h"

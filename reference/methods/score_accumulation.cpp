@@ -21,7 +21,7 @@
 #include <optional>
 #include <unordered_map>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "reference/ops/add.h"
 #include "reference/ops/exponential.h"
 #include "reference/ops/reciprocal.h"

@@ -20,7 +20,7 @@
 
 #include <cmath>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "reference/methods/score_accumulation.h"
 #include "reference/ops/add.h"
 #include "reference/ops/exponential.h"

@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "reference/array.h"
+#include "reference/numbers/array.h"
 
 namespace assay::reference {
 

@@ -1,6 +1,6 @@
 #include "reference/numbers/rounded.h"
 
-#include "golden/random.h"
+#include "golden/contract/random.h"
 
 namespace assay::reference {
 namespace {

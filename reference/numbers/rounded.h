@@ -10,7 +10,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "golden/precision.h"
+#include "golden/contract/precision.h"
 
 namespace assay::reference {
 

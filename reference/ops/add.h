@@ -1,7 +1,7 @@
 // y = x_0 + x_1 + ..., added from left to right. One operand gives a copy under another name.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

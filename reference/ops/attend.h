@@ -7,7 +7,7 @@
 //   context[b,s,h*Dh + d] = sum_t p[b,h,t,s] q[b,h,t,d], t ascending, q [B,H,T,Dh].
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

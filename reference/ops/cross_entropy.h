@@ -6,7 +6,7 @@
 //   run over ascending v, then ascending (b,t).
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

@@ -1,7 +1,7 @@
 // y = x, a constant for differentiation: nothing flows back through it, and nothing forward.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

@@ -3,7 +3,7 @@
 //   tokens [B,T] whole numbers in [0, V), w [V,D]. A token out of range is an InputError.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

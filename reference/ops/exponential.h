@@ -3,7 +3,7 @@
 // Powers of a constant: c^x = exp(x ln c).
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

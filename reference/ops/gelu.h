@@ -6,7 +6,7 @@
 // Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016, section 2.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

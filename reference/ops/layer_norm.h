@@ -6,7 +6,7 @@
 // Source: Ba, Kiros and Hinton, "Layer Normalization", 2016, eqs. 3 and 4.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

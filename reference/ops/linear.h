@@ -8,7 +8,7 @@
 
 #include <optional>
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

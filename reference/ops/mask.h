@@ -6,7 +6,7 @@
 //                 earlier word), and neither is padding
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

@@ -4,7 +4,7 @@
 //   padded: padding on the left does not shift it.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

@@ -3,7 +3,7 @@
 //   x [B,H,T,T] scores that are not masked yet, c [P], P >= T: its first T elements.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

@@ -1,7 +1,7 @@
 // y = numerator / x, element by element, for a constant numerator. x = 0 gives an infinity.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

@@ -4,7 +4,7 @@
 // Source: Zhang & Sennrich, "Root Mean Square Layer Normalization", NeurIPS 2019, eq. 4.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

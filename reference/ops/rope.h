@@ -11,8 +11,8 @@
 #include <optional>
 #include <vector>
 
-#include "golden/config.h"
-#include "reference/graph.h"
+#include "golden/contract/config.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

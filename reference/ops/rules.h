@@ -10,8 +10,8 @@
 #include <string>
 #include <type_traits>
 
-#include "golden/error.h"
-#include "reference/ops/op.h"
+#include "golden/contract/error.h"
+#include "reference/graph/op.h"
 #include "reference/products/products.h"
 
 namespace assay::reference {

@@ -1,7 +1,7 @@
 // y = c x for a constant c. Excluded scores stay excluded, so c > 0 is required.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

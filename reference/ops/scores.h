@@ -4,7 +4,7 @@
 //   q [B,H,T,Dh], k [B,Hkv,T,Dh], result [B,H,T,T]: no scale, no mask.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

@@ -5,7 +5,7 @@
 //   probabilities 0, by selection, never NaN.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

@@ -3,7 +3,7 @@
 //   axis is 'H' for query heads, 'G' for key/value heads.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

@@ -4,7 +4,7 @@
 // Source: Shazeer, "GLU Variants Improve Transformer", 2020, eq. 6.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

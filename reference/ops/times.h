@@ -1,7 +1,7 @@
 // y = a b, element by element; a and b of one shape.
 #pragma once
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

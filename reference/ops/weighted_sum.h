@@ -12,7 +12,7 @@
 
 #include <vector>
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

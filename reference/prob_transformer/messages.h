@@ -18,8 +18,8 @@
 
 #include <optional>
 
-#include "golden/prob_transformer.h"
-#include "reference/graph.h"
+#include "golden/contract/prob_transformer.h"
+#include "reference/graph/graph.h"
 #include "reference/ops/distance.h"
 
 namespace assay::reference {

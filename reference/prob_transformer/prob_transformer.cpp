@@ -26,7 +26,7 @@
 #include <string>
 #include <vector>
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "reference/ops/add.h"
 #include "reference/ops/cross_entropy.h"
 #include "reference/ops/embedding.h"

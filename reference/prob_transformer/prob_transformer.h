@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "golden/config.h"
-#include "reference/graph.h"
+#include "golden/contract/config.h"
+#include "reference/graph/graph.h"
 
 namespace assay::reference {
 

@@ -31,8 +31,12 @@ forbid() {
   [[ -z $found ]] || fail "$1 must not know $2:"$'\n'"$found"
 }
 
-for other in reference verify golden/generate datasets; do forbid cuda_impl "$other"; done
-for other in cuda_impl verify golden/generate datasets; do forbid reference "$other"; done
+for other in reference verify golden/file golden/exchange golden/suites golden/generate datasets; do
+  forbid cuda_impl "$other"
+done
+for other in cuda_impl verify golden/file golden/exchange golden/suites golden/generate datasets; do
+  forbid reference "$other"
+done
 for other in cuda_impl verify; do forbid golden/generate "$other"; done
 for other in cuda_impl verify; do forbid golden "$other"; done
 found=$(links_between golden reference; includes_between golden reference)
@@ -44,17 +48,17 @@ shared=$(comm -12 <(awk '$1 ~ /^cuda_impl/ { print $4 }' "$links" | sort -u) \
   <(awk '$1 ~ /^reference/ { print $4 }' "$links" | sort -u))
 [[ $shared == $'assay_contract\nassay_flags' ]] || fail "cuda_impl and reference share:"$'\n'"$shared"
 
-# The judge links no implementation; the command line, which composes everything, does.
-found=$(links_between verify cuda_impl | grep -v '^assay_cli \|^assay ' || true)
-[[ -z $found ]] || fail "verify must not link cuda_impl outside the command line:"$'\n'"$found"
+# The judge knows no implementation; the command line, which composes everything, does.
+for other in cuda_impl cli; do forbid verify "$other"; done
+for folder in golden reference cuda_impl datasets; do forbid "$folder" cli; done
 
 # The check sees what it looks for: the links of the command line, and arrows planted in a copy.
-[[ -n $(links_between verify/cli cuda_impl) ]] || fail "the command line's link to cuda_impl is not seen"
-[[ -n $(links_between verify/cli reference) ]] || fail "the command line's link to reference is not seen"
+[[ -n $(links_between cli cuda_impl) ]] || fail "the command line's link to cuda_impl is not seen"
+[[ -n $(links_between cli reference) ]] || fail "the command line's link to reference is not seen"
 planted=$(mktemp -d)
 trap 'rm -rf "$planted"' EXIT
 mkdir -p "$planted/cuda_impl"
-echo '#include "reference/array.h"' > "$planted/cuda_impl/borrowed.cu"
+echo '#include "reference/numbers/array.h"' > "$planted/cuda_impl/borrowed.cu"
 [[ -n $(includes_between cuda_impl reference "$planted") ]] || fail "a planted include is not seen"
 echo "cuda_impl/engine assay_engine reference assay_reference" > "$planted/links.txt"
 [[ -n $(links_between cuda_impl reference "$planted/links.txt") ]] || fail "a planted link is not seen"

@@ -41,7 +41,7 @@ Check check_free(const PackedCase& packed, cuda::Model& model, golden::Precision
 // The same of a model with stacked recomputes, which has no tensors below recompute/.
 Check check_stacked(const PackedCase& packed, cuda::Model& model, golden::Precision precision);
 
-// Every tensor from golden inputs (golden/pack.h).
+// Every tensor from golden inputs (golden/contract/pack.h).
 Check check_local(const PackedCase& packed, cuda::Model& model, golden::Precision precision);
 
 // A prompt at once, then position by position with caches: the logits behind every chunk against the

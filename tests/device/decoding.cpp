@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "check.h"
-#include "golden/pack.h"
-#include "verify/numerics/compare.h"
+#include "golden/contract/pack.h"
+#include "verify/statistics/compare.h"
 
 namespace assay::device_check {
 namespace {

@@ -15,9 +15,9 @@
 #include <fstream>
 #include <set>
 
-#include "golden/error.h"
-#include "golden/methods.h"
-#include "golden/pack.h"
+#include "golden/contract/error.h"
+#include "golden/contract/methods.h"
+#include "golden/contract/pack.h"
 #include "run_checks.h"
 
 namespace {

@@ -10,13 +10,13 @@
 #include <limits>
 #include <map>
 
-#include "golden/error.h"
-#include "golden/golden_file.h"
-#include "golden/pack.h"
+#include "cli/engine_subject.h"
+#include "golden/contract/error.h"
+#include "golden/contract/pack.h"
+#include "golden/file/golden_file.h"
 #include "run_checks.h"
 #include "tests/golden/sample.h"
-#include "verify/cli/engine_subject.h"
-#include "verify/numerics/numerics.h"
+#include "verify/judge/numerics.h"
 
 using namespace assay;
 using namespace assay::device_check;

@@ -4,10 +4,10 @@
 #include <cmath>
 
 #include "check.h"
-#include "golden/names.h"
-#include "golden/pack.h"
+#include "golden/contract/names.h"
+#include "golden/contract/pack.h"
 #include "taps.h"
-#include "verify/numerics/compare.h"
+#include "verify/statistics/compare.h"
 
 namespace assay::device_check {
 namespace {

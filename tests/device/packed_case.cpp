@@ -8,9 +8,9 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
-#include "golden/error.h"
-#include "golden/names.h"
-#include "golden/pack.h"
+#include "golden/contract/error.h"
+#include "golden/contract/names.h"
+#include "golden/contract/pack.h"
 
 namespace assay::device_check {
 namespace {
@@ -80,7 +80,7 @@ Tensor read_tensor(std::string_view data, const json& entry, const std::string& 
   throw InputError(fmt::format("{}: expected F64, F32, BF16, I32 or U8, got {}", where, type));
 }
 
-// The header of a .safetensors file (golden/safetensors.h), and what follows it.
+// The header of a .safetensors file (golden/exchange/safetensors.h), and what follows it.
 std::pair<json, std::string_view> split(const std::string& bytes, const std::string& path) {
   uint64_t length = 0;
   if (bytes.size() >= sizeof length) std::memcpy(&length, bytes.data(), sizeof length);

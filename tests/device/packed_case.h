@@ -1,4 +1,4 @@
-// Reads a pack (golden/pack.h). Everything that is read is checked: the file against its hash,
+// Reads a pack (golden/contract/pack.h). Everything that is read is checked: the file against its hash,
 // every tensor against its place. All failures are InputError with file, tensor and cause.
 #pragma once
 
@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "cuda_impl/engine/model.h"
-#include "golden/config.h"
-#include "golden/tensor.h"
-#include "golden/weights.h"
+#include "cuda_impl/engine/interface/model.h"
+#include "golden/contract/config.h"
+#include "golden/contract/tensor.h"
+#include "golden/contract/weights.h"
 
 namespace assay::device_check {
 
@@ -47,7 +47,7 @@ struct PackEntry {
   std::string name, file, hash;
 };
 
-// The cases of the pack, those whose name matches the pattern (golden/names.h). Throws InputError
+// The cases of the pack, those whose name matches the pattern (golden/contract/names.h). Throws InputError
 // where none does.
 std::vector<PackEntry> read_manifest(const std::string& folder, const std::string& pattern);
 PackedCase read_case(const std::string& folder, const PackEntry& entry);

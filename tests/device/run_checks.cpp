@@ -6,10 +6,10 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "golden/error.h"
-#include "golden/methods.h"
-#include "golden/pack.h"
-#include "golden/prob_transformer.h"
+#include "golden/contract/error.h"
+#include "golden/contract/methods.h"
+#include "golden/contract/pack.h"
+#include "golden/contract/prob_transformer.h"
 
 namespace assay::device_check {
 namespace {

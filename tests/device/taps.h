@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "packed_case.h"
 
 namespace assay::device_check {

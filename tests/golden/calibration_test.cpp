@@ -5,9 +5,9 @@
 #include <cmath>
 #include <filesystem>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
+#include "golden/contract/names.h"
 #include "golden/generate/generate.h"
-#include "golden/names.h"
 #include "tests/golden/sample.h"
 
 namespace assay::golden {

@@ -1,12 +1,13 @@
 // Checkpoint folders: weights come out as they lie in the files, and what does not fit the config
 // is listed.
-#include "golden/checkpoint.h"
+#include "golden/exchange/checkpoint.h"
 
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "golden/safetensors.h"
+#include "golden/exchange/safetensors.h"
+#include "golden/file/hasher.h"
 #include "tests/golden/sample.h"
 
 namespace tt = boost::test_tools;

@@ -1,13 +1,13 @@
 // Configs: read from a Hugging Face config.json, refused with the file and the key, written in one
 // canonical form.
-#include "golden/config.h"
+#include "golden/contract/config.h"
 
 #include <boost/test/unit_test.hpp>
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "golden/error.h"
-#include "golden/methods.h"
+#include "golden/contract/error.h"
+#include "golden/contract/methods.h"
 
 namespace assay::golden {
 namespace {

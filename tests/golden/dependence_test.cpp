@@ -6,8 +6,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "golden/contract/names.h"
 #include "golden/generate/generate.h"
-#include "golden/names.h"
 #include "reference/methods/registry.h"
 #include "tests/golden/sample.h"
 #include "tests/reference/models.h"

@@ -1,5 +1,5 @@
 // Element types of the exchange formats: exact into double, and back only where they hold a value.
-#include "golden/element.h"
+#include "golden/file/element.h"
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>

@@ -1,13 +1,13 @@
 // Golden files as .npz, .safetensors and folders of Hugging Face: the same values, or a refusal.
-#include "golden/export.h"
+#include "golden/exchange/export.h"
 
 #include <boost/test/unit_test.hpp>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "golden/checkpoint.h"
-#include "golden/npz.h"
-#include "golden/safetensors.h"
+#include "golden/exchange/checkpoint.h"
+#include "golden/exchange/npz.h"
+#include "golden/exchange/safetensors.h"
 #include "tests/golden/sample.h"
 
 namespace tt = boost::test_tools;

@@ -9,9 +9,9 @@
 #include <filesystem>
 #include <fstream>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "golden/generate/suite_hashes.h"
-#include "reference/array.h"
+#include "reference/numbers/array.h"
 #include "tests/golden/sample.h"
 
 using namespace assay;

@@ -1,4 +1,4 @@
-#include "golden/golden_file.h"
+#include "golden/file/golden_file.h"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -10,7 +10,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "golden/files.h"
+#include "golden/file/files.h"
 #include "tests/golden/sample.h"
 
 namespace assay::golden {

@@ -4,7 +4,7 @@
 #include <random>
 #include <sstream>
 
-#include "golden/golden_file.h"
+#include "golden/file/golden_file.h"
 #include "tests/golden/npz_files.h"
 
 namespace assay::golden {

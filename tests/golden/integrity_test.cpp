@@ -6,7 +6,7 @@
 #include <functional>
 #include <random>
 
-#include "golden/manifest.h"
+#include "golden/file/manifest.h"
 #include "tests/golden/sample.h"
 
 namespace assay::golden {

@@ -1,9 +1,10 @@
-#include "golden/manifest.h"
+#include "golden/file/manifest.h"
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <limits>
 
+#include "golden/file/hasher.h"
 #include "tests/golden/sample.h"
 
 namespace assay::golden {

@@ -1,11 +1,11 @@
 // Names of tensors and patterns over them. That the lists are those of the reference's graph is
 // tested with the reference (tests/reference/methods).
-#include "golden/names.h"
+#include "golden/contract/names.h"
 
 #include <boost/test/unit_test.hpp>
 
-#include "golden/error.h"
-#include "golden/precision.h"
+#include "golden/contract/error.h"
+#include "golden/contract/precision.h"
 
 namespace assay::golden {
 

@@ -1,5 +1,5 @@
 // .npz files: what is written comes back, what is damaged is named.
-#include "golden/npz.h"
+#include "golden/exchange/npz.h"
 
 #include <boost/test/unit_test.hpp>
 #include <map>

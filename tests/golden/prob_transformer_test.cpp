@@ -1,15 +1,15 @@
 // Options of the Probabilistic Transformer: defaults from the model's sizes, one canonical text, and
 // a refusal with a reason for what does not go together.
-#include "golden/prob_transformer.h"
+#include "golden/contract/prob_transformer.h"
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "golden/config.h"
-#include "golden/error.h"
-#include "golden/names.h"
-#include "golden/weights.h"
+#include "golden/contract/config.h"
+#include "golden/contract/error.h"
+#include "golden/contract/names.h"
+#include "golden/contract/weights.h"
 
 namespace assay::golden {
 namespace {

@@ -1,12 +1,12 @@
 // What golden files are drawn from: published answers of Philox and FNV, and rounding to storage
 // types against plain arithmetic.
-#include "golden/random.h"
+#include "golden/contract/random.h"
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <random>
 
-#include "golden/precision.h"
+#include "golden/contract/precision.h"
 
 namespace assay::golden {
 namespace {

@@ -52,7 +52,7 @@ def philox(counter, key):
 
 
 def drawn_embedding(seed, shape):
-    """The synthetic embedding of golden/weights.h: uniform, standard deviation 1, rounded to bfloat16."""
+    """The synthetic embedding of golden/contract/weights.h: uniform, standard deviation 1, rounded to bfloat16."""
     stream = 0xCBF29CE484222325
     for byte in b"model.embed_tokens.weight":
         stream = ((stream ^ byte) * 0x100000001B3) % 2**64

@@ -2,9 +2,9 @@
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
 
-#include "golden/checkpoint.h"
+#include "golden/exchange/checkpoint.h"
+#include "golden/exchange/safetensors.h"
 #include "golden/generate/generate.h"
-#include "golden/safetensors.h"
 #include "tests/golden/sample.h"
 
 namespace tt = boost::test_tools;

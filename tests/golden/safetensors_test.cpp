@@ -1,9 +1,10 @@
 // .safetensors files: what is written comes back, what is damaged is named.
-#include "golden/safetensors.h"
+#include "golden/exchange/safetensors.h"
 
 #include <boost/test/unit_test.hpp>
 #include <cstring>
 
+#include "golden/file/hasher.h"
 #include "tests/golden/safetensors_files.h"
 
 namespace tt = boost::test_tools;

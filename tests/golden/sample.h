@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "golden/error.h"
-#include "golden/golden_file.h"
+#include "golden/contract/error.h"
+#include "golden/file/golden_file.h"
 
 namespace assay::golden::sample {
 

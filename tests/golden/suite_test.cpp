@@ -1,14 +1,14 @@
 // Suites as JSON: which cases a product gives, in which order and under which names, and what is
 // told to whoever mistypes.
-#include "golden/suite.h"
+#include "golden/suites/suite.h"
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <fstream>
 #include <set>
 
-#include "golden/error.h"
-#include "golden/suite_data.h"
+#include "golden/contract/error.h"
+#include "golden/suites/suite_data.h"
 #include "tests/golden/sample.h"
 
 using namespace assay;

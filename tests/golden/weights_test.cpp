@@ -1,13 +1,13 @@
 // Weights and tokens from a seed.
-#include "golden/weights.h"
+#include "golden/contract/weights.h"
 
 #include <tbb/global_control.h>
 
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
-#include "golden/error.h"
-#include "golden/random.h"
+#include "golden/contract/error.h"
+#include "golden/contract/random.h"
 
 namespace assay::golden {
 namespace {
@@ -18,7 +18,7 @@ std::vector<double> read(const WeightSource& weights, const TensorInfo& info) {
   return values;
 }
 
-// What golden/weights.h promises of each kind.
+// What golden/contract/weights.h promises of each kind.
 struct Due {
   double mean, deviation;
 };

@@ -1,6 +1,6 @@
 // dependents-message: the Probabilistic Transformer's full message with causal heads. Every head
 // stands before its word, but a word hears from the later words whose head it is, Qh^T Q_c V^(c)T.
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "reference/ops/add.h"
 #include "reference/ops/attend.h"
 #include "reference/ops/linear.h"

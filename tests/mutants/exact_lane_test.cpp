@@ -7,14 +7,14 @@
 #include <cmath>
 #include <set>
 
-#include "golden/error.h"
-#include "golden/exact_weights.h"
+#include "golden/contract/error.h"
 #include "golden/generate/generate_suite.h"
+#include "golden/suites/exact_weights.h"
 #include "reference/methods/registry.h"
 #include "tests/golden/sample.h"
 #include "tests/mutants/mutant.h"
-#include "verify/numerics/equality.h"
-#include "verify/numerics/graph_subject.h"
+#include "verify/judge/equality.h"
+#include "verify/subjects/graph_subject.h"
 
 namespace {
 

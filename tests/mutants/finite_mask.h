@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "reference/ops/op.h"
+#include "reference/graph/op.h"
 #include "reference/ops/rules.h"
 
 namespace assay::mutants {

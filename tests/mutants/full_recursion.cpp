@@ -1,8 +1,8 @@
 // full-recursion: layer j is run again on what layer j-1, itself run again, has produced, instead
 // of on X_l. Only for j >= 1: the first recomputed layer still reads X_l.
-#include "golden/names.h"
+#include "golden/contract/names.h"
+#include "reference/graph/op.h"
 #include "reference/ops/add.h"
-#include "reference/ops/op.h"
 #include "tests/mutants/mutant.h"
 
 namespace assay::mutants {

@@ -1,7 +1,7 @@
 // lost-mask: the whole model runs unmasked, as when the mask object is absent and the back end that
 // would have masked by itself is not the one that runs.
+#include "reference/graph/op.h"
 #include "reference/ops/add.h"
-#include "reference/ops/op.h"
 #include "tests/mutants/mutant.h"
 
 namespace assay::mutants {

@@ -1,8 +1,8 @@
 // masked-sum: the mask is a finite number added to every S_i inside the cumulative sum, and nothing
 // masks afterwards. Before scaling -80 is -28 at Dh = 8: small enough that its exponential still
 // counts.
+#include "reference/graph/op.h"
 #include "reference/ops/add.h"
-#include "reference/ops/op.h"
 #include "tests/mutants/finite_mask.h"
 #include "tests/mutants/mutant.h"
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 namespace assay::mutants {
 

@@ -4,16 +4,16 @@
 
 #include <filesystem>
 
+#include "golden/file/golden_file.h"
 #include "golden/generate/generate.h"
-#include "golden/golden_file.h"
 #include "reference/methods/registry.h"
 #include "tests/mutants/mutant.h"
 #include "tests/mutants/stale_scores.h"
+#include "verify/judge/numerics.h"
 #include "verify/leakage/prefix.h"
 #include "verify/leakage/structural.h"
-#include "verify/numerics/bindings.h"
-#include "verify/numerics/graph_subject.h"
-#include "verify/numerics/numerics.h"
+#include "verify/subjects/bindings.h"
+#include "verify/subjects/graph_subject.h"
 
 namespace {
 

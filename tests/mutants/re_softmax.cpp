@@ -1,7 +1,7 @@
 // re-softmax: the stored probabilities are masked and softmaxed a second time before they are
 // replayed, A_j <- softmax(mask(A_j)). Still causal, but with t allowed keys no weight exceeds
 // e/(e+t-1).
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "reference/ops/attend.h"
 #include "reference/ops/mask.h"
 #include "reference/ops/softmax.h"

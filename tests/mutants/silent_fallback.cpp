@@ -1,7 +1,7 @@
 // silent-fallback: the stored probabilities are missing, so the sum over earlier layers is empty
 // and every layer quietly turns plain. The recomputed tensors that are dumped are right; they are
 // just not used.
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "reference/ops/add.h"
 #include "tests/mutants/mutant.h"
 

@@ -1,12 +1,12 @@
 #include "tests/mutants/stale_scores.h"
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
+#include "reference/graph/op.h"
 #include "reference/interpreters/value.h"
 #include "reference/methods/registry.h"
 #include "reference/ops/add.h"
-#include "reference/ops/op.h"
 #include "tests/mutants/mutant.h"
-#include "verify/numerics/bindings.h"
+#include "verify/subjects/bindings.h"
 
 namespace assay::mutants {
 namespace {

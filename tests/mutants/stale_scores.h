@@ -2,8 +2,8 @@
 // from the second one on, every layer starts from the sum that the call before has left.
 #pragma once
 
-#include "golden/weights.h"
-#include "verify/subject.h"
+#include "golden/contract/weights.h"
+#include "verify/subjects/subject.h"
 
 namespace assay::mutants {
 

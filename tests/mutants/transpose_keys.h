@@ -1,7 +1,7 @@
 // y[b,h,t,s] = x[b,h,s,t]: the operation that a correct model never needs.
 #pragma once
 
-#include "reference/ops/op.h"
+#include "reference/graph/op.h"
 #include "reference/ops/rules.h"
 
 namespace assay::mutants {

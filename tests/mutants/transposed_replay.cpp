@@ -1,6 +1,6 @@
 // transposed-replay: A_j^T is applied when layer j is run again, so a position reads from its
 // future.
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "reference/ops/attend.h"
 #include "tests/mutants/mutant.h"
 #include "tests/mutants/transpose_keys.h"

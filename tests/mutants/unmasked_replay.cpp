@@ -1,6 +1,6 @@
 // unmasked-replay: the probabilities of layer j are rebuilt from its scores without the mask, in
 // the recompute path only. The first pass is clean; the future comes in through o_{j>l}.
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "reference/ops/attend.h"
 #include "reference/ops/softmax.h"
 #include "tests/mutants/mutant.h"

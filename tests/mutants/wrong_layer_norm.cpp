@@ -1,7 +1,7 @@
 // wrong-layer-norm: when layer j is run again in layer l, its attention norm takes the gain of
 // layer l.
-#include "golden/names.h"
-#include "reference/ops/op.h"
+#include "golden/contract/names.h"
+#include "reference/graph/op.h"
 #include "tests/mutants/mutant.h"
 
 namespace assay::mutants {

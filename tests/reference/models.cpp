@@ -2,10 +2,10 @@
 
 #include <cmath>
 
-#include "golden/methods.h"
-#include "golden/weights.h"
+#include "golden/contract/methods.h"
+#include "golden/contract/weights.h"
+#include "reference/graph/op.h"
 #include "reference/methods/registry.h"
-#include "reference/ops/op.h"
 #include "tests/reference/random.h"
 
 namespace assay::reference::testing {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "golden/config.h"
-#include "golden/tensor.h"
+#include "golden/contract/config.h"
+#include "golden/contract/tensor.h"
 #include "reference/interpreters/gradient.h"
 #include "reference/interpreters/value.h"
 

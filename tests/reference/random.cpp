@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "golden/random.h"
+#include "golden/contract/random.h"
 
 namespace assay::reference::testing {
 

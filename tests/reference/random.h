@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "reference/array.h"
+#include "reference/numbers/array.h"
 
 namespace assay::reference::testing {
 

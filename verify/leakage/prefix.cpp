@@ -6,8 +6,8 @@
 #include <chrono>
 #include <tuple>
 
-#include "golden/error.h"
-#include "golden/random.h"
+#include "golden/contract/error.h"
+#include "golden/contract/random.h"
 #include "verify/leakage/recording.h"
 
 namespace assay::verify {

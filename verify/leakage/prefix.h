@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "golden/config.h"
+#include "golden/contract/config.h"
 #include "verify/leakage/influence.h"
-#include "verify/subject.h"
+#include "verify/subjects/subject.h"
 #include "verify/verdict.h"
 
 namespace assay::verify {

@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 
 namespace assay::verify {
 

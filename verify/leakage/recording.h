@@ -6,8 +6,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "golden/names.h"
-#include "verify/subject.h"
+#include "golden/contract/names.h"
+#include "verify/subjects/subject.h"
 
 namespace assay::verify {
 

@@ -4,9 +4,9 @@
 
 #include <optional>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
+#include "reference/graph/op.h"
 #include "reference/interpreters/dependence.h"
-#include "reference/ops/op.h"
 
 namespace assay::verify {
 namespace {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 #include "verify/verdict.h"
 
 namespace assay::verify {

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "reference/methods/registry.h"
-#include "verify/numerics/bindings.h"
+#include "verify/subjects/bindings.h"
 
 namespace assay::verify {
 namespace {

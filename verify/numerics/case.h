@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "golden/golden_file.h"
-#include "reference/graph.h"
+#include "golden/file/golden_file.h"
+#include "reference/graph/graph.h"
 #include "reference/interpreters/value.h"
 #include "verify/numerics/ledger.h"
 

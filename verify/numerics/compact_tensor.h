@@ -4,8 +4,8 @@
 #include <span>
 #include <vector>
 
-#include "golden/tensor.h"
-#include "reference/array.h"
+#include "golden/contract/tensor.h"
+#include "reference/numbers/array.h"
 
 namespace assay::verify {
 

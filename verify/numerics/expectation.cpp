@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "reference/interpreters/error.h"
 
 namespace assay::verify {

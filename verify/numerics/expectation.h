@@ -8,8 +8,8 @@
 
 #include "verify/numerics/case.h"
 #include "verify/numerics/golden_values.h"
-#include "verify/numerics/tolerance.h"
 #include "verify/numerics/views.h"
+#include "verify/statistics/tolerance.h"
 
 namespace assay::verify {
 

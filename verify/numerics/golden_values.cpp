@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
+#include "golden/file/hasher.h"
 
 namespace assay::verify {
 namespace {

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "golden/golden_file.h"
-#include "golden/precision.h"
-#include "reference/array.h"
+#include "golden/contract/precision.h"
+#include "golden/file/golden_file.h"
+#include "reference/numbers/array.h"
 
 namespace assay::verify {
 

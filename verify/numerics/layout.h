@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "golden/tensor.h"
+#include "golden/contract/tensor.h"
 
 namespace assay::verify {
 

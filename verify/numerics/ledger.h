@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "verify/numerics/compact_tensor.h"
-#include "verify/subject.h"
+#include "verify/subjects/subject.h"
 
 namespace assay::verify {
 
@@ -32,7 +32,7 @@ std::string fault_name(Fault fault);
 struct Checkpoint {
   std::string name;
   golden::Shape shape;
-  std::string axes;  // one letter per axis (golden/names.h)
+  std::string axes;  // one letter per axis (golden/contract/names.h)
 };
 
 struct Finding {

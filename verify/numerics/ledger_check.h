@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "verify/numerics/case.h"
+#include "verify/numerics/checkpoint_row.h"
 #include "verify/numerics/ledger.h"
-#include "verify/numerics/numerics.h"
 
 namespace assay::verify {
 

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <set>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "reference/interpreters/error.h"
 #include "reference/ops/add.h"
-#include "verify/numerics/tolerance.h"
+#include "verify/statistics/tolerance.h"
 
 namespace assay::verify {
 namespace {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "golden/precision.h"
-#include "reference/graph.h"
+#include "golden/contract/precision.h"
+#include "reference/graph/graph.h"
 #include "reference/interpreters/value.h"
 
 namespace assay::verify {

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "verify/numerics/case.h"
-#include "verify/numerics/compare.h"
+#include "verify/numerics/checkpoint_row.h"
 #include "verify/numerics/golden_values.h"
-#include "verify/numerics/numerics.h"
-#include "verify/numerics/tolerance.h"
+#include "verify/statistics/compare.h"
+#include "verify/statistics/tolerance.h"
 
 namespace assay::verify {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "verify/numerics/numerics.h"
+#include "verify/numerics/checkpoint_row.h"
 
 namespace assay::verify {
 

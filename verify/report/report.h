@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "verify/leakage/influence.h"
-#include "verify/numerics/numerics.h"
+#include "verify/numerics/checkpoint_row.h"
 #include "verify/verdict.h"
 
 namespace assay::verify {

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <fstream>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "verify/report/report.h"
 
 namespace assay::verify {

@@ -1,5 +1,5 @@
 /* A program in C: what it needs of the header, and nothing else. Called by c_api_test. */
-#include "cuda_impl/engine/c_api.h"
+#include "cuda_impl/engine/interface/c_api.h"
 
 /* The sum of the logits of the last position, or -1. */
 double last_position(const char* config, assay_read_weight read, void* context, const int32_t* tokens, int64_t positions,

@@ -1,14 +1,14 @@
 // The C interface: the same numbers as the C++ one, and every fault a status with its message.
-#include "cuda_impl/engine/c_api.h"
+#include "cuda_impl/engine/interface/c_api.h"
 
 #include <boost/test/unit_test.hpp>
 #include <map>
 #include <vector>
 
-#include "cuda_impl/engine/backend_name.h"
-#include "cuda_impl/engine/trainer.h"
-#include "golden/error.h"
-#include "golden/names.h"
+#include "cuda_impl/engine/interface/backend_name.h"
+#include "cuda_impl/engine/interface/trainer.h"
+#include "golden/contract/error.h"
+#include "golden/contract/names.h"
 
 using namespace assay;
 

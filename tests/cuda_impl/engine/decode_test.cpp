@@ -3,9 +3,9 @@
 #include <boost/test/unit_test.hpp>
 #include <functional>
 
+#include "cuda_impl/engine/blocks/forward_pass.h"
 #include "cuda_impl/engine/cached_decoder.h"
-#include "cuda_impl/engine/forward_pass.h"
-#include "cuda_impl/engine/inference_pass.h"
+#include "cuda_impl/engine/mean_field/inference_pass.h"
 #include "models.h"
 #include "recorder.h"
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "cuda_impl/engine/dependences.h"
-#include "golden/methods.h"
+#include "cuda_impl/engine/interface/dependences.h"
+#include "golden/contract/methods.h"
 
 namespace assay::dependences {
 

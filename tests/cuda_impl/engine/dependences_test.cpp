@@ -7,7 +7,7 @@
 #include "cuda_impl/kernels/kernels.h"
 #include "cuda_impl/simt/tainted.h"
 #include "dependence_judge.h"
-#include "golden/error.h"
+#include "golden/contract/error.h"
 
 using namespace assay;
 using dependences::judge;

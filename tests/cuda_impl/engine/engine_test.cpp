@@ -4,7 +4,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
-#include "cuda_impl/engine/rope_table.h"
+#include "cuda_impl/engine/memory/rope_table.h"
 #include "cuda_impl/engine/transformer.h"
 #include "models.h"
 #include "recorder.h"

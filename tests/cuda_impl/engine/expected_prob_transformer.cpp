@@ -1,6 +1,6 @@
 // The Probabilistic Transformer: every round hears the labels of the words that may be heads.
 #include "expected_sources.h"
-#include "golden/error.h"
+#include "golden/contract/error.h"
 
 namespace assay::dependences {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <map>
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "pass_bytes.h"
 
 using namespace assay;

@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "cuda_impl/engine/model.h"
-#include "golden/config.h"
-#include "golden/methods.h"
-#include "golden/weights.h"
+#include "cuda_impl/engine/interface/model.h"
+#include "golden/contract/config.h"
+#include "golden/contract/methods.h"
+#include "golden/contract/weights.h"
 
 namespace assay::engine_test {
 

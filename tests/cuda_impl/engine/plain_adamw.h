@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "cuda_impl/engine/trainer.h"
-#include "golden/names.h"
+#include "cuda_impl/engine/interface/trainer.h"
+#include "golden/contract/names.h"
 #include "models.h"
 
 namespace assay::engine_test {

@@ -5,7 +5,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "dependence_judge.h"
-#include "golden/error.h"
+#include "golden/contract/error.h"
 
 using namespace assay;
 using dependences::Tokens;

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "cuda_impl/engine/model.h"
-#include "golden/error.h"
-#include "golden/precision.h"
+#include "cuda_impl/engine/interface/model.h"
+#include "golden/contract/error.h"
+#include "golden/contract/precision.h"
 #include "models.h"
 
 namespace assay::engine_test {

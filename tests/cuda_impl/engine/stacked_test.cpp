@@ -2,7 +2,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "cuda_impl/engine/transformer.h"
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "recomputing.h"
 #include "recorder.h"
 

@@ -2,7 +2,7 @@
 // takes is decided by the size of what would be stored.
 #include <boost/test/unit_test.hpp>
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "pass_bytes.h"
 #include "recomputing.h"
 #include "recorder.h"

@@ -4,10 +4,10 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
-#include "cuda_impl/engine/adamw_trainer.h"
-#include "cuda_impl/engine/trained_inference.h"
-#include "cuda_impl/engine/trained_transformer.h"
-#include "golden/precision.h"
+#include "cuda_impl/engine/training/adamw_trainer.h"
+#include "cuda_impl/engine/training/trained_inference.h"
+#include "cuda_impl/engine/training/trained_transformer.h"
+#include "golden/contract/precision.h"
 #include "plain_adamw.h"
 #include "recorder.h"
 

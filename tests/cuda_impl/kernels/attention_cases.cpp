@@ -4,8 +4,8 @@
 
 #include "attention_problem.h"
 #include "cases.h"
-#include "cuda_impl/kernels/attention_rungs.h"
-#include "cuda_impl/kernels/stored_attention.h"
+#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/stored_attention.h"
 
 namespace assay::kernel_test {
 namespace {

@@ -3,9 +3,9 @@
 #include <boost/test/unit_test.hpp>
 
 #include "cases.h"
-#include "cuda_impl/kernels/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/stored_attention.h"
 #include "cuda_impl/kernels/prob_transformer.h"
-#include "cuda_impl/kernels/stored_attention.h"
 
 using namespace assay::kernel_test;
 

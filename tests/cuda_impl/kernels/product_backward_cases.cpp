@@ -1,6 +1,6 @@
 // product_nn, product_tn and their rungs, column_sum, embedding_backward
 #include "cases.h"
-#include "cuda_impl/kernels/product_backward_rungs.h"
+#include "cuda_impl/kernels/gemm/product_backward_rungs.h"
 
 namespace assay::kernel_test {
 namespace {

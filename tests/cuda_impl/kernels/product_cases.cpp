@@ -1,6 +1,6 @@
 // product, and each of its rungs
 #include "cases.h"
-#include "cuda_impl/kernels/product_rungs.h"
+#include "cuda_impl/kernels/gemm/product_rungs.h"
 
 namespace assay::kernel_test {
 namespace {

@@ -1,6 +1,6 @@
 // The rungs of product(), product_nn() and product_tn() against each other, and which of them these
 // take.
-#include "cuda_impl/kernels/product_backward_rungs.h"
+#include "cuda_impl/kernels/gemm/product_backward_rungs.h"
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>

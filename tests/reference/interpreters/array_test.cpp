@@ -1,12 +1,12 @@
 // Arrays: shared storage, the pool, and the count of live bytes.
-#include "reference/array.h"
+#include "reference/numbers/array.h"
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <vector>
 
-#include "golden/error.h"
-#include "reference/storage.h"
+#include "golden/contract/error.h"
+#include "reference/numbers/storage.h"
 
 namespace tt = boost::test_tools;
 

@@ -4,8 +4,8 @@
 #include <boost/test/unit_test.hpp>
 #include <set>
 
+#include "reference/graph/op.h"
 #include "reference/methods/registry.h"
-#include "reference/ops/op.h"
 #include "tests/reference/models.h"
 
 namespace assay::reference::testing {

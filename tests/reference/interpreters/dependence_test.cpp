@@ -3,7 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "reference/methods/registry.h"
 #include "tests/reference/models.h"
 #include "tests/reference/prob_transformer/variants.h"

@@ -5,7 +5,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
-#include "golden/precision.h"
+#include "golden/contract/precision.h"
 #include "reference/methods/registry.h"
 #include "reference/ops/add.h"
 #include "reference/ops/scale.h"

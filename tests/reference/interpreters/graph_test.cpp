@@ -1,9 +1,9 @@
 // The graph: names, weights, and how nodes are described.
-#include "reference/graph.h"
+#include "reference/graph/graph.h"
 
 #include <boost/test/unit_test.hpp>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "reference/interpreters/liveness.h"
 #include "reference/ops/add.h"
 #include "reference/ops/scale.h"

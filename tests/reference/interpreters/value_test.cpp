@@ -3,8 +3,8 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "golden/error.h"
-#include "golden/names.h"
+#include "golden/contract/error.h"
+#include "golden/contract/names.h"
 #include "reference/interpreters/cost.h"
 #include "reference/methods/registry.h"
 #include "reference/ops/add.h"

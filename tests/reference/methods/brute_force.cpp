@@ -3,7 +3,7 @@
 #include <cmath>
 #include <string>
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "tests/reference/methods/brute_force_block.h"
 #include "tests/reference/methods/brute_force_scores.h"
 

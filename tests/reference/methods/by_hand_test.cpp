@@ -4,7 +4,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
-#include "golden/methods.h"
+#include "golden/contract/methods.h"
 #include "reference/methods/registry.h"
 #include "tests/reference/models.h"
 #include "tests/reference/random.h"

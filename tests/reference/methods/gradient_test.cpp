@@ -5,7 +5,7 @@
 #include <functional>
 #include <memory>
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "reference/methods/registry.h"
 #include "tests/reference/models.h"
 #include "tests/reference/random.h"

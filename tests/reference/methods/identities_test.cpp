@@ -5,9 +5,9 @@
 #include <cmath>
 #include <span>
 
-#include "golden/methods.h"
-#include "golden/names.h"
-#include "reference/ops/op.h"
+#include "golden/contract/methods.h"
+#include "golden/contract/names.h"
+#include "reference/graph/op.h"
 #include "reference/ops/rope.h"
 #include "reference/ops/scores.h"
 #include "tests/reference/models.h"

@@ -4,7 +4,7 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "tests/reference/models.h"
 #include "tests/reference/random.h"
 

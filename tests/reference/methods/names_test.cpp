@@ -2,7 +2,7 @@
 #include <boost/test/unit_test.hpp>
 #include <map>
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "reference/methods/registry.h"
 #include "tests/reference/models.h"
 

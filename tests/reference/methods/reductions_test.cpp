@@ -3,7 +3,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "tests/reference/methods/brute_force_scores.h"
 #include "tests/reference/models.h"
 #include "tests/reference/random.h"

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "reference/graph.h"
-#include "reference/interpreters/relation.h"
-#include "reference/ops/op.h"
+#include "reference/graph/graph.h"
+#include "reference/graph/op.h"
+#include "reference/numbers/relation.h"
 #include "tests/reference/ops/float_twins.h"
 
 namespace assay::reference::testing {

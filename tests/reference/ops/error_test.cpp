@@ -7,7 +7,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
-#include "golden/precision.h"
+#include "golden/contract/precision.h"
 #include "reference/ops/linear.h"
 #include "tests/reference/ops/bench.h"
 #include "tests/reference/random.h"

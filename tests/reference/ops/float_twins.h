@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "golden/tensor.h"
+#include "golden/contract/tensor.h"
 #include "reference/ops/gelu.h"
 #include "reference/ops/linear.h"
 

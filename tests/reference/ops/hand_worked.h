@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "reference/graph.h"
-#include "reference/ops/op.h"
+#include "reference/graph/graph.h"
+#include "reference/graph/op.h"
 
 namespace assay::reference::testing {
 

@@ -3,7 +3,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "reference/ops/attend.h"
 #include "reference/ops/distance.h"
 #include "reference/ops/mask.h"

@@ -3,7 +3,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "reference/ops/add.h"
 #include "reference/ops/cross_entropy.h"
 #include "reference/ops/embedding.h"

@@ -4,7 +4,7 @@
 #include <set>
 #include <sstream>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "tests/reference/ops/bench.h"
 #include "tests/reference/random.h"
 

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <set>
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "reference/methods/registry.h"
 #include "tests/reference/prob_transformer/variants.h"
 #include "tests/reference/random.h"
@@ -70,7 +70,7 @@ BOOST_AUTO_TEST_CASE(heads_are_neither_uniform_nor_certain) {
   }
 }
 
-// The lists of golden/names.h are what the graph has, in its order.
+// The lists of golden/contract/names.h are what the graph has, in its order.
 BOOST_AUTO_TEST_CASE(tensors_and_weights_are_those_that_are_listed) {
   for (const auto& [title, config] : pt_variants()) {
     const auto graph = build_model(config, 2, 5);

@@ -3,7 +3,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
-#include "golden/names.h"
+#include "golden/contract/names.h"
 #include "reference/methods/registry.h"
 #include "tests/reference/prob_transformer/variants.h"
 #include "tests/reference/random.h"

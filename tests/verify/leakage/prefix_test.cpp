@@ -5,7 +5,7 @@
 #include <cmath>
 #include <functional>
 
-#include "golden/weights.h"
+#include "golden/contract/weights.h"
 
 namespace {
 

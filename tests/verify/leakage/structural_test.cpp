@@ -2,13 +2,13 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "reference/graph/op.h"
 #include "reference/methods/registry.h"
 #include "reference/ops/add.h"
 #include "reference/ops/attend.h"
 #include "reference/ops/embedding.h"
 #include "reference/ops/linear.h"
 #include "reference/ops/mask.h"
-#include "reference/ops/op.h"
 #include "reference/ops/scores.h"
 #include "reference/ops/softmax.h"
 #include "reference/ops/split_heads.h"

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "tests/verify/numerics/fixture.h"
-#include "verify/numerics/file_subject.h"
+#include "verify/subjects/file_subject.h"
 
 namespace assay::verify::testing {
 namespace {

@@ -9,8 +9,8 @@
 #include "reference/ops/scores.h"
 #include "reference/ops/softmax.h"
 #include "tests/verify/numerics/fixture.h"
-#include "verify/numerics/diagnosis.h"
-#include "verify/numerics/rearrange.h"
+#include "verify/diagnosis/diagnosis.h"
+#include "verify/diagnosis/rearrange.h"
 #include "verify/numerics/views.h"
 
 namespace assay::verify::testing {

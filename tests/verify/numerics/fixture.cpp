@@ -4,10 +4,10 @@
 
 #include <stdexcept>
 
+#include "reference/graph/op.h"
 #include "reference/interpreters/value.h"
 #include "reference/methods/registry.h"
-#include "reference/ops/op.h"
-#include "verify/numerics/bindings.h"
+#include "verify/subjects/bindings.h"
 
 namespace assay::verify::testing {
 namespace {

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "golden/golden_file.h"
-#include "reference/graph.h"
+#include "golden/file/golden_file.h"
+#include "reference/graph/graph.h"
 #include "tests/golden/sample.h"
-#include "verify/numerics/graph_subject.h"
-#include "verify/numerics/numerics.h"
+#include "verify/judge/numerics.h"
+#include "verify/subjects/graph_subject.h"
 
 namespace assay::verify::testing {
 

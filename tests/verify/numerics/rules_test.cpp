@@ -4,9 +4,9 @@
 #include <limits>
 
 #include "verify/numerics/compact_tensor.h"
-#include "verify/numerics/compare.h"
 #include "verify/numerics/layout.h"
-#include "verify/numerics/tolerance.h"
+#include "verify/statistics/compare.h"
+#include "verify/statistics/tolerance.h"
 #include "verify/verdict.h"
 
 namespace assay::verify {

@@ -4,7 +4,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "tests/verify/numerics/fixture.h"
-#include "verify/numerics/file_subject.h"
+#include "verify/subjects/file_subject.h"
 
 namespace assay::verify::testing {
 namespace {

@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "golden/error.h"
+#include "golden/contract/error.h"
 #include "tests/golden/sample.h"
 #include "verify/report/error_map.h"
 #include "verify/report/influence_map.h"

@@ -1,0 +1,80 @@
+#include "cli/engine_subject.h"
+
+#include <algorithm>
+
+#include "golden/contract/error.h"
+#include "golden/contract/names.h"
+#include "verify/statistics/tolerance.h"
+
+namespace assay::cli {
+namespace {
+
+class SubjectProbe : public cuda::Probe {
+ public:
+  SubjectProbe(const EngineSubject& subject, const verify::Forced& forced,
+               const verify::Receive& receive)
+      : subject_(subject), forced_(forced), receive_(receive) {}
+
+  bool wants(const std::string&) override { return true; }
+
+  void tap(const std::string& name, golden::TensorView value) override {
+    receive_({.name = name,
+              .dtype = subject_.dtype_of(name),
+              .tensor = {value.shape, {value.values.begin(), value.values.end()}}});
+  }
+
+  bool force(const std::string& name, std::span<double> value) override {
+    const golden::Tensor* replacement = forced_ ? forced_(name) : nullptr;
+    if (replacement == nullptr) return false;
+    ASSAY_CHECK(replacement->values.size() == value.size(), name);
+    std::copy(replacement->values.begin(), replacement->values.end(), value.begin());
+    return true;
+  }
+
+ private:
+  const EngineSubject& subject_;
+  const verify::Forced& forced_;
+  const verify::Receive& receive_;
+};
+
+}  // namespace
+
+EngineSubject::EngineSubject(std::string backend, std::unique_ptr<cuda::Model> model,
+                             const cuda::ModelOptions& options)
+    : backend_(std::move(backend)), model_(std::move(model)), options_(options) {}
+
+bool EngineSubject::computes(const std::string& tensor_name) const {
+  return options_.recompute != cuda::Recompute::stacked || !golden::is_recomputed(tensor_name);
+}
+
+std::string EngineSubject::describe() const {
+  const golden::PrecisionSchedule schedule = precision();
+  const std::string factors =
+      schedule.operands ? ", " + golden::precision_name(*schedule.operands) + " factors" : "";
+  const std::string stacked =
+      options_.recompute == cuda::Recompute::stacked ? ", stacked recompute" : "";
+  const std::string stored =
+      options_.stored_bytes == 0
+          ? ""
+          : ", probabilities stored within " + std::to_string(options_.stored_bytes) + " bytes";
+  return backend_ + stacked + stored + ", " + golden::precision_name(schedule.storage) +
+         " storage" + factors + ", " + golden::precision_name(schedule.accumulate) +
+         " accumulation";
+}
+
+golden::DType EngineSubject::dtype_of(const std::string& tensor_name) const {
+  return verify::dtype_of(precision().storage_of(tensor_name));
+}
+
+void EngineSubject::run(const verify::Batch& batch, const verify::Forced& forced,
+                        const verify::Receive& receive) {
+  SubjectProbe probe(*this, forced, receive);
+  model_->forward({.batch = batch.batch,
+                   .positions = batch.positions,
+                   .tokens = batch.tokens,
+                   .attention_mask = batch.attention_mask,
+                   .labels = batch.labels},
+                  &probe);
+}
+
+}  // namespace assay::cli

@@ -1,0 +1,92 @@
+// assay: golden data for Transformer implementations, and verdicts on them.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <vector>
+
+#include "cli/command.h"
+#include "cli/subjects.h"
+#include "golden/contract/error.h"
+
+namespace {
+
+constexpr int kBadInput = 2;
+constexpr int kInternalError = 4;
+constexpr int kSkipped = 77;
+
+std::string joined(int argc, char** argv) {
+  std::string line = "assay";
+  for (int i = 1; i < argc; ++i) line += std::string(" ") + argv[i];
+  return line;
+}
+
+// https://no-color.org
+bool colour_wanted() { return isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr; }
+
+std::string command_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+// CLI11's own words for help and version; ours for what was mistyped.
+int report_parse_error(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  const std::vector<CLI::App*> chosen = app.get_subcommands();
+  if (chosen.empty()) {
+    fmt::print(stderr, "assay: {}: expected a command: {} ('assay --help' explains them)\n",
+               error.what(), command_names(app));
+  } else {
+    fmt::print(stderr, "assay {0}: {1} ('assay {0} --help' lists the options)\n",
+               chosen.front()->get_name(), error.what());
+  }
+  return kBadInput;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{
+      "assay generates golden data from a double-precision reference and judges\n"
+      "Transformer implementations against it.\n\n"
+      "Exit codes: 0 all passed; 1 mismatch or leak; 2 bad usage or input;\n"
+      "3 inconclusive or untrusted; 4 internal error; 77 skipped for want of a device."};
+  app.name("assay");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("assay " ASSAY_VERSION));
+  assay::cli::Outcome outcome{0, joined(argc, argv), colour_wanted()};
+  assay::cli::add_methods(app, outcome);
+  assay::cli::add_generate(app, outcome);
+  assay::cli::add_verify(app, outcome);
+  assay::cli::add_compare(app, outcome);
+  assay::cli::add_prove(app, outcome);
+  assay::cli::add_leak(app, outcome);
+  assay::cli::add_inspect(app, outcome);
+  assay::cli::add_suite(app, outcome);
+  assay::cli::add_export(app, outcome);
+  assay::cli::add_bench(app, outcome);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return report_parse_error(app, error);
+  }
+  return outcome.exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const assay::InputError& error) {
+    fmt::print(stderr, "assay: {}\n", error.what());
+    return kBadInput;
+  } catch (const assay::cli::NoDevice& error) {
+    fmt::print(stderr, "assay: {}\n", error.what());
+    return kSkipped;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "assay: internal error: {}\n", error.what());
+    return kInternalError;
+  }
+}

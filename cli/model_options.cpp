@@ -1,0 +1,190 @@
+#include "cli/model_options.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "datasets/tokens.h"
+#include "golden/contract/error.h"
+#include "golden/contract/methods.h"
+#include "golden/contract/weights.h"
+#include "golden/exchange/checkpoint.h"
+
+namespace assay::cli {
+namespace {
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw InputError(path + ": cannot be read: expected a config.json");
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// "(methods 1, 2, 3.1)": those that take the option.
+std::string takers(const std::string& option) {
+  std::vector<std::string> ids;
+  for (const golden::MethodInfo& method : golden::methods()) {
+    if (method.takes(option)) ids.push_back(method.id);
+  }
+  return fmt::format(" (methods {})", fmt::join(ids, ", "));
+}
+
+void add_method_options(CLI::App& command, ModelOptions& options) {
+  const auto add = [&](const char* flag, auto& value, const char* key, const char* what) {
+    command.add_option(flag, value, what + takers(key));
+  };
+  add("--residual", options.residual, "residual", "keep (default) or replace the block's residual");
+  command.add_flag("--detach-stored", options.detach_stored,
+                   "no gradient through stored probabilities" + takers("detach_stored"));
+  add("--form", options.form, "form", "form of the coefficients, see 'assay methods'");
+  add("--score-gate-eps", options.score_gate_eps, "score_gate_eps",
+      "eps of the gate's norm, default 2^-52");
+  add("--score-positions", options.score_positions, "score_positions",
+      "positions that parameters are for, default with a preset: --seq");
+  command.add_option(
+      "--params", options.params,
+      "learned parameters of the method: generic (default), away from where training "
+      "starts, or initial");
+}
+
+void add_block_options(CLI::App& command, ModelOptions& options, CLI::Option* config) {
+  command
+      .add_option(
+          "--block", options.block,
+          "block of a preset: llama (default) or gpt2 (MHA, MLP 4 times as wide, tied head)")
+      ->excludes(config);
+  command.add_option("--norm", options.norm, "gpt2: pre (default) or post");
+  command.add_option("--activation", options.activation, "gpt2: gelu_new (default) or gelu");
+  command.add_option("--kv-heads", options.kv_heads,
+                     "key/value heads: a divisor of the heads, 1 for MQA");
+  command.add_option("--window", options.window,
+                     "positions that a query sees, itself the last; 0 (default): all before it");
+  command.add_option("--sink-tokens", options.sink_tokens,
+                     "first positions, which stay visible behind every window; default 0");
+}
+
+// "--norm" and what was typed, if the block knows it.
+bool is_given(const char* flag, const std::string& value, const golden::ModelConfig& config) {
+  if (!value.empty() && config.block != golden::BlockKind::gpt2) {
+    throw InputError(fmt::format("{}: block {} has no such option; gpt2 has it", flag,
+                                 golden::block_name(config.block)));
+  }
+  return !value.empty();
+}
+
+void set_block_options(const ModelOptions& options, golden::ModelConfig& config) {
+  if (is_given("--norm", options.norm, config)) {
+    if (options.norm != "pre" && options.norm != "post") {
+      throw InputError("--norm " + options.norm + ": expected pre or post");
+    }
+    config.norm = options.norm == "pre" ? golden::NormPosition::pre : golden::NormPosition::post;
+  }
+  if (is_given("--activation", options.activation, config)) {
+    if (options.activation != "gelu" && options.activation != "gelu_new") {
+      throw InputError("--activation " + options.activation + ": expected gelu_new or gelu");
+    }
+    config.activation =
+        options.activation == "gelu" ? golden::Activation::gelu : golden::Activation::gelu_new;
+  }
+  if (options.kv_heads != 0) config.num_key_value_heads = options.kv_heads;
+  if (options.window) config.window = *options.window;
+  if (options.sink_tokens) config.sink_tokens = *options.sink_tokens;
+}
+
+golden::Residual parse_residual(const std::string& text) {
+  if (text == "keep") return golden::Residual::keep;
+  if (text == "replace") return golden::Residual::replace;
+  throw InputError("--residual " + text + ": expected keep or replace");
+}
+
+golden::Params parse_params(const std::string& text) {
+  if (text == "generic") return golden::Params::generic;
+  if (text == "initial") return golden::Params::initial;
+  throw InputError("--params " + text + ": expected generic or initial");
+}
+
+// Options that are given, one by one, so that a complaint names what was typed.
+void set_method_options(const ModelOptions& options, golden::ModelConfig& config) {
+  const golden::MethodInfo& method = golden::find_method(config.method);
+  const auto given = [&](const char* flag, const char* key, bool is_given) {
+    if (is_given && !method.takes(key)) {
+      const std::vector<std::string> texts = golden::option_texts(method);
+      throw InputError(
+          fmt::format("{}: method {} has no such option; it has {}", flag, method.id,
+                      texts.empty() ? "none" : fmt::format("{}", fmt::join(texts, ", "))));
+    }
+    return is_given;
+  };
+  if (given("--residual", "residual", !options.residual.empty())) {
+    config.residual = parse_residual(options.residual);
+  }
+  if (given("--detach-stored", "detach_stored", options.detach_stored)) config.detach_stored = true;
+  if (given("--form", "form", !options.form.empty())) config.form = options.form;
+  if (given("--score-gate-eps", "score_gate_eps", options.score_gate_eps != 0)) {
+    config.score_gate_eps = options.score_gate_eps;
+  }
+  if (given("--score-positions", "score_positions", options.score_positions != 0)) {
+    config.score_positions = options.score_positions;
+  } else if (options.config_path.empty() && options.checkpoint.empty() &&
+             method.takes("score_positions")) {
+    config.score_positions = options.positions;
+  }
+  if (!options.params.empty()) config.params = parse_params(options.params);
+}
+
+golden::ModelConfig base_config(const ModelOptions& options) {
+  if (!options.checkpoint.empty()) {
+    if (options.block.empty()) return golden::read_checkpoint_config(options.checkpoint);
+    throw InputError("--block: an option of presets; the checkpoint's config.json says the block");
+  }
+  if (options.config_path.empty()) {
+    const std::string block = options.block.empty() ? "llama" : options.block;
+    return golden::preset(options.preset, golden::parse_block_name(block, "--block"));
+  }
+  return golden::parse_config(read_text(options.config_path), options.config_path);
+}
+
+}  // namespace
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  auto* preset =
+      command.add_option("--preset", options.preset,
+                         fmt::format("model size: {}", fmt::join(golden::preset_names(), ", ")));
+  preset->capture_default_str();
+  auto* config = command.add_option("--config", options.config_path,
+                                    "Hugging Face config.json of a Llama or a GPT-2");
+  config->excludes(preset);
+  add_block_options(command, options, config);
+  command.add_option("--method", options.method, "method number ('assay methods' lists them)");
+  add_method_options(command, options);
+  command.add_option("--batch", options.batch, "rows of tokens")->capture_default_str();
+  command.add_option("--seq", options.positions, "positions in a row")->capture_default_str();
+  command.add_option(
+      "--tokens", options.tokens_path,
+      "text file (bytes as tokens) or JSON token lists; default: drawn from the seed");
+  command.add_option("--seed", options.seed, "seed of weights and tokens")->capture_default_str();
+}
+
+golden::ModelConfig model_config(const ModelOptions& options) {
+  golden::ModelConfig config = base_config(options);
+  set_block_options(options, config);
+  if (!options.method.empty()) config.method = options.method;
+  if (options.batch < 1 || options.positions < 1) {
+    throw InputError(fmt::format("--batch {} --seq {}: expected at least 1 each", options.batch,
+                                 options.positions));
+  }
+  set_method_options(options, config);
+  golden::validate(config, options.config_path.empty() ? "options" : options.config_path);
+  return config;
+}
+
+std::vector<int32_t> model_tokens(const ModelOptions& options, const golden::ModelConfig& config) {
+  if (!options.tokens_path.empty()) {
+    return datasets::read_tokens(options.tokens_path, options.batch, options.positions,
+                                 config.vocab_size);
+  }
+  return golden::synthetic_tokens(config.vocab_size, options.batch, options.positions,
+                                  options.seed);
+}
+
+}  // namespace assay::cli

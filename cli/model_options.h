@@ -1,0 +1,42 @@
+// The options that say which model and which tokens a command works on.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "golden/contract/config.h"
+
+namespace assay::cli {
+
+struct ModelOptions {
+  std::string preset = "tiny";
+  std::string config_path;       // config.json; excludes preset
+  std::string checkpoint;        // folder whose config.json counts; excludes both
+  std::string block;             // of a preset; "" is llama
+  std::string norm, activation;  // of the GPT-2 block; "" leaves what the config says
+  int64_t kv_heads = 0;          // 0 leaves what the config says
+  std::optional<int64_t> window, sink_tokens;
+  std::string method;          // "" leaves what the config says
+  std::string residual, form;  // options of the method; "" and 0 leave what the config says
+  bool detach_stored = false;
+  double score_gate_eps = 0;
+  int64_t score_positions = 0;
+  std::string params;
+  int64_t batch = 1;
+  int64_t positions = 64;
+  std::string tokens_path;  // "" draws uniform tokens from the seed
+  uint64_t seed = 1;
+};
+
+void add_model_options(CLI::App& command, ModelOptions& options);
+
+// Throws InputError for an unknown preset, block or method, an option that the block or the method
+// does not take, or a bad config.json. A preset's score_positions are the positions of the run unless stated.
+golden::ModelConfig model_config(const ModelOptions& options);
+
+std::vector<int32_t> model_tokens(const ModelOptions& options, const golden::ModelConfig& config);
+
+}  // namespace assay::cli

@@ -1,0 +1,97 @@
+// The recomputes of a forward pass: earlier layers, run again on the input of layer l.
+#include "cuda_impl/engine/blocks/forward_pass.h"
+#include "cuda_impl/kernels/attention/stored_attention.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+// o_{j>l}: the attention of layer j once more, on X_l, with the probabilities of its own first pass.
+//   v = attn_norm_j(X_l) Wv_j,   o = concat_h(A_j v) Wo_j
+template <class S>
+void ForwardPass<S>::attention_again(int64_t l, int64_t j, View<S, 2> out, Taps& taps) {
+  const auto name = [l, j](const char* tensor) { return golden::recompute_name(l, j, tensor); };
+  const LayerWeights<S>& w = layer(j);
+  Buffers<S>& buf = buffers_;
+  View<S, 2> input = stream(l);
+  if (pre_norm()) {
+    norm(buf.attn_norm, input, {}, w.attn_norm);
+    taps.offer(name("attn_norm"), buf.attn_norm);
+    input = buf.attn_norm;
+  }
+  project_heads(buf.again_v, input, w.wv, false);
+  taps.offer(name("v"), buf.again_v);
+  View<S, 4> v = buf.again_v;
+  if (decodes()) append(v = cache_->again_v(l, j), buf.again_v);
+  if (buf.stores_probs()) {
+    stored_attention(buf.again_context, buf.probs_of(j), scores_of(j), v, queue_);
+  } else {
+    replay_attention(buf.again_context, at(buf.lse, j), scores_of(j), v, queue_);
+  }
+  taps.offer(name("context"), buf.again_context);
+  linear(out, buf.again_context.as({input.shape[0], buf.again_context.shape[2]}), w.wo);
+  taps.offer(name("attn_out"), out);
+}
+
+// r_{j>l} = MLP_j(mlp_norm_j(X_l + o_{j>l}))
+template <class S>
+void ForwardPass<S>::mlp_again(int64_t l, int64_t j, Taps& taps) {
+  const auto name = [l, j](const char* tensor) { return golden::recompute_name(l, j, tensor); };
+  const LayerWeights<S>& w = layer(j);
+  Buffers<S>& buf = buffers_;
+  attention_again(l, j, buf.attn_out, taps);
+  norm(buf.attn_norm, stream(l), buf.attn_out, pre_norm() ? w.mlp_norm : w.attn_norm);
+  taps.offer(name(mlp_input_name()), buf.attn_norm);
+  linear(buf.wide_up, buf.attn_norm, w.w_up);
+  if (llama()) {
+    linear(buf.wide_gate, buf.attn_norm, w.w_gate);
+    swiglu<S, A>(buf.act, buf.wide_gate, buf.wide_up, queue_);
+  } else {
+    gelu<S, A>(buf.act, buf.wide_up, config_.activation == golden::Activation::gelu_new, queue_);
+  }
+  taps.offer(name("mlp_act"), buf.act);
+  linear(again(j), buf.act, w.w_down);
+  taps.offer(name("mlp_out"), again(j));
+}
+
+template <class S>
+void ForwardPass<S>::form_sum(int64_t l, View<const S, 2> own, Taps& taps) {
+  if (stacked_ != nullptr) {
+    stacked_->form_sum(buffers_.sum, {.l = l,
+                                      .x = stream(l),
+                                      .own = own,
+                                      .scores = scores_of(0),
+                                      .lse = buffers_.lse[0],
+                                      .probs = buffers_.probs});
+    return;
+  }
+  for (int64_t j = 0; j < l; ++j) {
+    if (method_.recomputes_mlp()) {
+      mlp_again(l, j, taps);
+    } else {
+      attention_again(l, j, again(j), taps);
+    }
+  }
+  const bool with_own = method_.combine != Combine::sum;
+  const double scale = method_.combine == Combine::mean ? 1 / static_cast<double>(l + 1) : 1;
+  add_n<S>(buffers_.sum, buffers_.again_table, l, with_own ? own.data : nullptr, mix_.weights_of(l),
+           scale, queue_);
+}
+
+template <class S>
+void ForwardPass<S>::add_sum(View<S, 2> y, View<const S, 2> residual, View<const S, 2> own) {
+  View<const S, 2> terms[3];
+  int count = 0;
+  if (method_.keep_residual) terms[count++] = residual;
+  if (method_.keep_own) terms[count++] = own;
+  terms[count] = buffers_.sum;
+  add(y, terms[0], terms[1], terms[2], queue_);
+}
+
+#define ASSAY_INSTANTIATE(S)                                                \
+  template void ForwardPass<S>::form_sum(int64_t, View<const S, 2>, Taps&); \
+  template void ForwardPass<S>::add_sum(View<S, 2>, View<const S, 2>, View<const S, 2>);
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,51 @@
+#include "cuda_impl/engine/interface/backend_name.h"
+
+#include <charconv>
+#include <set>
+
+#include "golden/contract/error.h"
+
+namespace assay::cuda {
+namespace {
+
+constexpr const char* kOptions =
+    "expected :stacked, :stored=BYTES, :fast-atomics, each at most once";
+
+std::size_t parse_bytes(const std::string& backend, const std::string& text) {
+  std::size_t bytes = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+  if (error == std::errc{} && end == text.data() + text.size()) return bytes;
+  throw InputError("backend " + backend + ": stored: expected a number of bytes, got '" + text +
+                   "'");
+}
+
+}  // namespace
+
+BackendName parse_backend_name(const std::string& text) {
+  BackendName parsed;
+  std::size_t colon = text.find(':');
+  parsed.name = text.substr(0, colon);
+  std::set<std::string> seen;
+  while (colon != std::string::npos) {
+    const std::size_t next = text.find(':', colon + 1);
+    const std::string option = text.substr(colon + 1, next - colon - 1);
+    const std::size_t equals = option.find('=');
+    const std::string key = option.substr(0, equals);
+    if (option == "stacked") {
+      parsed.options.recompute = Recompute::stacked;
+    } else if (option == "fast-atomics") {
+      parsed.options.fast_atomics = true;
+    } else if (key == "stored" && equals != std::string::npos) {
+      parsed.options.stored_bytes = parse_bytes(text, option.substr(equals + 1));
+    } else {
+      throw InputError("backend " + text + ": " + kOptions + ", got ':" + option + "'");
+    }
+    if (!seen.insert(key).second) {
+      throw InputError("backend " + text + ": " + kOptions + ", got ':" + key + "' again");
+    }
+    colon = next;
+  }
+  return parsed;
+}
+
+}  // namespace assay::cuda

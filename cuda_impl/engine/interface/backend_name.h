@@ -1,0 +1,20 @@
+// The name of a back end with what is asked of it, as command line and C interface take it:
+//   NAME[:stacked][:stored=BYTES][:fast-atomics]
+// in any order: Recompute::stacked, ModelOptions::stored_bytes, ModelOptions::fast_atomics.
+#pragma once
+
+#include <string>
+
+#include "cuda_impl/engine/interface/model.h"
+
+namespace assay::cuda {
+
+struct BackendName {
+  std::string name;  // what stands before the first ':'
+  ModelOptions options;
+};
+
+// Throws InputError for an option that is not one of these, stands twice or has no number of bytes.
+BackendName parse_backend_name(const std::string& text);
+
+}  // namespace assay::cuda

@@ -1,0 +1,137 @@
+#include "cuda_impl/engine/memory/buffers.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cuda_impl/engine/memory/convert.h"
+#include "cuda_impl/engine/memory/rope_table.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+namespace {
+
+template <class S>
+void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Method& method,
+           const PassShape& shape) {
+  using A = accum_t<S>;
+  const int64_t B = x.B, T = x.T, N = B * T;
+  const int64_t D = c.hidden_size, F = c.intermediate_size, V = c.vocab_size;
+  const int64_t H = c.num_attention_heads, Hkv = c.num_key_value_heads, Dh = c.head_dim;
+  const int64_t L = c.num_hidden_layers;
+  const bool llama = c.block == golden::BlockKind::llama;
+  const bool post = c.norm == golden::NormPosition::post;
+  const bool looks_back = method.recomputes() || method.all_layers_score;
+  const bool each = shape.options.recompute == Recompute::each;
+
+  x.tokens = carver.view<int32_t>({B, T});
+  x.real = carver.view<uint8_t>({B, T});
+  x.labels = carver.view<int32_t>({B, T});
+  x.cosines = carver.view<A>({x.R, Dh / 2});
+  x.sines = carver.view<A>({x.R, Dh / 2});
+  for (View<S, 2>* array : {&x.attn_norm, &x.attn_out, &x.mlp_norm, &x.mlp_out, &x.sum}) {
+    *array = carver.view<S>({N, D});
+  }
+  for (View<S, 2>* array : {&x.up, &x.act}) *array = carver.view<S>({N, F});
+  x.gate = carver.view<S>({llama ? N : 0, F});
+  x.last = carver.view<S>({shape.decode ? B : 0, D});
+  const auto most = static_cast<int64_t>(shape.options.head_bytes / sizeof(S)) / V;
+  x.logits = carver.view<S>({shape.decode ? B : std::clamp<int64_t>(most, 1, N), V});
+  x.losses = carver.view<A>({B, T});
+  x.loss = carver.view<A>({1});
+  x.wide_heads = carver.view<A>({N, H * Dh});
+  x.wide_gate = carver.view<A>({method.recomputes_mlp() && each && llama ? N : 0, F});
+  x.wide_up = carver.view<A>({method.recomputes_mlp() && each ? N : 0, F});
+  x.score_factors = carver.view<A>({method.gated_scores ? N : 0, L});
+
+  const auto layers = [L](bool all) { return static_cast<std::size_t>(all ? L : 1); };
+  x.stream.resize(x.kept ? layers(true) + 1 : 2);
+  x.attn_residual.resize(layers(x.kept));
+  x.mlp_residual.resize(post ? layers(x.kept) : 0);
+  x.v.resize(layers(x.kept));
+  x.context.resize(layers(x.kept));
+  x.q.resize(layers(x.kept || looks_back));
+  x.k.resize(x.q.size());
+  x.lse.resize(layers(x.kept || method.recomputes()));
+  x.again.resize(method.recomputes() && each ? layers(true) - 1 : 0);
+  for (auto* streams : {&x.stream, &x.attn_residual, &x.mlp_residual}) {
+    for (View<S, 2>& stream : *streams) stream = carver.view<S>({N, D});
+  }
+  for (View<S, 4>& v : x.v) v = carver.view<S>({B, Hkv, T, Dh});
+  for (View<S, 3>& context : x.context) context = carver.view<S>({B, T, H * Dh});
+  const bool again = x.kept && method.recomputes() && each;
+  x.again_v = again ? carver.view<S>({B, Hkv, T, Dh}) : x.v[0];
+  x.again_context = again ? carver.view<S>({B, T, H * Dh}) : x.context[0];
+  for (View<S, 4>& q : x.q) q = carver.view<S>({B, H, T, Dh});
+  for (View<S, 4>& k : x.k) k = carver.view<S>({B, Hkv, T, Dh});
+  A* next_lse = carver.take<A>(static_cast<int64_t>(x.lse.size()) * B * H * T);
+  for (View<A, 3>& lse : x.lse) {
+    lse = {next_lse, {B, H, T}};
+    if (next_lse != nullptr) next_lse += B * H * T;  // null while the arena is measured
+  }
+  for (View<S, 2>& r : x.again) r = carver.view<S>({N, D});
+  if (!shape.decode && stores_probs<S>(c, method, shape.options, B, T)) {
+    x.probs = carver.view<S>({L - 1, B, H, T, T});
+  }
+  x.q_table = carver.take<const S*>(L);
+  x.k_table = carver.take<const S*>(L);
+  x.again_table = carver.take<const S*>(L);
+}
+
+template <class S>
+void fill_tables(Buffers<S>& x, const golden::ModelConfig& c, Stream stream) {
+  using A = accum_t<S>;
+  const auto fill = [stream](const S** table, const std::vector<const S*>& arrays) {
+    simt::copy_in(table, arrays.data(), arrays.size() * sizeof(const S*), stream);
+  };
+  std::vector<const S*> q, k, again;
+  for (int64_t l = 0; l < c.num_hidden_layers; ++l) {
+    q.push_back(at(x.q, l).data);
+    k.push_back(at(x.k, l).data);
+  }
+  for (const View<S, 2>& r : x.again) again.push_back(r.data);
+  fill(x.q_table, q);
+  fill(x.k_table, k);
+  fill(x.again_table, again);
+
+  const std::vector<double> frequencies = rope_frequencies(c);  // [Dh/2]
+  std::vector<A> cosines, sines;                                // [R,Dh/2]
+  for (int64_t t = 0; t < x.R; ++t) {
+    for (const double frequency : frequencies) {
+      const double angle_rad = static_cast<double>(t) * frequency;
+      cosines.push_back(static_cast<A>(std::cos(angle_rad)));
+      sines.push_back(static_cast<A>(std::sin(angle_rad)));
+    }
+  }
+  simt::copy_in(x.cosines.data, cosines.data(), cosines.size() * sizeof(A), stream);
+  simt::copy_in(x.sines.data, sines.data(), sines.size() * sizeof(A), stream);
+}
+
+}  // namespace
+
+template <class S>
+bool plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
+                  const Method& method, const PassShape& shape, Stream stream) {
+  if (buffers.B == shape.B && buffers.T == shape.T && buffers.R == shape.R &&
+      buffers.kept >= shape.keep) {
+    return false;
+  }
+  buffers.B = 0;  // if the allocation throws, nothing stands
+  Buffers<S> planned;
+  planned.B = shape.B;
+  planned.T = shape.T;
+  planned.R = shape.R;
+  planned.kept = shape.keep;
+  arena.plan([&](Carver& carver) { carve(planned, carver, config, method, shape); });
+  fill_tables(planned, config, stream);
+  buffers = std::move(planned);
+  return true;
+}
+
+#define ASSAY_INSTANTIATE(S)                                                                 \
+  template bool plan_buffers(Buffers<S>&, Arena&, const golden::ModelConfig&, const Method&, \
+                             const PassShape&, Stream);
+ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
+#undef ASSAY_INSTANTIATE
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,191 @@
+// A tile of attention scores, kQueries queries by kKeys keys of one head:
+//   score[t,s] = sum_{i<layers} c_i(b,t,s) sum_d q_i[t,d] * k_i[s,d] + offset[t]
+//
+// Queries are counted by rows of their array; row r of batch row b stands at position first + r.
+// The layers' heads are streamed one after the other through shared memory, so no method stores a
+// [T,T] sum. Warp w owns the queries [kRowsPerWarp*w, kRowsPerWarp*(w+1)) of the tile, lane s its
+// key s. Longest addition chain Dh + layers, ascending in i and d.
+#pragma once
+
+#include "cuda_impl/kernels/tiles/window.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+inline constexpr int kWarps = 4;
+inline constexpr int kRowsPerWarp = 8;
+inline constexpr int kQueries = kWarps * kRowsPerWarp;
+inline constexpr int kKeys = 32;
+inline constexpr int kScoreThreads = 32 * kWarps;
+inline constexpr int kQueryStride =
+    kQueries + 4;  // of the transposed query tile: spreads the stores
+
+// ScoreOperands as a kernel parameter, with its extents in int.
+template <class S>
+struct ScoreParams {
+  const S* const* q;
+  const S* const* k;
+  const uint8_t* real;
+  const int32_t* first_positions;
+  Coefficients<accum_t<S>> coefficients;
+  const accum_t<S>* offset;
+  Window window;
+  int layers, H, Hkv, T, R, Dh;
+
+  // The position of batch row b's query 0.
+  SIMT_DEVICE int first(int b) const { return first_positions == nullptr ? 0 : first_positions[b]; }
+  // One past the last position that a query before `row` may see.
+  SIMT_DEVICE int key_end(int first, int row) const {
+    const int end = first + (row < T ? row : T);
+    return end < R ? end : R;
+  }
+};
+
+// ReplayLayout as a kernel parameter, its defaults put in.
+template <class A>
+struct ReplayParams {
+  int64_t context, lse, v, context_row, v_batch;
+  TermWeights<A> terms;
+  int B;
+};
+
+// The takes of ScoreTile, in shared memory.
+template <class S>
+simt::SmemSize score_smem(int64_t Dh) {
+  using A = accum_t<S>;
+  return simt::SmemSize{}
+      .template add<A>(static_cast<std::size_t>(Dh * kQueryStride))
+      .template add<A>(static_cast<std::size_t>(kKeys * (Dh + 1)));
+}
+
+template <class S>
+struct ScoreTile {
+  using A = accum_t<S>;
+  A* s_q;  // [Dh][kQueryStride], the query tile of one layer, transposed
+  A* s_k;  // [kKeys][Dh+1], the key tile of one layer
+
+  SIMT_DEVICE ScoreTile(simt::Smem& smem, int Dh)
+      : s_q(smem.take<A>(std::size_t(Dh) * kQueryStride)),
+        s_k(smem.take<A>(std::size_t(kKeys) * (Dh + 1))) {}
+
+  // score[r] = the sum above for query query0 + kRowsPerWarp*warp + r and key key0 + lane.
+  // Ends without a barrier: the tiles may be overwritten after the caller's next one.
+  // keep_queries: with one layer, the query tile of the call before is still there.
+  SIMT_DEVICE void scores(A (&r_score)[kRowsPerWarp], const ScoreParams<S>& p, int b, int h,
+                          int query0, int first, int key0, bool keep_queries) {
+    const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
+    const int64_t query_head = int64_t{b} * p.H + h;
+    const int64_t key_head = int64_t{b} * p.Hkv + h / (p.H / p.Hkv);
+    const int position0 = first + query0 + warp * kRowsPerWarp, key = key0 + lane;
+    const int end = p.key_end(first, p.T);
+    for (int r = 0; r < kRowsPerWarp; ++r) {
+      r_score[r] = p.offset != nullptr && position0 + r < end ? p.offset[position0 + r] : A(0);
+    }
+
+    for (int layer = 0; layer < p.layers; ++layer) {
+      if (layer > 0) __syncthreads();  // every thread has read the layer before
+      if (!keep_queries || p.layers > 1) {
+        const S* g_q = p.q[layer] + (query_head * p.T + query0) * p.Dh;
+        for (int i = tid; i < kQueries * p.Dh; i += kScoreThreads) {
+          const int row = i / p.Dh, d = i % p.Dh;
+          s_q[d * kQueryStride + row] = query0 + row < p.T ? simt::to_accum(g_q[i]) : A(0);
+        }
+      }
+      const S* g_k = p.k[layer] + (key_head * p.R + key0) * p.Dh;
+      for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
+        const int row = i / p.Dh, d = i % p.Dh;
+        s_k[row * (p.Dh + 1) + d] = key0 + row < end ? simt::to_accum(g_k[i]) : A(0);
+      }
+      __syncthreads();  // the layer's tiles (and what the caller put beside them) are complete
+
+      const A* s_rows = s_q + warp * kRowsPerWarp;
+      const A* s_key = s_k + lane * (p.Dh + 1);
+      A r_product[kRowsPerWarp] = {};
+      for (int d = 0; d < p.Dh; ++d) {
+        const A key_value = s_key[d];
+        SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) {
+          r_product[r] += s_rows[d * kQueryStride + r] * key_value;
+        }
+      }
+      if (key >= end) continue;  // no such key: nobody reads its score
+      const Coefficients<A>& c = p.coefficients;
+      const A* g_c = c.data + layer * c.layer + b * c.batch + position0 * c.query + key * c.key;
+      SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) {
+        if (position0 + r < end) r_score[r] += g_c[r * c.query] * r_product[r];
+      }
+    }
+  }
+};
+
+// Checks the operands for T queries and the keys of `real`'s [B,R] and turns them into the kernel
+// parameter.
+template <class S>
+ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores, int64_t T) {
+  const auto [B, R] = scores.real.shape;
+  expect_shape(kernel, "real [B,R]", scores.real, {B, R});
+  expect_at_most(kernel, "T", T, R);
+  if (scores.first == nullptr && T != R) {
+    throw simt::Error(std::string(kernel) + ": T: expected as many queries as keys (" +
+                      std::to_string(R) + ") where first is null, got " + std::to_string(T));
+  }
+  expect_at_most(kernel, "Dh", scores.Dh, kMaxHeadSize);
+  expect_at_most(kernel, "B", B, 65535);
+  expect_at_most(kernel, "H", scores.H, 65535);
+  expect_at_most(kernel, "Hkv", scores.Hkv, scores.H);
+  if (scores.H % scores.Hkv != 0) {
+    throw simt::Error(std::string(kernel) + ": Hkv: expected a divisor of H = " +
+                      std::to_string(scores.H) + ", got " + std::to_string(scores.Hkv));
+  }
+  expect_shape(kernel, "q [layers]", View<const S* const, 1>{scores.q, {scores.layers}},
+               {scores.layers});
+  expect_shape(kernel, "k [layers]", View<const S* const, 1>{scores.k, {scores.layers}},
+               {scores.layers});
+  expect_shape(kernel, "coefficients",
+               View<const accum_t<S>, 1>{scores.coefficients.data, {scores.layers}},
+               {scores.layers});
+  return {.q = scores.q,
+          .k = scores.k,
+          .real = scores.real.data,
+          .first_positions = scores.first,
+          .coefficients = scores.coefficients,
+          .offset = scores.offset,
+          .window = window_of(kernel, scores, R),
+          .layers = static_cast<int>(scores.layers),
+          .H = static_cast<int>(scores.H),
+          .Hkv = static_cast<int>(scores.Hkv),
+          .T = static_cast<int>(T),
+          .R = static_cast<int>(R),
+          .Dh = static_cast<int>(scores.Dh)};
+}
+
+template <class S>
+ReplayParams<accum_t<S>> replay_params(const char* kernel, const ScoreOperands<S>& scores,
+                                       const ReplayLayout<accum_t<S>>& layout) {
+  const auto [B, R] = scores.real.shape;
+  expect_at_most(kernel, "count * B", layout.count * B, 65535);
+  if (layout.count > 1) expect_at_most(kernel, "layers, of several replays", scores.layers, 1);
+  const auto or_else = [](int64_t stride, int64_t usual) { return stride == 0 ? usual : stride; };
+  return {.context = layout.context,
+          .lse = layout.lse,
+          .v = layout.v,
+          .context_row = or_else(layout.context_row, scores.H * scores.Dh),
+          .v_batch = or_else(layout.v_batch, scores.Hkv * R * scores.Dh),
+          .terms = layout.terms,
+          .B = static_cast<int>(B)};
+}
+
+// What both rungs of stored_attention() expect.
+template <class S>
+ScoreParams<S> stored_params(const char* kernel, const View<S, 3>& context, const In<S, 4>& probs,
+                             const ScoreOperands<S>& scores, const In<S, 4>& v) {
+  const auto [B, T] = scores.real.shape;
+  const ScoreParams<S> params = score_params(kernel, scores, T);
+  expect_whole(kernel, scores);
+  expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, scores.H * scores.Dh});
+  expect_shape(kernel, "probs [B,H,T,T]", probs, {B, scores.H, T, T});
+  expect_shape(kernel, "v [B,Hkv,T,Dh]", v, {B, scores.Hkv, T, scores.Dh});
+  return params;
+}
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda

@@ -1,0 +1,325 @@
+#include "golden/contract/config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "golden/contract/error.h"
+#include "golden/contract/gpt2_config.h"
+#include "golden/contract/json_keys.h"
+#include "golden/contract/methods.h"
+
+namespace assay::golden {
+namespace {
+
+using nlohmann::json;
+
+RopeScaling parse_rope_scaling(const JsonKeys& keys) {
+  const std::string kind = keys.text("rope_type", keys.text("type", ""));
+  if (kind != "llama3") {
+    throw InputError(
+        fmt::format("{}: rope_type: expected \"llama3\", got \"{}\"", keys.where(), kind));
+  }
+  return {.factor = keys.number("factor"),
+          .low_freq_factor = keys.number("low_freq_factor"),
+          .high_freq_factor = keys.number("high_freq_factor"),
+          .original_max_position_embeddings = keys.integer("original_max_position_embeddings")};
+}
+
+Residual parse_residual(const std::string& text, const std::string& where) {
+  if (text == "keep") return Residual::keep;
+  if (text == "replace") return Residual::replace;
+  throw InputError(fmt::format("{}: residual: expected keep or replace, got \"{}\"", where, text));
+}
+
+Params parse_params(const std::string& text, const std::string& where) {
+  if (text == "generic") return Params::generic;
+  if (text == "initial") return Params::initial;
+  throw InputError(fmt::format("{}: params: expected generic or initial, got \"{}\"", where, text));
+}
+
+[[noreturn]] void refuse_option(const MethodInfo& method, const std::string& option,
+                                const std::string& where) {
+  const std::vector<std::string> texts = option_texts(method);
+  throw InputError(fmt::format("{}: {}: method {} has no such option; it has {}", where, option,
+                               method.id,
+                               texts.empty() ? "none" : fmt::format("{}", fmt::join(texts, ", "))));
+}
+
+void parse_window(const JsonKeys& keys, ModelConfig& c) {
+  c.window = keys.integer("window", c.window);
+  c.sink_tokens = keys.integer("sink_tokens", c.sink_tokens);
+}
+
+// "assay": the method and its options.
+void parse_method(const JsonKeys& keys, ModelConfig& c) {
+  c.method = keys.text("method", c.method);
+  const MethodInfo& method = find_method(c.method, keys.where() + ": method");
+  for (const char* option : {"detach_stored", "form", "score_gate_eps", "score_positions", "pt"}) {
+    if (keys.has(option) && !method.takes(option)) refuse_option(method, option, keys.where());
+  }
+  c.residual = parse_residual(keys.text("residual", "keep"), keys.where());
+  c.detach_stored = keys.boolean("detach_stored", c.detach_stored);
+  c.form = keys.text("form", c.form);
+  c.score_gate_eps = keys.number("score_gate_eps", c.score_gate_eps);
+  c.score_positions = keys.integer("score_positions", c.score_positions);
+  c.params = parse_params(keys.text("params", "generic"), keys.where());
+  if (keys.has("pt")) c.pt = parse_prob_transformer(keys.object("pt"));
+}
+
+json method_json(const ModelConfig& c) {
+  const MethodInfo& method = find_method(c.method);
+  json options = {{"method", c.method},
+                  {"residual", c.residual == Residual::keep ? "keep" : "replace"}};
+  if (c.detach_stored) options["detach_stored"] = true;
+  if (method.takes("form")) options["form"] = form_of(c);
+  if (method.takes("score_gate_eps")) options["score_gate_eps"] = c.score_gate_eps;
+  if (method.takes("score_positions")) options["score_positions"] = score_positions_of(c);
+  if (c.params == Params::initial) options["params"] = "initial";
+  if (c.window != 0) options["window"] = c.window;
+  if (c.sink_tokens != 0) options["sink_tokens"] = c.sink_tokens;
+  if (method.takes("pt")) options["pt"] = json::parse(prob_transformer_json(c));
+  return options;
+}
+
+void validate_method(const ModelConfig& c, const std::string& where) {
+  const MethodInfo& method = find_method(c.method, where + ": method");
+  const ModelConfig defaults;
+  const auto set = [&](const char* option, bool given) {
+    if (given && !method.takes(option)) refuse_option(method, option, where);
+  };
+  set("residual", c.residual != defaults.residual);
+  set("detach_stored", c.detach_stored);
+  set("form", !c.form.empty());
+  set("score_gate_eps", c.score_gate_eps != defaults.score_gate_eps);
+  set("score_positions", c.score_positions != 0);
+  set("pt", c.pt != defaults.pt);
+  if (method.takes("pt")) validate_prob_transformer(c, where);
+  const auto& forms = method.forms;
+  if (!c.form.empty() && std::find(forms.begin(), forms.end(), c.form) == forms.end()) {
+    throw InputError(fmt::format("{}: form: method {}: expected {}, got \"{}\"", where, c.method,
+                                 fmt::join(forms, ", "), c.form));
+  }
+  if (!(c.score_gate_eps > 0)) {
+    throw InputError(
+        fmt::format("{}: score_gate_eps: expected > 0, got {}", where, c.score_gate_eps));
+  }
+  if (c.score_positions < 0 || c.score_positions > (int64_t{1} << 31)) {
+    throw InputError(
+        fmt::format("{}: score_positions: expected 1 .. 2^31, or 0 for max_position_embeddings, "
+                    "got {}",
+                    where, c.score_positions));
+  }
+}
+
+void validate_window(const ModelConfig& c, const std::string& where) {
+  const auto count = [&](const char* key, int64_t value, const char* zero) {
+    if (value < 0 || value > (int64_t{1} << 31)) {
+      throw InputError(
+          fmt::format("{}: {}: expected 1 .. 2^31, or 0 for {}, got {}", where, key, zero, value));
+    }
+  };
+  count("window", c.window, "every earlier position");
+  count("sink_tokens", c.sink_tokens, "none");
+  if (c.sink_tokens != 0 && c.window == 0) {
+    throw InputError(fmt::format(
+        "{}: sink_tokens: expected 0 without a window, which hides none of them, got {}", where,
+        c.sink_tokens));
+  }
+  if (c.window != 0 && c.method == "pt") {
+    throw InputError(fmt::format(
+        "{}: window: method pt has no attention to narrow: expected 0, got {}", where, c.window));
+  }
+}
+
+void refuse_biases(const JsonKeys& keys) {
+  for (const char* key : {"attention_bias", "mlp_bias"}) {
+    if (keys.boolean(key, false)) {
+      throw InputError(
+          fmt::format("{}: {}: the Llama block here has no biases: expected false, got true",
+                      keys.where(), key));
+    }
+  }
+  const std::string activation = keys.text("hidden_act", "silu");
+  if (activation != "silu") {
+    throw InputError(
+        fmt::format("{}: hidden_act: expected \"silu\", got \"{}\"", keys.where(), activation));
+  }
+}
+
+ModelConfig parse_llama(const JsonKeys& keys) {
+  refuse_biases(keys);
+  ModelConfig c;
+  c.hidden_size = keys.integer("hidden_size");
+  c.intermediate_size = keys.integer("intermediate_size");
+  c.num_hidden_layers = keys.integer("num_hidden_layers");
+  c.num_attention_heads = keys.integer("num_attention_heads");
+  c.num_key_value_heads = keys.integer("num_key_value_heads", c.num_attention_heads);
+  const bool divides = c.num_attention_heads > 0 && c.hidden_size % c.num_attention_heads == 0;
+  c.head_dim = !keys.has("head_dim") && divides ? c.hidden_size / c.num_attention_heads
+                                                : keys.integer("head_dim");
+  c.vocab_size = keys.integer("vocab_size");
+  c.max_position_embeddings = keys.integer("max_position_embeddings", c.max_position_embeddings);
+  c.rms_norm_eps = keys.number("rms_norm_eps", c.rms_norm_eps);
+  c.rope_theta = keys.number("rope_theta", c.rope_theta);
+  if (keys.has("rope_scaling")) c.rope_scaling = parse_rope_scaling(keys.object("rope_scaling"));
+  c.tie_word_embeddings = keys.boolean("tie_word_embeddings", false);
+  return c;
+}
+
+json llama_json(const ModelConfig& c) {
+  json document = {{"hidden_size", c.hidden_size},
+                   {"intermediate_size", c.intermediate_size},
+                   {"num_hidden_layers", c.num_hidden_layers},
+                   {"num_attention_heads", c.num_attention_heads},
+                   {"num_key_value_heads", c.num_key_value_heads},
+                   {"head_dim", c.head_dim},
+                   {"vocab_size", c.vocab_size},
+                   {"max_position_embeddings", c.max_position_embeddings},
+                   {"rms_norm_eps", c.rms_norm_eps},
+                   {"rope_theta", c.rope_theta},
+                   {"rope_scaling", nullptr},
+                   {"tie_word_embeddings", c.tie_word_embeddings},
+                   {"assay", json::object()}};
+  if (c.rope_scaling) {
+    document["rope_scaling"] = {
+        {"rope_type", "llama3"},
+        {"factor", c.rope_scaling->factor},
+        {"low_freq_factor", c.rope_scaling->low_freq_factor},
+        {"high_freq_factor", c.rope_scaling->high_freq_factor},
+        {"original_max_position_embeddings", c.rope_scaling->original_max_position_embeddings}};
+  }
+  return document;
+}
+
+// What the Llama block needs beyond what every block does.
+void validate_llama(const ModelConfig& c, const std::string& where) {
+  if (c.norm != NormPosition::pre) {
+    throw InputError(where + ": norm: the Llama block is pre-norm: expected pre, got post");
+  }
+  if (c.head_dim % 2 != 0) {
+    throw InputError(fmt::format("{}: head_dim: expected an even number (RoPE turns pairs), got {}",
+                                 where, c.head_dim));
+  }
+  if (!(c.rms_norm_eps > 0)) {
+    throw InputError(fmt::format("{}: rms_norm_eps: expected > 0, got {}", where, c.rms_norm_eps));
+  }
+  if (!(c.rope_theta > 1)) {
+    throw InputError(fmt::format("{}: rope_theta: expected > 1, got {}", where, c.rope_theta));
+  }
+  if (c.rope_scaling && (!(c.rope_scaling->factor >= 1) || !(c.rope_scaling->low_freq_factor > 0) ||
+                         !(c.rope_scaling->high_freq_factor > c.rope_scaling->low_freq_factor))) {
+    throw InputError(fmt::format(
+        "{}: rope_scaling: expected factor >= 1 and high_freq_factor > low_freq_factor > 0",
+        where));
+  }
+}
+
+}  // namespace
+
+ModelConfig parse_config(const std::string& json_text, const std::string& where) {
+  json document;
+  try {
+    document = json::parse(json_text);
+  } catch (const json::parse_error& error) {
+    throw InputError(fmt::format("{}: not JSON: {}", where, error.what()));
+  }
+  const JsonKeys keys(document, where);
+  ModelConfig c = keys.text("model_type", "llama") == "gpt2" ? parse_gpt2(keys) : parse_llama(keys);
+  if (keys.has("assay")) {
+    parse_method(keys.object("assay"), c);
+    parse_window(keys.object("assay"), c);
+  }
+  validate(c, where);
+  return c;
+}
+
+std::string to_json(const ModelConfig& c) {
+  json document = c.block == BlockKind::gpt2 ? gpt2_json(c) : llama_json(c);
+  document["assay"].update(method_json(c));
+  return document.dump();
+}
+
+void validate(const ModelConfig& c, const std::string& where) {
+  const auto positive = [&](const char* key, int64_t value) {
+    if (value < 1 || value > (int64_t{1} << 31)) {
+      throw InputError(fmt::format("{}: {}: expected 1 .. 2^31, got {}", where, key, value));
+    }
+  };
+  positive("hidden_size", c.hidden_size);
+  positive("intermediate_size", c.intermediate_size);
+  positive("num_hidden_layers", c.num_hidden_layers);
+  positive("num_attention_heads", c.num_attention_heads);
+  positive("num_key_value_heads", c.num_key_value_heads);
+  positive("head_dim", c.head_dim);
+  positive("vocab_size", c.vocab_size);
+  positive("max_position_embeddings", c.max_position_embeddings);
+  if (c.num_attention_heads % c.num_key_value_heads != 0) {
+    throw InputError(fmt::format(
+        "{}: num_key_value_heads: expected a divisor of num_attention_heads = {}, got {}", where,
+        c.num_attention_heads, c.num_key_value_heads));
+  }
+  if (c.block == BlockKind::gpt2) {
+    validate_gpt2(c, where);
+  } else {
+    validate_llama(c, where);
+  }
+  validate_method(c, where);
+  validate_window(c, where);
+}
+
+std::string form_of(const ModelConfig& c) {
+  const MethodInfo& method = find_method(c.method);
+  return c.form.empty() && !method.forms.empty() ? method.forms.front() : c.form;
+}
+
+int64_t score_positions_of(const ModelConfig& c) {
+  return c.score_positions == 0 ? c.max_position_embeddings : c.score_positions;
+}
+
+std::vector<std::string> preset_names() { return {"tiny", "small", "author"}; }
+
+ModelConfig preset(const std::string& name, BlockKind block) {
+  ModelConfig c;
+  if (name == "tiny") {
+    c = {.hidden_size = 32,
+         .intermediate_size = 48,
+         .num_hidden_layers = 3,
+         .num_attention_heads = 4,
+         .num_key_value_heads = 2,
+         .head_dim = 8,
+         .vocab_size = 64};
+  } else if (name == "small") {
+    c = {.hidden_size = 128,
+         .intermediate_size = 256,
+         .num_hidden_layers = 4,
+         .num_attention_heads = 8,
+         .num_key_value_heads = 4,
+         .head_dim = 16,
+         .vocab_size = 256};
+  } else if (name == "author") {
+    c = {.hidden_size = 512,
+         .intermediate_size = 1024,
+         .num_hidden_layers = 8,
+         .num_attention_heads = 8,
+         .num_key_value_heads = 4,
+         .head_dim = 64,
+         .vocab_size = 32000};
+  } else {
+    throw InputError(
+        fmt::format("--preset {}: no such preset; have {}", name, fmt::join(preset_names(), ", ")));
+  }
+  return block == BlockKind::gpt2 ? as_gpt2(c) : c;
+}
+
+std::string block_name(BlockKind block) { return block == BlockKind::gpt2 ? "gpt2" : "llama"; }
+
+BlockKind parse_block_name(const std::string& name, const std::string& where) {
+  for (const BlockKind block : {BlockKind::llama, BlockKind::gpt2}) {
+    if (name == block_name(block)) return block;
+  }
+  throw InputError(fmt::format("{} {}: no such block; have llama, gpt2", where, name));
+}
+
+}  // namespace assay::golden

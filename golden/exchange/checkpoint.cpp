@@ -1,0 +1,277 @@
+#include "golden/exchange/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <set>
+
+#include "golden/contract/error.h"
+#include "golden/contract/strict_json.h"
+#include "golden/exchange/safetensors.h"
+#include "golden/file/files.h"
+
+namespace assay::golden {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr char kWhole[] = "model.safetensors", kIndex[] = "model.safetensors.index.json";
+constexpr std::size_t kMostJsonBytes = 100'000'000;
+constexpr std::size_t kMostListed = 12;     // problems in one message
+constexpr std::size_t kCompared = 1 << 20;  // elements at once
+constexpr std::array<const char*, 2> kPrefixes{"model.", "transformer."};
+
+// Tensors of checkpoints that are no weights: nothing is lost without them.
+struct Harmless {
+  const char* pattern;
+  const char* what;
+};
+constexpr std::array<Harmless, 3> kHarmless{{
+    {"*rotary_emb.inv_freq", "frequencies that follow from rope_theta"},
+    {"*.attn.bias", "GPT-2's causal mask"},
+    {"*.attn.masked_bias", "what GPT-2 writes into masked scores"},
+}};
+
+bool is_harmless(const std::string& name) {
+  return std::any_of(kHarmless.begin(), kHarmless.end(),
+                     [&](const Harmless& row) { return matches(row.pattern, name); });
+}
+
+json read_json(const std::string& path, const JsonLimits& limits) {
+  require_readable_file(path, "a JSON file");
+  if (const auto bytes = fs::file_size(path); bytes > kMostJsonBytes) {
+    throw InputError(
+        fmt::format("{}: expected at most {} bytes, got {}", path, kMostJsonBytes, bytes));
+  }
+  std::ifstream file(path, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  return parse_strict_json(text, path, limits);
+}
+
+// Newer configs keep rope_theta among rope_parameters and say "default" for no scaling.
+void settle_rope(json& config, const std::string& where) {
+  if (config.contains("rope_parameters") && config["rope_parameters"].is_object()) {
+    json rope = config["rope_parameters"];
+    if (rope.contains("rope_theta")) config["rope_theta"] = rope["rope_theta"];
+    if (!config.contains("rope_scaling")) config["rope_scaling"] = std::move(rope);
+  }
+  if (!config.contains("rope_scaling") || !config["rope_scaling"].is_object()) return;
+  const json& scaling = config["rope_scaling"];
+  if (scaling.value("partial_rotary_factor", json(1)) != json(1)) {
+    throw InputError(fmt::format("{}: partial_rotary_factor: expected 1, got {}", where,
+                                 scaling["partial_rotary_factor"].dump()));
+  }
+  const json kind = scaling.value("rope_type", scaling.value("type", json()));
+  if (kind == "default") config["rope_scaling"] = nullptr;
+}
+
+// One tensor of the folder.
+struct Place {
+  const SafetensorsReader* file = nullptr;
+  const SafetensorsEntry* entry = nullptr;
+};
+
+}  // namespace
+
+ModelConfig read_checkpoint_config(const std::string& folder) {
+  const std::string path = folder + "/config.json";
+  json config = read_json(path, {.depth = 16, .in_list = 1 << 20});
+  const json type = config.value("model_type", json("llama"));
+  if (type != "llama" && type != "gpt2") {
+    throw InputError(fmt::format(
+        "{}: model_type: expected \"llama\" or \"gpt2\", got {}: its mathematics may differ; write "
+        "\"llama\" there if it does not",
+        path, type.dump(-1, ' ', false, json::error_handler_t::replace)));
+  }
+  settle_rope(config, path);
+  return parse_config(config.dump(), path);
+}
+
+struct CheckpointWeights::Impl {
+  Impl(std::string folder_path, const ModelConfig& model);
+
+  std::string folder;
+  std::vector<TensorInfo> list;
+  std::map<std::string, SafetensorsReader> files;  // by name in the folder
+  std::map<std::string, Place> weights;            // by our name
+  std::vector<std::string> problems;
+
+  void open_files();
+  void open_shards();
+  std::map<std::string, Place> tensors() const;
+  void assign();
+  void check_surplus(const std::string& name, const Place& place, bool tied);
+  bool same_values(const Place& a, const Place& b) const;
+  void report() const;
+};
+
+CheckpointWeights::Impl::Impl(std::string folder_path, const ModelConfig& model)
+    : folder(std::move(folder_path)), list(weight_list(model)) {
+  open_files();
+  std::map<std::string, Place> left = tensors();
+  for (const TensorInfo& weight : list) {
+    auto found = left.find(weight.name);
+    for (const std::string prefix : kPrefixes) {
+      if (found == left.end() && weight.name.starts_with(prefix)) {
+        found = left.find(weight.name.substr(prefix.size()));
+      }
+    }
+    if (found == left.end()) {
+      problems.push_back(
+          fmt::format("{}: expected {}, got nothing", weight.name, shape_text(weight.shape)));
+      continue;
+    }
+    const SafetensorsEntry& entry = *found->second.entry;
+    if (entry.shape != weight.shape || !is_float(entry.element)) {
+      problems.push_back(fmt::format("{}: expected {} of floats, got {} {}", weight.name,
+                                     shape_text(weight.shape), element_name(entry.element),
+                                     shape_text(entry.shape)));
+    }
+    weights[weight.name] = found->second;
+    left.erase(found);
+  }
+  for (const auto& [name, place] : left) check_surplus(name, place, model.tie_word_embeddings);
+  report();
+}
+
+void CheckpointWeights::Impl::open_files() {
+  if (!fs::is_directory(folder)) {
+    throw InputError(fmt::format("{}: expected a folder with config.json and {}, got {}", folder,
+                                 kWhole, fs::exists(folder) ? "a file" : "nothing"));
+  }
+  const bool whole = fs::exists(folder + "/" + kWhole), index = fs::exists(folder + "/" + kIndex);
+  if (whole && index) {
+    throw InputError(
+        fmt::format("{}: expected {} or {}, got both; keep one of them", folder, kWhole, kIndex));
+  }
+  if (!whole && !index) {
+    throw InputError(fmt::format(
+        "{}: expected {} or {}, got neither; save the model with safe_serialization=True", folder,
+        kWhole, kIndex));
+  }
+  if (whole) {
+    files.emplace(kWhole, SafetensorsReader(folder + "/" + kWhole));
+  } else {
+    open_shards();
+  }
+}
+
+// The index and the shards say the same of each tensor's place.
+void CheckpointWeights::Impl::open_shards() {
+  const std::string path = folder + "/" + kIndex;
+  const json index = read_json(path, {.depth = 8, .in_list = 1 << 20});
+  const auto is_text = [](const json& x) { return x.is_string(); };
+  if (!index.contains("weight_map") || !index["weight_map"].is_object() ||
+      !std::all_of(index["weight_map"].begin(), index["weight_map"].end(), is_text)) {
+    throw InputError(path + ": expected a table 'weight_map' of file names, got something else");
+  }
+  const auto map = index["weight_map"].get<std::map<std::string, std::string>>();
+  for (const auto& [name, file] : map) {
+    if (!file.ends_with(".safetensors") || file.find_first_of("/\\") != std::string::npos) {
+      throw InputError(
+          fmt::format("{}: {}: expected the name of a .safetensors file in the same folder, got {}",
+                      path, printable(name), printable(file)));
+    }
+    if (!files.contains(file)) files.emplace(file, SafetensorsReader(folder + "/" + file));
+    if (files.at(file).find(name) == nullptr) {
+      problems.push_back(fmt::format("{}: expected in {} as the index says, got nothing there",
+                                     printable(name), file));
+    }
+  }
+  for (const auto& [file, reader] : files) {
+    for (const SafetensorsEntry& entry : reader.entries()) {
+      const auto place = map.find(entry.name);
+      if (place != map.end() && place->second == file) continue;
+      problems.push_back(fmt::format("{}: expected in {} as the index says, got it in {}",
+                                     printable(entry.name),
+                                     place == map.end() ? "no file" : place->second, file));
+    }
+  }
+  report();
+}
+
+std::map<std::string, Place> CheckpointWeights::Impl::tensors() const {
+  std::map<std::string, Place> all;
+  for (const auto& [name, reader] : files) {
+    for (const SafetensorsEntry& entry : reader.entries()) all[entry.name] = {&reader, &entry};
+  }
+  return all;
+}
+
+void CheckpointWeights::Impl::check_surplus(const std::string& name, const Place& place,
+                                            bool tied) {
+  if (is_harmless(name)) return;
+  const SafetensorsEntry& entry = *place.entry;
+  std::string why = "nothing of this name";
+  if (tied && name == "lm_head.weight") {
+    const auto embedding = weights.find(list.front().name);
+    if (embedding != weights.end() && same_values(place, embedding->second)) return;
+    why = "the embedding's values, which it is tied to";
+  }
+  problems.push_back(fmt::format("{}: expected {}, got {} {}", printable(name), why,
+                                 element_name(entry.element), shape_text(entry.shape)));
+}
+
+bool CheckpointWeights::Impl::same_values(const Place& a, const Place& b) const {
+  if (a.entry->shape != b.entry->shape) return false;
+  const auto count = static_cast<uint64_t>(element_count(a.entry->shape));
+  std::vector<double> mine(kCompared), theirs(kCompared);
+  for (uint64_t at = 0; at < count; at += kCompared) {
+    const std::size_t piece = std::min<uint64_t>(kCompared, count - at);
+    a.file->read(*a.entry, {mine.data(), piece}, at);
+    b.file->read(*b.entry, {theirs.data(), piece}, at);
+    if (!std::equal(mine.begin(), mine.begin() + static_cast<int64_t>(piece), theirs.begin())) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void CheckpointWeights::Impl::report() const {
+  if (problems.empty()) return;
+  std::string text =
+      fmt::format("{}: {} tensors are not what or where they should be:", folder, problems.size());
+  for (std::size_t i = 0; i < std::min(problems.size(), kMostListed); ++i) {
+    text += "\n  " + problems[i];
+  }
+  if (problems.size() > kMostListed) {
+    text += fmt::format("\n  and {} more", problems.size() - kMostListed);
+  }
+  throw InputError(text);
+}
+
+CheckpointWeights::CheckpointWeights(const std::string& folder, const ModelConfig& config)
+    : impl_(std::make_unique<Impl>(folder, config)) {}
+
+CheckpointWeights::~CheckpointWeights() = default;
+
+void CheckpointWeights::read(const std::string& name, std::span<double> out) const {
+  const auto found = impl_->weights.find(name);
+  if (found == impl_->weights.end()) {
+    throw InputError(fmt::format("{}: {}: the checkpoint has no such weight", impl_->folder, name));
+  }
+  const SafetensorsEntry& entry = *found->second.entry;
+  if (element_count(entry.shape) != static_cast<int64_t>(out.size())) {
+    throw InputError(fmt::format("{}: {}: expected {} elements, got {}", impl_->folder, name,
+                                 out.size(), shape_text(entry.shape)));
+  }
+  found->second.file->read(entry, out);
+}
+
+std::string CheckpointWeights::contents() const {
+  json list = json::array();
+  for (const auto& [name, reader] : impl_->files) {
+    list.push_back({{"file", name},
+                    {"bytes", fs::file_size(reader.path())},
+                    {"xxh3_128", reader.file_hash()}});
+  }
+  return list.dump();
+}
+
+}  // namespace assay::golden

@@ -1,0 +1,196 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <new>
+#include <stdexcept>
+
+#include "golden/contract/error.h"
+#include "golden/exchange/npz.h"
+#include "golden/exchange/safetensors.h"
+#include "golden/file/golden_file.h"
+#include "golden/file/hdf5.h"
+
+namespace assay::golden {
+namespace {
+
+// "/candidate/layers/0/attn/q" and "/forward/layers/0/attn/q" are "layers/0/attn/q".
+std::string name_of(const std::string& path) {
+  for (const std::string prefix : {"/candidate/", "/forward/"}) {
+    if (path.starts_with(prefix)) return path.substr(prefix.size());
+  }
+  return path.substr(1);
+}
+
+// What a golden file holds beside the tensors of a forward pass: such a file is a dump, too.
+bool is_part_of_a_golden_file(const std::string& path) {
+  return path == "/manifest" || path.starts_with("/inputs/") || path.starts_with("/weights/") ||
+         path.starts_with("/grad/");
+}
+
+// A file of named tensors in one of the formats. Paths begin with "/", also where the format's own
+// names do not.
+class Format {
+ public:
+  virtual ~Format() = default;
+  virtual std::vector<std::string> paths() const = 0;
+  virtual DumpEntry describe(const std::string& path) const = 0;  // its name is not filled in
+  virtual Tensor read(const std::string& path) const = 0;
+  virtual std::string attribute(const std::string& name) const = 0;  // "" if there is none
+};
+
+class Hdf5Format : public Format {
+ public:
+  explicit Hdf5Format(const std::string& path) : file_(hdf5::File::open(path)) {}
+
+  std::vector<std::string> paths() const override { return file_.datasets(); }
+  DumpEntry describe(const std::string& path) const override {
+    const hdf5::DatasetInfo info = file_.info(path);
+    return {"", info.dtype, info.shape};
+  }
+  Tensor read(const std::string& path) const override { return file_.read(path); }
+  std::string attribute(const std::string& name) const override {
+    if (!file_.has_attribute(name)) return "";
+    return name == "seed" ? std::to_string(file_.integer_attribute(name))
+                          : file_.text_attribute(name);
+  }
+
+ private:
+  hdf5::File file_;
+};
+
+class SafetensorsFormat : public Format {
+ public:
+  explicit SafetensorsFormat(const std::string& path) : reader_(path) {
+    for (const SafetensorsEntry& entry : reader_.entries()) entries_["/" + entry.name] = &entry;
+  }
+
+  std::vector<std::string> paths() const override {
+    std::vector<std::string> all;
+    for (const SafetensorsEntry& entry : reader_.entries()) all.push_back("/" + entry.name);
+    return all;
+  }
+  DumpEntry describe(const std::string& path) const override {
+    const SafetensorsEntry& entry = *entries_.at(path);
+    return {"", dtype_of(entry.element), entry.shape};
+  }
+  Tensor read(const std::string& path) const override {
+    const SafetensorsEntry& entry = *entries_.at(path);
+    Tensor tensor{entry.shape,
+                  std::vector<double>(static_cast<std::size_t>(element_count(entry.shape)))};
+    reader_.read(entry, tensor.values);
+    return tensor;
+  }
+  std::string attribute(const std::string& name) const override { return reader_.metadata(name); }
+
+ private:
+  SafetensorsReader reader_;
+  std::map<std::string, const SafetensorsEntry*> entries_;
+};
+
+class NpzFormat : public Format {
+ public:
+  explicit NpzFormat(const std::string& path) : reader_(path) {
+    for (const NpzEntry& entry : reader_.entries()) entries_["/" + entry.name] = &entry;
+  }
+
+  std::vector<std::string> paths() const override {
+    std::vector<std::string> all;
+    for (const NpzEntry& entry : reader_.entries()) all.push_back("/" + entry.name);
+    return all;
+  }
+  DumpEntry describe(const std::string& path) const override {
+    const NpyHeader& header = entries_.at(path)->header;
+    return {"", dtype_of(header.element), header.shape};
+  }
+  Tensor read(const std::string& path) const override {
+    const NpzEntry& entry = *entries_.at(path);
+    return {entry.header.shape, reader_.read(entry)};
+  }
+  std::string attribute(const std::string&) const override { return ""; }
+
+ private:
+  NpzReader reader_;
+  std::map<std::string, const NpzEntry*> entries_;
+};
+
+std::unique_ptr<Format> open_format(const std::string& path) {
+  if (path.ends_with(".npz")) return std::make_unique<NpzFormat>(path);
+  if (path.ends_with(".safetensors")) return std::make_unique<SafetensorsFormat>(path);
+  return std::make_unique<Hdf5Format>(path);
+}
+
+}  // namespace
+
+struct DumpReader::Impl {
+  std::string path;
+  std::unique_ptr<Format> format;
+  std::vector<DumpEntry> entries;
+  std::map<std::string, std::string> paths;  // of entries, by name
+};
+
+DumpReader::DumpReader(const std::string& path) : impl_(new Impl{path, open_format(path), {}, {}}) {
+  for (const std::string& dataset : impl_->format->paths()) {
+    if (is_part_of_a_golden_file(dataset)) continue;
+    const std::string name = name_of(dataset);
+    const auto [known, is_new] = impl_->paths.emplace(name, dataset);
+    if (!is_new) {
+      throw InputError(fmt::format("{}: {}: the same tensor also stands at {}; keep one of them",
+                                   path, dataset, known->second));
+    }
+    impl_->entries.push_back(impl_->format->describe(dataset));
+    impl_->entries.back().name = name;
+  }
+}
+
+DumpReader::~DumpReader() = default;
+
+const std::vector<DumpEntry>& DumpReader::entries() const { return impl_->entries; }
+std::string DumpReader::config_hash() const { return impl_->format->attribute("config_hash"); }
+std::string DumpReader::seed() const { return impl_->format->attribute("seed"); }
+
+Tensor DumpReader::read(const std::string& name) const {
+  const auto found = impl_->paths.find(name);
+  if (found == impl_->paths.end()) {
+    throw InputError(
+        fmt::format("{}: {}: no such dataset, neither at the root nor below /candidate "
+                    "or /forward",
+                    impl_->path, name));
+  }
+  try {
+    return impl_->format->read(found->second);
+  } catch (const std::bad_alloc&) {
+    throw InputError(fmt::format("{}: {}: does not fit into memory", impl_->path, found->second));
+  }
+}
+
+struct DumpWriter::Impl {
+  std::string path;
+  hdf5::File file;
+};
+
+DumpWriter::DumpWriter(const std::string& path, const std::string& config_hash, uint64_t seed)
+    : impl_(new Impl{path, hdf5::File::create(path, path, 0)}) {
+  impl_->file.write_attribute("config_hash", config_hash);
+  impl_->file.write_attribute("seed", seed);
+}
+
+DumpWriter::~DumpWriter() = default;
+
+void DumpWriter::write(const std::string& name, const TensorView& values, DType dtype) {
+  const std::string dataset = "/" + name;
+  if (element_count(values.shape) != static_cast<int64_t>(values.values.size())) {
+    throw InputError(fmt::format("{}: {}: expected {} elements for {}, got {}", impl_->path,
+                                 dataset, element_count(values.shape), shape_text(values.shape),
+                                 values.values.size()));
+  }
+  if (dtype == DType::float32) {
+    const std::vector<float> floats(values.values.begin(), values.values.end());
+    impl_->file.write(dataset, dtype, values.shape, floats.data());
+    return;
+  }
+  ASSAY_CHECK(dtype == DType::float64, dtype_name(dtype));
+  impl_->file.write(dataset, dtype, values.shape, values.values.data());
+}
+
+}  // namespace assay::golden

@@ -1,0 +1,168 @@
+#include "golden/exchange/export.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "golden/contract/error.h"
+#include "golden/contract/names.h"
+#include "golden/exchange/npz.h"
+#include "golden/exchange/safetensors.h"
+#include "golden/file/files.h"
+
+namespace assay::golden {
+namespace {
+
+namespace fs = std::filesystem;
+
+template <class T>
+std::vector<double> widened(const std::vector<T>& values) {
+  return {values.begin(), values.end()};
+}
+
+std::vector<double> values_of(const GoldenReader& golden, const ManifestRow& row) {
+  if (row.role == "weight") {
+    std::vector<double> values(static_cast<std::size_t>(element_count(row.shape)));
+    golden.read(row.path.substr(std::string("/weights/").size()), values);
+    return values;
+  }
+  if (row.dtype == DType::int32) return widened(golden.read_int32(row.path));
+  if (row.dtype == DType::uint8) return widened(golden.read_uint8(row.path));
+  return golden.read_tensor(row.path).values;
+}
+
+ExchangeTensor exchanged(const ManifestRow& row, const std::string& name,
+                         const std::optional<Element>& element) {
+  const Element stored = element_of(row.dtype);
+  return {name, is_float(stored) ? element.value_or(stored) : stored, row.shape};
+}
+
+// What torch calls the type.
+std::string torch_name(Element element) {
+  switch (element) {
+    case Element::f64:
+      return "float64";
+    case Element::f32:
+      return "float32";
+    case Element::bf16:
+      return "bfloat16";
+    case Element::f16:
+      return "float16";
+    default:
+      throw InternalError("torch_name: " + element_name(element));
+  }
+}
+
+// The golden config and the keys by which transformers chooses a class.
+std::string transformers_config(const ModelConfig& config, Element element) {
+  nlohmann::json document = nlohmann::json::parse(to_json(config));
+  document["torch_dtype"] = torch_name(element);
+  if (config.block == BlockKind::gpt2) {
+    document["architectures"] = {"GPT2LMHeadModel"};
+    return document.dump(2) + "\n";
+  }
+  document["architectures"] = {"LlamaForCausalLM"};
+  document["model_type"] = "llama";
+  document["hidden_act"] = "silu";
+  document["attention_bias"] = false;
+  document["mlp_bias"] = false;
+  return document.dump(2) + "\n";
+}
+
+// GPT2LMHeadModel would load such a config and compute something else.
+void refuse_other_gpt2(const GoldenReader& golden) {
+  const ModelConfig& c = golden.header().config;
+  if (c.block != BlockKind::gpt2) return;
+  if (c.norm == NormPosition::pre && c.num_key_value_heads == c.num_attention_heads &&
+      c.head_dim * c.num_attention_heads == c.hidden_size) {
+    return;
+  }
+  throw InputError(
+      fmt::format("{}: GPT2LMHeadModel has no such model: expected norm pre, {} key/value heads of "
+                  "size {}, got "
+                  "norm {}, {} of size {}; export its tensors to a .safetensors file",
+                  golden.path(), c.num_attention_heads, c.hidden_size / c.num_attention_heads,
+                  c.norm == NormPosition::pre ? "pre" : "post", c.num_key_value_heads, c.head_dim));
+}
+
+void write_text(const std::string& path, const std::string& text, bool force) {
+  PartialFile target(path, force, text.size());
+  std::ofstream file(target.written(), std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  if (!file) throw InputError(fmt::format("{}: cannot be written: is the disk full?", path));
+  target.put_in_place();
+}
+
+}  // namespace
+
+int64_t export_tensors(const GoldenReader& golden, const std::string& path,
+                       const ExportOptions& options) {
+  std::vector<ExchangeTensor> tensors;
+  for (const ManifestRow& row : golden.manifest()) {
+    const std::string name = row.path.substr(1);
+    if (!matches(options.pattern, name)) continue;
+    tensors.push_back(exchanged(row, name, options.element));
+  }
+  if (tensors.empty()) {
+    throw InputError(fmt::format(
+        "{}: no tensor matches '{}': expected a pattern like 'forward/layers/0/*'; 'assay inspect "
+        "{}' lists them",
+        golden.path(), options.pattern, golden.path()));
+  }
+  const FetchValues fetch = [&](const std::string& name) {
+    return values_of(golden, *golden.find("/" + name));
+  };
+  if (path.ends_with(".npz")) {
+    write_npz(path, tensors, fetch, options.rounding, options.force);
+  } else {
+    write_safetensors(path, tensors,
+                      {{"config_hash", golden.config_hash()},
+                       {"seed", std::to_string(golden.header().seed)},
+                       {"root_hash", golden.root_hash()}},
+                      fetch, options.rounding, options.force);
+  }
+  return static_cast<int64_t>(tensors.size());
+}
+
+int64_t export_model(const GoldenReader& golden, const std::string& folder,
+                     const ExportOptions& options) {
+  const Element element = options.element.value_or(Element::f64);
+  const std::vector<TensorInfo> weights = weight_list(golden.header().config);
+  if (find_method(golden.header().config.method).family == Family::prob_transformer) {
+    throw InputError(
+        fmt::format("{}: {}: expected the weights of a LlamaForCausalLM or GPT2LMHeadModel, got "
+                    "those of method {}; --to "
+                    "FILE.safetensors --only 'weights/*' exports them",
+                    golden.path(), weights.front().name, golden.header().config.method));
+  }
+  refuse_other_gpt2(golden);
+  std::vector<ExchangeTensor> tensors;
+  for (const TensorInfo& weight : weights) {
+    if (golden.find("/weights/" + weight.name) == nullptr) {
+      throw InputError(fmt::format("{}: {}: not in the golden file; a model needs all its weights",
+                                   golden.path(), weight.name));
+    }
+    tensors.push_back({weight.name, element, weight.shape});
+  }
+  std::error_code failed;
+  fs::create_directory(folder, failed);
+  if (!fs::is_directory(folder)) {
+    throw InputError(fmt::format("{}: cannot be made: {}", folder,
+                                 failed ? failed.message() : "a file of this name exists"));
+  }
+  const FetchValues fetch = [&](const std::string& name) {
+    return values_of(golden, *golden.find("/weights/" + name));
+  };
+  check_target(folder + "/config.json", options.force, 0);
+  write_safetensors(folder + "/model.safetensors", tensors,
+                    {{"format", "pt"}, {"root_hash", golden.root_hash()}}, fetch, options.rounding,
+                    options.force);
+  write_text(folder + "/config.json", transformers_config(golden.header().config, element),
+             options.force);
+  return static_cast<int64_t>(tensors.size());
+}
+
+}  // namespace assay::golden

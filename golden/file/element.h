@@ -1,0 +1,52 @@
+// Element types of the exchange formats (.safetensors, .npz): bytes in a file, doubles here.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "golden/contract/tensor.h"
+
+namespace assay::golden {
+
+enum class Element { f64, f32, bf16, f16, i64, i32, u8, boolean };
+
+std::size_t element_bytes(Element element);
+std::string element_name(Element element);  // as .safetensors spells it: "F64", "BF16", "BOOL"
+std::optional<Element> element_named(const std::string& name);
+bool is_float(Element element);
+
+// What a dump of such elements counts as in the ledger, as for HDF5: whole numbers as int32,
+// booleans as uint8.
+DType dtype_of(Element element);
+// How a dataset of a golden file is exported.
+Element element_of(DType dtype);
+
+// `bytes` holds out.size() little-endian elements, not necessarily aligned. Every value is exact;
+// throws InputError beginning with `where` for a 64-bit integer that no double holds and for a
+// boolean that is neither 0 nor 1.
+void decode(Element element, const std::byte* bytes, std::span<double> out,
+            const std::string& where);
+
+enum class Rounding { refuse, nearest };
+
+// The inverse for all but I64. A value that the type does not hold exactly is
+// rounded to the nearest, ties to even, if that is wished and the type a float; else InputError
+// beginning with `where` and naming element and value. NaN stays NaN.
+std::vector<std::byte> encode(Element element, std::span<const double> values, Rounding rounding,
+                              const std::string& where);
+
+// What a file to be written holds.
+struct ExchangeTensor {
+  std::string name;
+  Element element = Element::f64;
+  Shape shape;
+};
+
+// The values of a tensor to be written; called once for each, in order.
+using FetchValues = std::function<std::vector<double>(const std::string& name)>;
+
+}  // namespace assay::golden

@@ -1,0 +1,130 @@
+#include "golden/file/files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "golden/contract/error.h"
+
+namespace assay::golden {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string folder_of(const std::string& path) {
+  const std::string folder = fs::path(path).parent_path().string();
+  return folder.empty() ? "." : folder;
+}
+
+void sync_folder(const std::string& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;  // a folder that can be written but not read
+  fsync(descriptor);
+  ::close(descriptor);
+}
+
+}  // namespace
+
+void require_readable_file(const std::string& path, const std::string& kind) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) throw InputError(fmt::format("{}: no such file", path));
+    throw InputError(fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
+  }
+  if (S_ISDIR(status.st_mode)) {
+    throw InputError(fmt::format("{}: expected {}, got a directory", path, kind));
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw InputError(fmt::format("{}: expected {}, got something else", path, kind));
+  }
+  if (access(path.c_str(), R_OK) != 0) {
+    throw InputError(fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
+  }
+}
+
+void check_target(const std::string& path, bool force, uint64_t expected_bytes) {
+  const std::string folder = folder_of(path);
+  std::error_code ignored;
+  if (fs::path(path).filename().empty() || fs::is_directory(path, ignored)) {
+    throw InputError(fmt::format("{}: expected the name of a file, got a directory", path));
+  }
+  if (!fs::exists(folder, ignored)) {
+    throw InputError(fmt::format("{}: no such folder: {}; make it first", path, folder));
+  }
+  if (!fs::is_directory(folder, ignored)) {
+    throw InputError(fmt::format("{}: expected a folder, got a file: {}", path, folder));
+  }
+  if (faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
+    throw InputError(fmt::format("{}: the folder {} cannot be written to: {}", path, folder,
+                                 std::strerror(errno)));
+  }
+  if (!force && fs::exists(path, ignored)) {
+    throw InputError(fmt::format("{}: the file exists; --force replaces it", path));
+  }
+  struct statvfs space {};
+  if (expected_bytes > 0 && statvfs(folder.c_str(), &space) == 0) {
+    const uint64_t free_bytes = uint64_t{space.f_bavail} * space.f_frsize;
+    if (free_bytes < expected_bytes) {
+      throw InputError(
+          fmt::format("{}: not enough space in {}: expected {} bytes, got {} free; free some, or "
+                      "store less with --capture stats",
+                      path, folder, expected_bytes, free_bytes));
+    }
+  }
+}
+
+std::string partial_prefix(const std::string& path) { return path + ".partial-"; }
+
+std::vector<std::string> partial_files(const std::string& path) {
+  const std::string prefix = fs::path(partial_prefix(path)).filename().string();
+  std::vector<std::string> found;
+  std::error_code failed;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_of(path), failed)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(prefix)) continue;
+    pid_t owner = 0;
+    const char* end = name.data() + name.size();
+    const auto parsed = std::from_chars(name.data() + prefix.size(), end, owner);
+    if (parsed.ec != std::errc() || parsed.ptr != end || owner <= 0) continue;
+    if (kill(owner, 0) == 0 || errno == EPERM) continue;  // its process is alive: no leftover
+    found.push_back((fs::path(path).parent_path() / name).string());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+PartialFile::PartialFile(std::string path, bool force, uint64_t expected_bytes)
+    : path_(std::move(path)), force_(force) {
+  check_target(path_, force_, expected_bytes);
+  partial_ = partial_prefix(path_) + std::to_string(getpid());
+}
+
+PartialFile::~PartialFile() {
+  if (!partial_.empty()) ::unlink(partial_.c_str());
+}
+
+void PartialFile::put_in_place() {
+  int failed =
+      renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, path_.c_str(), force_ ? 0 : RENAME_NOREPLACE);
+  if (failed != 0 && (errno == EINVAL || errno == ENOSYS)) {  // a file system without the flag
+    failed = std::rename(partial_.c_str(), path_.c_str());
+  }
+  if (failed != 0) {
+    throw InputError(
+        fmt::format("{}: cannot be put in place of {}: {}", path_, partial_, std::strerror(errno)));
+  }
+  partial_.clear();
+  sync_folder(folder_of(path_));
+}
+
+}  // namespace assay::golden

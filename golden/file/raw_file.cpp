@@ -1,0 +1,61 @@
+#include "golden/file/raw_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "golden/contract/error.h"
+
+namespace assay::golden {
+
+RawFile::RawFile(std::string path, Mode mode)
+    : path_(std::move(path)),
+      descriptor_(::open(path_.c_str(), (mode == Mode::read ? O_RDONLY : O_RDWR) | O_CLOEXEC)) {
+  if (descriptor_ < 0) {
+    throw InputError(fmt::format("{}: cannot be opened: {}", path_, std::strerror(errno)));
+  }
+}
+
+RawFile::~RawFile() { ::close(descriptor_); }
+
+uint64_t RawFile::size() const {
+  struct stat status {};
+  if (fstat(descriptor_, &status) != 0) {
+    throw InputError(fmt::format("{}: cannot be read: {}", path_, std::strerror(errno)));
+  }
+  return static_cast<uint64_t>(status.st_size);
+}
+
+void RawFile::read(Extent extent, void* out) const {
+  auto* at = static_cast<char*>(out);
+  while (extent.bytes > 0) {
+    const ssize_t got = pread(descriptor_, at, extent.bytes, static_cast<off_t>(extent.offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      throw InputError(fmt::format("{}: cannot be read at byte {}: {}", path_, extent.offset,
+                                   got == 0 ? "the file ends there" : std::strerror(errno)));
+    }
+    at += got;
+    extent.offset += static_cast<uint64_t>(got);
+    extent.bytes -= static_cast<uint64_t>(got);
+  }
+}
+
+void RawFile::write(uint64_t offset, const std::string& text) {
+  if (pwrite(descriptor_, text.data(), text.size(), static_cast<off_t>(offset)) !=
+      static_cast<ssize_t>(text.size())) {
+    throw InputError(fmt::format("{}: cannot be written: {}", path_, std::strerror(errno)));
+  }
+}
+
+void RawFile::sync() {
+  if (fsync(descriptor_) != 0) {
+    throw InputError(fmt::format("{}: cannot be synced: {}", path_, std::strerror(errno)));
+  }
+}
+
+}  // namespace assay::golden

@@ -1,0 +1,276 @@
+#include "verify/judge/numerics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <optional>
+
+#include "verify/diagnosis/diagnosis.h"
+#include "verify/diagnosis/divergence.h"
+#include "verify/numerics/ledger_check.h"
+#include "verify/numerics/views.h"
+#include "verify/subjects/bindings.h"
+
+namespace assay::verify {
+namespace {
+
+class Stopwatch {
+ public:
+  double lap() {
+    const auto now = std::chrono::steady_clock::now();
+    const double seconds = std::chrono::duration<double>(now - start_).count();
+    start_ = now;
+    return seconds;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+struct Tally {
+  int64_t compared = 0, failed = 0, untrusted = 0, elements = 0;
+  const CheckpointRow* worst = nullptr;
+};
+
+template <class Compared, class Outside, class Ratio>
+Tally tally(const std::vector<CheckpointRow>& rows, Compared compared, Outside outside,
+            Ratio ratio) {
+  Tally sum;
+  for (const CheckpointRow& row : rows) {
+    if (!(row.*compared)) continue;
+    ++sum.compared;
+    sum.elements += row.elements;
+    sum.failed += row.*outside > 0;
+    sum.untrusted += !row.note.empty();
+    if (sum.worst == nullptr || row.*ratio > sum.worst->*ratio) sum.worst = &row;
+  }
+  return sum;
+}
+
+Status status_of(const Tally& sum) {
+  if (sum.compared == 0 || sum.failed > 0) return Status::fail;
+  return sum.untrusted > 0 ? Status::untrusted : Status::pass;
+}
+
+// A line for each reason, with the first checkpoint that it holds for.
+void list_untrusted(const std::vector<CheckpointRow>& rows, Check& check) {
+  std::vector<const CheckpointRow*> firsts;
+  std::map<std::string, int> times;
+  for (const CheckpointRow& row : rows) {
+    if (row.compared && !row.note.empty() && times[row.note]++ == 0) firsts.push_back(&row);
+  }
+  for (const CheckpointRow* row : firsts) {
+    const int others = times[row->note] - 1;
+    check.details.push_back(fmt::format("untrusted: {}{}: {}", row->name,
+                                        others > 0 ? fmt::format(" and {} more", others) : "",
+                                        row->note));
+  }
+}
+
+// Errors grow along the way and the free-running bounds with them: how much they let through.
+void list_blind_spot(const std::vector<CheckpointRow>& rows, Check& check) {
+  const auto widest = std::max_element(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
+    return a.relative_bound < b.relative_bound;
+  });
+  if (widest == rows.end() || !widest->compared) return;
+  check.details.push_back(
+      fmt::format("widest bound: {:.2g} of the values' rms at {}; a smaller deviation there is the "
+                  "local view's to find",
+                  widest->relative_bound, widest->name));
+}
+
+Check free_check(const std::vector<CheckpointRow>& rows, const Tolerance& tolerance,
+                 const GoldenValues& golden, double seconds) {
+  const Tally sum = tally(rows, &CheckpointRow::compared, &CheckpointRow::free_outside,
+                          &CheckpointRow::free_ratio);
+  Check check{.name = "numerics: free-running", .summary = {}, .details = {}, .seconds = seconds};
+  check.status = status_of(sum);
+  check.summary = fmt::format("{} of {} checkpoints outside, {} elements, bound {}", sum.failed,
+                              sum.compared, sum.elements, tolerance.reason());
+  if (sum.worst != nullptr) {
+    check.summary +=
+        fmt::format("; largest error / bound {:.3g} at {}", sum.worst->free_ratio, sum.worst->name);
+  }
+  if (golden.regenerated() > 0) {
+    check.details.push_back(
+        fmt::format("golden file regenerated {} tensors, hashes equal", golden.regenerated()));
+  }
+  if (const int64_t stored = golden.settled() - golden.regenerated();
+      stored > golden.reproduced()) {
+    check.details.push_back(
+        fmt::format("{} of {} stored golden tensors have other bits than this build's reference "
+                    "gives: products engine, libm or version differs",
+                    stored - golden.reproduced(), stored));
+  }
+  list_blind_spot(rows, check);
+  list_untrusted(rows, check);
+  return check;
+}
+
+Check local_check(const std::vector<CheckpointRow>& rows, const std::string& inputs,
+                  const Ledger* forced, double seconds) {
+  const Tally sum = tally(rows, &CheckpointRow::local_compared, &CheckpointRow::local_outside,
+                          &CheckpointRow::local_ratio);
+  Check check{.name = "numerics: local", .summary = {}, .details = {}, .seconds = seconds};
+  check.status = status_of(sum);
+  check.summary = fmt::format("{} of {} checkpoints outside, each from {}, worst-case bounds",
+                              sum.failed, sum.compared, inputs);
+  if (sum.worst != nullptr) {
+    check.summary += fmt::format("; largest error / bound {:.3g} at {}", sum.worst->local_ratio,
+                                 sum.worst->name);
+  }
+  if (forced != nullptr && !forced->findings().empty()) {
+    check.status = Status::fail;
+    check.details = messages(*forced);
+  }
+  list_untrusted(rows, check);
+  return check;
+}
+
+void finish_rows(std::vector<CheckpointRow>& rows, const Ledger& ledger) {
+  for (CheckpointRow& row : rows) {
+    row.fault = ledger.fault_of(row.name);
+    for (const Finding& finding : ledger.findings()) {
+      if (finding.name == row.name) row.note += (row.note.empty() ? "" : "; ") + finding.message;
+    }
+    const bool wrong = row.fault != Fault::none || !row.compared || !row.local_compared ||
+                       row.free_outside > 0 || row.local_outside > 0;
+    row.status = wrong ? Status::fail : row.note.empty() ? Status::pass : Status::untrusted;
+  }
+}
+
+std::string find_cause(const Case& file, const golden::PrecisionSchedule& schedule,
+                       const LocalInputs& inputs, const Failure& failure) {
+  const Cut cut{.given = inputs.replaced,
+                .value =
+                    [&](const reference::NodeData& node) {
+                      return node.op == nullptr ? file.bindings(node) : inputs.value(node.name);
+                    },
+                .held_wider = inputs.held_wider};
+  return diagnose(*file.graph, cut, file.graph->find(failure.name), schedule, failure.candidate);
+}
+
+// Everything one comparison works with.
+struct Run {
+  Run(const golden::GoldenReader& golden_file, Subject& judged, const NumericsOptions& chosen)
+      : options(chosen),
+        subject(judged),
+        schedule(judged.precision()),
+        file(golden_file, chosen.pattern, chosen.left_out,
+             [&judged](const std::string& name) { return judged.computes(name); }),
+        ledger(file.asked, judged.describe()),
+        forced_ledger(file.asked, judged.describe() + ", forced"),
+        golden(golden_file),
+        rows(file, judged),
+        tolerance(schedule, file.elements(), chosen.false_alarm_rate) {
+    ledger.tolerate(file.undemanded);
+    forced_ledger.tolerate(file.undemanded);
+  }
+
+  const NumericsOptions& options;
+  Subject& subject;
+  const golden::PrecisionSchedule schedule;
+  const Case file;
+  Ledger ledger, forced_ledger;
+  GoldenValues golden;
+  Rows rows;
+  const AnalyticTolerance tolerance;
+  LocalInputs inputs;
+  std::optional<Failure> free_failure, local_failure;
+  NumericsResult result;
+};
+
+void compare_free(Run& run) {
+  Stopwatch watch;
+  run.ledger.check_origin(std::to_string(run.file.golden.header().seed),
+                          run.file.golden.config_hash(), run.subject);
+  run_subject(run.file, run.subject, {}, run.ledger);
+  const double run_seconds = watch.lap();
+  run.free_failure =
+      free_running_view(run.file, run.schedule, run.tolerance, run.ledger, run.golden, run.rows);
+  book_nothing(run.rows.all(), run.ledger);
+  run.result.checks = {ledger_check(run.file, run.rows.all(), run.ledger, run_seconds),
+                       free_check(run.rows.all(), run.tolerance, run.golden, watch.lap())};
+}
+
+// What a dump hands over may be roundings of what the candidate computed with: values that a fused
+// kernel kept in registers, or a computation in a wider type. What is outside only because of that
+// is no defect, and no pass either.
+void doubt_roundings(Run& run) {
+  std::vector<std::string> outside;
+  for (const CheckpointRow& row : run.rows.all()) {
+    if (row.local_outside > 0) outside.push_back(row.name);
+  }
+  run.inputs.held_wider = true;
+  run.local_failure = local_view(run.file, run.schedule, run.inputs, run.ledger, run.rows);
+  for (const std::string& name : outside) {
+    CheckpointRow& row = *run.rows.find(name);
+    if (row.local_outside > 0) continue;
+    row.note += fmt::format(
+        "{}right only if its inputs were held wider than {}, in which they are handed over; dump "
+        "what is computed with, or judge it under its own --precision",
+        row.note.empty() ? "" : "; ", golden::precision_name(run.schedule.storage));
+  }
+}
+
+void compare_local(Run& run) {
+  Stopwatch watch;
+  const bool can_force = run.subject.capabilities().can_force;
+  if (can_force) {
+    run.inputs = forced_inputs(run.file, run.schedule, run.golden);
+    run_forced(run.file, run.subject, run.inputs, run.forced_ledger);
+  } else {
+    run.inputs = own_inputs(run.schedule, run.ledger);
+  }
+  run.local_failure = local_view(run.file, run.schedule, run.inputs,
+                                 can_force ? run.forced_ledger : run.ledger, run.rows);
+  if (run.local_failure && !can_force) doubt_roundings(run);
+  run.result.checks.push_back(local_check(run.rows.all(), run.inputs.described,
+                                          can_force ? &run.forced_ledger : nullptr, watch.lap()));
+}
+
+void explain(Run& run) {
+  const bool local = run.local_failure.has_value();
+  if (!local && !run.free_failure) return;
+  Divergence divergence{.view = local ? View::local : View::free,
+                        .failure = local ? &*run.local_failure : &*run.free_failure,
+                        .inputs = run.inputs.described,
+                        .bound_why = run.tolerance.reason(),
+                        .diagnosis = ""};
+  if (local && run.options.diagnose) {
+    divergence.diagnosis = find_cause(run.file, run.schedule, run.inputs, *run.local_failure);
+  }
+  NumericsResult& result = run.result;
+  result.diverged = divergence.failure->name;
+  result.diagnosis = divergence.diagnosis;
+  result.first_divergence = divergence_block(run.file, run.schedule, run.golden, run.rows.all(),
+                                             divergence, run.options.command);
+  std::vector<std::string>& details = result.checks[local ? 2 : 1].details;
+  details.insert(details.begin(), result.first_divergence.begin(), result.first_divergence.end());
+}
+
+}  // namespace
+
+NumericsResult verify_numerics(const golden::GoldenReader& golden, Subject& subject,
+                               const NumericsOptions& options) {
+  require_weights_in(golden, subject.precision().storage);
+  Run run(golden, subject, options);
+  compare_free(run);
+  compare_local(run);
+  explain(run);
+  finish_rows(run.rows.all(), run.ledger);
+  NumericsResult& result = run.result;
+  result.z = run.tolerance.z();
+  result.allowance = run.tolerance.allowance();
+  result.regenerated = run.golden.regenerated();
+  for (const CheckpointRow& row : run.rows.all()) {
+    result.elements += row.compared ? row.elements : 0;
+    result.max_sigmas = std::max(result.max_sigmas, row.free_sigmas);
+  }
+  result.rows = std::move(run.rows.all());
+  return std::move(result);
+}
+
+}  // namespace assay::verify

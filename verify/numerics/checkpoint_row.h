@@ -1,0 +1,35 @@
+// What the views found out about one checkpoint.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "golden/contract/tensor.h"
+#include "verify/numerics/ledger.h"
+#include "verify/verdict.h"
+
+namespace assay::verify {
+
+// One checkpoint, a line of the report. Ratios are the largest |error| / bound: above 1 is outside.
+struct CheckpointRow {
+  std::string name;
+  golden::Shape shape;
+  std::string axes;                              // one letter per axis (golden/contract/names.h)
+  golden::DType dtype = golden::DType::float64;  // due from the subject
+  Status status = Status::inconclusive;
+  Fault fault = Fault::none;
+  bool compared = false;  // false: nothing usable was handed over, the figures below are 0
+  bool local_compared = false;
+  int64_t elements = 0;
+  int64_t free_outside = 0;
+  int64_t local_outside = 0;
+  double free_ratio = 0;
+  double local_ratio = 0;
+  double free_sigmas = 0;     // largest |error| / sigma, before z and the allowance
+  double relative_bound = 0;  // rms of the free-running bound over golden_rms: what it can see
+  double rms_error = 0;       // free-running, absolute
+  double golden_rms = 0;
+  std::string note;  // why it is untrusted, what the fault is
+};
+
+}  // namespace assay::verify

@@ -1,0 +1,79 @@
+#include "verify/subjects/bindings.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "golden/contract/error.h"
+#include "golden/contract/methods.h"
+
+namespace assay::verify {
+namespace {
+
+template <class T>
+reference::Array widen(const reference::NodeData& input, const std::vector<T>& values) {
+  if (golden::element_count(input.shape()) != static_cast<int64_t>(values.size())) {
+    throw InputError(fmt::format("{}: wrong size: expected {}, got {} elements", input.name,
+                                 golden::shape_text(input.shape()), values.size()));
+  }
+  reference::Array out = reference::Array::uninitialized(input.shape());
+  std::copy(values.begin(), values.end(), out.values().begin());
+  return out;
+}
+
+bool is_learned(const golden::MethodInfo& method, const std::string& weight) {
+  return std::any_of(
+      method.parameters.begin(), method.parameters.end(),
+      [&](const golden::Parameter& parameter) { return weight.ends_with(parameter.suffix); });
+}
+
+}  // namespace
+
+Batch read_batch(const golden::GoldenReader& golden) {
+  return {.batch = golden.batch(),
+          .positions = golden.positions(),
+          .tokens = golden.read_int32("/inputs/tokens"),
+          .attention_mask = golden.read_uint8("/inputs/attention_mask"),
+          .labels = golden.read_int32("/inputs/labels")};
+}
+
+reference::Bindings bind(const Batch& batch, const golden::WeightSource& weights) {
+  return [&batch, &weights](const reference::NodeData& input) {
+    if (input.weight) {
+      reference::Array out = reference::Array::uninitialized(input.shape());
+      weights.read(input.name, out.values());
+      return out;
+    }
+    if (input.name == "tokens") return widen(input, batch.tokens);
+    if (input.name == "attention_mask") return widen(input, batch.attention_mask);
+    if (input.name == "labels") return widen(input, batch.labels);
+    throw InputError(fmt::format(
+        "graph input '{}': nothing to bind it to: have tokens, attention_mask, labels, weights",
+        input.name));
+  };
+}
+
+void require_weights_in(const golden::GoldenReader& golden, golden::Precision storage) {
+  static const std::string kFolder = "/weights/";
+  if (storage == golden::Precision::fp64) return;
+  const bool is_fp32 = storage == golden::Precision::fp32;
+  const golden::MethodInfo& method = golden::find_method(golden.header().config.method);
+  for (const golden::ManifestRow& row : golden.manifest()) {
+    if (row.role != "weight" || is_learned(method, row.path)) continue;
+    if (is_fp32 && row.dtype == golden::DType::float32) continue;
+    std::vector<double> values(static_cast<std::size_t>(golden::element_count(row.shape)));
+    golden.read(row.path.substr(kFolder.size()), values);
+    for (const double x : values) {
+      if (std::isnan(x) || golden::round_to(storage, x) == x) continue;
+      const std::string type = golden::precision_name(storage);
+      throw InputError(fmt::format(
+          "{0}: {1}: expected values that {2} holds, got {3}: a candidate in {2} computes with "
+          "other weights; 'assay export {0} --to DIR --dtype {2} --round' makes a checkpoint that "
+          "it can hold, for 'assay generate --weights DIR'",
+          golden.path(), row.path, type, x));
+    }
+  }
+}
+
+}  // namespace assay::verify

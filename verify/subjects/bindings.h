@@ -1,0 +1,25 @@
+// Connects a golden file or a batch with the inputs of a reference graph.
+#pragma once
+
+#include "golden/contract/precision.h"
+#include "golden/contract/weights.h"
+#include "golden/file/golden_file.h"
+#include "reference/interpreters/value.h"
+#include "verify/subjects/subject.h"
+
+namespace assay::verify {
+
+// The batch that a golden file was made with.
+Batch read_batch(const golden::GoldenReader& golden);
+
+// Gives tokens, attention_mask and labels of the batch as doubles and weights by name. Both
+// arguments must outlive what is returned. Throws InputError for an input of any other name.
+reference::Bindings bind(const Batch& batch, const golden::WeightSource& weights);
+
+// A candidate holds its weights in its storage type. Throws InputError, naming weight and value,
+// when that type does not hold the golden file's weights exactly: the candidate would compute with
+// other weights, which no bound here allows for. What the method itself learns (golden/contract/methods.h)
+// is exempt: its parameters may stand in a wider type.
+void require_weights_in(const golden::GoldenReader& golden, golden::Precision storage);
+
+}  // namespace assay::verify

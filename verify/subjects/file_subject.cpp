@@ -1,0 +1,33 @@
+#include "verify/subjects/file_subject.h"
+
+#include <fmt/format.h>
+
+#include "golden/contract/error.h"
+#include "verify/statistics/tolerance.h"
+
+namespace assay::verify {
+
+using golden::DType;
+
+FileSubject::FileSubject(const std::string& path, golden::PrecisionSchedule schedule)
+    : path_(path), schedule_(schedule), reader_(path) {}
+
+std::string FileSubject::describe() const { return path_; }
+
+DType FileSubject::dtype_of(const std::string& tensor_name) const {
+  const DType storage = verify::dtype_of(schedule_.storage_of(tensor_name));
+  if (storage == DType::float64) return storage;
+  for (const golden::DumpEntry& entry : reader_.entries()) {
+    if (entry.name == tensor_name && entry.dtype == storage) return storage;
+  }
+  return DType::float32;
+}
+
+void FileSubject::run(const Batch&, const Forced& forced, const Receive& receive) {
+  ASSAY_CHECK(!forced, path_ + " is a dump: it cannot be forced");
+  for (const golden::DumpEntry& entry : reader_.entries()) {
+    receive({entry.name, entry.dtype, reader_.read(entry.name)});
+  }
+}
+
+}  // namespace assay::verify

@@ -1,0 +1,32 @@
+// A dump made elsewhere, as a subject: it cannot run and cannot be forced, it has said all it has
+// to say.
+#pragma once
+
+#include <string>
+
+#include "golden/file/golden_file.h"
+#include "verify/subjects/subject.h"
+
+namespace assay::verify {
+
+class FileSubject : public Subject {
+ public:
+  FileSubject(const std::string& path, golden::PrecisionSchedule schedule);
+
+  std::string describe() const override;
+  Capabilities capabilities() const override { return {}; }
+  golden::PrecisionSchedule precision() const override { return schedule_; }
+  // float64 for fp64; otherwise the storage type where the dump has it, else float32.
+  golden::DType dtype_of(const std::string& tensor_name) const override;
+  // Hands over the dump's tensors whatever the batch is: they belong to the golden file's batch.
+  void run(const Batch& batch, const Forced& forced, const Receive& receive) override;
+  std::string config_hash() const override { return reader_.config_hash(); }
+  std::string seed() const override { return reader_.seed(); }
+
+ private:
+  std::string path_;
+  golden::PrecisionSchedule schedule_;
+  golden::DumpReader reader_;
+};
+
+}  // namespace assay::verify

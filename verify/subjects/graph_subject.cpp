@@ -1,0 +1,63 @@
+#include "verify/subjects/graph_subject.h"
+
+#include <fmt/format.h>
+
+#include "reference/interpreters/value.h"
+#include "verify/statistics/tolerance.h"
+#include "verify/subjects/bindings.h"
+
+namespace assay::verify {
+namespace {
+
+using golden::Precision;
+using reference::Array;
+
+class RoundAndForce : public reference::Observer {
+ public:
+  RoundAndForce(const golden::PrecisionSchedule& schedule, const Forced& forced,
+                const Receive& receive)
+      : schedule_(schedule), forced_(forced), receive_(receive) {}
+
+  Array observe(const reference::NodeData& node, Array value) override {
+    const Precision storage = schedule_.storage_of(node.name);
+    Array rounded = Array::copy_of(value.shape(), value.values());
+    for (double& x : rounded.values()) x = golden::round_to(storage, x);
+    receive_({node.name,
+              dtype_of(storage),
+              {rounded.shape(), {rounded.values().begin(), rounded.values().end()}}});
+    if (!forced_) return rounded;
+    const golden::Tensor* due = forced_(node.name);
+    return due == nullptr ? rounded : Array::copy_of(due->shape, due->values);
+  }
+
+ private:
+  const golden::PrecisionSchedule& schedule_;
+  const Forced& forced_;
+  const Receive& receive_;
+};
+
+}  // namespace
+
+GraphSubject::GraphSubject(std::string description, Build build, golden::ModelConfig config,
+                           const golden::WeightSource& weights, golden::PrecisionSchedule schedule)
+    : description_(std::move(description)),
+      build_(std::move(build)),
+      config_(std::move(config)),
+      weights_(weights),
+      schedule_(schedule) {}
+
+std::string GraphSubject::describe() const {
+  return fmt::format("{}, {} storage", description_, golden::precision_name(schedule_.storage));
+}
+
+golden::DType GraphSubject::dtype_of(const std::string& tensor_name) const {
+  return verify::dtype_of(schedule_.storage_of(tensor_name));
+}
+
+void GraphSubject::run(const Batch& batch, const Forced& forced, const Receive& receive) {
+  const auto graph = build_(config_, batch.batch, batch.positions);
+  RoundAndForce observer(schedule_, forced, receive);
+  reference::evaluate(*graph, bind(batch, weights_), observer);
+}
+
+}  // namespace assay::verify

@@ -1,0 +1,40 @@
+// A reference graph as a subject: the harness's own control, which must pass, and the carrier of
+// planted defects, which must not. Named tensors are rounded to the schedule's storage type; what
+// lies between two of them is computed in double.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "golden/contract/config.h"
+#include "golden/contract/weights.h"
+#include "reference/graph/graph.h"
+#include "verify/subjects/subject.h"
+
+namespace assay::verify {
+
+class GraphSubject : public Subject {
+ public:
+  using Build = std::function<std::unique_ptr<reference::Graph>(const golden::ModelConfig& config,
+                                                                int64_t batch, int64_t positions)>;
+
+  // `weights` must outlive the subject.
+  GraphSubject(std::string description, Build build, golden::ModelConfig config,
+               const golden::WeightSource& weights, golden::PrecisionSchedule schedule);
+
+  std::string describe() const override;
+  Capabilities capabilities() const override { return {.can_run = true, .can_force = true}; }
+  golden::PrecisionSchedule precision() const override { return schedule_; }
+  golden::DType dtype_of(const std::string& tensor_name) const override;
+  void run(const Batch& batch, const Forced& forced, const Receive& receive) override;
+
+ private:
+  std::string description_;
+  Build build_;
+  golden::ModelConfig config_;
+  const golden::WeightSource& weights_;
+  golden::PrecisionSchedule schedule_;
+};
+
+}  // namespace assay::verify

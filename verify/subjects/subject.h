@@ -1,0 +1,66 @@
+// What can be judged: anything that turns a batch into named tensors.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "golden/contract/config.h"
+#include "golden/contract/precision.h"
+#include "golden/contract/tensor.h"
+
+namespace assay::verify {
+
+struct Batch {
+  int64_t batch = 0;
+  int64_t positions = 0;
+  std::vector<int32_t> tokens;          // [B,T]
+  std::vector<uint8_t> attention_mask;  // [B,T], 1 = real token, 0 = padding
+  std::vector<int32_t> labels;          // [B,T], -100 = not counted
+};
+
+// One tensor that a subject computed, its values widened to double.
+struct Observed {
+  std::string name;
+  golden::DType dtype = golden::DType::float64;
+  golden::Tensor tensor;
+};
+
+struct Capabilities {
+  bool can_run = false;    // computes on any batch of the model it was made for (a dump cannot)
+  bool can_force = false;  // takes forced inputs by name
+};
+
+// Returns the values a tensor is to be replaced with, or nullptr to leave it. They stay valid until
+// the next call.
+using Forced = std::function<const golden::Tensor*(const std::string& name)>;
+
+// Called for every tensor in the order in which the subject computes (a dump: in which it lists)
+// them.
+using Receive = std::function<void(Observed observed)>;
+
+class Subject {
+ public:
+  virtual ~Subject() = default;
+  virtual std::string describe() const = 0;  // "simt, bf16 storage, fp32 accumulation"
+  virtual Capabilities capabilities() const = 0;
+  virtual golden::PrecisionSchedule precision() const = 0;
+  // The type in which it hands a tensor over; another one in its output is a failure.
+  virtual golden::DType dtype_of(const std::string& tensor_name) const = 0;
+  // false: it has no such tensor, for it computes past it (layers joined in one product). Nobody asks
+  // for that tensor or forces it, and the verdict says so.
+  virtual bool computes(const std::string& tensor_name) const {
+    (void)tensor_name;
+    return true;
+  }
+  // forced may be empty. Whether a tensor that it names was really replaced is the subject's
+  // promise by can_force; scores and probabilities are never forced.
+  virtual void run(const Batch& batch, const Forced& forced, const Receive& receive) = 0;
+  // What the subject says of where it comes from; "" if it does not say.
+  virtual std::string config_hash() const { return ""; }
+  virtual std::string seed() const { return ""; }
+};
+
+}  // namespace assay::verify
