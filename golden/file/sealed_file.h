@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "golden/file/hasher.h"
 #include "golden/file/manifest.h"
 
 namespace assay::golden {
