@@ -16,25 +16,25 @@ inline namespace SIMT_BACKEND {
 inline constexpr int64_t kRowsPerChunk = 32;
 inline int64_t row_chunks(int64_t N) { return (N + kRowsPerChunk - 1) / kRowsPerChunk; }
 
-// What a backward product may be beside a single one of rows that lie one behind the other.
+// What a backward gemm may be beside a single one of rows that lie one behind the other.
 struct BackwardLayout {
-  // `count` products in one launch: the arrays of product j lie j times so many elements behind those
-  // of the first. A stride of 0 for dy or factor: all products share it.
+  // `count` gemms in one launch: the arrays of gemm j lie j times so many elements behind those
+  // of the first. A stride of 0 for dy or factor: all gemms share it.
   int64_t count = 1;
-  int64_t out = 0, dy = 0, factor = 0;  // factor: w of product_nn, x of product_tn
+  int64_t out = 0, dy = 0, factor = 0;  // factor: w of gemm_nn, x of gemm_tn
   int64_t factor_row =
       0;  // elements from row to row of the factor: it is columns of a wider array; 0: K
 };
 
-// dx [N,K] = dy [N,M] w [M,K]: the gradient of product(y, x, w) by x. Operands as in product().
+// dx [N,K] = dy [N,M] w [M,K]: the gradient of gemm(y, x, w) by x. Operands as in gemm().
 template <class S, class Out>
-void product_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream,
-                Operands operands = Operands::as_stored, const BackwardLayout& layout = {});
+void gemm_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream,
+             Operands operands = Operands::as_stored, const BackwardLayout& layout = {});
 
-// dw [M,K] = dy [N,M]^T x [N,K]: the gradient of product(y, x, w) by w. Operands as in product().
+// dw [M,K] = dy [N,M]^T x [N,K]: the gradient of gemm(y, x, w) by w. Operands as in gemm().
 template <class S>
-void product_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream,
-                Operands operands = Operands::as_stored, const BackwardLayout& layout = {});
+void gemm_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream,
+             Operands operands = Operands::as_stored, const BackwardLayout& layout = {});
 
 // out [D] = sum_n x[n,d]: the gradient of a bias. parts [row_chunks(N),D] is scratch.
 template <class S>
@@ -155,7 +155,7 @@ struct ScoreGradients {
 };
 
 // dv [B,Hkv,T,Dh] = P^T dcontext, and adds this use's share to the score gradients. Narrow types take
-// the tensor cores where attention_backward_rungs.h says so, and round P and dS there.
+// the tensor cores where attention_backward_variants.h says so, and round P and dS there.
 template <class S>
 void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
                         const AttentionUse<S>& use, Stream stream);

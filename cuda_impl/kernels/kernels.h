@@ -66,15 +66,15 @@ void add_layer_norm(View<S, 2> sum, View<S, 2> y, In<S, 2> x, In<S, 2> addend, I
                     In<S, 1> bias, double eps, Stream stream);
 
 // y [M,K], whose rows lie y_row >= K elements apart, = w [M,K] * gain [K]; y_bias [M] = w shift [K] +
-// bias [M]. A product by y and y_bias of a norm's input, normalised, is that by w and bias of the norm
+// bias [M]. A gemm by y and y_bias of a norm's input, normalised, is that by w and bias of the norm
 // (gain, shift). The data of gain may be null: 1; that of shift: 0; that of y_bias: none.
 template <class S>
 void fold_norm(View<S, 2> y, int64_t y_row, View<S, 1> y_bias, In<S, 2> w, In<S, 1> gain,
                In<S, 1> shift, In<S, 1> bias, Stream stream);
 
-// What a product may be beside one y = x w^T with rows that lie one behind the other.
-struct ProductLayout {
-  // `count` products in one launch: y, x, w and bias are those of the first, and those of product j lie
+// What a gemm may be beside one y = x w^T with rows that lie one behind the other.
+struct GemmLayout {
+  // `count` gemms in one launch: y, x, w and bias are those of the first, and those of gemm j lie
   // j times so many elements behind them.
   int64_t count = 1;
   int64_t y = 0, x = 0, w = 0, bias = 0;
@@ -82,7 +82,7 @@ struct ProductLayout {
   bool accumulate = false;  // the sums go on from what y holds; y is stored as accum_t<S>
 };
 
-// What a product reads its factors as: as they are stored, or, for S = float alone, rounded to tf32
+// What a gemm reads its factors as: as they are stored, or, for S = float alone, rounded to tf32
 // (simt/tf32.h), which tensor cores multiply. Sums are accum_t<S> either way.
 enum class Operands { as_stored, tf32 };
 
@@ -96,8 +96,8 @@ void expect_operands(const char* kernel, Operands operands) {
 // y [N,M] = x [N,K] w [M,K]^T + bias [M] (data may be null), stored as Out: S, or accum_t<S> for an
 // intermediate without a name.
 template <class S, class Out>
-void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
-             Operands operands = Operands::as_stored, const ProductLayout& layout = {});
+void gemm(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
+          Operands operands = Operands::as_stored, const GemmLayout& layout = {});
 
 // y [B,H,T,Dh] = the heads of x [B,T,H*Dh], rotated by the angles of positions first[b] + t, whose
 // cosines and sines are given [R,Dh/2], R >= T. first (device) [B] may be null: 0.
@@ -145,7 +145,7 @@ void expect_whole(const char* kernel, const ScoreOperands<S>& scores) {
 
 // context [B,T,H*Dh] = softmax(scores) v, heads concatenated, v [B,Hkv,R,Dh]; lse [B,H,T] = log sum
 // exp of each row. A row without a visible key has context 0 and lse -inf. Narrow types take the
-// tensor cores where attention_rungs.h says so, and round probabilities there.
+// tensor cores where attention_variants.h says so, and round probabilities there.
 template <class S>
 void attention(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
                In<S, 4> v, Stream stream);

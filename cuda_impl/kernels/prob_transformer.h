@@ -57,7 +57,7 @@ void dependents_sum(View<accum_t<S>, 3> out, const HeadOperands<S>& heads, In<S,
 // y [N,D] = scale * (x1 [N,P] w1 [P,D] + x2 [N,P] w2 [P,D]); the data of x2 may be null: no such
 // term. Nothing is rounded to S before the store.
 template <class S>
-void linear_back(View<S, 2> y, In<accum_t<S>, 2> x1, In<S, 2> w1, In<accum_t<S>, 2> x2, In<S, 2> w2,
+void gemm_nn_sum(View<S, 2> y, In<accum_t<S>, 2> x1, In<S, 2> w1, In<accum_t<S>, 2> x2, In<S, 2> w2,
                  double scale, Stream stream);
 
 // scores [N,D] = scale * Mz with Mz = (1 - damping) (unary + sum) + damping before. before [N,D] is

@@ -135,10 +135,10 @@ void Backward<S>::head(double scale) {
     position_losses<S>(buf.losses, logits, first, buf.labels, pass_.queue_);
     cross_entropy_backward(logits, logits, first, buf.labels, scratch_.counted, scale,
                            pass_.queue_);
-    product_tn<S>(gradients_.lm_head, logits, {read.data + first * D, {n, D}}, true, pass_.queue_,
-                  pass_.parts_->operands);
-    product_nn<S>(View<A, 2>{scratch_.d_norm.data + first * D, {n, D}}, logits,
-                  pass_.weights_.lm_head, false, pass_.queue_, pass_.parts_->operands);
+    gemm_tn<S>(gradients_.lm_head, logits, {read.data + first * D, {n, D}}, true, pass_.queue_,
+               pass_.parts_->operands);
+    gemm_nn<S>(View<A, 2>{scratch_.d_norm.data + first * D, {n, D}}, logits, pass_.weights_.lm_head,
+               false, pass_.queue_, pass_.parts_->operands);
   });
   mean_loss(buf.loss, buf.losses, buf.labels, pass_.queue_);
   if (pass_.pre_norm()) {

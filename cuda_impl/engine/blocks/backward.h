@@ -1,12 +1,12 @@
-// The backward pass: gradients of the loss by every weight, from what a forward pass with `keep` left
-// in the buffers. Layers are taken from the last to the first; of each, norms, MLP and all recomputes
-// of earlier layers are formed again from the stored streams, and no [T,T] array exists.
+// The backward pass: gradients of the loss by every weight, from what a forward pass with `keep`
+// left in the buffers. Layers are taken from the last to the first; of each, norms, MLP and all
+// recomputes of earlier layers are formed again from the stored streams, and no [T,T] array exists.
 //
 // A layer j that is run again in layers l > j gets its share of dQ_j, dK_j (through A_j, unless
 // detached), dWv_j, dWo_j and of its MLP there; its own pass, taken last, closes dQ_j and dK_j. In
-// methods 5.x layer l adds to dQ_i and dK_i of every i <= l. Where recomputes are stacked, all layers that
-// are run again in layer l go at once (stacked_backward.h).
-// Gradients of streams and weights are accum_t<S>; they are rounded to S where a product reads them.
+// methods 5.x layer l adds to dQ_i and dK_i of every i <= l. Where recomputes are stacked, all
+// layers that are run again in layer l go at once (stacked_backward.h).
+// Gradients of streams and weights are accum_t<S>; they are rounded to S where a gemm reads them.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,7 @@
 #include "cuda_impl/engine/blocks/forward_pass.h"
 
 #include "cuda_impl/engine/memory/batch.h"
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/attention/stored_attention.h"
 
 namespace assay::cuda {
@@ -291,8 +291,8 @@ void ForwardPass<S>::run_mlp(int64_t l, Taps& taps) {
   taps.offer(name("mlp/out"), buf.mlp_out);
 }
 
-// X_{l+1} = Y_l + U_l; methods 1 and 3.x, l >= 1: their sum of r_{j>l} as well. With norms after the
-// residuals Y_l is attn_norm and X_{l+1} the norm of that sum.
+// X_{l+1} = Y_l + U_l; methods 1 and 3.x, l >= 1: their sum of r_{j>l} as well. With norms after
+// the residuals Y_l is attn_norm and X_{l+1} the norm of that sum.
 template <class S>
 void ForwardPass<S>::close_layer(int64_t l, Taps& taps) {
   const auto name = [l](const char* tensor) { return golden::layer_name(l, tensor); };
@@ -347,7 +347,7 @@ View<const S, 2> ForwardPass<S>::final_norm(View<const S, 2> rows) {
 
 template <class S>
 void ForwardPass<S>::form_logits(View<S, 2> logits, View<const S, 2> read) {
-  product<S>(logits, read, weights_.lm_head, {}, queue_, parts_->operands);
+  gemm<S>(logits, read, weights_.lm_head, {}, queue_, parts_->operands);
 }
 
 template <class S>

@@ -1,5 +1,5 @@
-// The layers of the Llama and the GPT-2 block with the methods of spec/methods.md sections 3 and 4: of
-// whole sequences, or in decoding of the next positions behind what a cache holds.
+// The layers of the Llama and the GPT-2 block with the methods of spec/methods.md sections 3 and 4:
+// of whole sequences, or in decoding of the next positions behind what a cache holds.
 #pragma once
 
 #include <algorithm>
@@ -33,15 +33,16 @@ class ForwardPass {
   // With a cache (which outlives the pass) for chunks, without one for whole sequences.
   explicit ForwardPass(std::shared_ptr<const Parts<S>> parts, const Cache<S>* cache = nullptr);
 
-  // Computes every tensor of golden::tensor_list in order; with `keep` up to the last stream, and what
-  // a backward pass reads stays in the buffers: logits and loss are its to form.
+  // Computes every tensor of golden::tensor_list in order; with `keep` up to the last stream, and
+  // what a backward pass reads stays in the buffers: logits and loss are its to form.
   void run(const Batch& batch, Probe* probe, bool keep);
-  // Puts a chunk that stands at the cache's positions into the cache. Returns the logits [B,V] behind
-  // each row's last position.
+  // Puts a chunk that stands at the cache's positions into the cache. Returns the logits [B,V]
+  // behind each row's last position.
   View<const S, 2> run(const Chunk& chunk);
 
-  // Whether attention rounds probabilities to S before they meet their values: on tensor cores, or where a
-  // recompute of some batch reads stored ones; it is said of the layers' own attention and of larger batches too.
+  // Whether attention rounds probabilities to S before they meet their values: on tensor cores, or
+  // where a recompute of some batch reads stored ones; it is said of the layers' own attention and
+  // of larger batches too.
   bool rounds_probs() const;
   std::size_t bytes() const {
     return arena_.bytes() + matrix_arena_.bytes() + logits_arena_.bytes() +
@@ -79,7 +80,8 @@ class ForwardPass {
   View<const S, 2> final_norm(View<const S, 2> rows);
   void form_logits(View<S, 2> logits, View<const S, 2> read);
   View<S, 2> all_logits();  // [N,V]
-  // tile(first, logits) for the positions [first, first + n) after each other; logits [n,V] are formed.
+  // tile(first, logits) for the positions [first, first + n) after each other; logits [n,V] are
+  // formed.
   template <class Tile>
   void for_head_tiles(View<const S, 2> read, const Tile& tile) {
     const auto [N, D] = read.shape;
@@ -111,7 +113,7 @@ class ForwardPass {
                 const Norm<S>& by);
   template <class Out>
   void linear(View<Out, 2> y, View<const S, 2> x, const Affine<S>& by) {
-    product<S>(y, x, by.weight, by.bias, queue_, parts_->operands);
+    gemm<S>(y, x, by.weight, by.bias, queue_, parts_->operands);
   }
   // heads [B,H,T,Dh] of x [N,D], rotated or not
   void project_heads(View<S, 4> heads, View<const S, 2> x, const Affine<S>& by, bool rotate);

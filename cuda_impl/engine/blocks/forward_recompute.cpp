@@ -5,7 +5,8 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// o_{j>l}: the attention of layer j once more, on X_l, with the probabilities of its own first pass.
+// o_{j>l}: the attention of layer j once more, on X_l, with the probabilities of its own first
+// pass.
 //   v = attn_norm_j(X_l) Wv_j,   o = concat_h(A_j v) Wo_j
 template <class S>
 void ForwardPass<S>::attention_again(int64_t l, int64_t j, View<S, 2> out, Taps& taps) {

@@ -213,9 +213,9 @@ void StackedBackward<S>::form_values(const Input& input, const Group& group) {
   const int64_t M = group.count * KV(), D = config_.hidden_size, before = group.first * KV();
   const View<const S, 2> n = pre_norm() ? recompute_.arrays().normalised : input.forward.x;
   const View<const S, 2> d_v{wide_d_v_.data, {N(), M}};
-  product_nn<S>(d_normalised_, d_v, weights_.v(group.first, group.count).weight, group.first > 0,
-                queue_, parts_->operands);
-  product_tn<S>({d_folded_.data + before * D, {M, D}}, d_v, n, true, queue_, parts_->operands);
+  gemm_nn<S>(d_normalised_, d_v, weights_.v(group.first, group.count).weight, group.first > 0,
+             queue_, parts_->operands);
+  gemm_tn<S>({d_folded_.data + before * D, {M, D}}, d_v, n, true, queue_, parts_->operands);
   if (llama()) return;
   column_sum<S>({d_folded_bias_.data + before, {M}}, {bias_parts_.data, {row_chunks(N()), M}}, d_v,
                 true, queue_);
@@ -243,7 +243,7 @@ void StackedBackward<S>::normalise(const Input& input) {
 }
 
 // ------------------------------------------------------------------------------------------------
-// stacks of products
+// stacks of gemms
 
 template <class S>
 template <class Out>
@@ -251,10 +251,9 @@ void StackedBackward<S>::back(Out* dx, const S* dy, int64_t dy_stride, const Aff
                               const Group& group, bool accumulate) {
   const auto [M, K] = by.weight.shape;
   const int64_t stride = weights_.layer_stride();
-  product_nn<S>(View<Out, 2>{dx, {N(), K}}, {dy, {N(), M}},
-                {by.weight.data + group.first * stride, {M, K}}, accumulate, queue_,
-                parts_->operands,
-                {.count = group.count, .out = N() * K, .dy = dy_stride, .factor = stride});
+  gemm_nn<S>(View<Out, 2>{dx, {N(), K}}, {dy, {N(), M}},
+             {by.weight.data + group.first * stride, {M, K}}, accumulate, queue_, parts_->operands,
+             {.count = group.count, .out = N() * K, .dy = dy_stride, .factor = stride});
 }
 
 template <class S>
@@ -264,11 +263,11 @@ void StackedBackward<S>::affine(const WeightGradients<A>& gradients, Affines wei
     return gradients.layers[static_cast<std::size_t>(group.first + j)].*weight;
   };
   const auto [M, K] = of(0).weight.shape;
-  product_tn<S>(of(0).weight, {dy, {N(), M}}, {x, {N(), K}}, true, queue_, parts_->operands,
-                {.count = group.count,
-                 .out = group.count > 1 ? layer_stride(gradients.layers) : 0,
-                 .dy = dy_stride,
-                 .factor = N() * K});
+  gemm_tn<S>(of(0).weight, {dy, {N(), M}}, {x, {N(), K}}, true, queue_, parts_->operands,
+             {.count = group.count,
+              .out = group.count > 1 ? layer_stride(gradients.layers) : 0,
+              .dy = dy_stride,
+              .factor = N() * K});
   if (of(0).bias.data == nullptr) return;
   for (int64_t j = 0; j < group.count; ++j) {
     column_sum<S>(of(j).bias, {bias_parts_.data, {row_chunks(N()), M}},

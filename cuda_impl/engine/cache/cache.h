@@ -9,8 +9,8 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// Every layer's keys and values; methods 1 to 4 hold the values of every pair j < l besides, methods
-// 5.1D, 5.1E and D-base the coefficients of every position. A position takes
+// Every layer's keys and values; methods 1 to 4 hold the values of every pair j < l besides,
+// methods 5.1D, 5.1E and D-base the coefficients of every position. A position takes
 //   (L + L (+ L(L-1)/2)) Hkv Dh scalars of S (+ L L of accum_t<S>) and a byte.
 template <class S>
 struct Cache : CachePlaces {

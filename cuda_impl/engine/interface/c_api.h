@@ -33,7 +33,7 @@ typedef struct assay_model assay_model;
      ":stored=BYTES"  recomputes read stored probabilities where they fit into so many bytes
      ":fast-atomics"  the gradient of embeddings is added up in the order of arrival
    precision, of stored tensors: "fp32", "bf16", "fp16", on the host
-   also "fp64"; or "tf32", which is fp32 whose products with weights read their factors as tf32. Weights are read before
+   also "fp64"; or "tf32", which is fp32 whose gemms with weights read their factors as tf32. Weights are read before
    it returns. */
 assay_status assay_model_create(const char* config_json, const char* backend, const char* precision,
                                 assay_read_weight read, void* context, assay_model** model);

@@ -1,5 +1,5 @@
-// Which round of mean-field inference (golden/contract/prob_transformer.h) updates and uses which heads, as
-// numbers that the engine indexes its arrays with.
+// Which round of mean-field inference (golden/contract/prob_transformer.h) updates and uses which
+// heads, as numbers that the engine indexes its arrays with.
 #pragma once
 
 #include <span>
@@ -35,7 +35,7 @@ class Inference {
   bool damped() const { return pt.head_damping != 0; }
   bool stepped() const { return pt.head_step != 1; }
   bool full() const { return pt.message == golden::ProbTransformer::Message::full; }
-  // What linear_back multiplies a message by.
+  // What gemm_nn_sum multiplies a message by.
   double message_scale() const {
     return pt.message == golden::ProbTransformer::Message::symmetric ? 2.0 : 1.0;
   }
@@ -45,8 +45,8 @@ class Inference {
 
   // [K,2]: first and last s - t of every distance group.
   std::vector<int32_t> offsets() const;
-  // [B,T] of real [B,T]: 1 / how many words can be the head of t, 0 where none can. before [B]: how many
-  // words stand ahead of a row's first position.
+  // [B,T] of real [B,T]: 1 / how many words can be the head of t, 0 where none can. before [B]: how
+  // many words stand ahead of a row's first position.
   std::vector<double> even_heads(std::span<const uint8_t> real,
                                  std::span<const int64_t> before) const;
 };

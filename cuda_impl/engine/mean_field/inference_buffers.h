@@ -79,8 +79,8 @@ struct InferenceBuffers {
   }
 };
 
-// Lays the buffers out in the arena, for decoding with a cache, and fills the tables. Returns false, with
-// nothing done, if they stand already.
+// Lays the buffers out in the arena, for decoding with a cache, and fills the tables. Returns
+// false, with nothing done, if they stand already.
 template <class S>
 bool plan_inference(InferenceBuffers<S>& buffers, Arena& arena, const InferenceParts<S>& parts,
                     const InferenceShape& shape, const InferenceCache<S>* cache);

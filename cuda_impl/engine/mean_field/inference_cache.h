@@ -1,5 +1,5 @@
-// What decoding keeps of the words that the Probabilistic Transformer has read: [B,R] of them, in one
-// arena.
+// What decoding keeps of the words that the Probabilistic Transformer has read: [B,R] of them, in
+// one arena.
 #pragma once
 
 #include <vector>
@@ -10,13 +10,13 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// What a word holds in round n comes from its own labels and from words before it, of which it reads k of
-// rounds 1 .. n alone: as keys of its heads and as values of what it hears. So the cache has k of every
-// round, of every group that speaks in it; q, heads and labels of earlier words are not kept. A position
-// takes
+// What a word holds in round n comes from its own labels and from words before it, of which it
+// reads k of rounds 1 .. n alone: as keys of its heads and as values of what it hears. So the cache
+// has k of every round, of every group that speaks in it; q, heads and labels of earlier words are
+// not kept. A position takes
 //   N groups K C r scalars of S and a byte, groups = head groups * label groups
-// (with updates in_turn round n has only the first n groups). A step over a chunk costs what a pass over
-// it costs, but for the heads, which read the cache.
+// (with updates in_turn round n has only the first n groups). A step over a chunk costs what a pass
+// over it costs, but for the heads, which read the cache.
 template <class S>
 struct InferenceCache : CachePlaces {
   InferenceCache(const InferenceParts<S>& parts, int64_t B, int64_t R);

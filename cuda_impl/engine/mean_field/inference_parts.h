@@ -1,5 +1,5 @@
-// What a Probabilistic Transformer is made of, whichever pass reads it. Nothing but a trainer, whose own
-// it then is, changes it after construction.
+// What a Probabilistic Transformer is made of, whichever pass reads it. Nothing but a trainer,
+// whose own it then is, changes it after construction.
 #pragma once
 
 #include "cuda_impl/engine/mean_field/inference.h"
@@ -20,7 +20,7 @@ struct InferenceParts {
   const golden::ModelConfig config;
   const Inference inference;
   const golden::Precision precision;
-  const Operands operands;  // of every product with a weight but linear_back, which reads floats
+  const Operands operands;  // of every gemm with a weight but gemm_nn_sum, which reads floats
   simt::LaunchStream stream;
   const Stream queue = stream.get();  // where everything is launched
   FactorWeights<S> weights;

@@ -141,7 +141,7 @@ void InferencePass<S>::project_labels(int64_t n, int64_t g, Taps& taps) {
 template <class S>
 void InferencePass<S>::project(View<S, 4> heads, View<const S, 2> labels, View<const S, 2> by) {
   const auto [B, KC, T, r] = heads.shape;
-  product<S>(buffers_.wide, labels, by, {}, queue_, operands_);
+  gemm<S>(buffers_.wide, labels, by, {}, queue_, operands_);
   split_heads(heads, buffers_.wide.as({B, T, KC * r}), queue_);
 }
 
@@ -180,7 +180,7 @@ void InferencePass<S>::send_message(int64_t n, int64_t g, int64_t m) {
     dependents_sum(buf.dependents, heads, buf.q_of(n, g + m), false, queue_);
     from_dependents = buf.dependents.as({N, P});
   }
-  linear_back(buf.messages[static_cast<std::size_t>(g + m)], buf.context.as({N, P}), w.u,
+  gemm_nn_sum(buf.messages[static_cast<std::size_t>(g + m)], buf.context.as({N, P}), w.u,
               from_dependents, w.v, in_.message_scale(), queue_);
 }
 
@@ -200,13 +200,12 @@ template <class S>
 void InferencePass<S>::form_logits() {
   InferenceBuffers<S>& buf = buffers_;
   if (in_.pt.label_groups == 1) {
-    product<S>(buf.logits, read(0), weights_.output[0], {}, queue_, operands_);
+    gemm<S>(buf.logits, read(0), weights_.output[0], {}, queue_, operands_);
     return;
   }
-  product<S>(buf.wide_logits, read(0), weights_.output[0], {}, queue_, operands_);
+  gemm<S>(buf.wide_logits, read(0), weights_.output[0], {}, queue_, operands_);
   for (int64_t m = 1; m < in_.pt.label_groups; ++m) {
-    product<S>(buf.term, read(m), weights_.output[static_cast<std::size_t>(m)], {}, queue_,
-               operands_);
+    gemm<S>(buf.term, read(m), weights_.output[static_cast<std::size_t>(m)], {}, queue_, operands_);
     accumulate(buf.wide_logits, buf.term, 1.0, queue_);
   }
   scaled(buf.logits, buf.wide_logits, 1.0, queue_);

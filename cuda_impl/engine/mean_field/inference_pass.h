@@ -1,5 +1,5 @@
-// The rounds of mean-field inference: over whole sequences, or in decoding over the next positions behind
-// what a cache holds.
+// The rounds of mean-field inference: over whole sequences, or in decoding over the next positions
+// behind what a cache holds.
 #pragma once
 
 #include <memory>
@@ -29,11 +29,11 @@ class InferencePass {
   explicit InferencePass(std::shared_ptr<const InferenceParts<S>> parts,
                          const InferenceCache<S>* cache = nullptr);
 
-  // Computes every tensor of golden::tensor_list in order; with `keep` what a backward pass reads stays
-  // in the buffers.
+  // Computes every tensor of golden::tensor_list in order; with `keep` what a backward pass reads
+  // stays in the buffers.
   void run(const Batch& batch, Probe* probe, bool keep);
-  // Puts a chunk that stands at the cache's positions into the cache. Returns the logits [B,V] behind
-  // each row's last position.
+  // Puts a chunk that stands at the cache's positions into the cache. Returns the logits [B,V]
+  // behind each row's last position.
   View<const S, 2> run(const Chunk& chunk);
 
   int64_t allocations() const { return arena_.allocations() + matrix_arena_.allocations(); }

@@ -141,9 +141,8 @@ void InferenceBackward<S>::head(double scale) {
   cross_entropy_backward(d_logits, d_logits, 0, buf.labels, scratch_.counted, scale, queue, ahead);
   for (int64_t m = 0; m < pass_.in_.pt.label_groups; ++m) {
     const View<A, 2> d_read = scratch_.d_read[index(m)];
-    product_tn<S>(gradients_.output[index(m)], d_logits, pass_.read(m), true, queue,
-                  pass_.operands_);
-    product_nn<S>(d_read, d_logits, pass_.weights_.output[index(m)], false, queue, pass_.operands_);
+    gemm_tn<S>(gradients_.output[index(m)], d_logits, pass_.read(m), true, queue, pass_.operands_);
+    gemm_nn<S>(d_read, d_logits, pass_.weights_.output[index(m)], false, queue, pass_.operands_);
     if (!pass_.in_.reads_scores()) accumulate(scratch_.d_labels[index(m)], d_read, 1.0, queue);
   }
 }
@@ -191,8 +190,8 @@ void InferenceBackward<S>::labels(int64_t n, int64_t m) {
          pass_.queue_);
 }
 
-// With du = dG U and dv = dG V: du is the gradient by what heads_sum gave, dv by what dependents_sum
-// gave, and each of the two sums is the other's adjoint.
+// With du = dG U and dv = dG V: du is the gradient by what heads_sum gave, dv by what
+// dependents_sum gave, and each of the two sums is the other's adjoint.
 template <class S>
 void InferenceBackward<S>::message(int64_t n, int64_t g, int64_t m) {
   InferenceBuffers<S>& buf = pass_.buffers_;
@@ -245,8 +244,8 @@ void InferenceBackward<S>::projections(int64_t n, int64_t g, int64_t m) {
   const View<S, 2> before = pass_.buffers_.states_of(n - 1, m);
   const auto back = [&](View<A, 2> d_factor, View<const A, 3> d_heads, View<const S, 2> factor) {
     add_outer(d_factor, d_heads, before);
-    product_nn<S>(scratch_.d_labels[index(m)], scratch_.wide, factor, true, pass_.queue_,
-                  pass_.operands_);
+    gemm_nn<S>(scratch_.d_labels[index(m)], scratch_.wide, factor, true, pass_.queue_,
+               pass_.operands_);
   };
   const Factors<S>& w = pass_.factors(g + m);
   back(gradients_.factors[index(g + m)].v, scratch_.d_k[index(m)], w.v);
@@ -259,7 +258,7 @@ template <class S>
 void InferenceBackward<S>::add_outer(View<A, 2> sum, View<const A, 3> x, View<const S, 2> y) {
   const auto [N, P] = scratch_.wide.shape;
   scaled(scratch_.wide, x.as({N, P}), 1.0, pass_.queue_);
-  product_tn<S>(sum, scratch_.wide, y, true, pass_.queue_, pass_.operands_);
+  gemm_tn<S>(sum, scratch_.wide, y, true, pass_.queue_, pass_.operands_);
 }
 
 #define ASSAY_INSTANTIATE(S) template class InferenceBackward<S>;

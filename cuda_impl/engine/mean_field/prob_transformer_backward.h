@@ -2,11 +2,11 @@
 // what a forward pass with `keep` left in the buffers. Rounds are taken from the last to the first.
 //
 // Of a round: the labels' softmax and damping; every message, which gives gradients by its values q
-// and k through the heads, and du, dv, of which the gradient by the heads is made; the heads' softmax
-// of the group that the round updated; the projections. What a softmax gets from later rounds
-// through step sizes and dampings is formed with it, from du and dv of those rounds: no [T,T] array
-// exists.
-// Gradients of labels and weights are accum_t<S>; they are rounded to S where a product reads them.
+// and k through the heads, and du, dv, of which the gradient by the heads is made; the heads'
+// softmax of the group that the round updated; the projections. What a softmax gets from later
+// rounds through step sizes and dampings is formed with it, from du and dv of those rounds: no
+// [T,T] array exists.
+// Gradients of labels and weights are accum_t<S>; they are rounded to S where a gemm reads them.
 #pragma once
 
 #include <string>

@@ -16,8 +16,8 @@ inline namespace SIMT_BACKEND {
 namespace {
 
 constexpr int64_t kGoodStepsToDouble = 2000;
-// The norm takes gradients in pieces of so many, each in so many slices: a warp has the same work in
-// small and in large weights.
+// The norm takes gradients in pieces of so many, each in so many slices: a warp has the same work
+// in small and in large weights.
 constexpr int64_t kNormPiece = 1 << 16, kNormSlices = 8;
 
 const TrainingOptions& checked(const TrainingOptions& options) {

@@ -1,5 +1,5 @@
-// The Probabilistic Transformer as AdamwTrainer trains it. All that it learns are matrices, which the
-// kernels read as they are stored.
+// The Probabilistic Transformer as AdamwTrainer trains it. All that it learns are matrices, which
+// the kernels read as they are stored.
 #pragma once
 
 #include <memory>

@@ -11,7 +11,8 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// A method that learns parameters other than gates waits for the device in form_gradients and in follow:
+// A method that learns parameters other than gates waits for the device in form_gradients and in
+// follow:
 // their gradients, and the coefficients that the kernels read, are formed on the host.
 template <class S>
 class TrainedTransformer {

@@ -1,5 +1,5 @@
-// One number for each weight (weights, their gradients, an optimizer's moments), from device memory to
-// a caller by the names and in the layout of the checkpoint.
+// One number for each weight (weights, their gradients, an optimizer's moments), from device memory
+// to a caller by the names and in the layout of the checkpoint.
 #pragma once
 
 #include <functional>
@@ -13,8 +13,8 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// Arrays: Weights or WeightGradients of an accum_t. `learned` gives those of a layer that are not among
-// them.
+// Arrays: Weights or WeightGradients of an accum_t. `learned` gives those of a layer that are not
+// among them.
 template <class Arrays>
 void hand_over(const Arrays& arrays, const golden::ModelConfig& config,
                const std::function<LearnedValues(int64_t layer)>& learned, Stream stream,

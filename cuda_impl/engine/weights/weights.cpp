@@ -49,18 +49,18 @@ void Weights<S>::load_llama(const golden::ModelConfig& c) {
     const auto name = [&](const char* weight) {
       return golden::layer_weight(c, l, weight) + ".weight";
     };
-    const auto product = [&](const char* weight, int64_t M, int64_t K) {
+    const auto gemm = [&](const char* weight, int64_t M, int64_t K) {
       return Affine<S>{matrix(name(weight), M, K), {}};
     };
     layers.push_back({.attn_norm = {vector(name("input_layernorm"), D), {}},
                       .mlp_norm = {vector(name("post_attention_layernorm"), D), {}},
-                      .wq = product("self_attn.q_proj", HDh, D),
-                      .wk = product("self_attn.k_proj", KDh, D),
-                      .wv = product("self_attn.v_proj", KDh, D),
-                      .wo = product("self_attn.o_proj", D, HDh),
-                      .w_gate = product("mlp.gate_proj", F, D),
-                      .w_up = product("mlp.up_proj", F, D),
-                      .w_down = product("mlp.down_proj", D, F),
+                      .wq = gemm("self_attn.q_proj", HDh, D),
+                      .wk = gemm("self_attn.k_proj", KDh, D),
+                      .wv = gemm("self_attn.v_proj", KDh, D),
+                      .wo = gemm("self_attn.o_proj", D, HDh),
+                      .w_gate = gemm("mlp.gate_proj", F, D),
+                      .w_up = gemm("mlp.up_proj", F, D),
+                      .w_down = gemm("mlp.down_proj", D, F),
                       .gate = load_gate(c, l)});
   }
   final_norm.gain = vector("model.norm.weight", D);

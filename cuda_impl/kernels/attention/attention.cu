@@ -1,5 +1,5 @@
-// attention_tiled: attention forward, with online softmax, and its replay. For query t of head h, g = floor(h /
-// (H/Hkv)):
+// attention_tiled: attention forward, with online softmax, and its replay. For query t of head h, g
+// = floor(h / (H/Hkv)):
 //   scores[t,s] = sum_{i<layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t],
 //                 s visible iff s <= t, real[b,s] and, with a window, t - window < s or s < sinks
 //   forward   lse[t] = log sum_{visible s} exp(scores[t,s])
@@ -15,10 +15,10 @@
 // A hidden key is left out by selection: nothing is added to its score, and no product with its
 // value is formed. No [T,T] array exists. The only rounding to S is the final store. Launch: one
 // block of 4 warps per 32 queries of one head; keys in tiles of 32 that one of them may see. Any B,
-// T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Longest addition chain: scores Dh + layers; lse
-// ceil(T/32) + 5; context T, rescaled ceil(T/32) times. CPU counterpart:
+// T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Longest addition chain: scores Dh + layers;
+// lse ceil(T/32) + 5; context T, rescaled ceil(T/32) times. CPU counterpart:
 // reference/ops/{scores,mask,softmax,attend}.cpp
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/tiles/score_tile.h"
 #include "cuda_impl/kernels/tiles/value_tile.h"
 

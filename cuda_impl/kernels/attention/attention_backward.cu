@@ -1,4 +1,5 @@
-// attention_backward_tiled: attention backward without a [T,T] array, for one use context = P v of the probabilities
+// attention_backward_tiled: attention backward without a [T,T] array, for one use context = P v of
+// the probabilities
 //   P[t,s] = exp(scores[t,s] - lse[t]),
 //   scores[t,s] = sum_{i<layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t]
 // of head h, key head g = floor(h / (H/Hkv)); s is visible to t as in attention.cu:
@@ -26,7 +27,7 @@
 // Longest addition chain: scores Dh, then layers; dq T, dk and dv T*H/Hkv, in steps of 32; dc
 // ceil(T/32) + 13, then ceil(B*H*ceil(T/32)/8) + 6.
 // CPU counterpart: reference/ops/{attend,softmax,scores,weighted_sum}.cpp
-#include "cuda_impl/kernels/attention/attention_backward_rungs.h"
+#include "cuda_impl/kernels/attention/attention_backward_variants.h"
 #include "cuda_impl/kernels/attention/attention_use.h"
 #include "cuda_impl/kernels/tiles/pair_tile.h"
 

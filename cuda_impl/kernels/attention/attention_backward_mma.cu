@@ -27,7 +27,7 @@
 // Longest addition chain: scores and dcontext . v Dh; dq T + 1, dk T*H/Hkv + 1, dv T*H/Hkv; a
 // tensor core adds in an order of its own (simt/mma.h).
 // CPU counterpart: reference/ops/{attend,softmax,scores,weighted_sum}.cpp
-#include "cuda_impl/kernels/attention/attention_backward_rungs.h"
+#include "cuda_impl/kernels/attention/attention_backward_variants.h"
 #include "cuda_impl/kernels/attention/attention_use.h"
 #include "cuda_impl/kernels/tiles/mma_tile.h"
 

@@ -27,7 +27,7 @@
 // Longest addition chain: scores Dh + layers; lse 16 ceil(T/64) + 2; context T, rescaled ceil(T/64)
 // times; a tensor core adds in an order of its own (simt/mma.h).
 // CPU counterpart: reference/ops/{scores,mask,softmax,attend}.cpp
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/tiles/mma_tile.h"
 #include "cuda_impl/kernels/tiles/score_tile.h"
 

@@ -3,7 +3,7 @@
 //   y[b,h,t,i]     = x[b,t,h*Dh+i] * cos[p,i] - x[b,t,h*Dh+e+i] * sin[p,i]
 //   y[b,h,t,e+i]   = x[b,t,h*Dh+e+i] * cos[p,i] + x[b,t,h*Dh+i] * sin[p,i],   p = first[b] + t
 //
-//   x         [B,T,H*Dh]  accum_t<S>: a product's unrounded result
+//   x         [B,T,H*Dh]  accum_t<S>: a gemm's unrounded result
 //   cos, sin  [R,Dh/2]    accum_t<S>, of angles formed in double on the host; of p >= R, which
 //                         nobody reads, the last row's
 //   first     [B]         or null: 0

@@ -11,7 +11,7 @@
 // A hidden key is left out by selection: no product with its value is formed. Launch: one block of 4
 // warps per 32 queries of one head; keys in tiles of 32 that one of them may see. Any B, T >= 1, Hkv
 // dividing H, Dh <= kMaxHeadSize. Longest addition chain T. CPU counterpart: reference/ops/attend.cpp
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 
 #include "cuda_impl/kernels/tiles/value_tile.h"
 

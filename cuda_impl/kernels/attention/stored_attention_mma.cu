@@ -16,7 +16,7 @@
 // sm_90; its time on a GPU is not measured.)
 // Longest addition chain T; a tensor core adds in an order of its own (simt/mma.h).
 // CPU counterpart: reference/ops/attend.cpp
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/tiles/mma_tile.h"
 #include "cuda_impl/kernels/tiles/score_tile.h"
 

@@ -174,7 +174,7 @@ ReplayParams<accum_t<S>> replay_params(const char* kernel, const ScoreOperands<S
           .B = static_cast<int>(B)};
 }
 
-// What both rungs of stored_attention() expect.
+// What both variants of stored_attention() expect.
 template <class S>
 ScoreParams<S> stored_params(const char* kernel, const View<S, 3>& context, const In<S, 4>& probs,
                              const ScoreOperands<S>& scores, const In<S, 4>& v) {

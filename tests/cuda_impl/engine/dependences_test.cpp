@@ -92,7 +92,7 @@ BOOST_AUTO_TEST_CASE(recomputes_of_stored_probabilities_depend_on_no_more) {
   }
 }
 
-// 34 positions are two tiles of queries and of keys, 68 rows two tiles of a product.
+// 34 positions are two tiles of queries and of keys, 68 rows two tiles of a gemm.
 BOOST_AUTO_TEST_CASE(dependences_are_exact_across_tiles) {
   for (const char* method : {"plain", "1", "5.1"}) {
     for (const int64_t padding : {0, 33}) {

@@ -250,7 +250,7 @@ struct Problem {
   }
 };
 
-// attention_backward or one of its rungs.
+// attention_backward or one of its variants.
 template <class S>
 using Differentiate = void (*)(View<accum_t<S>, 4> dv,
                                const cuda::ScoreGradients<accum_t<S>>& gradients,

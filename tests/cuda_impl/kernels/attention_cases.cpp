@@ -4,7 +4,7 @@
 
 #include "attention_problem.h"
 #include "cases.h"
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/attention/stored_attention.h"
 
 namespace assay::kernel_test {

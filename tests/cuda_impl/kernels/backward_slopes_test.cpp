@@ -58,23 +58,23 @@ void check_gradients(const Inputs& inputs, const Forward& forward, const Backwar
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(product_gradients_are_slopes) {
+BOOST_AUTO_TEST_CASE(gemm_gradients_are_slopes) {
   constexpr int64_t N = 5, M = 7, K = 3;
   check_gradients(
       {random_values<double>(N * K, 1), random_values<double>(M * K, 2)},
       [](const Inputs& in) {
         const auto x = upload<double>(in[0]), w = upload<double>(in[1]), y = zeros(N * M);
-        cuda::product<double>(View<double, 2>{y.get(), {N, M}}, {x.get(), {N, K}},
-                              {w.get(), {M, K}}, {}, nullptr);
+        cuda::gemm<double>(View<double, 2>{y.get(), {N, M}}, {x.get(), {N, K}}, {w.get(), {M, K}},
+                           {}, nullptr);
         return values_of(y);
       },
       [](const Inputs& in, const Values& dy) -> Inputs {
         const auto x = upload<double>(in[0]), w = upload<double>(in[1]), g_dy = upload<double>(dy);
         const auto dx = zeros(N * K), dw = zeros(M * K);
-        cuda::product_nn<double>(View<double, 2>{dx.get(), {N, K}}, {g_dy.get(), {N, M}},
-                                 {w.get(), {M, K}}, false, nullptr);
-        cuda::product_tn<double>({dw.get(), {M, K}}, {g_dy.get(), {N, M}}, {x.get(), {N, K}}, false,
-                                 nullptr);
+        cuda::gemm_nn<double>(View<double, 2>{dx.get(), {N, K}}, {g_dy.get(), {N, M}},
+                              {w.get(), {M, K}}, false, nullptr);
+        cuda::gemm_tn<double>({dw.get(), {M, K}}, {g_dy.get(), {N, M}}, {x.get(), {N, K}}, false,
+                              nullptr);
         return {values_of(dx), values_of(dw)};
       });
 }

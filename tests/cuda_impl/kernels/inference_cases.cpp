@@ -1,4 +1,4 @@
-// linear_back, label_scores, softmax_step, softmax_step_backward
+// gemm_nn_sum, label_scores, softmax_step, softmax_step_backward
 #include "cuda_impl/kernels/prob_transformer.h"
 
 #include "cases.h"
@@ -8,17 +8,17 @@ namespace {
 
 // Roundings: the products and their chain, and the scale.
 template <class S>
-Case linear_back_case(int64_t N, int64_t P, int64_t D, bool both) {
+Case gemm_nn_sum_case(int64_t N, int64_t P, int64_t D, bool both) {
   using A = accum_t<S>;
   const double scale = 1.3;
   const Values x1 = random_values<A>(N * P, 1), x2 = random_values<A>(N * P, 2);
   const Values w1 = random_values<S>(P * D, 3), w2 = random_values<S>(P * D, 4);
-  return {"linear_back", shape_of("N P D both", N, P, D, both),
+  return {"gemm_nn_sum", shape_of("N P D both", N, P, D, both),
           [=] {
             const auto g_x1 = upload<A>(x1), g_x2 = upload<A>(x2);
             const auto g_w1 = upload<S>(w1), g_w2 = upload<S>(w2);
             const simt::Buffer<S> y(at(N * D));
-            cuda::linear_back<S>({y.get(), {N, D}}, {g_x1.get(), {N, P}}, {g_w1.get(), {P, D}},
+            cuda::gemm_nn_sum<S>({y.get(), {N, D}}, {g_x1.get(), {N, P}}, {g_w1.get(), {P, D}},
                                  {both ? g_x2.get() : nullptr, {N, P}}, {g_w2.get(), {P, D}}, scale,
                                  nullptr);
             Values out;
@@ -167,12 +167,12 @@ Case softmax_step_backward_case(int64_t N, int64_t D, double step, double carry,
 
 }  // namespace
 
-// linear_back has tiles of 32 rows, columns and steps.
+// gemm_nn_sum has tiles of 32 rows, columns and steps.
 template <class S>
 void add_inference_cases(std::vector<Case>& cases) {
-  cases.push_back(linear_back_case<S>(1, 1, 1, false));
-  cases.push_back(linear_back_case<S>(33, 70, 31, false));
-  cases.push_back(linear_back_case<S>(31, 33, 65, true));
+  cases.push_back(gemm_nn_sum_case<S>(1, 1, 1, false));
+  cases.push_back(gemm_nn_sum_case<S>(33, 70, 31, false));
+  cases.push_back(gemm_nn_sum_case<S>(31, 33, 65, true));
   cases.push_back(label_scores_case<S>(1, 1, 0, true));
   cases.push_back(label_scores_case<S>(13, 33, 0, false));
   cases.push_back(label_scores_case<S>(13, 33, 0.3, true));

@@ -3,7 +3,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "cases.h"
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/attention/stored_attention.h"
 #include "cuda_impl/kernels/prob_transformer.h"
 
@@ -79,14 +79,14 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
   float* m = memory().get();
   check_refused(
       [&] {
-        cuda::product<float>(View<float, 2>{m, {2, 3}}, {m, {2, 4}}, {m, {3, 5}}, {}, nullptr);
+        cuda::gemm<float>(View<float, 2>{m, {2, 3}}, {m, {2, 4}}, {m, {3, 5}}, {}, nullptr);
       },
-      "product: w [M,K]: expected [3,4], got [3,5]");
+      "gemm: w [M,K]: expected [3,4], got [3,5]");
   const simt::Buffer<simt::bf16> narrow(64);
   const View<simt::bf16, 2> square{narrow.get(), {2, 2}};
   check_refused(
-      [&] { cuda::product<simt::bf16>(square, square, square, {}, nullptr, cuda::Operands::tf32); },
-      "product: operands: expected as_stored, got tf32, which only float is read as");
+      [&] { cuda::gemm<simt::bf16>(square, square, square, {}, nullptr, cuda::Operands::tf32); },
+      "gemm: operands: expected as_stored, got tf32, which only float is read as");
   check_refused(
       [&] {
         cuda::rms_norm<float>({m, {2, 3}}, {m, {2, 3}}, {m, {4}}, 1e-5, nullptr);
@@ -219,19 +219,19 @@ BOOST_AUTO_TEST_CASE(backward_launchers_refuse_what_does_not_fit) {
   float* m = memory().get();
   check_refused(
       [&] {
-        cuda::product_tn<float>({m, {2, 3}}, {m, {4, 2}}, {m, {5, 3}}, false, nullptr);
+        cuda::gemm_tn<float>({m, {2, 3}}, {m, {4, 2}}, {m, {5, 3}}, false, nullptr);
       },
-      "product_tn: x [N,K]: expected [4,3], got [5,3]");
-  const auto differentiate_product = [&](const cuda::BackwardLayout& layout) {
-    cuda::product_nn<float>(View<float, 2>{m, {2, 3}}, {m, {2, 4}}, {m, {4, 3}}, false, nullptr,
-                            cuda::Operands::as_stored, layout);
+      "gemm_tn: x [N,K]: expected [4,3], got [5,3]");
+  const auto differentiate_gemm = [&](const cuda::BackwardLayout& layout) {
+    cuda::gemm_nn<float>(View<float, 2>{m, {2, 3}}, {m, {2, 4}}, {m, {4, 3}}, false, nullptr,
+                         cuda::Operands::as_stored, layout);
   };
-  check_refused([&] { differentiate_product({.count = 0}); },
-                "product_nn: count: expected 1 to 65535, got 0");
-  check_refused([&] { differentiate_product({.count = 2}); },
-                "product_nn: out of several products: expected a stride, got 0");
-  check_refused([&] { differentiate_product({.factor_row = 2}); },
-                "product_nn: factor_row: expected 0 or K = 3 at least, got 2");
+  check_refused([&] { differentiate_gemm({.count = 0}); },
+                "gemm_nn: count: expected 1 to 65535, got 0");
+  check_refused([&] { differentiate_gemm({.count = 2}); },
+                "gemm_nn: out of several gemms: expected a stride, got 0");
+  check_refused([&] { differentiate_gemm({.factor_row = 2}); },
+                "gemm_nn: factor_row: expected 0 or K = 3 at least, got 2");
   check_refused(
       [&] {
         cuda::column_sum<float>({m, {3}}, {m, {1, 3}}, {m, {33, 3}}, false, nullptr);

@@ -1,7 +1,7 @@
 // Kernels on several layers at once, which give the bits of a launch for each layer; and what joins
 // layers: fold_norm and its gradient, close_sum.
 #include "cases.h"
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 
 namespace assay::kernel_test {
 namespace {

@@ -1,4 +1,4 @@
-// product_nn_tiled, product_tn_tiled: backward of y [N,M] = x [N,K] w [M,K]^T, in two products:
+// gemm_nn_tiled, gemm_tn_tiled: backward of y [N,M] = x [N,K] w [M,K]^T, in two gemms:
 //   nn  dx[n,k] = sum_m dy[n,m] * w[m,k]
 //   tn  dw[m,k] = sum_n dy[n,m] * x[n,k]
 //
@@ -8,11 +8,11 @@
 // Layouts: BackwardLayout of backward.h.
 // Each sum is one chain in accum_t<S>, ascending; with `accumulate` it is added to what the output
 // holds. The only rounding to Out is the final store.
-// Launch: one block per 64 x 64 tile of the output and product, 128 threads of 4 x 8 elements each. Any
+// Launch: one block per 64 x 64 tile of each output, 128 threads of 4 x 8 elements each. Any
 // N, M, K >= 1. No scratch memory.
 // Longest addition chain M for dx, N for dw, and 1 to accumulate.
 // CPU counterpart: reference/ops/linear.cpp
-#include "cuda_impl/kernels/gemm/product_backward_rungs.h"
+#include "cuda_impl/kernels/gemm/gemm_backward_variants.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -55,9 +55,9 @@ SIMT_DEVICE void load_along(accum_t<S>* s_tile, const S* __restrict__ g_matrix, 
 // else as [rows,depth].
 template <class S, class F, class Out, bool kTransposed>
 __global__ void __launch_bounds__(kThreads)
-    product_backward_tiled_kernel(Out* __restrict__ g_out, const S* __restrict__ g_a,
-                                  const S* __restrict__ g_b, int rows, int columns, int depth,
-                                  BackwardStrides strides, bool accumulate) {
+    gemm_backward_tiled_kernel(Out* __restrict__ g_out, const S* __restrict__ g_a,
+                               const S* __restrict__ g_b, int rows, int columns, int depth,
+                               BackwardStrides strides, bool accumulate) {
   using A = accum_t<S>;
   SIMT_SHARED(A, s_a, kDepth * kStride);  // [k][row]
   SIMT_SHARED(A, s_b, kDepth * kStride);  // [k][column]
@@ -113,7 +113,7 @@ void launch_kernel(const char* kernel, View<Out, 2> out, In<S, 2> dy, In<S, 2> f
                    bool accumulate, const BackwardLayout& layout, Stream stream) {
   const auto [rows, columns] = out.shape;
   simt::launch(LaunchName(kernel, out.shape).text,
-               product_backward_tiled_kernel<S, F, Out, kTransposed>,
+               gemm_backward_tiled_kernel<S, F, Out, kTransposed>,
                dim3(blocks_for(columns, kTile), blocks_for(rows, kTile),
                     static_cast<unsigned>(layout.count)),
                dim3(kThreads), 0, stream, out.data, dy.data, factor.data, rows, columns,
@@ -123,25 +123,25 @@ void launch_kernel(const char* kernel, View<Out, 2> out, In<S, 2> dy, In<S, 2> f
 }  // namespace
 
 template <class S, class F, class Out>
-void product_nn_tiled(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream,
-                      const BackwardLayout& layout) {
-  check_product_nn<S>("product_nn_tiled", dx, dy, w, layout, kTile);
-  launch_kernel<S, F, Out, false>("product_nn_tiled", dx, dy, w, accumulate, layout, stream);
+void gemm_nn_tiled(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream,
+                   const BackwardLayout& layout) {
+  check_gemm_nn<S>("gemm_nn_tiled", dx, dy, w, layout, kTile);
+  launch_kernel<S, F, Out, false>("gemm_nn_tiled", dx, dy, w, accumulate, layout, stream);
 }
 
 template <class S, class F>
-void product_tn_tiled(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate,
-                      Stream stream, const BackwardLayout& layout) {
-  check_product_tn<S>("product_tn_tiled", dw, dy, x, layout, kTile);
-  launch_kernel<S, F, accum_t<S>, true>("product_tn_tiled", dw, dy, x, accumulate, layout, stream);
+void gemm_tn_tiled(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream,
+                   const BackwardLayout& layout) {
+  check_gemm_tn<S>("gemm_tn_tiled", dw, dy, x, layout, kTile);
+  launch_kernel<S, F, accum_t<S>, true>("gemm_tn_tiled", dw, dy, x, accumulate, layout, stream);
 }
 
-#define ASSAY_INSTANTIATE_NN(S, F, Out)                                                \
-  template void product_nn_tiled<S, F>(View<Out, 2>, In<S, 2>, In<S, 2>, bool, Stream, \
-                                       const BackwardLayout&);
-#define ASSAY_INSTANTIATE_TN(S, F)                                                            \
-  template void product_tn_tiled<S, F>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, bool, Stream, \
-                                       const BackwardLayout&);
+#define ASSAY_INSTANTIATE_NN(S, F, Out)                                             \
+  template void gemm_nn_tiled<S, F>(View<Out, 2>, In<S, 2>, In<S, 2>, bool, Stream, \
+                                    const BackwardLayout&);
+#define ASSAY_INSTANTIATE_TN(S, F)                                                         \
+  template void gemm_tn_tiled<S, F>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, bool, Stream, \
+                                    const BackwardLayout&);
 #define ASSAY_INSTANTIATE(S)    \
   ASSAY_INSTANTIATE_NN(S, S, S) \
   ASSAY_INSTANTIATE_TN(S, S)

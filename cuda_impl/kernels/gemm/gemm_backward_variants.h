@@ -1,4 +1,4 @@
-// The rungs of product_nn() and product_tn(): every implementation under its name. All take any shape
+// The variants of gemm_nn() and gemm_tn(): every implementation under its name. All take any shape
 // and layout, compute
 //   nn  dx [N,K] = dy [N,M] w [M,K]
 //   tn  dw [M,K] = dy [N,M]^T x [N,K]
@@ -9,56 +9,56 @@
 #include <vector>
 
 #include "cuda_impl/kernels/backward.h"
-#include "cuda_impl/kernels/gemm/product_rungs.h"
+#include "cuda_impl/kernels/gemm/gemm_variants.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 // S: any storage type.
 template <class S, class F = S, class Out>
-void product_nn_tiled(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream,
-                      const BackwardLayout& layout = {});
+void gemm_nn_tiled(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream,
+                   const BackwardLayout& layout = {});
 template <class S, class F = S>
-void product_tn_tiled(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate,
-                      Stream stream, const BackwardLayout& layout = {});
+void gemm_tn_tiled(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream,
+                   const BackwardLayout& layout = {});
 
 // S: bf16 or f16, or float, which is read as tf32.
 template <class S, class Out>
-void product_nn_mma(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream,
-                    const BackwardLayout& layout = {});
+void gemm_nn_mma(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream,
+                 const BackwardLayout& layout = {});
 template <class S>
-void product_tn_mma(View<float, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream,
-                    const BackwardLayout& layout = {});
+void gemm_tn_mma(View<float, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream,
+                 const BackwardLayout& layout = {});
 
-// Of either product: factor is w or x.
+// Of either gemm: factor is w or x.
 template <class S, class Out>
-struct BackwardRung {
+struct GemmBackwardVariant {
   const char* name;
   void (*launch)(View<Out, 2> out, View<const S, 2> dy, View<const S, 2> factor, bool accumulate,
                  Stream stream, const BackwardLayout& layout);
 };
 template <class S, class Out>
-std::vector<BackwardRung<S, Out>> product_nn_rungs() {
-  std::vector<BackwardRung<S, Out>> rungs{{"product_nn_tiled", product_nn_tiled<S, S, Out>}};
-  if constexpr (kHasMma<S>) rungs.push_back({"product_nn_mma", product_nn_mma<S, Out>});
-  return rungs;
+std::vector<GemmBackwardVariant<S, Out>> gemm_nn_variants() {
+  std::vector<GemmBackwardVariant<S, Out>> variants{{"gemm_nn_tiled", gemm_nn_tiled<S, S, Out>}};
+  if constexpr (kHasMma<S>) variants.push_back({"gemm_nn_mma", gemm_nn_mma<S, Out>});
+  return variants;
 }
 template <class S>
-std::vector<BackwardRung<S, accum_t<S>>> product_tn_rungs() {
-  std::vector<BackwardRung<S, accum_t<S>>> rungs{{"product_tn_tiled", product_tn_tiled<S>}};
-  if constexpr (kHasMma<S>) rungs.push_back({"product_tn_mma", product_tn_mma<S>});
-  return rungs;
+std::vector<GemmBackwardVariant<S, accum_t<S>>> gemm_tn_variants() {
+  std::vector<GemmBackwardVariant<S, accum_t<S>>> variants{{"gemm_tn_tiled", gemm_tn_tiled<S>}};
+  if constexpr (kHasMma<S>) variants.push_back({"gemm_tn_mma", gemm_tn_mma<S>});
+  return variants;
 }
-inline std::vector<BackwardRung<float, float>> tf32_product_nn_rungs() {
-  return {{"product_nn_tiled_tf32", product_nn_tiled<float, simt::tf32, float>},
-          {"product_nn_mma_tf32", product_nn_mma<float, float>}};
+inline std::vector<GemmBackwardVariant<float, float>> tf32_gemm_nn_variants() {
+  return {{"gemm_nn_tiled_tf32", gemm_nn_tiled<float, simt::tf32, float>},
+          {"gemm_nn_mma_tf32", gemm_nn_mma<float, float>}};
 }
-inline std::vector<BackwardRung<float, float>> tf32_product_tn_rungs() {
-  return {{"product_tn_tiled_tf32", product_tn_tiled<float, simt::tf32>},
-          {"product_tn_mma_tf32", product_tn_mma<float>}};
+inline std::vector<GemmBackwardVariant<float, float>> tf32_gemm_tn_variants() {
+  return {{"gemm_tn_tiled_tf32", gemm_tn_tiled<float, simt::tf32>},
+          {"gemm_tn_mma_tf32", gemm_tn_mma<float>}};
 }
 
-// A layout as a kernel parameter: the elements from the arrays of product j to those of j + 1, and
+// A layout as a kernel parameter: the elements from the arrays of gemm j to those of j + 1, and
 // from row to row of the factor.
 struct BackwardStrides {
   int64_t out, dy, factor, factor_row;
@@ -67,7 +67,7 @@ inline BackwardStrides strides_of(const BackwardLayout& layout, int64_t K) {
   return {layout.out, layout.dy, layout.factor, layout.factor_row == 0 ? K : layout.factor_row};
 }
 
-// Whether product_nn() and product_tn() take tensor cores: where the rows of all three arrays are whole
+// Whether gemm_nn() and gemm_tn() take tensor cores: where the rows of all three arrays are whole
 // 16-byte pieces, and a tile is not mostly empty. N and the addresses do not enter, so that the bits
 // of a row of dx depend neither on how many rows there are nor on where it lies.
 template <class F>
@@ -75,14 +75,14 @@ constexpr bool prefers_mma_backward(int64_t M, int64_t K) {
   return prefers_mma<F>(M, K) && prefers_mma<F>(K, M);
 }
 
-// What every rung expects of a layout; out has `rows` rows of K elements, blocks are `tile` rows high.
+// What every variant expects of a layout; out has `rows` rows of K elements, blocks are `tile` rows high.
 inline void check_layout(const char* kernel, const BackwardLayout& layout, int64_t rows, int64_t K,
                          int tile) {
   expect_at_most(kernel, ("rows / " + std::to_string(tile)).c_str(), (rows + tile - 1) / tile,
                  65535);
   expect_at_most(kernel, "count", layout.count, 65535);
   if (layout.count > 1 && layout.out == 0) {
-    throw simt::Error(std::string(kernel) + ": out of several products: expected a stride, got 0");
+    throw simt::Error(std::string(kernel) + ": out of several gemms: expected a stride, got 0");
   }
   if (layout.factor_row != 0 && layout.factor_row < K) {
     throw simt::Error(std::string(kernel) + ": factor_row: expected 0 or K = " + std::to_string(K) +
@@ -90,8 +90,8 @@ inline void check_layout(const char* kernel, const BackwardLayout& layout, int64
   }
 }
 template <class S, class Out>
-void check_product_nn(const char* kernel, const View<Out, 2>& dx, const In<S, 2>& dy,
-                      const In<S, 2>& w, const BackwardLayout& layout, int tile) {
+void check_gemm_nn(const char* kernel, const View<Out, 2>& dx, const In<S, 2>& dy,
+                   const In<S, 2>& w, const BackwardLayout& layout, int tile) {
   const auto [N, K] = dx.shape;
   const int64_t M = dy.shape[1];
   expect_shape(kernel, "dx [N,K]", dx, {N, K});
@@ -100,8 +100,8 @@ void check_product_nn(const char* kernel, const View<Out, 2>& dx, const In<S, 2>
   check_layout(kernel, layout, N, K, tile);
 }
 template <class S>
-void check_product_tn(const char* kernel, const View<accum_t<S>, 2>& dw, const In<S, 2>& dy,
-                      const In<S, 2>& x, const BackwardLayout& layout, int tile) {
+void check_gemm_tn(const char* kernel, const View<accum_t<S>, 2>& dw, const In<S, 2>& dy,
+                   const In<S, 2>& x, const BackwardLayout& layout, int tile) {
   const auto [M, K] = dw.shape;
   const int64_t N = dy.shape[0];
   expect_shape(kernel, "dw [M,K]", dw, {M, K});

@@ -1,5 +1,5 @@
-// Which rung attention_backward() takes.
-#include "cuda_impl/kernels/attention/attention_backward_rungs.h"
+// Which variant attention_backward() takes.
+#include "cuda_impl/kernels/attention/attention_backward_variants.h"
 
 #include <boost/test/unit_test.hpp>
 

@@ -1,8 +1,8 @@
-// The rungs of attention_backward(): every implementation under its name, with its parameters and
+// The variants of attention_backward(): every implementation under its name, with its parameters and
 // results.
 #pragma once
 
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/backward.h"
 
 namespace assay::cuda {

@@ -1,4 +1,4 @@
-// Two products back through the weights of projections:
+// Two gemms by weights that are not transposed, back through their projections:
 //   y[n,d] = scale * (sum_p x1[n,p] w1[p,d] + sum_p x2[n,p] w2[p,d])
 //
 //   x1, x2  [N,P]  accum_t<S>: sums of attention without a name; x2 may be null: no such term
@@ -24,7 +24,7 @@ constexpr int kBlocks = std::is_same_v<S, double> ? 5 : 8;
 
 template <class S>
 __global__ void __launch_bounds__(kThreads, kBlocks<S>)
-    linear_back_kernel(S* __restrict__ g_y, const accum_t<S>* __restrict__ g_x1,
+    gemm_nn_sum_kernel(S* __restrict__ g_y, const accum_t<S>* __restrict__ g_x1,
                        const S* __restrict__ g_w1, const accum_t<S>* __restrict__ g_x2,
                        const S* __restrict__ g_w2, int N, int P, int D, accum_t<S> scale) {
   using A = accum_t<S>;
@@ -71,25 +71,25 @@ __global__ void __launch_bounds__(kThreads, kBlocks<S>)
 }  // namespace
 
 template <class S>
-void linear_back(View<S, 2> y, In<accum_t<S>, 2> x1, In<S, 2> w1, In<accum_t<S>, 2> x2, In<S, 2> w2,
+void gemm_nn_sum(View<S, 2> y, In<accum_t<S>, 2> x1, In<S, 2> w1, In<accum_t<S>, 2> x2, In<S, 2> w2,
                  double scale, Stream stream) {
   const auto [N, D] = y.shape;
   const int64_t P = x1.shape[1];
-  expect_shape("linear_back", "y [N,D]", y, {N, D});
-  expect_shape("linear_back", "x1 [N,P]", x1, {N, P});
-  expect_shape("linear_back", "w1 [P,D]", w1, {P, D});
+  expect_shape("gemm_nn_sum", "y [N,D]", y, {N, D});
+  expect_shape("gemm_nn_sum", "x1 [N,P]", x1, {N, P});
+  expect_shape("gemm_nn_sum", "w1 [P,D]", w1, {P, D});
   if (x2.data != nullptr) {
-    expect_shape("linear_back", "x2 [N,P]", x2, {N, P});
-    expect_shape("linear_back", "w2 [P,D]", w2, {P, D});
+    expect_shape("gemm_nn_sum", "x2 [N,P]", x2, {N, P});
+    expect_shape("gemm_nn_sum", "w2 [P,D]", w2, {P, D});
   }
-  expect_at_most("linear_back", "N / 32", (N + kTile - 1) / kTile, 65535);
-  simt::launch(LaunchName("linear_back", y.shape).text, linear_back_kernel<S>,
+  expect_at_most("gemm_nn_sum", "N / 32", (N + kTile - 1) / kTile, 65535);
+  simt::launch(LaunchName("gemm_nn_sum", y.shape).text, gemm_nn_sum_kernel<S>,
                dim3(blocks_for(D, kTile), blocks_for(N, kTile)), dim3(kThreads), 0, stream, y.data,
                x1.data, w1.data, x2.data, w2.data, N, P, D, scale);
 }
 
 #define ASSAY_INSTANTIATE(S)                                                               \
-  template void linear_back<S>(View<S, 2>, In<accum_t<S>, 2>, In<S, 2>, In<accum_t<S>, 2>, \
+  template void gemm_nn_sum<S>(View<S, 2>, In<accum_t<S>, 2>, In<S, 2>, In<accum_t<S>, 2>, \
                                In<S, 2>, double, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE

@@ -1,6 +1,6 @@
-// product_nn, product_tn and their rungs, column_sum, embedding_backward
+// gemm_nn, gemm_tn and their variants, column_sum, embedding_backward
 #include "cases.h"
-#include "cuda_impl/kernels/gemm/product_backward_rungs.h"
+#include "cuda_impl/kernels/gemm/gemm_backward_variants.h"
 
 namespace assay::kernel_test {
 namespace {
@@ -12,11 +12,11 @@ Values held(int64_t count) {
 }
 
 // Roundings: one per product and one per addition of the chain of `depth`, one to accumulate onto
-// `before`, which is empty where nothing is; for tensor cores as in product_cases.cpp. left(r, k) and
+// `before`, which is empty where nothing is; for tensor cores as in gemm_cases.cpp. left(r, k) and
 // right(k, c) give the factors.
 template <class S, class Out, class Left, class Right>
-std::vector<Expected> products(int64_t rows, int64_t columns, int64_t depth, const Values& before,
-                               const Left& left, const Right& right) {
+std::vector<Expected> gemms(int64_t rows, int64_t columns, int64_t depth, const Values& before,
+                            const Left& left, const Right& right) {
   std::vector<Expected> out;
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {
@@ -34,35 +34,35 @@ std::vector<Expected> products(int64_t rows, int64_t columns, int64_t depth, con
 struct Shape {
   int64_t N, M, K;
   bool accumulate = false;
-  int64_t count = 1;    // products, whose factors are columns of one array
+  int64_t count = 1;    // gemms, whose factors are columns of one array
   int64_t unread = 0;   // columns of that array besides
-  bool shared = false;  // all products have one dy
+  bool shared = false;  // all gemms have one dy
   int64_t shift = 0;    // elements by which every array lies past a multiple of 16 bytes
 };
 
-// kIsTn: product_tn, which adds up along N; else product_nn, along M.
+// kIsTn: gemm_tn, which adds up along N; else gemm_nn, along M.
 template <bool kIsTn, class S, class Out>
-Case product_case(const cuda::BackwardRung<S, Out>& rung, const Shape& shape,
-                  cuda::Operands operands) {
+Case gemm_case(const cuda::GemmBackwardVariant<S, Out>& variant, const Shape& shape,
+               cuda::Operands operands) {
   const auto [N, M, K, accumulate, count, unread, shared, shift] = shape;
   const int64_t rows = kIsTn ? M : N, depth = kIsTn ? N : M;
   const int64_t factor_row = count * K + unread, dy_step = shared ? 0 : N * M;
   const Values dy = random_values<S>((shared ? 1 : count) * N * M, 1),
                factor = random_values<S>(depth * factor_row, 2),
                before = held<Out>(count * rows * K);
-  return {rung.name,
+  return {variant.name,
           shape_of("N M K accumulate count unread shared shift", N, M, K, accumulate, count, unread,
                    shared, shift),
           [=] {
             const auto g_dy = upload<S>(dy, shift), g_factor = upload<S>(factor, shift);
             const auto out = upload<Out>(before, shift);
-            rung.launch({out.get() + shift, {rows, K}}, {g_dy.get() + shift, {N, M}},
-                        {g_factor.get() + shift, {depth, K}}, accumulate, nullptr,
-                        {.count = count,
-                         .out = rows * K,
-                         .dy = dy_step,
-                         .factor = K,
-                         .factor_row = factor_row == K ? 0 : factor_row});
+            variant.launch({out.get() + shift, {rows, K}}, {g_dy.get() + shift, {N, M}},
+                           {g_factor.get() + shift, {depth, K}}, accumulate, nullptr,
+                           {.count = count,
+                            .out = rows * K,
+                            .dy = dy_step,
+                            .factor = K,
+                            .factor_row = factor_row == K ? 0 : factor_row});
             Values values;
             download(out, values);
             values.erase(values.begin(), values.begin() + shift);
@@ -78,7 +78,7 @@ Case product_case(const cuda::BackwardRung<S, Out>& rung, const Shape& shape,
               const auto right = [&](int64_t k, int64_t c) {
                 return factor[at(j * K + k * factor_row + c)];
               };
-              for (const Expected& each : products<S, Out>(
+              for (const Expected& each : gemms<S, Out>(
                        rows, K, depth, accumulate ? Values(first, first + rows * K) : Values{},
                        left, right)) {
                 out.push_back(each);
@@ -106,7 +106,7 @@ Case column_sum_case(int64_t N, int64_t D, bool accumulate) {
             return out;
           },
           [=] {
-            return products<S, A>(
+            return gemms<S, A>(
                 1, D, N, accumulate ? held<A>(D) : Values{}, [](int64_t, int64_t) { return 1.0; },
                 [&](int64_t n, int64_t d) { return x[at(n * D + d)]; });
           }};
@@ -140,7 +140,7 @@ Case embedding_backward_case(int64_t N, int64_t V, int64_t D, bool accumulate,
             return out;
           },
           [=] {
-            std::vector<Expected> out = products<S, A>(
+            std::vector<Expected> out = gemms<S, A>(
                 V, D, N, accumulate && !fast_atomics ? before : Values{},
                 [&](int64_t v, int64_t n) { return tokens[at(n)] == v ? 1.0 : 0.0; },
                 [&](int64_t n, int64_t d) { return dy[at(n * D + d)]; });
@@ -154,27 +154,27 @@ Case embedding_backward_case(int64_t N, int64_t V, int64_t D, bool accumulate,
 template <class S, class Out, cuda::Operands kOperands>
 void nn(View<Out, 2> dx, View<const S, 2> dy, View<const S, 2> w, bool accumulate,
         simt::Stream stream, const cuda::BackwardLayout& layout) {
-  cuda::product_nn<S>(dx, dy, w, accumulate, stream, kOperands, layout);
+  cuda::gemm_nn<S>(dx, dy, w, accumulate, stream, kOperands, layout);
 }
 template <class S, cuda::Operands kOperands>
 void tn(View<accum_t<S>, 2> dw, View<const S, 2> dy, View<const S, 2> x, bool accumulate,
         simt::Stream stream, const cuda::BackwardLayout& layout) {
-  cuda::product_tn<S>(dw, dy, x, accumulate, stream, kOperands, layout);
+  cuda::gemm_tn<S>(dw, dy, x, accumulate, stream, kOperands, layout);
 }
 
 template <class S, class Out>
 void add_nn_cases(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
   using enum cuda::Operands;
-  std::vector<cuda::BackwardRung<S, Out>> rungs = cuda::product_nn_rungs<S, Out>();
-  rungs.push_back({"product_nn", nn<S, Out, as_stored>});
-  for (const auto& rung : rungs) {
-    for (const Shape& shape : shapes) cases.push_back(product_case<false>(rung, shape, as_stored));
+  std::vector<cuda::GemmBackwardVariant<S, Out>> variants = cuda::gemm_nn_variants<S, Out>();
+  variants.push_back({"gemm_nn", nn<S, Out, as_stored>});
+  for (const auto& variant : variants) {
+    for (const Shape& shape : shapes) cases.push_back(gemm_case<false>(variant, shape, as_stored));
   }
   if constexpr (std::is_same_v<S, float>) {
-    rungs = cuda::tf32_product_nn_rungs();
-    rungs.push_back({"product_nn_tf32", nn<S, Out, tf32>});
-    for (const auto& rung : rungs) {
-      for (const Shape& shape : shapes) cases.push_back(product_case<false>(rung, shape, tf32));
+    variants = cuda::tf32_gemm_nn_variants();
+    variants.push_back({"gemm_nn_tf32", nn<S, Out, tf32>});
+    for (const auto& variant : variants) {
+      for (const Shape& shape : shapes) cases.push_back(gemm_case<false>(variant, shape, tf32));
     }
   }
 }
@@ -182,25 +182,25 @@ void add_nn_cases(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
 template <class S>
 void add_tn_cases(const std::vector<Shape>& shapes, std::vector<Case>& cases) {
   using enum cuda::Operands;
-  std::vector<cuda::BackwardRung<S, accum_t<S>>> rungs = cuda::product_tn_rungs<S>();
-  rungs.push_back({"product_tn", tn<S, as_stored>});
-  for (const auto& rung : rungs) {
-    for (const Shape& shape : shapes) cases.push_back(product_case<true>(rung, shape, as_stored));
+  std::vector<cuda::GemmBackwardVariant<S, accum_t<S>>> variants = cuda::gemm_tn_variants<S>();
+  variants.push_back({"gemm_tn", tn<S, as_stored>});
+  for (const auto& variant : variants) {
+    for (const Shape& shape : shapes) cases.push_back(gemm_case<true>(variant, shape, as_stored));
   }
   if constexpr (std::is_same_v<S, float>) {
-    rungs = cuda::tf32_product_tn_rungs();
-    rungs.push_back({"product_tn_tf32", tn<S, tf32>});
-    for (const auto& rung : rungs) {
-      for (const Shape& shape : shapes) cases.push_back(product_case<true>(rung, shape, tf32));
+    variants = cuda::tf32_gemm_tn_variants();
+    variants.push_back({"gemm_tn_tf32", tn<S, tf32>});
+    for (const auto& variant : variants) {
+      for (const Shape& shape : shapes) cases.push_back(gemm_case<true>(variant, shape, tf32));
     }
   }
 }
 
 }  // namespace
 
-// Tiles and pieces as in product_cases.cpp, M as well; chunks of 32 rows, blocks of 128 columns.
+// Tiles and pieces as in gemm_cases.cpp, M as well; chunks of 32 rows, blocks of 128 columns.
 template <class S>
-void add_product_backward_cases(std::vector<Case>& cases) {
+void add_gemm_backward_cases(std::vector<Case>& cases) {
   std::vector<Shape> shapes{{1, 1, 1},
                             {33, 70, 31},
                             {72, 70, 31, true},
@@ -235,6 +235,6 @@ void add_product_backward_cases(std::vector<Case>& cases) {
   cases.push_back(embedding_backward_case<S>(1, 1, 1, false));
   cases.push_back(embedding_backward_case<S>(33, 3, 130, false));
 }
-ASSAY_INSTANTIATE_CASES(add_product_backward_cases)
+ASSAY_INSTANTIATE_CASES(add_gemm_backward_cases)
 
 }  // namespace assay::kernel_test

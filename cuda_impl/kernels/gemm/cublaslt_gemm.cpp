@@ -1,4 +1,4 @@
-#include "cuda_impl/kernels/gemm/cublaslt_product.h"
+#include "cuda_impl/kernels/gemm/cublaslt_gemm.h"
 
 #include <compare>
 #include <map>
@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "cuda_impl/kernels/gemm/cublaslt_library.h"
-#include "cuda_impl/kernels/gemm/product_backward_rungs.h"
+#include "cuda_impl/kernels/gemm/gemm_backward_variants.h"
 #include "cuda_impl/simt/chunk.h"
 
 namespace assay::cuda {
@@ -27,11 +27,10 @@ constexpr cudaDataType_t kType<simt::f16> = CUDA_R_16F;
 
 void check(cublasStatus_t status, const char* what) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw simt::Error(std::string("product: cuBLASLt: ") + what + ": status " +
-                    std::to_string(status));
+  throw simt::Error(std::string("gemm: cuBLASLt: ") + what + ": status " + std::to_string(status));
 }
 
-// A row-major matrix, its rows `row` elements apart, that of the next product `step` elements behind it.
+// A row-major matrix, its rows `row` elements apart, that of the next gemm `step` elements behind it.
 // is_transposed: the factor is its transpose.
 struct Matrix {
   cudaDataType_t type;
@@ -143,7 +142,7 @@ Plan make_plan(const Shape& shape) {
 struct State {
   std::mutex mutex;
   std::map<Shape, Plan> plans;
-  std::map<Stream, simt::Buffer<std::byte>> workspaces;  // products on a stream do not overlap
+  std::map<Stream, simt::Buffer<std::byte>> workspaces;  // gemms on a stream do not overlap
 };
 
 State& state() {
@@ -179,11 +178,11 @@ bool multiply(const Shape& shape, void* out, const void* a, const void* b, const
 }  // namespace
 
 template <class S, class Out>
-bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Operands operands,
-                      Stream stream, const ProductLayout& layout) {
+bool cublaslt_gemm(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Operands operands,
+                   Stream stream, const GemmLayout& layout) {
   const auto [N, M] = y.shape;
   const int64_t K = x.shape[1];
-  const ProductStrides strides = strides_of(layout, K);
+  const GemmStrides strides = strides_of(layout, K);
   Shape shape{.out = {kType<Out>, N, M, M, strides.y},
               .a = {kType<S>, N, K, K, strides.x},
               .b = {kType<S>, M, K, strides.w_row, strides.w, true},
@@ -200,8 +199,8 @@ bool cublaslt_product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Ope
 }
 
 template <class S, class Out>
-bool cublaslt_product_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate,
-                         Operands operands, Stream stream, const BackwardLayout& layout) {
+bool cublaslt_gemm_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Operands operands,
+                      Stream stream, const BackwardLayout& layout) {
   const auto [N, K] = dx.shape;
   const int64_t M = dy.shape[1];
   const BackwardStrides strides = strides_of(layout, K);
@@ -215,8 +214,8 @@ bool cublaslt_product_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumula
 }
 
 template <class S>
-bool cublaslt_product_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate,
-                         Operands operands, Stream stream, const BackwardLayout& layout) {
+bool cublaslt_gemm_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate,
+                      Operands operands, Stream stream, const BackwardLayout& layout) {
   const auto [M, K] = dw.shape;
   const int64_t N = dy.shape[0];
   const BackwardStrides strides = strides_of(layout, K);
@@ -237,15 +236,15 @@ std::string cublaslt_state() {
          "." + std::to_string(version % 100);
 }
 
-#define ASSAY_INSTANTIATE_ROWS(S, Out)                                                            \
-  template bool cublaslt_product<S>(View<Out, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Operands, Stream, \
-                                    const ProductLayout&);                                        \
-  template bool cublaslt_product_nn<S>(View<Out, 2>, In<S, 2>, In<S, 2>, bool, Operands, Stream,  \
-                                       const BackwardLayout&);
-#define ASSAY_INSTANTIATE(S)                                                                    \
-  ASSAY_INSTANTIATE_ROWS(S, S)                                                                  \
-  template bool cublaslt_product_tn<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, bool, Operands, \
-                                       Stream, const BackwardLayout&);
+#define ASSAY_INSTANTIATE_ROWS(S, Out)                                                         \
+  template bool cublaslt_gemm<S>(View<Out, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Operands, Stream, \
+                                 const GemmLayout&);                                           \
+  template bool cublaslt_gemm_nn<S>(View<Out, 2>, In<S, 2>, In<S, 2>, bool, Operands, Stream,  \
+                                    const BackwardLayout&);
+#define ASSAY_INSTANTIATE(S)                                                                 \
+  ASSAY_INSTANTIATE_ROWS(S, S)                                                               \
+  template bool cublaslt_gemm_tn<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, bool, Operands, \
+                                    Stream, const BackwardLayout&);
 #define ASSAY_INSTANTIATE_WIDE(S) ASSAY_INSTANTIATE_ROWS(S, accum_t<S>)
 ASSAY_INSTANTIATE(float)
 ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE)

@@ -1,5 +1,5 @@
-// A 128 x 128 tile of a product out = a b on tensor cores, out[i,j] = sum_k a[i,k] * b[k,j]: what
-// product_mma.cu and product_backward_mma.cu share. A block of 8 warps has the tile, a warp 64 x 32
+// A 128 x 128 tile of a gemm out = a b on tensor cores, out[i,j] = sum_k a[i,k] * b[k,j]: what
+// gemm_mma.cu and gemm_backward_mma.cu share. A block of 8 warps has the tile, a warp 64 x 32
 // of it.
 //
 // Factors are stored as S (bf16, f16, or float, which is read as tf32), each as a row-major matrix
@@ -17,8 +17,8 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// Of the products' blocks; apart from the tiles of attention.
-namespace product_tile {
+// Of the gemms' blocks; apart from the tiles of attention.
+namespace gemm_tile {
 
 using simt::Chunk;
 
@@ -226,8 +226,8 @@ inline constexpr int kSharedChunks = 2 * (Left<S>::kTileChunks + Right<S>::kTile
 // r_sums += the warp's part of a b, steps of k ascending. s_tiles: [step mod 2][a, b], of kSharedChunks.
 // A warp with is_used false fetches for the others alone.
 template <class S, template <class> class Left, template <class> class Right, bool kWhole>
-SIMT_DEVICE void add_product(WarpSums& r_sums, Chunk* s_tiles, const Factor<S>& a,
-                             const Factor<S>& b, int depth, const WarpPlace& warp, bool is_used) {
+SIMT_DEVICE void add_gemm(WarpSums& r_sums, Chunk* s_tiles, const Factor<S>& a, const Factor<S>& b,
+                          int depth, const WarpPlace& warp, bool is_used) {
   using A = Left<S>;
   using B = Right<S>;
   Fetched r_next_a, r_next_b;
@@ -305,7 +305,7 @@ bool in_chunks(const S* first, std::initializer_list<int64_t> steps) {
   return all;
 }
 
-}  // namespace product_tile
+}  // namespace gemm_tile
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -1,6 +1,6 @@
-// attention() and replay_attention(): choose a rung by the rule of prefers_attention_mma
-// (attention_rungs.h), stored_attention() by type and head size. No kernel of their own.
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+// attention() and replay_attention(): choose a variant by the rule of prefers_attention_mma
+// (attention_variants.h), stored_attention() by type and head size. No kernel of their own.
+#include "cuda_impl/kernels/attention/attention_variants.h"
 
 #include "cuda_impl/kernels/attention/stored_attention.h"
 

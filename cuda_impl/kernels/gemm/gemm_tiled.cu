@@ -1,17 +1,17 @@
-// product_tiled: a linear weight in its state-dict layout, y[n,m] = sum_k x[n,k] * w[m,k] + bias[m]
+// gemm_tiled: a linear weight in its state-dict layout, y[n,m] = sum_k x[n,k] * w[m,k] + bias[m]
 //
 //   x  [N,K]  row-major, N = B*T, stored as S and read as F: S itself, or tf32 where S is float
 //   w  [M,K]  row-major, likewise
 //   bias [M]  stored as S, or null: none
 //   y  [N,M]  row-major, stored as Out (S or accum_t<S>)
-// Layouts: ProductLayout of kernels.h; with accumulate the chain starts from y.
+// Layouts: GemmLayout of kernels.h; with accumulate the chain starts from y.
 // Each sum is one chain in accum_t<S>, k ascending, the bias last; the only rounding to Out is the
 // final store.
-// Launch: one block per 64 x 64 tile of y and product, 128 threads of 4 x 8 elements each. Any N, M,
+// Launch: one block per 64 x 64 tile of y of each gemm, 128 threads of 4 x 8 elements each. Any N, M,
 // K >= 1.
 // Longest addition chain K + 1.
 // CPU counterpart: reference/ops/linear.cpp
-#include "cuda_impl/kernels/gemm/product_rungs.h"
+#include "cuda_impl/kernels/gemm/gemm_variants.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -43,9 +43,9 @@ SIMT_DEVICE int column_of(int first, int c) { return first + c % kHalf + c / kHa
 
 template <class S, class F, class Out>
 __global__ void __launch_bounds__(kThreads, 1)
-    product_tiled_kernel(Out* __restrict__ g_y, const S* __restrict__ g_x,
-                         const S* __restrict__ g_w, const S* __restrict__ g_bias, int N, int M,
-                         int K, ProductStrides strides, bool accumulate) {
+    gemm_tiled_kernel(Out* __restrict__ g_y, const S* __restrict__ g_x, const S* __restrict__ g_w,
+                      const S* __restrict__ g_bias, int N, int M, int K, GemmStrides strides,
+                      bool accumulate) {
   using A = accum_t<S>;
   SIMT_SHARED(A, s_x, kDepth * kStride);  // [k][row]
   SIMT_SHARED(A, s_w, kDepth * kStride);  // [k][column]
@@ -105,27 +105,26 @@ __global__ void __launch_bounds__(kThreads, 1)
 }  // namespace
 
 template <class S, class F, class Out>
-void product_tiled(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
-                   const ProductLayout& layout) {
-  check_product<S>("product_tiled", y, x, w, bias, layout, kTile);
+void gemm_tiled(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
+                const GemmLayout& layout) {
+  check_gemm<S>("gemm_tiled", y, x, w, bias, layout, kTile);
   const auto [N, M] = y.shape;
   const int64_t K = x.shape[1];
   simt::launch(
-      LaunchName("product_tiled", y.shape).text, product_tiled_kernel<S, F, Out>,
+      LaunchName("gemm_tiled", y.shape).text, gemm_tiled_kernel<S, F, Out>,
       dim3(blocks_for(M, kTile), blocks_for(N, kTile), static_cast<unsigned>(layout.count)),
       dim3(kThreads), 0, stream, y.data, x.data, w.data, bias.data, N, M, K, strides_of(layout, K),
       layout.accumulate);
 }
 
-#define ASSAY_INSTANTIATE(S)                                                       \
-  template void product_tiled<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
-                                 const ProductLayout&);
-#define ASSAY_INSTANTIATE_WIDE(S)                                                           \
-  template void product_tiled<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
-                                 const ProductLayout&);
-#define ASSAY_INSTANTIATE_TF32(S)                                                              \
-  template void product_tiled<S, simt::tf32>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
-                                             const ProductLayout&);
+#define ASSAY_INSTANTIATE(S) \
+  template void gemm_tiled<S>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, const GemmLayout&);
+#define ASSAY_INSTANTIATE_WIDE(S)                                                        \
+  template void gemm_tiled<S>(View<accum_t<S>, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
+                              const GemmLayout&);
+#define ASSAY_INSTANTIATE_TF32(S)                                                           \
+  template void gemm_tiled<S, simt::tf32>(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 1>, Stream, \
+                                          const GemmLayout&);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE_WIDE)
 ASSAY_FOR_TYPES_READ_AS_TF32(ASSAY_INSTANTIATE_TF32)

@@ -1,8 +1,8 @@
-// The rungs of attention(), replay_attention() and stored_attention(): every implementation under its
+// The variants of attention(), replay_attention() and stored_attention(): every implementation under its
 // name, with their parameters and results.
 #pragma once
 
-#include "cuda_impl/kernels/gemm/product_rungs.h"
+#include "cuda_impl/kernels/gemm/gemm_variants.h"
 #include "cuda_impl/kernels/kernels.h"
 
 namespace assay::cuda {
@@ -36,7 +36,7 @@ template <class S>
 void stored_attention_mma(View<S, 3> context, In<S, 4> probs, const ScoreOperands<S>& scores,
                           In<S, 4> v, Stream stream, const ReplayLayout<float>& layout = {});
 
-// The head sizes of the rungs on tensor cores, forward and backward.
+// The head sizes of the variants on tensor cores, forward and backward.
 constexpr bool is_mma_head_size(int64_t Dh) {
   return Dh == 16 || Dh == 32 || Dh == 64 || Dh == 128;
 }

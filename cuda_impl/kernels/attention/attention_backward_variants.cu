@@ -1,6 +1,6 @@
 // attention_backward(): takes the tensor cores wherever it can. How many positions there are does
 // not enter. No kernel of its own.
-#include "cuda_impl/kernels/attention/attention_backward_rungs.h"
+#include "cuda_impl/kernels/attention/attention_backward_variants.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
