@@ -41,38 +41,38 @@ template <class S>
 void column_sum(View<accum_t<S>, 1> out, View<accum_t<S>, 2> parts, In<S, 2> x, bool accumulate,
                 Stream stream);
 
-// out [D] = sum_c parts[c,d], c ascending: the second stage of column_sum. Of several layers parts is
-// [layers*C,D], and the sums of layer j lie j * out_stride elements behind the first.
+// out [D] = sum_c parts[c,d], c ascending: the second stage of column_sum. Of several layers parts
+// is [layers*C,D], and the sums of layer j lie j * out_stride elements behind the first.
 template <class A>
 void sum_parts(View<A, 1> out, In<A, 2> parts, bool accumulate, Stream stream, int64_t layers = 1,
                int64_t out_stride = 0);
 
-// rms_norm: statistics [1,N], parts [row_chunks(N),D]; layer_norm: [2,N] and [2*row_chunks(N),D]. Of
-// several layers: layers times as many columns of statistics and rows of parts.
+// rms_norm: statistics [1,N], parts [row_chunks(N),D]; layer_norm: [2,N] and [2*row_chunks(N),D].
+// Of several layers: layers times as many columns of statistics and rows of parts.
 template <class A>
 struct NormScratch {
   View<A, 2> statistics;
   View<A, 2> parts;
 };
 
-// The norms of sums x + addend of several layers at once: dx, dy and addend are [layers*N,D], x [N,D]
-// is the same for every layer. Weights and their gradients are those of the first; those of layer j
-// lie j times so many elements behind them.
+// The norms of sums x + addend of several layers at once: dx, dy and addend are [layers*N,D], x
+// [N,D] is the same for every layer. Weights and their gradients are those of the first; those of
+// layer j lie j times so many elements behind them.
 struct NormLayers {
   int64_t layers = 1;
   int64_t weights = 0, gradients = 0;
 };
 
-// dx [N,D] and dgain [D] of y = gain * z / rms(z), z = x or, where addend [N,D] has data, x + addend, by
-// either of which dx is the gradient. dx is stored as Grad: S or accum_t<S>, as dy.
+// dx [N,D] and dgain [D] of y = gain * z / rms(z), z = x or, where addend [N,D] has data, x +
+// addend, by either of which dx is the gradient. dx is stored as Grad: S or accum_t<S>, as dy.
 template <class S, class Grad>
 void rms_norm_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain,
                        const NormScratch<accum_t<S>>& scratch, In<Grad, 2> dy, In<S, 2> x,
                        In<S, 2> addend, In<S, 1> gain, double eps, bool accumulate, Stream stream,
                        const NormLayers& layers = {});
 
-// dx [N,D], dgain [D] and dbias [D] of y = gain * (z - mean(z)) / sqrt(variance(z) + eps) + bias, z as
-// above
+// dx [N,D], dgain [D] and dbias [D] of y = gain * (z - mean(z)) / sqrt(variance(z) + eps) + bias, z
+// as above
 template <class S, class Grad>
 void layer_norm_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain, View<accum_t<S>, 1> dbias,
                          const NormScratch<accum_t<S>>& scratch, In<Grad, 2> dy, In<S, 2> x,
@@ -93,8 +93,8 @@ template <class S>
 void rope_backward(View<S, 3> dx, In<accum_t<S>, 4> dy, In<accum_t<S>, 2> cosines,
                    In<accum_t<S>, 2> sines, Stream stream);
 
-// x [B,T,H*Dh] = the heads y [B,H,T,Dh], concatenated: the gradient of split_heads. x_row: elements from
-// position to position of x, which may be columns of a wider array; 0: H*Dh.
+// x [B,T,H*Dh] = the heads y [B,H,T,Dh], concatenated: the gradient of split_heads. x_row: elements
+// from position to position of x, which may be columns of a wider array; 0: H*Dh.
 template <class S>
 void merge_heads(View<S, 3> x, In<accum_t<S>, 4> y, Stream stream, int64_t x_row = 0);
 
@@ -112,15 +112,15 @@ template <class A>
 void counted_positions(View<A, 1> counted, In<int32_t, 2> labels, Stream stream, int ahead = 1);
 
 // dlogits [n,V] = scale / counted * (softmax(logits[b,t]) - [v = labels[b,t+ahead]]) where (b,t) is
-// counted by cross_entropy, else 0; of the positions [first, first + n) of the B*T, whose logits [n,V]
-// are given. dlogits may lie over logits.
+// counted by cross_entropy, else 0; of the positions [first, first + n) of the B*T, whose logits
+// [n,V] are given. dlogits may lie over logits.
 template <class S>
 void cross_entropy_backward(View<S, 2> dlogits, In<S, 2> logits, int64_t first,
                             In<int32_t, 2> labels, In<accum_t<S>, 1> counted, double scale,
                             Stream stream, int ahead = 1);
 
-// dtable [V,D] = sum over the n with tokens[n] = v of dy[n,d], n ascending; with fast_atomics, and then
-// only with accumulate, in the order of arrival: other bits every time.
+// dtable [V,D] = sum over the n with tokens[n] = v of dy[n,d], n ascending; with fast_atomics, and
+// then only with accumulate, in the order of arrival: other bits every time.
 template <class S>
 void embedding_backward(View<accum_t<S>, 2> dtable, In<S, 2> dy, In<int32_t, 1> tokens,
                         bool accumulate, Stream stream, bool fast_atomics = false);
@@ -154,8 +154,8 @@ struct ScoreGradients {
   View<A, 4> coefficient_parts;  // scratch [layers,B,H,coefficient_parts(T)], with dcoefficients
 };
 
-// dv [B,Hkv,T,Dh] = P^T dcontext, and adds this use's share to the score gradients. Narrow types take
-// the tensor cores where attention_backward_variants.h says so, and round P and dS there.
+// dv [B,Hkv,T,Dh] = P^T dcontext, and adds this use's share to the score gradients. Narrow types
+// take the tensor cores where attention_backward_variants.h says so, and round P and dS there.
 template <class S>
 void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
                         const AttentionUse<S>& use, Stream stream);
@@ -188,7 +188,8 @@ void scaled(View<S, 2> y, In<accum_t<S>, 2> x, double scale, Stream stream);
 template <class A>
 void accumulate(View<A, 2> y, In<A, 2> x, double scale, Stream stream);
 
-// out [1] += sum_{n,d} x[n,d] y[n,d]; parts [N] is scratch. The gradient of a term's weight in add_n.
+// out [1] += sum_{n,d} x[n,d] y[n,d]; parts [N] is scratch. The gradient of a term's weight in
+// add_n.
 template <class S>
 void inner_product(View<accum_t<S>, 1> out, View<accum_t<S>, 1> parts, In<accum_t<S>, 2> x,
                    In<S, 2> y, Stream stream);

@@ -1,5 +1,5 @@
-// The kernels as host code calls them. S is the storage type (ASSAY_FOR_STORAGE_TYPES); every sum is
-// formed in accum_t<S> and rounded to S once, when it is stored.
+// The kernels as host code calls them. S is the storage type (ASSAY_FOR_STORAGE_TYPES); every sum
+// is formed in accum_t<S> and rounded to S once, when it is stored.
 //
 // A launcher checks every shape by name, enqueues on the caller's stream, throws simt::Error for a
 // misfit or a failed launch, and allocates nothing.
@@ -25,15 +25,17 @@ inline constexpr A kLowest = std::numeric_limits<A>::lowest();
 template <class A>
 inline constexpr A kInfinity = std::numeric_limits<A>::infinity();
 
-// The position of row b's element t: first[b] + t, or the last of `positions` where that is past it:
+// The position of row b's element t: first[b] + t, or the last of `positions` where that is past
+// it:
 // kernels that read a table by it are also run on rows that nobody reads. first null: 0.
 SIMT_HD int position_of(const int32_t* first, int64_t b, int t, int positions) {
   const int position = first == nullptr ? t : first[b] + t;
   return position < positions ? position : positions - 1;
 }
 
-// y [N,D] = table[tokens[n]], and with positions [P,D] (data may be null) + positions[first[b] + t];
-// tokens [B,T], first (device) [B] or null: 0. The caller has checked 0 <= tokens[n] < V and T <= P.
+// y [N,D] = table[tokens[n]], and with positions [P,D] (data may be null) + positions[first[b] +
+// t]; tokens [B,T], first (device) [B] or null: 0. The caller has checked 0 <= tokens[n] < V and T
+// <= P.
 template <class S>
 void embedding(View<S, 2> y, In<S, 2> table, In<S, 2> positions, In<int32_t, 2> tokens,
                const int32_t* first, Stream stream);
@@ -49,13 +51,15 @@ template <class S>
 void rms_norm_of_sum(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, double eps,
                      Stream stream, int64_t layer_stride = 0);
 
-// y [N,D] = gain * (x - mean(x)) / sqrt(variance(x) + eps) + bias; with an addend [N,D] (data may be
-// null) of x + addend, which is never rounded to S. Layers as with rms_norm_of_sum, of bias as well.
+// y [N,D] = gain * (x - mean(x)) / sqrt(variance(x) + eps) + bias; with an addend [N,D] (data may
+// be null) of x + addend, which is never rounded to S. Layers as with rms_norm_of_sum, of bias as
+// well.
 template <class S>
 void layer_norm(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, In<S, 1> bias, double eps,
                 Stream stream, int64_t layer_stride = 0);
 
-// sum [N,D] = x + addend, y [N,D] = gain * sum / rms(sum): add() and rms_norm() in one pass, bit for bit.
+// sum [N,D] = x + addend, y [N,D] = gain * sum / rms(sum): add() and rms_norm() in one pass, bit
+// for bit.
 template <class S>
 void add_rms_norm(View<S, 2> sum, View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain,
                   double eps, Stream stream);
@@ -65,9 +69,9 @@ template <class S>
 void add_layer_norm(View<S, 2> sum, View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain,
                     In<S, 1> bias, double eps, Stream stream);
 
-// y [M,K], whose rows lie y_row >= K elements apart, = w [M,K] * gain [K]; y_bias [M] = w shift [K] +
-// bias [M]. A gemm by y and y_bias of a norm's input, normalised, is that by w and bias of the norm
-// (gain, shift). The data of gain may be null: 1; that of shift: 0; that of y_bias: none.
+// y [M,K], whose rows lie y_row >= K elements apart, = w [M,K] * gain [K]; y_bias [M] = w shift [K]
+// + bias [M]. A gemm by y and y_bias of a norm's input, normalised, is that by w and bias of the
+// norm (gain, shift). The data of gain may be null: 1; that of shift: 0; that of y_bias: none.
 template <class S>
 void fold_norm(View<S, 2> y, int64_t y_row, View<S, 1> y_bias, In<S, 2> w, In<S, 1> gain,
                In<S, 1> shift, In<S, 1> bias, Stream stream);
@@ -120,9 +124,9 @@ struct Coefficients {
 // What attention scores are made of:  sum_{i < layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t],
 // key s visible to query t iff s <= t, real[b,s] and, with a window, t - window < s or s < sinks.
 // Ordinary attention has layers = 1 and c = 1/sqrt(Dh); methods 5.x have l + 1 layers.
-// t and s are positions. A whole sequence has queries and keys at positions 0 .. R-1. In decoding the
-// keys come from a cache of R >= T rows, and row b's T queries stand at positions first[b] ..; what
-// comes out for a query at a position >= R means nothing.
+// t and s are positions. A whole sequence has queries and keys at positions 0 .. R-1. In decoding
+// the keys come from a cache of R >= T rows, and row b's T queries stand at positions first[b] ..;
+// what comes out for a query at a position >= R means nothing.
 template <class S>
 struct ScoreOperands {
   const S* const* q = nullptr;     // device table [layers] of arrays [B,H,T,Dh]
@@ -158,8 +162,8 @@ struct TermWeights {
   SIMT_HD A of(int64_t j) const { return weights == nullptr ? scale : scale * weights[j]; }
 };
 
-// The replays of `count` layers in one launch: context, lse and v are those of the first, and those of
-// layer j lie j times so many elements behind them; q and k are entry j of their tables.
+// The replays of `count` layers in one launch: context, lse and v are those of the first, and those
+// of layer j lie j times so many elements behind them; q and k are entry j of their tables.
 template <class A>
 struct ReplayLayout {
   int64_t count = 1;
@@ -175,12 +179,13 @@ template <class S>
 void replay_attention(View<S, 3> context, In<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
                       In<S, 4> v, Stream stream, const ReplayLayout<accum_t<S>>& layout = {});
 
-// out [B,H,T,T] = scores of whole sequences, -inf where the key is hidden. For taps; no kernel reads
-// it.
+// out [B,H,T,T] = scores of whole sequences, -inf where the key is hidden. For taps; no kernel
+// reads it.
 template <class S>
 void attention_scores(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, Stream stream);
 
-// out [B,H,T,T] = exp(scores - lse) of whole sequences, 0 where the key is hidden. For taps; no kernel reads it.
+// out [B,H,T,T] = exp(scores - lse) of whole sequences, 0 where the key is hidden. For taps; no
+// kernel reads it.
 template <class S>
 void attention_probs(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, In<accum_t<S>, 3> lse,
                      Stream stream);
@@ -212,7 +217,8 @@ void gelu(View<S, 2> y, In<Operand, 2> x, bool with_tanh, Stream stream,
 
 // The coefficients that methods 5.1D, 5.1E and D-base compute from a position:
 //   factors [N,outputs] = scale * exp(w2 [outputs,m] GELU(w1 [m,D] (norm * h / rms(h))) + bias)
-// with h [N,D], norm [D], bias [outputs], m, outputs <= kMaxGate. Nothing is rounded to S in between.
+// with h [N,D], norm [D], bias [outputs], m, outputs <= kMaxGate. Nothing is rounded to S in
+// between.
 inline constexpr int64_t kMaxGate = 64;
 template <class S>
 struct GateWeights {
@@ -225,8 +231,8 @@ void score_gate(View<accum_t<S>, 2> factors, In<S, 2> h, const GateWeights<S>& g
 
 // What a cache takes up of a chunk, rows a table [B,H,C,W]:
 //   cache[b,h,first[b] + t] = rows[b,h,t] for t < counts[b]
-// with cache [B,H,R,W], first and counts (device) [B]. The caller has checked first[b] + counts[b] <=
-// R and counts[b] <= C.
+// with cache [B,H,R,W], first and counts (device) [B]. The caller has checked first[b] + counts[b]
+// <= R and counts[b] <= C.
 template <class T>
 void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* first, const int32_t* counts,
                  Stream stream);
@@ -245,7 +251,8 @@ template <class S>
 void add_n(View<S, 2> y, const S* const* terms, int64_t count, const S* last,
            const accum_t<S>* weights, double scale, Stream stream);
 
-// The biases of `count` terms: that of the first [D], the others `stride` elements apart. data null:
+// The biases of `count` terms: that of the first [D], the others `stride` elements apart. data
+// null:
 // none.
 template <class S>
 struct TermBiases {

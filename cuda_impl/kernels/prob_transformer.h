@@ -9,8 +9,8 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// What the heads Qh [B,C,T,T] of one group are made of. Update i = 0 .. updates-1 took, by word t and
-// by the word s that may be its head, of distance group k(t,s),
+// What the heads Qh [B,C,T,T] of one group are made of. Update i = 0 .. updates-1 took, by word t
+// and by the word s that may be its head, of distance group k(t,s),
 //   F_i  = sum_{m < terms} q[i*terms + m][k*C+c,t] . k[i*terms + m][k*C+c,s]
 //   Mh_i = (1 - damping) F_i + damping Mh_{i-1},                         Mh_{-1} = 0
 //   Qh_i = (1 - step) Qh_{i-1} + step exp(scale Mh_i - lse_i[t]),        Qh_{-1}[t,s] = even[t]
@@ -79,8 +79,8 @@ template <class S>
 void softmax_step_backward(View<accum_t<S>, 2> dm, View<accum_t<S>, 2> dy, In<accum_t<S>, 2> dx,
                            In<S, 2> x, double step, double scale, double carry, Stream stream);
 
-// The messages that heads were used for: message j had the values k and, from dependents, q, and the
-// gradients by its sums are du (of heads_sum) and dv (of dependents_sum).
+// The messages that heads were used for: message j had the values k and, from dependents, q, and
+// the gradients by its sums are du (of heads_sum) and dv (of dependents_sum).
 template <class S>
 struct HeadUses {
   const S* const* q = nullptr;  // device tables [uses*terms] of [B,K*C,T,r]

@@ -105,8 +105,8 @@ struct LaunchName {
   }
 };
 
-// What a kernel library is built for: M(S) for every storage type, and for those whose accumulator is
-// another type, so that a kernel can leave a result unrounded, for those that a gemm can read as
+// What a kernel library is built for: M(S) for every storage type, and for those whose accumulator
+// is another type, so that a kernel can leave a result unrounded, for those that a gemm can read as
 // tf32, and for every accumulator.
 // ASSAY_TAINTED is defined for the library whose scalar carries dependences.
 #if defined(ASSAY_TAINTED)

@@ -2,7 +2,8 @@
 // sum that a method adds in layer l, and with w_j the weight of term j:
 //   e_j = w_j d                          one array for all j, unless weights are learned
 //   methods 1, 3.x, in stacks of gemms, one norm:
-//     d act_j = e_j W_down_j,  d gate_j and d up_j of it,  d z_j = d gate_j W_gate_j + d up_j W_up_j,
+//     d act_j = e_j W_down_j,  d gate_j and d up_j of it,
+//     d z_j = d gate_j W_gate_j + d up_j W_up_j,
 //     e_j = d o_j = d z_j through mlp_norm_j,  d X_l += sum_j d o_j
 //   d context_j = e_j Wo_j               a stack of gemms
 //   d v_j, and shares of d Q_j and d K_j by attention_backward, j after j
@@ -25,8 +26,8 @@ inline namespace SIMT_BACKEND {
 
 // Takes (L-1) Hkv Dh (D + 1) A for the folded weights' gradients; for each of the N positions D (S
 // + 2 A), and for every layer of a group, which has as many as the forward pass's,
-//   Hkv Dh S + H Dh S + H A,  of methods that run MLPs again F S + 2 (D + 1) A,  with learned weights
-//   2 D S,
+//   Hkv Dh S + H Dh S + H A,  of methods that run MLPs again F S + 2 (D + 1) A,
+//   with learned weights 2 D S,
 // where S and A are the sizes of a scalar of S and of accum_t<S>; and what sums over rows are
 // formed in.
 template <class S>

@@ -1,14 +1,13 @@
 // All earlier layers run again on the current input at once (spec/methods.md section 3), instead of
 // one after the other:
 //   n = X_l normalised, without a gain: the same for every j
-//   [v_0 .. v_{l-1}] = n [Wv_0 diag(g_0) .. Wv_{l-1} diag(g_{l-1})]          one gemm
-//   context_j = A_j v_j                                                     one replay, or of stored A_j
-//   methods 2, 4.x:  sum_j w_j o_j = [w_0 context_0 ..] [Wo_0 ..]            one gemm: the sum over j
-//                                                                           lies in its inner
-//                                                                           dimension
-//   methods 1, 3.x:  z_j = mlp_norm_j(X_l + context_j Wo_j)                  a stack of gemms, one norm
-//                    act_j = w_j silu(z_j W_gate_j) * (z_j W_up_j)           two stacks of gemms
-//                    sum_j w_j r_j = [act_0 ..] [W_down_0 ..]                one gemm
+//   [v_0 .. v_{l-1}] = n [Wv_0 diag(g_0) .. Wv_{l-1} diag(g_{l-1})]    one gemm
+//   context_j = A_j v_j                                               one replay, or of stored A_j
+//   methods 2, 4.x:  sum_j w_j o_j = [w_0 context_0 ..] [Wo_0 ..]      one gemm, whose inner
+//                                                                     dimension has the sum over j
+//   methods 1, 3.x:  z_j = mlp_norm_j(X_l + context_j Wo_j)            a stack of gemms, one norm
+//                    act_j = w_j silu(z_j W_gate_j) * (z_j W_up_j)     two stacks of gemms
+//                    sum_j w_j r_j = [act_0 ..] [W_down_0 ..]          one gemm
 // Nothing of a single recompute has a name here. Of S are rounded: n, the folded weights, v,
 // context, o, z and act; sums over j are never.
 #pragma once

@@ -17,12 +17,12 @@ inline namespace SIMT_BACKEND {
 // gate and up are null where a block or a method has no use for them, as is every table.
 //
 // A layer costs, in scalars for each of the N positions and beside what all layers share:
-//   forward   nothing; (H + Hkv) Dh of q and k where scores of earlier layers are summed; these, H of
-//             lse and, unless they are stacked (stacked_recompute.h), D of the recompute's output
-//             where earlier layers are run again
-//   backward  2 D + 2 (H + Hkv) Dh + H of streams, q, k, v, context and lse, D more with norms after
-//             the residuals, D of the recompute's output likewise, (H + Hkv) Dh of dq and dk where
-//             layers look back. Norms, MLPs and all of a recompute are formed again.
+//   forward   nothing; (H + Hkv) Dh of q and k where scores of earlier layers are summed; these, H
+//             of lse and, unless they are stacked (stacked_recompute.h), D of the recompute's
+//             output where earlier layers are run again
+//   backward  2 D + 2 (H + Hkv) Dh + H of streams, q, k, v, context and lse, D more with norms
+//             after the residuals, D of the recompute's output likewise, (H + Hkv) Dh of dq and dk
+//             where layers look back. Norms, MLPs and all of a recompute are formed again.
 // So what a method of L(L-1)/2 recomputes needs grows with L alone, and no [T,T] array is kept but
 // probs, where ModelOptions::stored_bytes allows it: (L-1) B H T T scalars, forward and backward.
 template <class S>

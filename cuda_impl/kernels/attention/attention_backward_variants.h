@@ -1,5 +1,5 @@
-// The variants of attention_backward(): every implementation under its name, with its parameters and
-// results.
+// The variants of attention_backward(): every implementation under its name, with its parameters
+// and results.
 #pragma once
 
 #include "cuda_impl/kernels/attention/attention_variants.h"

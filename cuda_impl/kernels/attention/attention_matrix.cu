@@ -1,5 +1,5 @@
-// Attention scores and probabilities written out, for taps, and probabilities for stored_attention.cu;
-// attention.cu never forms them.
+// Attention scores and probabilities written out, for taps, and probabilities for
+// stored_attention.cu; attention.cu never forms them.
 //   scores[t,s] = sum_{i<layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t]   -inf where s is hidden
 //   probs[t,s]  = exp(scores[t,s] - lse[t])                                 0 where s is hidden
 //

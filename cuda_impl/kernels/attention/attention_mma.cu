@@ -5,8 +5,8 @@
 //   forward   lse[t] = log sum_{visible s} exp(scores[t,s])
 //             context[t] = sum_{visible s} S(exp(scores[t,s] - m)) v_g[s] / exp(lse[t] - m),
 //             m the highest score so far, with which the sums are rescaled as it grows
-//   replay    context[t] = sum_{visible s} S(exp(scores[t,s] - lse[t])) v_g[s], times the weight of its
-//             term; of several layers at once with the arrays of ReplayLayout
+//   replay    context[t] = sum_{visible s} S(exp(scores[t,s] - lse[t])) v_g[s], times the weight of
+//             its term; of several layers at once with the arrays of ReplayLayout
 //
 //   q_i      [B,H,T,Dh], k_i, v [B,Hkv,R,Dh]  stored as S (bf16, f16), by device tables of pointers
 //   real     [B,R]      0 = padding
@@ -14,15 +14,15 @@
 //   lse      [B,H,T]    float; -inf for a row without a visible key, whose context is 0
 //   context  [B,T,H*Dh] stored as S, heads concatenated
 // Rounding: scores, their exponentials and all sums are float, as in attention.cu; but every
-// exponential is rounded to S where it meets its value (not where lse sums it), and the context to S
-// by the final store. So a context may be off by the unit roundoff of S, in f16 also by 2^-25 of the
-// largest exponential, for each term: bf16 keeps two to three digits. Padded keys are left out by
-// selection; the value of a later key, or of one before the window, is multiplied by 0, so it must be
-// finite.
+// exponential is rounded to S where it meets its value (not where lse sums it), and the context to
+// S by the final store. So a context may be off by the unit roundoff of S, in f16 also by 2^-25 of
+// the largest exponential, for each term: bf16 keeps two to three digits. Padded keys are left out
+// by selection; the value of a later key, or of one before the window, is multiplied by 0, so it
+// must be finite.
 // Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64 that
 // one of them may see. Any B, T, layers >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
-// Registers 135 or 139, 154 or 164, 184 or 194, 228 or 234 by Dh, no spills; shared memory 8704, 15104,
-// 27904, 53504 bytes; two blocks per SM or more. (nvcc 13.0, sm_90; its time on a GPU is not
+// Registers 135 or 139, 154 or 164, 184 or 194, 228 or 234 by Dh, no spills; shared memory 8704,
+// 15104, 27904, 53504 bytes; two blocks per SM or more. (nvcc 13.0, sm_90; its time on a GPU is not
 // measured.)
 // Longest addition chain: scores Dh + layers; lse 16 ceil(T/64) + 2; context T, rescaled ceil(T/64)
 // times; a tensor core adds in an order of its own (simt/mma.h).

@@ -1,5 +1,5 @@
-// The variants of attention(), replay_attention() and stored_attention(): every implementation under its
-// name, with their parameters and results.
+// The variants of attention(), replay_attention() and stored_attention(): every implementation
+// under its name, with their parameters and results.
 #pragma once
 
 #include "cuda_impl/kernels/gemm/gemm_variants.h"
@@ -41,8 +41,8 @@ constexpr bool is_mma_head_size(int64_t Dh) {
   return Dh == 16 || Dh == 32 || Dh == 64 || Dh == 128;
 }
 
-// Whether attention() and replay_attention() take the tensor cores: wherever they can. How many rows
-// there are does not enter, so that a row's bits do not depend on it.
+// Whether attention() and replay_attention() take the tensor cores: wherever they can. How many
+// rows there are does not enter, so that a row's bits do not depend on it.
 template <class S>
 constexpr bool prefers_attention_mma(int64_t Dh, const Coefficients<accum_t<S>>& coefficients) {
   return kHasMma<S> && is_mma_head_size(Dh) && coefficients.query == 0 && coefficients.key == 0;

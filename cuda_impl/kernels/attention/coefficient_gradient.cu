@@ -5,10 +5,10 @@
 //
 //   c_i, dc_i  accum_t<S>, by the strides of Coefficients; the rest as in attention_backward.cu
 // No [T,T] array is formed but where c_i is one. A hidden pair is left out by selection.
-// Launch: one block of 4 warps per layer, per batch row where c_i depends on it, and per 32 queries or
-// keys (per tile of both where c_i depends on both); it walks the rows of the batch, the heads and the
-// other tiles. Every block forms the scores of all layers: layers^2 tiles of products, the simplest
-// way. Limits and shared memory as attention_backward.cu.
+// Launch: one block of 4 warps per layer, per batch row where c_i depends on it, and per 32 queries
+// or keys (per tile of both where c_i depends on both); it walks the rows of the batch, the heads
+// and the other tiles. Every block forms the scores of all layers: layers^2 tiles of products, the
+// simplest way. Limits and shared memory as attention_backward.cu.
 // Longest addition chain: scores Dh, then layers; dc B*H*ceil(T/32), then 5.
 // CPU counterpart: reference/ops/weighted_sum.cpp
 #include "cuda_impl/kernels/attention/attention_use.h"

@@ -1,5 +1,5 @@
-// stored_attention_tiled: an earlier attention's stored probabilities on other values. For query t of head h,
-// g = floor(h / (H/Hkv)):
+// stored_attention_tiled: an earlier attention's stored probabilities on other values. For query t
+// of head h, g = floor(h / (H/Hkv)):
 //   context[t] = sum_{visible s} P[t,s] v_g[s], times the weight of its term;
 //                of several layers at once with the arrays of ReplayLayout
 //   s visible iff s <= t, real[b,s] and, with a window, t - window < s or s < sinks
@@ -8,9 +8,10 @@
 //   v        [B,Hkv,T,Dh] stored as S
 //   real     [B,T]        0 = padding
 //   context  [B,T,H*Dh]   stored as S, heads concatenated
-// A hidden key is left out by selection: no product with its value is formed. Launch: one block of 4
-// warps per 32 queries of one head; keys in tiles of 32 that one of them may see. Any B, T >= 1, Hkv
-// dividing H, Dh <= kMaxHeadSize. Longest addition chain T. CPU counterpart: reference/ops/attend.cpp
+// A hidden key is left out by selection: no product with its value is formed. Launch: one block of
+// 4 warps per 32 queries of one head; keys in tiles of 32 that one of them may see. Any B, T >= 1,
+// Hkv dividing H, Dh <= kMaxHeadSize. Longest addition chain T. CPU counterpart:
+// reference/ops/attend.cpp
 #include "cuda_impl/kernels/attention/attention_variants.h"
 
 #include "cuda_impl/kernels/tiles/value_tile.h"

@@ -1,4 +1,5 @@
-// stored_attention_mma: stored_attention.cu on tensor cores. For query t of head h, g = floor(h / (H/Hkv)):
+// stored_attention_mma: stored_attention.cu on tensor cores. For query t of head h, g = floor(h /
+// (H/Hkv)):
 //   context[t] = sum_{visible s} P[t,s] v_g[s], times the weight of its term;
 //                of several layers at once with the arrays of ReplayLayout
 //   s visible iff s <= t, real[b,s] and, with a window, t - window < s or s < sinks
@@ -7,13 +8,13 @@
 //   v        [B,Hkv,T,Dh] stored as S
 //   real     [B,T]        0 = padding
 //   context  [B,T,H*Dh]   stored as S, heads concatenated
-// Rounding: products and sums are float, the context is rounded to S by the final store. Padded keys are left
-// out by selection; the value of a later key, or of one before the window, is multiplied by 0, so it must
-// be finite.
-// Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64 that one of
-// them may see. Any B, T >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
-// Registers 87, 114, 127, 176 by Dh, no spills; shared memory 2560, 4864, 9472, 18688 bytes. (nvcc 13.0,
-// sm_90; its time on a GPU is not measured.)
+// Rounding: products and sums are float, the context is rounded to S by the final store. Padded
+// keys are left out by selection; the value of a later key, or of one before the window, is
+// multiplied by 0, so it must be finite.
+// Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64 that
+// one of them may see. Any B, T >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
+// Registers 87, 114, 127, 176 by Dh, no spills; shared memory 2560, 4864, 9472, 18688 bytes. (nvcc
+// 13.0, sm_90; its time on a GPU is not measured.)
 // Longest addition chain T; a tensor core adds in an order of its own (simt/mma.h).
 // CPU counterpart: reference/ops/attend.cpp
 #include "cuda_impl/kernels/attention/attention_variants.h"

@@ -30,7 +30,8 @@ void check(cublasStatus_t status, const char* what) {
   throw simt::Error(std::string("gemm: cuBLASLt: ") + what + ": status " + std::to_string(status));
 }
 
-// A row-major matrix, its rows `row` elements apart, that of the next gemm `step` elements behind it.
+// A row-major matrix, its rows `row` elements apart, that of the next gemm `step` elements behind
+// it.
 // is_transposed: the factor is its transpose.
 struct Matrix {
   cudaDataType_t type;

@@ -9,11 +9,11 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// Those of kernels.h and backward.h. Sums are fp32, also of partial sums, and rounded to Out once; fp32
-// factors are read as they are, and as tf32 only if asked to be. Unlike with our own kernels the order
-// of a sum may depend on how many rows the output has, and whether the bits that tf32 has not are
-// rounded off or dropped is cuBLASLt's choice, which it does not document: verify allows for both
-// (gemm_error in reference/ops/rules.h).
+// Those of kernels.h and backward.h. Sums are fp32, also of partial sums, and rounded to Out once;
+// fp32 factors are read as they are, and as tf32 only if asked to be. Unlike with our own kernels
+// the order of a sum may depend on how many rows the output has, and whether the bits that tf32 has
+// not are rounded off or dropped is cuBLASLt's choice, which it does not document: verify allows
+// for both (gemm_error in reference/ops/rules.h).
 // False, with nothing launched, where it does not apply: small or unaligned shapes, no library, no
 // algorithm for the shape, or the environment variable ASSAY_CUBLASLT=off. Throws simt::Error for a
 // failed launch.

@@ -1,5 +1,6 @@
 // gemm_nn(), gemm_tn(): choose a variant by the rule of prefers_mma_backward
-// (gemm_backward_variants.h), on a GPU large gemms by cuBLASLt (cuda_impl/kernels/gemm/cublaslt_gemm.h).
+// (gemm_backward_variants.h), on a GPU large gemms by cuBLASLt
+// (cuda_impl/kernels/gemm/cublaslt_gemm.h).
 // No kernel of its own.
 #include "cuda_impl/kernels/gemm/gemm_backward_variants.h"
 

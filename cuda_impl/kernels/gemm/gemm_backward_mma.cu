@@ -5,17 +5,18 @@
 //   dy  [N,M], w [M,K], x [N,K]  row-major, stored as S: bf16, f16, or float, which is read as tf32
 //   dx  [N,K]  stored as Out (S or float); dw [M,K] stored as float
 // Layouts: BackwardLayout of backward.h.
-// Products and sums are float: simt::mma over steps of 32 bytes along the summed index ascending; with
-// `accumulate` a sum is then added to what the output holds. The only rounding to Out is the final
-// store. On the host each sum is one chain in float, ascending, the bits of the tiled variants; a tensor
-// core adds in an order of its own (simt/mma.h).
-// The summed index runs across the rows of w, of x, and of dy in tn: their words, of which each holds
-// two neighbours along it, are put together on the way into shared memory (OuterDepth).
+// Products and sums are float: simt::mma over steps of 32 bytes along the summed index ascending;
+// with `accumulate` a sum is then added to what the output holds. The only rounding to Out is the
+// final store. On the host each sum is one chain in float, ascending, the bits of the tiled
+// variants; a tensor core adds in an order of its own (simt/mma.h).
+// The summed index runs across the rows of w, of x, and of dy in tn: their words, of which each
+// holds two neighbours along it, are put together on the way into shared memory (OuterDepth).
 // Launch: one block of 8 warps per 128 x 128 tile of each output, a warp per 64 x 32
 // (gemm_tile.h). Any N, M, K >= 1. No scratch memory.
 // Elements are fetched 16 bytes at a time where all rows of dy and of the factor are whole 16-byte
 // pieces at multiples of 16 bytes, one at a time otherwise, with the same result.
-// At most 128 registers, no spills, 37888 (nn) and 34816 (tn) bytes of shared memory: two blocks per SM.
+// At most 128 registers, no spills, 37888 (nn) and 34816 (tn) bytes of shared memory: two blocks
+// per SM.
 // (nvcc 13.0, sm_80 and sm_90; its time on a GPU is not measured.)
 // Longest addition chain M for dx, N for dw, and 1 to accumulate.
 // CPU counterpart: reference/ops/linear.cpp

@@ -68,14 +68,15 @@ inline BackwardStrides strides_of(const BackwardLayout& layout, int64_t K) {
 }
 
 // Whether gemm_nn() and gemm_tn() take tensor cores: where the rows of all three arrays are whole
-// 16-byte pieces, and a tile is not mostly empty. N and the addresses do not enter, so that the bits
-// of a row of dx depend neither on how many rows there are nor on where it lies.
+// 16-byte pieces, and a tile is not mostly empty. N and the addresses do not enter, so that the
+// bits of a row of dx depend neither on how many rows there are nor on where it lies.
 template <class F>
 constexpr bool prefers_mma_backward(int64_t M, int64_t K) {
   return prefers_mma<F>(M, K) && prefers_mma<F>(K, M);
 }
 
-// What every variant expects of a layout; out has `rows` rows of K elements, blocks are `tile` rows high.
+// What every variant expects of a layout; out has `rows` rows of K elements, blocks are `tile` rows
+// high.
 inline void check_layout(const char* kernel, const BackwardLayout& layout, int64_t rows, int64_t K,
                          int tile) {
   expect_at_most(kernel, ("rows / " + std::to_string(tile)).c_str(), (rows + tile - 1) / tile,

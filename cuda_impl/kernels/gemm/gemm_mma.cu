@@ -5,15 +5,15 @@
 //   bias [M]  stored as S, or null: none
 //   y  [N,M]  row-major, stored as Out (S or float)
 // Layouts: GemmLayout of kernels.h; with accumulate the chain starts from y.
-// Products and sums are float: simt::mma over steps of 32 bytes along k ascending, the bias last; the
-// only rounding to Out is the final store. On the host each sum is one chain in float with k
+// Products and sums are float: simt::mma over steps of 32 bytes along k ascending, the bias last;
+// the only rounding to Out is the final store. On the host each sum is one chain in float with k
 // ascending, the bits of gemm_tiled; a tensor core adds in an order of its own (simt/mma.h).
 // Launch: one block of 8 warps per 128 x 128 tile of y of each gemm, a warp per 64 x 32
 // (gemm_tile.h). Any N, M, K >= 1.
-// Elements are fetched 16 bytes at a time where all rows of x and w lie at multiples of 16 bytes, one
-// at a time otherwise, with the same result.
-// At most 128 registers, no spills, 40960 bytes of shared memory: two blocks per SM. (nvcc 13.0, sm_80 and
-// sm_90; its time on a GPU is not measured.)
+// Elements are fetched 16 bytes at a time where all rows of x and w lie at multiples of 16 bytes,
+// one at a time otherwise, with the same result.
+// At most 128 registers, no spills, 40960 bytes of shared memory: two blocks per SM. (nvcc 13.0,
+// sm_80 and sm_90; its time on a GPU is not measured.)
 // Longest addition chain K + 1.
 // CPU counterpart: reference/ops/linear.cpp
 #include "cuda_impl/kernels/gemm/gemm_variants.h"

@@ -7,8 +7,8 @@
 // Layouts: GemmLayout of kernels.h; with accumulate the chain starts from y.
 // Each sum is one chain in accum_t<S>, k ascending, the bias last; the only rounding to Out is the
 // final store.
-// Launch: one block per 64 x 64 tile of y of each gemm, 128 threads of 4 x 8 elements each. Any N, M,
-// K >= 1.
+// Launch: one block per 64 x 64 tile of y of each gemm, 128 threads of 4 x 8 elements each. Any N,
+// M, K >= 1.
 // Longest addition chain K + 1.
 // CPU counterpart: reference/ops/linear.cpp
 #include "cuda_impl/kernels/gemm/gemm_variants.h"
@@ -25,8 +25,8 @@ constexpr int kHalf = 4;            // columns per thread: kHalf in each half of
 constexpr int kThreadsX = kTile / (2 * kHalf);
 constexpr int kThreads = kThreadsX * kTile / kRows;
 
-// s_tile[k][row] = g_matrix[row0 + row, k0 + k], whose rows lie `stride` apart; rows past the end as
-// zeros (their results are not stored).
+// s_tile[k][row] = g_matrix[row0 + row, k0 + k], whose rows lie `stride` apart; rows past the end
+// as zeros (their results are not stored).
 template <class F, class S>
 SIMT_DEVICE void load_transposed(accum_t<S>* s_tile, const S* __restrict__ g_matrix, int64_t stride,
                                  int row0, int rows, int k0, int K) {

@@ -1,4 +1,5 @@
-// The variants of gemm(): every implementation under its name. All take any shape and layout, compute
+// The variants of gemm(): every implementation under its name. All take any shape and layout,
+// compute
 //   y [N,M] = x [N,K] w [M,K]^T + bias [M] (data may be null)
 // with factors stored as S and read as F: S itself, or tf32 where S is float. Those of one F differ
 // in speed and in the order in which a tensor core adds.

@@ -9,8 +9,8 @@
 //   weights  [updates,uses], lse and delta [B,C,T] of each update  accum_t<S>
 //   dq, dk   [B,T,K*C*r]       accum_t<S>: heads concatenated; nothing is rounded to S
 // A pair that cannot be word and head is left out by selection.
-// Launch: one block of 4 warps per 32 words of a channel for delta; per 32 rows of a head for dq and
-// for dk. Same limits as head_scores.cu.
+// Launch: one block of 4 warps per 32 words of a channel for delta; per 32 rows of a head for dq
+// and for dk. Same limits as head_scores.cu.
 // Longest addition chain: scores and dP as in head_tile.h, dP besides one of the uses; delta
 // ceil(T/32) + 5; dq, dk T, and 1 to add.
 // CPU counterpart: reference/ops/{attend,softmax,scores,distance}.cpp (their gradients)

@@ -8,7 +8,8 @@
 //   scores      [N,D]  stored as S, the only rounding to it
 // Launch: one thread per element. Any N, D >= 1.
 // Longest addition chain 2.
-// CPU counterpart: reference/prob_transformer/prob_transformer.cpp (4), reference/ops/{add,scale}.cpp
+// CPU counterpart: reference/prob_transformer/prob_transformer.cpp (4),
+// reference/ops/{add,scale}.cpp
 #include "cuda_impl/kernels/prob_transformer.h"
 
 namespace assay::cuda {

@@ -4,10 +4,10 @@
 //
 // Factors are stored as S (bf16, f16, or float, which is read as tf32), each as a row-major matrix
 // whose rows run along k (InnerDepth) or across it (OuterDepth). A step of 64 bytes along k passes
-// through registers, fetched while the step before is multiplied, into the one of two pairs of shared
-// tiles that is free; floats are rounded to tf32 on the way into it.
-// In a tile a word holds what simt::mma reads as one: two neighbours along k of a 16-bit type, or one
-// tf32.
+// through registers, fetched while the step before is multiplied, into the one of two pairs of
+// shared tiles that is free; floats are rounded to tf32 on the way into it.
+// In a tile a word holds what simt::mma reads as one: two neighbours along k of a 16-bit type, or
+// one tf32.
 #pragma once
 
 #include "cuda_impl/kernels/kernels.h"
@@ -60,7 +60,8 @@ SIMT_DEVICE std::uint32_t bits_of(S value) {
   return value.bits;
 }
 
-// Elements [first, first + count) of g_matrix, as many as a chunk has at most; zeros for the others.
+// Elements [first, first + count) of g_matrix, as many as a chunk has at most; zeros for the
+// others.
 // kWhole: `count` leaves no chunk in pieces, and all chunks are aligned.
 template <bool kWhole, class S>
 SIMT_DEVICE Chunk fetch_chunk(const S* __restrict__ g_matrix, int64_t first, int count) {
@@ -119,19 +120,20 @@ struct InnerDepth {
   }
 };
 
-// A matrix [depth,extent]. Its tile is a row of words per word of k. Of a 16-bit type a thread fetches
-// chunks of two neighbouring rows and stores their words, 8 columns of one word of k, as two chunks:
+// A matrix [depth,extent]. Its tile is a row of words per word of k. Of a 16-bit type a thread
+// fetches chunks of two neighbouring rows and stores their words, 8 columns of one word of k, as
+// two chunks:
 // the first in the lower half of the row, the second in the upper one, so that threads side by side
 // store side by side.
 template <class S>
 struct OuterDepth {
   static constexpr bool kIsPaired = !std::is_same_v<S, float>;
-  // Padding between the halves and at the end: the 32 words of a fragment's load, 4 rows of 8 columns,
-  // fall on 32 different banks.
+  // Padding between the halves and at the end: the 32 words of a fragment's load, 4 rows of 8
+  // columns, fall on 32 different banks.
   static constexpr int kHalf = kTile / 8 + 1, kStride = kTile / 4 + 2;  // in chunks
   static constexpr int kTileChunks = kWordDepth * kStride;
-  // Where column i is in a row, words_to(8 * a + b) = words_to(8 * a) + words_to(b) for b < 8; and how far
-  // apart the words of a column lie.
+  // Where column i is in a row, words_to(8 * a + b) = words_to(8 * a) + words_to(b) for b < 8; and
+  // how far apart the words of a column lie.
   static SIMT_DEVICE int words_to(int i) {
     return kIsPaired ? i / 8 * 4 + i / 4 % 2 * (4 * kHalf) + i % 4 : i;
   }
@@ -223,7 +225,8 @@ SIMT_DEVICE void multiply(WarpSums& r_sums, const Chunk* s_a, const Chunk* s_b,
 template <class S, template <class> class Left, template <class> class Right>
 inline constexpr int kSharedChunks = 2 * (Left<S>::kTileChunks + Right<S>::kTileChunks);
 
-// r_sums += the warp's part of a b, steps of k ascending. s_tiles: [step mod 2][a, b], of kSharedChunks.
+// r_sums += the warp's part of a b, steps of k ascending. s_tiles: [step mod 2][a, b], of
+// kSharedChunks.
 // A warp with is_used false fetches for the others alone.
 template <class S, template <class> class Left, template <class> class Right, bool kWhole>
 SIMT_DEVICE void add_gemm(WarpSums& r_sums, Chunk* s_tiles, const Factor<S>& a, const Factor<S>& b,
@@ -249,7 +252,8 @@ SIMT_DEVICE void add_gemm(WarpSums& r_sums, Chunk* s_tiles, const Factor<S>& a, 
   }
 }
 
-// Of out: where the warp's part begins, what out has, and whether two neighbours may be stored at once.
+// Of out: where the warp's part begins, what out has, and whether two neighbours may be stored at
+// once.
 struct OutPlace {
   int row0, column0, rows, columns;
   bool in_pairs;

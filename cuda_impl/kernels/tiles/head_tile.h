@@ -1,10 +1,11 @@
 // Tiles of 32 words by 32 words that can be their heads, and what the kernels of the Probabilistic
 // Transformer form of them (HeadOperands in prob_transformer.h).
 //
-// Rows are words t and columns their heads s, or with kHeadRows the other way round, which is for whole
-// sequences alone. Rows are shared out among the warps and columns among the lanes as in pair_tile.h.
-// Word t stands at position first + t, head s at s. A distance group is an interval of s - first - t: a
-// tile loads the vectors of those that it meets, and a pair counts in its own.
+// Rows are words t and columns their heads s, or with kHeadRows the other way round, which is for
+// whole sequences alone. Rows are shared out among the warps and columns among the lanes as in
+// pair_tile.h.
+// Word t stands at position first + t, head s at s. A distance group is an interval of s - first -
+// t: a tile loads the vectors of those that it meets, and a pair counts in its own.
 // Longest addition chain r, then label groups, ascending; Mh: as many as there were updates.
 #pragma once
 
@@ -63,7 +64,8 @@ struct Pairs {
     first_offset = corner - (kSide - 1);
     last_offset = corner + (kSide - 1);
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    // One load each for the rows and the column; a loop that stays one leaves registers to the sums.
+    // One load each for the rows and the column; a loop that stays one leaves registers to the
+    // sums.
     const unsigned words = __ballot_sync(
         simt::kFullMask, lane < kOwnRows && row + lane < p.T && p.is_word(b, first + row + lane));
     const bool is_word = p.is_word(b, column);
@@ -175,7 +177,8 @@ struct WeightedRows {
                static_cast<int>(threadIdx.x) / 32 * kSide) {}
 
   // r_sum[g][r] += sum_c weight[c][r] * column c of the tile at d = lane + 32 g, over the columns
-  // with bit r in their lane's `rows`, c ascending. The tile has been loaded behind the call before.
+  // with bit r in their lane's `rows`, c ascending. The tile has been loaded behind the call
+  // before.
   template <class S>
   SIMT_DEVICE void add(A (&r_sum)[kColumnGroups][kOwnRows], const A (&r_weight)[kOwnRows],
                        unsigned rows, const PairTile<S>& tile) const {
@@ -222,8 +225,8 @@ simt::SmemSize weighted_smem(int64_t r) {
       .template add<unsigned>(kTileWarps * kSide);
 }
 
-// Checks the operands for T words and turns them into the kernel parameter. reads_heads: lse and even as
-// well.
+// Checks the operands for T words and turns them into the kernel parameter. reads_heads: lse and
+// even as well.
 template <class S>
 HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, int64_t T,
                           bool reads_heads) {

@@ -117,7 +117,8 @@ SIMT_DEVICE unsigned visible_keys(const int* s_real, const Window& window, int k
   return visible;
 }
 
-// The lane's part of its row r of two, each sum as rounded(sum) gives it; g_row is where the part begins.
+// The lane's part of its row r of two, each sum as rounded(sum) gives it; g_row is where the part
+// begins.
 template <int kDh, class S, class Rounded>
 SIMT_DEVICE void store_row(S* g_row, int r, const MmaD (&r_sum)[kDh / 8], bool in_pairs,
                            const Rounded& rounded) {

@@ -1,4 +1,5 @@
-// A tile of probabilities times its values, of the kernels whose queries and keys lie as in score_tile.h.
+// A tile of probabilities times its values, of the kernels whose queries and keys lie as in
+// score_tile.h.
 #pragma once
 
 #include "cuda_impl/kernels/tiles/score_tile.h"
@@ -8,9 +9,10 @@ inline namespace SIMT_BACKEND {
 
 inline constexpr int kMaxColumns = kMaxHeadSize / 32;  // of context per lane: lane, lane + 32, ..
 
-// r_context[c][r] += p[r][s] * v[s][column], s ascending over the visible keys of the tile at key0: no
-// product with a hidden key's value is formed. Row r of the warp stands at position0 + r.
-//   s_p [kKeys][kRowsPerWarp] the warp's, s_v [kKeys][Dh], s_real [kKeys]; in shared memory, complete
+// r_context[c][r] += p[r][s] * v[s][column], s ascending over the visible keys of the tile at key0:
+// no product with a hidden key's value is formed. Row r of the warp stands at position0 + r.
+//   s_p [kKeys][kRowsPerWarp] the warp's, s_v [kKeys][Dh], s_real [kKeys]; in shared memory,
+//   complete
 template <class A>
 SIMT_DEVICE void add_values(A (&r_context)[kMaxColumns][kRowsPerWarp], const A* s_p, const A* s_v,
                             const int* s_real, const Window& window, int key0, int position0,

@@ -1,5 +1,5 @@
-// Cross-entropy of the token `ahead` positions on (the next one, or with 0 the position's own), mean
-// over the counted positions, of all logits or of a tile of rows after the other:
+// Cross-entropy of the token `ahead` positions on (the next one, or with 0 the position's own),
+// mean over the counted positions, of all logits or of a tile of rows after the other:
 //   losses[b,t] = log sum_v exp(logits[b,t,v]) - logits[b,t,labels[b,t+ahead]]
 //   loss        = sum over counted (b,t) of losses[b,t] / their number,  0 if there is none
 // Counted: t + ahead < T and labels[b,t+ahead] != -100; the others have losses[b,t] = 0.

@@ -1,4 +1,5 @@
-// Which label a position predicts: the one convention of the cross-entropy and of its backward pass.
+// Which label a position predicts: the one convention of the cross-entropy and of its backward
+// pass.
 #pragma once
 
 #include "cuda_impl/kernels/kernels.h"

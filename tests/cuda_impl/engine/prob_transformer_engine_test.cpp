@@ -149,8 +149,8 @@ BOOST_AUTO_TEST_CASE(gradients_that_nobody_receives_leave_the_loss) {
   BOOST_TEST(model->gradients(tokens.view(), {}) == r["loss"][0]);
 }
 
-// The arrays of a pass move when a larger one asks for more. Other words than before: what the old arrays
-// held would be wrong.
+// The arrays of a pass move when a larger one asks for more. Other words than before: what the old
+// arrays held would be wrong.
 BOOST_AUTO_TEST_CASE(gradients_behind_a_larger_pass_are_those_of_a_new_model) {
   const Tokens small = padded_tokens(2, 7), large = padded_tokens(4, 40);
   Tokens others = small;

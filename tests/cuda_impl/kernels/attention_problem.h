@@ -180,8 +180,8 @@ struct Problem {
     }
   }
 
-  // What attention and its replay give: [B,queries,H*Dh]. On tensor cores each probability may besides be
-  // off by extra (relative) and half_step.
+  // What attention and its replay give: [B,queries,H*Dh]. On tensor cores each probability may
+  // besides be off by extra (relative) and half_step.
   std::vector<Expected> context(double extra = 0, double half_step = 0) const {
     std::vector<Expected> out;
     for (int64_t b = 0; b < s.B; ++b)

@@ -248,8 +248,8 @@ class Cases {
   std::vector<Case>& cases_;
 };
 
-// Words in the middle of a sequence, of more than one tile and of one alone; the second row's stand one
-// position ahead of the first's.
+// Words in the middle of a sequence, of more than one tile and of one alone; the second row's stand
+// one position ahead of the first's.
 template <class S>
 void add_decoded(std::vector<Case>& cases) {
   std::vector<Shape> shapes{{.B = 2, .T = 36, .C = 2, .r = 4, .causal = true, .decoded = 2}};

@@ -17,8 +17,8 @@ struct Shape {
   std::vector<int64_t> starts = {};  // of distance groups; {} with both_sides: one a side
   bool both_sides = false;
   bool causal = false;
-  // In decoding: how many words a row has, the last of its first T - b positions; behind them nothing has
-  // been read yet. 0: all T, and no positions are given.
+  // In decoding: how many words a row has, the last of its first T - b positions; behind them
+  // nothing has been read yet. 0: all T, and no positions are given.
   int64_t decoded = 0;
 
   int64_t words() const { return decoded == 0 ? T : decoded; }

@@ -4,7 +4,8 @@
 namespace assay::kernel_test {
 namespace {
 
-// With learned positions: one rounding, that of the sum. In decoding row b begins at position 3 - b.
+// With learned positions: one rounding, that of the sum. In decoding row b begins at position 3 -
+// b.
 template <class S>
 Case embedding_case(int64_t B, int64_t T, int64_t V, int64_t D, bool with_positions = false,
                     bool decodes = false) {
@@ -67,8 +68,8 @@ Case swiglu_case(int64_t N, int64_t F) {
           }};
 }
 
-// Roundings beside erf or tanh, which are good to 2 units here: of the argument 2 (tanh: 5), 1 + erf,
-// two products. Where 1 + erf cancels, its error is one of 1.
+// Roundings beside erf or tanh, which are good to 2 units here: of the argument 2 (tanh: 5), 1 +
+// erf, two products. Where 1 + erf cancels, its error is one of 1.
 template <class S, class Operand>
 Case gelu_case(bool with_tanh, int64_t N, int64_t F) {
   const Values x = random_values<Operand>(N * F, 4, 6.0);

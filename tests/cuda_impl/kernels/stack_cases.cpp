@@ -137,8 +137,8 @@ Case activation_case(bool is_gelu, int64_t N, int64_t F) {
       });
 }
 
-// Values [B,layers*Hkv,T,Dh], contexts side by side in [B,T,layers*H*Dh]. What is kept of an attention is its
-// lse [B,H,T] or its probabilities [B,H,T,T].
+// Values [B,layers*Hkv,T,Dh], contexts side by side in [B,T,layers*H*Dh]. What is kept of an
+// attention is its lse [B,H,T] or its probabilities [B,H,T,T].
 template <class S, class Kept, int kRank>
 using Replay = void (*)(View<S, 3>, In<Kept, kRank>, const cuda::ScoreOperands<S>&, In<S, 4>,
                         simt::Stream, const cuda::ReplayLayout<accum_t<S>>&);
@@ -230,7 +230,8 @@ Case fold_norm_case(int64_t M, int64_t K, bool with_shift) {
           }};
 }
 
-// Roundings: dw two products, their sum and that with what dw holds; the sums over M a chain and theirs.
+// Roundings: dw two products, their sum and that with what dw holds; the sums over M a chain and
+// theirs.
 template <class S>
 Case fold_norm_backward_case(int64_t M, int64_t K, bool with_norm) {
   using A = accum_t<S>;
