@@ -25,20 +25,20 @@ inline constexpr A kLowest = std::numeric_limits<A>::lowest();
 template <class A>
 inline constexpr A kInfinity = std::numeric_limits<A>::infinity();
 
-// The position of row b's element t: first[b] + t, or the last of `positions` where that is past
-// it:
-// kernels that read a table by it are also run on rows that nobody reads. first null: 0.
-SIMT_HD int position_of(const int32_t* first, int64_t b, int t, int positions) {
-  const int position = first == nullptr ? t : first[b] + t;
+// The position of row b's element t: position_offset[b] + t, or the last of `positions` where that
+// is past it: kernels that read a table by it are also run on rows that nobody reads.
+// position_offset null: 0.
+SIMT_HD int position_of(const int32_t* position_offset, int64_t b, int t, int positions) {
+  const int position = position_offset == nullptr ? t : position_offset[b] + t;
   return position < positions ? position : positions - 1;
 }
 
-// y [N,D] = table[tokens[n]], and with positions [P,D] (data may be null) + positions[first[b] +
-// t]; tokens [B,T], first (device) [B] or null: 0. The caller has checked 0 <= tokens[n] < V and T
-// <= P.
+// y [N,D] = table[tokens[n]], and with positions [P,D] (data may be null) +
+// positions[position_offset[b] + t]; tokens [B,T], position_offset (device) [B] or null: 0. The
+// caller has checked 0 <= tokens[n] < V and T <= P.
 template <class S>
 void embedding(View<S, 2> y, In<S, 2> table, In<S, 2> positions, In<int32_t, 2> tokens,
-               const int32_t* first, Stream stream);
+               const int32_t* position_offset, Stream stream);
 
 // y [N,D] = gain * x / rms(x)
 template <class S>
@@ -103,11 +103,12 @@ template <class S, class Out>
 void gemm(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
           Operands operands = Operands::as_stored, const GemmLayout& layout = {});
 
-// y [B,H,T,Dh] = the heads of x [B,T,H*Dh], rotated by the angles of positions first[b] + t, whose
-// cosines and sines are given [R,Dh/2], R >= T. first (device) [B] may be null: 0.
+// y [B,H,T,Dh] = the heads of x [B,T,H*Dh], rotated by the angles of positions position_offset[b] +
+// t, whose cosines and sines are given [R,Dh/2], R >= T. position_offset (device) [B] may be null:
+// 0.
 template <class S>
 void rope(View<S, 4> y, In<accum_t<S>, 3> x, In<accum_t<S>, 2> cosines, In<accum_t<S>, 2> sines,
-          const int32_t* first, Stream stream);
+          const int32_t* position_offset, Stream stream);
 
 // y [B,H,T,Dh] = the heads of x [B,T,H*Dh]
 template <class S>
@@ -122,17 +123,18 @@ struct Coefficients {
 };
 
 // What attention scores are made of:  sum_{i < layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t],
-// key s visible to query t iff s <= t, real[b,s] and, with a window, t - window < s or s < sinks.
+// key s visible to query t iff s <= t, padding_mask[b,s] and, with a window, t - window < s or s <
+// sinks.
 // Ordinary attention has layers = 1 and c = 1/sqrt(Dh); methods 5.x have l + 1 layers.
 // t and s are positions. A whole sequence has queries and keys at positions 0 .. R-1. In decoding
-// the keys come from a cache of R >= T rows, and row b's T queries stand at positions first[b] ..;
-// what comes out for a query at a position >= R means nothing.
+// the keys come from a cache of R >= T rows, and row b's T queries stand at positions
+// position_offset[b] ..; what comes out for a query at a position >= R means nothing.
 template <class S>
 struct ScoreOperands {
-  const S* const* q = nullptr;     // device table [layers] of arrays [B,H,T,Dh]
-  const S* const* k = nullptr;     // device table [layers] of arrays [B,Hkv,R,Dh]
-  View<const uint8_t, 2> real;     // [B,R], 0 = padding
-  const int32_t* first = nullptr;  // device [B]; null: 0, and T = R
+  const S* const* q = nullptr;               // device table [layers] of arrays [B,H,T,Dh]
+  const S* const* k = nullptr;               // device table [layers] of arrays [B,Hkv,R,Dh]
+  View<const uint8_t, 2> padding_mask;       // [B,R], 0 = padding
+  const int32_t* position_offset = nullptr;  // device [B]; null: 0, and T = R
   Coefficients<accum_t<S>> coefficients;
   const accum_t<S>* offset = nullptr;  // [R]; null: none
   int64_t layers = 1;
@@ -143,8 +145,9 @@ struct ScoreOperands {
 // Of kernels that know no cache.
 template <class S>
 void expect_whole(const char* kernel, const ScoreOperands<S>& scores) {
-  if (scores.first == nullptr) return;
-  throw simt::Error(std::string(kernel) + ": first: expected null, the whole sequence at once");
+  if (scores.position_offset == nullptr) return;
+  throw simt::Error(std::string(kernel) +
+                    ": position_offset: expected null, the whole sequence at once");
 }
 
 // context [B,T,H*Dh] = softmax(scores) v, heads concatenated, v [B,Hkv,R,Dh]; lse [B,H,T] = log sum
@@ -230,12 +233,12 @@ void score_gate(View<accum_t<S>, 2> factors, In<S, 2> h, const GateWeights<S>& g
                 double scale, Stream stream);
 
 // What a cache takes up of a chunk, rows a table [B,H,C,W]:
-//   cache[b,h,first[b] + t] = rows[b,h,t] for t < counts[b]
-// with cache [B,H,R,W], first and counts (device) [B]. The caller has checked first[b] + counts[b]
-// <= R and counts[b] <= C.
+//   cache[b,h,position_offset[b] + t] = rows[b,h,t] for t < counts[b]
+// with cache [B,H,R,W], position_offset and counts (device) [B]. The caller has checked
+// position_offset[b] + counts[b] <= R and counts[b] <= C.
 template <class T>
-void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* first, const int32_t* counts,
-                 Stream stream);
+void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* position_offset,
+                 const int32_t* counts, Stream stream);
 
 // y [B,D] = x[b,counts[b] - 1], of x [B,C,D]; row 0 where counts[b] (device [B]) is 0.
 template <class S>
@@ -263,25 +266,27 @@ struct TermBiases {
 // y [N,D] = x + sum_j terms.of(j) biases_j + own_weight * own; x is a sum of terms without their
 // biases. own [N,D] may be null.
 template <class S>
-void close_sum(View<S, 2> y, In<accum_t<S>, 2> x, const TermBiases<S>& biases,
-               const TermWeights<accum_t<S>>& terms, const S* own, double own_weight,
-               Stream stream);
+void sum_epilogue(View<S, 2> y, In<accum_t<S>, 2> x, const TermBiases<S>& biases,
+                  const TermWeights<accum_t<S>>& terms, const S* own, double own_weight,
+                  Stream stream);
 
-// loss [1] = mean over counted (b,t) of log sum exp logits[b,t] - logits[b,t,labels[b,t+ahead]].
-// Counted: t + ahead < T and labels[b,t+ahead] != -100; ahead is 1 or 0. No position counted: 0.
+// loss [1] = mean over counted (b,t) of log sum exp logits[b,t] -
+// logits[b,t,labels[b,t+label_shift]].
+// Counted: t + label_shift < T and labels[b,t+label_shift] != -100; label_shift is 1 or 0. No
+// position counted: 0.
 // losses [B,T] is scratch: what each position contributes to the sum.
 template <class S>
 void cross_entropy(View<accum_t<S>, 1> loss, View<accum_t<S>, 2> losses, In<S, 3> logits,
-                   In<int32_t, 2> labels, Stream stream, int ahead = 1);
+                   In<int32_t, 2> labels, Stream stream, int label_shift = 1);
 
 // The two steps of cross_entropy, the first for the positions [first, first + n) of the B*T alone,
 // whose logits [n,V] are given: so that no array [B,T,V] need exist.
 template <class S>
 void position_losses(View<accum_t<S>, 2> losses, In<S, 2> logits, int64_t first,
-                     In<int32_t, 2> labels, Stream stream, int ahead = 1);
+                     In<int32_t, 2> labels, Stream stream, int label_shift = 1);
 template <class A>
 void mean_loss(View<A, 1> loss, In<A, 2> losses, In<int32_t, 2> labels, Stream stream,
-               int ahead = 1);
+               int label_shift = 1);
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

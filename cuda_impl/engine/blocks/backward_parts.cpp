@@ -44,11 +44,11 @@ void Backward<S>::attend(int64_t l, const Affine<S>& wo, AffineGradient<A>& g, V
              pass_.parts_->operands);
   attention_delta<S>(scratch_.delta, context, scratch_.d_context, pass_.queue_);
 
-  const AttentionUse<S> use{.scores = pass_.scores_of(l),
-                            .lse = at(pass_.buffers_.lse, l),
-                            .v = v,
-                            .dcontext = scratch_.d_context,
-                            .delta = scratch_.delta};
+  const AttentionBackwardArguments<S> arguments{.scores = pass_.scores_of(l),
+                                                .lse = at(pass_.buffers_.lse, l),
+                                                .v = v,
+                                                .dcontext = scratch_.d_context,
+                                                .delta = scratch_.delta};
   ScoreGradients<A> into;
   if (own || !pass_.method_.detach_stored) {
     const int64_t first = pass_.method_.all_layers_score ? 0 : l;
@@ -62,12 +62,12 @@ void Backward<S>::attend(int64_t l, const Affine<S>& wo, AffineGradient<A>& g, V
     into.dcoefficients = coefficients;
     into.coefficient_parts = {scratch_.coefficient_parts.data, {l + 1, B2, H, parts}};
   }
-  attention_backward<S>(scratch_.d_v, into, use, pass_.queue_);
+  attention_backward<S>(scratch_.d_v, into, arguments, pass_.queue_);
   if (own && pass_.method_.gated_scores) {
     zero(scratch_.d_factors);
-    coefficient_gradient<S>(scratch_.d_factors.data, use, pass_.queue_);
+    coefficient_gradient<S>(scratch_.d_factors.data, arguments, pass_.queue_);
   } else if (own && coefficients.data != nullptr && !by_layer) {
-    coefficient_gradient<S>(coefficients.data, use, pass_.queue_);
+    coefficient_gradient<S>(coefficients.data, arguments, pass_.queue_);
   }
 }
 

@@ -1,5 +1,5 @@
-// The layers of the Llama and the GPT-2 block with the methods of spec/methods.md sections 3 and 4:
-// of whole sequences, or in decoding of the next positions behind what a cache holds.
+// The layers of the Llama and the GPT-2 block with the methods of docs/methods.md: of
+// whole sequences, or in decoding of the next positions behind what a cache holds.
 #pragma once
 
 #include <algorithm>
@@ -33,9 +33,9 @@ class ForwardPass {
   // With a cache (which outlives the pass) for chunks, without one for whole sequences.
   explicit ForwardPass(std::shared_ptr<const Parts<S>> parts, const Cache<S>* cache = nullptr);
 
-  // Computes every tensor of golden::tensor_list in order; with `keep` up to the last stream, and
-  // what a backward pass reads stays in the buffers: logits and loss are its to form.
-  void run(const Batch& batch, Probe* probe, bool keep);
+  // Computes every tensor of golden::tensor_list in order; with `save_for_backward` up to the last
+  // stream, and what a backward pass reads stays in the buffers: logits and loss are its to form.
+  void run(const Batch& batch, Probe* probe, bool save_for_backward);
   // Puts a chunk that stands at the cache's positions into the cache. Returns the logits [B,V]
   // behind each row's last position.
   View<const S, 2> run(const Chunk& chunk);
@@ -64,18 +64,18 @@ class ForwardPass {
   void enqueue_chunk();
   void attend(int64_t l, Taps& taps);
   void project(int64_t l, View<const S, 2> input, Taps& taps);
-  void remember(int64_t l);
+  void append_kv(int64_t l);
   template <class T>
   void append(View<T, 4> cache, View<T, 4> rows) {
-    append_rows(cache, rows, cache_->first.data, cache_->counts.data, queue_);
+    append_rows(cache, rows, cache_->position_offset.data, cache_->counts.data, queue_);
   }
   void form_score_factors(int64_t l, View<const S, 2> input);
   void add_attention(int64_t l, Taps& taps);
   void run_mlp(int64_t l, Taps& taps);
-  void attention_again(int64_t l, int64_t j, View<S, 2> out, Taps& taps);
-  void mlp_again(int64_t l, int64_t j, Taps& taps);
-  void close_layer(int64_t l, Taps& taps);
-  void close(Taps& taps);
+  void recompute_attention(int64_t l, int64_t j, View<S, 2> out, Taps& taps);
+  void recompute_mlp(int64_t l, int64_t j, Taps& taps);
+  void layer_epilogue(int64_t l, Taps& taps);
+  void epilogue(Taps& taps);
   // The final norm of rows of the last stream, in attn_norm; without one the rows themselves.
   View<const S, 2> final_norm(View<const S, 2> rows);
   void form_logits(View<S, 2> logits, View<const S, 2> read);
@@ -95,7 +95,9 @@ class ForwardPass {
   }
 
   bool decodes() const { return cache_ != nullptr; }
-  const int32_t* first() const { return decodes() ? cache_->first.data : nullptr; }
+  const int32_t* position_offset() const {
+    return decodes() ? cache_->position_offset.data : nullptr;
+  }
   bool pre_norm() const { return config_.norm == golden::NormPosition::pre; }
   // Of the tensor that the MLP reads: its norm stands behind the attention's residual.
   const char* mlp_input_name() const { return pre_norm() ? "mlp_norm" : "attn_norm"; }
@@ -103,7 +105,9 @@ class ForwardPass {
   const LayerWeights<S>& layer(int64_t l) const {
     return weights_.layers[static_cast<std::size_t>(l)];
   }
-  View<S, 2> again(int64_t j) { return buffers_.again[static_cast<std::size_t>(j)]; }
+  View<S, 2> recompute_out(int64_t j) {
+    return buffers_.recompute_out[static_cast<std::size_t>(j)];
+  }
   View<S, 2> stream(int64_t l) { return at(buffers_.stream, l); }  // X_l [N,D]
 
   // y = norm(x), or with an addend norm(x + addend): RMSNorm or LayerNorm as the block has it.

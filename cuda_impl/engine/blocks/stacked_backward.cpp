@@ -82,7 +82,7 @@ void StackedBackward<S>::add(const WeightGradients<A>& gradients, const Input& i
 }
 
 template <class S>
-void StackedBackward<S>::close(const WeightGradients<A>& gradients) {
+void StackedBackward<S>::epilogue(const WeightGradients<A>& gradients) {
   const int64_t D = config_.hidden_size, M = KV();
   for (int64_t j = 0; j < config_.num_hidden_layers - 1; ++j) {
     const LayerWeights<S>& w = parts_->weights.layers[static_cast<std::size_t>(j)];
@@ -163,14 +163,14 @@ void StackedBackward<S>::mlp_norms(const WeightGradients<A>& gradients, const In
                           .gradients = group.count > 1 ? layer_stride(gradients.layers) : 0};
   const View<A, 2> d_sum{d_sum_.data, {rows, D}};
   const View<const A, 2> d_z{d_z_.data, {rows, D}};
-  const View<const S, 2> again{x.attn_out.data, {rows, D}};
+  const View<const S, 2> addend{x.attn_out.data, {rows, D}};
   if (llama()) {
     const NormScratch<A> scratch{{statistics_.data, {1, rows}}, {norm_parts_.data, {parts, D}}};
-    rms_norm_backward<S, A>(d_sum, into.gain, scratch, d_z, input.forward.x, again, by.gain,
+    rms_norm_backward<S, A>(d_sum, into.gain, scratch, d_z, input.forward.x, addend, by.gain,
                             config_.rms_norm_eps, true, queue_, layers);
   } else {
     const NormScratch<A> scratch{{statistics_.data, {2, rows}}, {norm_parts_.data, {2 * parts, D}}};
-    layer_norm_backward<S, A>(d_sum, into.gain, into.bias, scratch, d_z, input.forward.x, again,
+    layer_norm_backward<S, A>(d_sum, into.gain, into.bias, scratch, d_z, input.forward.x, addend,
                               by.gain, config_.layer_norm_eps, true, queue_, layers);
   }
   for (int64_t j = 0; j < group.count; ++j) {
@@ -190,24 +190,25 @@ void StackedBackward<S>::attend(const Input& input, const Group& group) {
                      {d_context_.data, {batches, T, Q}}, queue_);
   for (int64_t j = 0; j < group.count; ++j) {
     const int64_t layer = group.first + j, rows = B * H * T;
-    AttentionUse<S> use{.scores = input.forward.scores,
-                        .lse = {input.forward.lse.data + layer * rows, {B, H, T}},
-                        .v = {recompute_.arrays().v.data + j * N() * KV(), {B, Hkv, T, Dh}},
-                        .dcontext = {d_context_.data + j * N() * Q, {B, T, Q}},
-                        .delta = {delta_.data + j * rows, {B, H, T}}};
-    use.scores.q += layer;
-    use.scores.k += layer;
+    AttentionBackwardArguments<S> arguments{
+        .scores = input.forward.scores,
+        .lse = {input.forward.lse.data + layer * rows, {B, H, T}},
+        .v = {recompute_.arrays().v.data + j * N() * KV(), {B, Hkv, T, Dh}},
+        .dcontext = {d_context_.data + j * N() * Q, {B, T, Q}},
+        .delta = {delta_.data + j * rows, {B, H, T}}};
+    arguments.scores.q += layer;
+    arguments.scores.k += layer;
     ScoreGradients<A> into;
     if (input.d_q != nullptr) {
       into.dq = input.d_q + layer;
       into.dk = input.d_k + layer;
     }
-    attention_backward<S>(d_v_, into, use, queue_);
+    attention_backward<S>(d_v_, into, arguments, queue_);
     merge_heads<S>({wide_d_v_.data + j * KV(), {B, T, KV()}}, d_v_, queue_, group.count * KV());
   }
 }
 
-// From d v to d n, and to the gradients by the folded weights.
+// From d v to d n, and to the gradients with respect to the folded weights.
 template <class S>
 void StackedBackward<S>::form_values(const Input& input, const Group& group) {
   const int64_t M = group.count * KV(), D = config_.hidden_size, before = group.first * KV();

@@ -1,5 +1,5 @@
-// The backward pass of a stacked recompute (stacked_recompute.h). From d [N,D], the gradient by the
-// sum that a method adds in layer l, and with w_j the weight of term j:
+// The backward pass of a stacked recompute (stacked_recompute.h). From d [N,D], the gradient with
+// respect to the sum that a method adds in layer l, and with w_j the weight of term j:
 //   e_j = w_j d                          one array for all j, unless weights are learned
 //   methods 1, 3.x, in stacks of gemms, one norm:
 //     d act_j = e_j W_down_j,  d gate_j and d up_j of it,
@@ -48,11 +48,11 @@ class StackedBackward {
   // The recompute has been planned for the same [B,T].
   void plan(int64_t B, int64_t T);
 
-  // clear(), then add() for every l that runs earlier layers again, then close(): the gradients of
+  // clear(), then add() for every l that runs earlier layers again, then epilogue(): the gradients of
   // these layers' weights and of layer l's mix have been added.
   void clear();
   void add(const WeightGradients<A>& gradients, const Input& input);
-  void close(const WeightGradients<A>& gradients);
+  void epilogue(const WeightGradients<A>& gradients);
 
   std::size_t bytes() const { return arena_.bytes(); }
   int64_t allocations() const { return arena_.allocations(); }

@@ -1,5 +1,5 @@
-// All earlier layers run again on the current input at once (spec/methods.md section 3), instead of
-// one after the other:
+// All earlier layers run again on the current input at once (docs/methods.md), instead of one
+// after the other:
 //   n = X_l normalised, without a gain: the same for every j
 //   [v_0 .. v_{l-1}] = n [Wv_0 diag(g_0) .. Wv_{l-1} diag(g_{l-1})]    one gemm
 //   context_j = A_j v_j                                               one replay, or of stored A_j

@@ -33,7 +33,7 @@ typedef struct assay_model assay_model;
 
 /* backend: "host" (the host executor) or "device" (the GPU), and behind it in any order (model.h,
    ModelOptions)
-     ":stacked"       methods 1 to 4 run all earlier layers again at once
+     ":stacked"       methods 1 to 4 recompute all earlier layers at once
      ":stored=BYTES"  recomputes read stored probabilities where they fit into so many bytes
      ":fast-atomics"  the gradient of embeddings is added up in the order of arrival
    precision, of stored tensors: "fp32", "bf16", "fp16", on the host also "fp64"; or "tf32", which
@@ -126,7 +126,7 @@ typedef struct {
    is appended. */
 assay_status assay_decoder_append(assay_decoder* decoder, const assay_chunk* chunk, double* logits);
 
-/* A sequence starts again, empty. */
+/* Empties a sequence. */
 assay_status assay_decoder_reset(assay_decoder* decoder, int64_t sequence);
 
 #ifdef __cplusplus

@@ -10,9 +10,9 @@ inline namespace SIMT_BACKEND {
 
 // How earlier layers' outputs, run again, and the layer's own become one term (spec/methods.md
 // section 3):
-//   sum           sum_{j<l} again_j                               the own output is another term
-//   mean          (own + sum_{j<l} again_j) / m
-//   learned_mean  sum_{j<l} w_j again_j + w_l own,  w = softmax(theta_l)
+//   sum           sum_{j<l} recompute_j                     the own output is another term
+//   mean          (own + sum_{j<l} recompute_j) / m
+//   learned_mean  sum_{j<l} w_j recompute_j + w_l own,  w = softmax(theta_l)
 enum class Combine { sum, mean, learned_mean };
 
 struct Method {

@@ -80,8 +80,8 @@ struct Chunk {
 };
 
 // Reads sequences piece by piece, a prompt and then token by token, and keeps in a cache what later
-// positions read of earlier ones (spec/systems.md section 2). What comes out is what a forward pass
-// over the whole sequence computes at that position.
+// positions read of earlier ones. What comes out is what a forward pass over the whole
+// sequence computes at that position.
 class Decoder {
  public:
   virtual ~Decoder() = default;
@@ -89,7 +89,7 @@ class Decoder {
   // behind each one's last new position; a row with count 0 gets zeros. Throws InputError, with
   // nothing appended, for a chunk that does not fit the config or the capacity.
   virtual void append(const Chunk& chunk, std::span<double> logits) = 0;
-  // The sequence starts again, empty.
+  // Empties the sequence.
   virtual void reset(int64_t sequence) = 0;
   virtual std::span<const int64_t> lengths() const = 0;  // [B], in positions
   virtual int64_t cache_bytes() const = 0;

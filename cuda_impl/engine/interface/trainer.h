@@ -1,5 +1,5 @@
 // Training on the kernels of the engine: AdamW on master weights, from gradients summed over
-// micro-batches (spec/systems.md section 5).
+// micro-batches.
 //
 // With kernels that store their results as S, the master weights, their moments and the gradients
 // are fp32, or fp64 where S is; what the kernels read are the master weights rounded to S. Beside

@@ -10,9 +10,9 @@ inline namespace SIMT_BACKEND {
 // Throws InputError naming the span and the place of the first value that does not fit.
 void check_batch(const golden::ModelConfig& config, const Batch& batch);
 
-// How many positions the loss of a batch that fits counts, each predicting the label `ahead`
+// How many positions the loss of a batch that fits counts, each predicting the label `label_shift`
 // positions on (0 or 1).
-int64_t counted_labels(const Batch& batch, int ahead);
+int64_t counted_labels(const Batch& batch, int label_shift);
 
 // check_batch for a chunk behind sequences of the given lengths [B], of at most `capacity`
 // positions.

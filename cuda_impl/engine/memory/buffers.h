@@ -31,17 +31,17 @@ struct Buffers {
   int64_t B = 0, T = 0;
   int64_t R = 0;  // positions that the tables cover
 
-  View<int32_t, 2> tokens;    // [B,T]
-  View<uint8_t, 2> real;      // [B,T]
-  View<int32_t, 2> labels;    // [B,T]
-  View<A, 2> cosines, sines;  // [R,Dh/2]
+  View<int32_t, 2> tokens;        // [B,T]
+  View<uint8_t, 2> padding_mask;  // [B,T]
+  View<int32_t, 2> labels;        // [B,T]
+  View<A, 2> cosines, sines;      // [R,Dh/2]
 
   View<S, 2> attn_norm, attn_out;  // [N,D]
   View<S, 2> mlp_norm;             // [N,D]
   View<S, 2> gate, up, act;        // [N,F]
   View<S, 2> mlp_out, sum;         // [N,D]; sum is attn/sum or mlp/sum
-  View<S, 4> again_v;              // [B,Hkv,T,Dh]
-  View<S, 3> again_context;        // [B,T,H*Dh]
+  View<S, 4> recompute_v;          // [B,Hkv,T,Dh]
+  View<S, 3> recompute_context;    // [B,T,H*Dh]
   View<S, 2> last;                 // [B,D], in decoding: each row's last position
   View<S, 2> logits;               // [rows,V] of as many positions as head_bytes holds
   View<A, 2> losses;               // [B,T]
@@ -59,15 +59,15 @@ struct Buffers {
   std::vector<View<S, 3>> context;                              // [B,T,H*Dh]
   std::vector<View<S, 4>> q, k;                                 // [B,H,T,Dh], [B,Hkv,T,Dh]
   std::vector<View<A, 3>> lse;                                  // [B,H,T], one behind the other
-  std::vector<View<S, 2>> again;                                // [N,D], o_{j>l} or r_{j>l}
+  std::vector<View<S, 2>> recompute_out;                        // [N,D], o_{j>l} or r_{j>l}
   View<S, 5> probs;  // [L-1,B,H,T,T], of the layers that are run again; null: rebuilt from lse
 
   // The same as device tables.
-  const S** q_table = nullptr;      // [L]
-  const S** k_table = nullptr;      // [L]
-  const S** again_table = nullptr;  // [L-1]
+  const S** q_table = nullptr;          // [L]
+  const S** k_table = nullptr;          // [L]
+  const S** recompute_table = nullptr;  // [L-1]
 
-  bool kept = false;  // for a backward pass
+  bool saved_for_backward = false;  // for a backward pass
 
   bool stores_probs() const { return probs.data != nullptr; }
   // Of layer j < L-1.
@@ -89,8 +89,8 @@ const Array& at(const std::vector<Array>& arrays, int64_t l) {
 
 struct PassShape {
   int64_t B = 0, T = 0, R = 0;
-  bool keep = false;    // a backward pass follows
-  bool decode = false;  // logits are wanted of one position a row, and no loss
+  bool save_for_backward = false;  // a backward pass follows
+  bool decode = false;             // logits are wanted of one position a row, and no loss
   ModelOptions options;
 };
 

@@ -11,7 +11,7 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// Subject: what is trained, TrainedTransformer or TrainedInference, on kernels that store results
+// Subject: what is trained, TrainedTransformer or TrainedMeanField, on kernels that store results
 // as S = Subject::Scalar. Its arrays stand in the same order in all lists:
 //   Numbers                 one accum_t<S> for each weight: masters or moments
 //   numbers(source)         those of a source, by the weights' names
@@ -21,8 +21,8 @@ inline namespace SIMT_BACKEND {
 //   add_gradients(b, x)     adds to them x times those of batch b's mean loss, and forms loss() [1]
 //   form_gradients()        what is still to be formed of them before a step
 //   follow(master)          what the kernels read beside stored(), from the masters after a step
-//   hand_over(numbers, ..)  to a caller, by the weights' names
-//   ahead()                 from a position to the label that it predicts
+//   read_back(numbers, ..)  to a caller, by the weights' names
+//   label_shift()                 from a position to the label that it predicts
 // Everything but the arrays of a pass is allocated at construction, those at the first micro-batch
 // of the largest shape; later ones only launch. A step waits for the device once, for loss and
 // norm.
@@ -58,7 +58,7 @@ class AdamwTrainer final : public Trainer {
   void fill_norm_tables();
   void clear();
   void update(double learning_rate, double gradient_scale);
-  void close_step(bool skipped);
+  void step_epilogue(bool skipped);
 
   const TrainingOptions options_;
   Subject subject_;

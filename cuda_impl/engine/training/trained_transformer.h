@@ -29,7 +29,7 @@ class TrainedTransformer {
 
   const golden::ModelConfig& config() const { return parts_->config; }
   Stream queue() const { return parts_->queue; }
-  int ahead() const { return 1; }
+  int label_shift() const { return 1; }
   int64_t allocations() const { return pass_.allocations() + backward_.allocations(); }
 
   Numbers numbers(const golden::WeightSource& source) const;
@@ -41,7 +41,7 @@ class TrainedTransformer {
   View<const A, 1> loss() const { return backward_.loss(); }
   void form_gradients();
   void follow(const Numbers& master);
-  void hand_over(const Numbers& numbers, const ReceiveTensor& receive) const;
+  void read_back(const Numbers& numbers, const ReceiveTensor& receive) const;
 
  private:
   std::shared_ptr<Parts<S>> parts_;

@@ -1,6 +1,6 @@
 #include "cuda_impl/engine/weights/gradients.h"
 
-#include "cuda_impl/engine/weights/hand_over.h"
+#include "cuda_impl/engine/weights/read_back.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -87,7 +87,7 @@ void read_out(const WeightGradients<accum_t<S>>& g, const golden::ModelConfig& c
     return learned_gradients<S>(g.layers[static_cast<std::size_t>(l)], l, mix, coefficients,
                                 stream);
   };
-  hand_over(g, config, learned, stream, receive);
+  read_back(g, config, learned, stream, receive);
 }
 
 template void carve(WeightGradients<float>&, Carver&, const golden::ModelConfig&, const Method&);

@@ -7,19 +7,19 @@ inline namespace SIMT_BACKEND {
 
 template <class S>
 void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
-                        const AttentionUse<S>& use, Stream stream) {
+                        const AttentionBackwardArguments<S>& arguments, Stream stream) {
   if constexpr (kHasMma<S>) {
-    if (has_attention_backward_mma(use.scores, gradients)) {
-      attention_backward_mma<S>(dv, gradients, use, stream);
+    if (has_attention_backward_mma(arguments.scores, gradients)) {
+      attention_backward_mma<S>(dv, gradients, arguments, stream);
       return;
     }
   }
-  attention_backward_tiled<S>(dv, gradients, use, stream);
+  attention_backward_tiled<S>(dv, gradients, arguments, stream);
 }
 
 #define ASSAY_INSTANTIATE(S)                                                                  \
   template void attention_backward<S>(View<accum_t<S>, 4>, const ScoreGradients<accum_t<S>>&, \
-                                      const AttentionUse<S>&, Stream);
+                                      const AttentionBackwardArguments<S>&, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

@@ -8,7 +8,7 @@
 // Launch: one block per 32 x 32 tile of y, 256 threads of 4 elements each. Any N, P, D >= 1.
 // Longest addition chain P, with x2 2*P.
 // CPU counterpart: reference/ops/linear.cpp (linear_back), reference/ops/{add,scale}.cpp
-#include "cuda_impl/kernels/prob_transformer.h"
+#include "cuda_impl/kernels/mean_field.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {

@@ -3,7 +3,8 @@
 //   delta     delta_n[t] = sum_s P_n[t,s] dP_n[t,s]
 //   gradient  dF[t,s] = (1 - damping) scale sum_{i >= n} damping^(i-n) P_i (dP_i - delta_i[t])
 //             dq[t] += sum_s dF[t,s] k_n[s],   dk[s] += sum_t dF[t,s] q_n[t]
-// dP_i is low in rank: it is formed from the gradients du, dv by the sums, as scores are from q, k.
+// dP_i is low in rank: it is formed from du and dv, the gradients with respect to the sums, as
+// scores are from q, k.
 //
 //   q, k, du, dv  [B,K*C,T,r]  stored as S, through device tables of pointers
 //   weights  [updates,uses], lse and delta [B,C,T] of each update  accum_t<S>

@@ -1,5 +1,5 @@
 // What words hear through heads in the Probabilistic Transformer, with Qh of HeadOperands
-// (prob_transformer.h) rebuilt tile by tile, and k(t,s) the distance group of a pair:
+// (mean_field.h) rebuilt tile by tile, and k(t,s) the distance group of a pair:
 //   heads_sum       out[t] = sum_{s: k(t,s) = k} Qh[t,s] v[s]  of channel c, group k: from my heads
 //   dependents_sum  out[s] = sum_{t: k(t,s) = k} Qh[t,s] v[t]  from the words whose head I am
 //

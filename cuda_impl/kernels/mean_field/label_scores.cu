@@ -10,7 +10,7 @@
 // Longest addition chain 2.
 // CPU counterpart: reference/prob_transformer/prob_transformer.cpp (4),
 // reference/ops/{add,scale}.cpp
-#include "cuda_impl/kernels/prob_transformer.h"
+#include "cuda_impl/kernels/mean_field.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {

@@ -1,4 +1,4 @@
-// The gradients of fold_norm.cu by what it folds, added to what the outputs hold:
+// The gradients of fold_norm.cu with respect to what it folds, added to what the outputs hold:
 //   dw[m,k]   += dy[m,k] * gain[k] + dy_bias[m] * shift[k]
 //   dgain[k]  += sum_m dy[m,k] * w[m,k]
 //   dshift[k] += sum_m dy_bias[m] * w[m,k]

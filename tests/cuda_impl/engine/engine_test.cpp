@@ -94,7 +94,7 @@ BOOST_AUTO_TEST_CASE(methods_differ_from_the_second_layer_on) {
 }
 
 // Everything a pass leaves behind is overwritten by the next one, whatever shapes come between.
-BOOST_AUTO_TEST_CASE(passes_do_not_remember_and_do_not_allocate) {
+BOOST_AUTO_TEST_CASE(passes_carry_nothing_over_and_do_not_allocate) {
   const Tokens large(2, 9), small(1, 3), wide(3, 5);
   for (const ModelConfig& config : models()) {
     BOOST_TEST_INFO_SCOPE(text_of(config));

@@ -55,7 +55,7 @@ BOOST_AUTO_TEST_CASE(taps_are_the_list_of_tensors_in_order_and_stored_as_the_sch
 }
 
 // Everything a pass leaves behind is overwritten by the next one, whatever shapes come between.
-BOOST_AUTO_TEST_CASE(passes_do_not_remember_and_do_not_allocate) {
+BOOST_AUTO_TEST_CASE(passes_carry_nothing_over_and_do_not_allocate) {
   const Tokens large = padded_tokens(2, 9), small = padded_tokens(1, 3);
   for (const auto& [title, config] : pt_variants()) {
     BOOST_TEST_INFO_SCOPE(title);

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "cuda_impl/engine/training/adamw_trainer.h"
-#include "cuda_impl/engine/training/trained_inference.h"
+#include "cuda_impl/engine/training/trained_mean_field.h"
 #include "cuda_impl/engine/training/trained_transformer.h"
 #include "golden/contract/precision.h"
 #include "plain_adamw.h"
@@ -340,7 +340,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_allocated_after_the_first_step) {
   for (const ModelConfig& config : kinds()) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     if (config.method == "pt") {
-      check_allocations<cuda::TrainedInference<float>>(config);
+      check_allocations<cuda::TrainedMeanField<float>>(config);
     } else {
       check_allocations<cuda::TrainedTransformer<float>>(config);
     }

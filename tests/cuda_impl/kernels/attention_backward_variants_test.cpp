@@ -37,7 +37,8 @@ void check_takes(bool tensor_cores, const Shape& shape, bool asks_coefficients =
 
 }  // namespace
 
-// By type and shape, whatever T; and where a gradient by the coefficients is asked for, not.
+// By type and shape, whatever T; and where a gradient with respect to the coefficients is asked
+// for, not.
 BOOST_AUTO_TEST_CASE(tensor_cores_are_taken_wherever_they_can_be) {
   const Shape ordinary{2, 9, 4, 2, 16, 1, "left"};
   check_takes<bf16>(true, ordinary);
@@ -61,7 +62,8 @@ BOOST_AUTO_TEST_CASE(tensor_cores_refuse_what_they_have_no_tile_for) {
           return error.what() ==
                  std::string(
                      "attention_backward_mma: scores: expected one layer of head size 16, 32, 64 "
-                     "or 128, no offset, a coefficient by neither query nor key and no gradient by "
+                     "or 128, no offset, a coefficient by neither query nor key and no gradient "
+                     "with respect to "
                      "it");
         });
   };

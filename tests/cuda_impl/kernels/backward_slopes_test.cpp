@@ -179,7 +179,7 @@ struct Attention {
   static constexpr int64_t kQueries = B * H * T * Dh, kKeys = B * Hkv * T * Dh;
   std::vector<Buffer> arrays;  // q_0, q_1, k_0, k_1, v, w
   simt::Buffer<const double*> q, k;
-  simt::Buffer<uint8_t> real;
+  simt::Buffer<uint8_t> padding_mask;
   Buffer coefficients = upload<double>(Values(layers, 1 / std::sqrt(double{Dh})));
   bool varying;  // coefficients by layer, b, t and s, and an offset; else 1/sqrt(Dh)
   bool windowed;
@@ -194,13 +194,13 @@ struct Attention {
     k = simt::Buffer<const double*>(std::vector<const double*>{arrays[2].get(), arrays[3].get()});
     std::vector<uint8_t> is_real(B * T, 1);
     for (const int64_t n : kHidden) is_real[at(n)] = 0;
-    real = simt::Buffer<uint8_t>(is_real);
+    padding_mask = simt::Buffer<uint8_t>(is_real);
   }
   cuda::ScoreOperands<double> scores() const {
     cuda::ScoreOperands<double> operands;
     operands.q = q.get();
     operands.k = k.get();
-    operands.real = {real.get(), {B, T}};
+    operands.padding_mask = {padding_mask.get(), {B, T}};
     operands.coefficients = {.data = coefficients.get(), .layer = 1};
     if (varying) operands.coefficients = {varied.get(), B * T * T, T * T, T, 1};
     if (varying) operands.offset = offset.get();

@@ -1,4 +1,4 @@
-// Which round of mean-field inference (golden/contract/prob_transformer.h) updates and uses which
+// Which round of mean-field updates (golden/contract/prob_transformer.h) updates and uses which
 // heads, as numbers that the engine indexes its arrays with.
 #pragma once
 
@@ -12,9 +12,9 @@ namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 // Rounds count from 1, updates from 0.
-class Inference {
+class MeanFieldSchedule {
  public:
-  explicit Inference(const golden::ModelConfig& config)
+  explicit MeanFieldSchedule(const golden::ModelConfig& config)
       : pt(golden::prob_transformer_of(config)), labels(config.hidden_size) {}
 
   const golden::ProbTransformer pt;
@@ -41,13 +41,13 @@ class Inference {
   }
   bool reads_scores() const { return pt.read == golden::ProbTransformer::Read::scores; }
   // From a position to the label that it predicts.
-  int ahead() const { return pt.output == golden::ProbTransformer::Output::causal ? 1 : 0; }
+  int label_shift() const { return pt.output == golden::ProbTransformer::Output::causal ? 1 : 0; }
 
   // [K,2]: first and last s - t of every distance group.
   std::vector<int32_t> offsets() const;
-  // [B,T] of real [B,T]: 1 / how many words can be the head of t, 0 where none can. before [B]: how
-  // many words stand ahead of a row's first position.
-  std::vector<double> even_heads(std::span<const uint8_t> real,
+  // [B,T] of padding_mask [B,T]: 1 / how many words can be the head of t, 0 where none can. before
+  // [B]: how many words stand ahead of a row's first position.
+  std::vector<double> even_heads(std::span<const uint8_t> padding_mask,
                                  std::span<const int64_t> before) const;
 };
 

@@ -1,44 +1,47 @@
-// The arrays of a pass of inference for one [B,T], and the tables that stay as long as that shape
-// does. In decoding the T positions are those of a chunk, and the cache has the keys.
+// The arrays of a pass of mean-field updates for one [B,T], and the tables that stay as long as
+// that shape does. In decoding the T positions are those of a chunk, and the cache has the keys.
 #pragma once
 
 #include <vector>
 
-#include "cuda_impl/engine/mean_field/inference.h"
-#include "cuda_impl/engine/mean_field/inference_cache.h"
+#include "cuda_impl/engine/mean_field/mean_field_cache.h"
+#include "cuda_impl/engine/mean_field/mean_field_schedule.h"
 #include "cuda_impl/engine/memory/arena.h"
-#include "cuda_impl/kernels/prob_transformer.h"
+#include "cuda_impl/kernels/mean_field.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 // What the buffers are laid out for.
-struct InferenceShape {
+struct MeanFieldShape {
   int64_t B = 0, T = 0;
-  bool keep = false;  // for a backward pass too
+  bool save_for_backward = false;  // for a backward pass too
 };
 
 // N = B*T, P = K*C*r. Heads are rebuilt from q, k and lse wherever they are used, and the rounds
 // that step sizes, dampings and updates in turn look back at may be any: so q, k and lse stay for
 // every round, some 2 N P scalars; in decoding k goes to the cache. No [T,T] array is kept. What a
-// backward pass reads besides is kept with `keep`: labels and their scores of every round.
+// backward pass reads besides is kept with `save_for_backward`: labels and their scores of every
+// round.
 template <class S>
-struct InferenceBuffers {
+struct MeanFieldBuffers {
   using A = accum_t<S>;
   int64_t B = 0, T = 0;
 
   View<int32_t, 2> tokens, labels;  // [B,T]
-  View<uint8_t, 2> real;            // [B,T]
+  View<uint8_t, 2> padding_mask;    // [B,T]
   View<int32_t, 2> offsets;         // [K,2]
-  View<A, 2> even;                  // [B,T]: Inference::even_heads
+  View<A, 2> even;                  // [B,T]: MeanFieldSchedule::even_heads
 
   // By label group; of the rounds' tensors the last index is the label group.
-  std::vector<View<S, 2>> unary;                      // [N,D]
-  std::vector<View<A, 2>> label_message;              // [N,D], not rounded; null without damping
-  std::vector<std::vector<View<S, 2>>> label_states;  // [N,D], by round from 0 (keep) or in turn
-  std::vector<std::vector<View<S, 2>>> label_scores;  // [N,D], by round from 1 (keep) or one in all
-  std::vector<View<S, 2>> messages;                   // [N,D], by group
-  View<S, 2> sum;                                     // [N,D]
+  std::vector<View<S, 2>> unary;          // [N,D]
+  std::vector<View<A, 2>> label_message;  // [N,D], not rounded; null without damping
+  std::vector<std::vector<View<S, 2>>>
+      label_states;  // [N,D], by round from 0 (save_for_backward) or in turn
+  std::vector<std::vector<View<S, 2>>>
+      label_scores;                  // [N,D], by round from 1 (save_for_backward) or one in all
+  std::vector<View<S, 2>> messages;  // [N,D], by group
+  View<S, 2> sum;                    // [N,D]
 
   // By round from 1, then by group; in decoding one k for all rounds.
   std::vector<std::vector<View<S, 4>>> q, k;  // [B,K*C,T,r]
@@ -58,7 +61,7 @@ struct InferenceBuffers {
   std::vector<const A**> lse_table;
   const S** message_table = nullptr;
 
-  bool kept = false;  // for a backward pass
+  bool saved_for_backward = false;  // for a backward pass
 
   View<S, 2>& states_of(int64_t round, int64_t m) {
     auto& rounds = label_states;
@@ -82,8 +85,8 @@ struct InferenceBuffers {
 // Lays the buffers out in the arena, for decoding with a cache, and fills the tables. Returns
 // false, with nothing done, if they stand already.
 template <class S>
-bool plan_inference(InferenceBuffers<S>& buffers, Arena& arena, const InferenceParts<S>& parts,
-                    const InferenceShape& shape, const InferenceCache<S>* cache);
+bool plan_mean_field(MeanFieldBuffers<S>& buffers, Arena& arena, const MeanFieldParts<S>& parts,
+                     const MeanFieldShape& shape, const MeanFieldCache<S>* cache);
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cuda_impl/engine/interface/model.h"
-#include "cuda_impl/engine/mean_field/inference_buffers.h"
+#include "cuda_impl/engine/mean_field/mean_field_buffers.h"
 #include "cuda_impl/engine/memory/taps.h"
 #include "golden/contract/names.h"
 
@@ -15,23 +15,23 @@ namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 template <class S>
-class InferenceBackward;
+class MeanFieldBackward;
 
 // Everything is allocated at the first pass of the largest shape; later passes only launch.
 template <class S>
-class InferencePass {
+class MeanFieldPass {
  public:
   using Scalar = S;
-  using OwnParts = InferenceParts<S>;
-  using OwnCache = InferenceCache<S>;
+  using OwnParts = MeanFieldParts<S>;
+  using OwnCache = MeanFieldCache<S>;
 
   // With a cache (which outlives the pass) for chunks, without one for whole sequences.
-  explicit InferencePass(std::shared_ptr<const InferenceParts<S>> parts,
-                         const InferenceCache<S>* cache = nullptr);
+  explicit MeanFieldPass(std::shared_ptr<const MeanFieldParts<S>> parts,
+                         const MeanFieldCache<S>* cache = nullptr);
 
-  // Computes every tensor of golden::tensor_list in order; with `keep` what a backward pass reads
-  // stays in the buffers.
-  void run(const Batch& batch, Probe* probe, bool keep);
+  // Computes every tensor of golden::tensor_list in order; with `save_for_backward` what a backward
+  // pass reads stays in the buffers.
+  void run(const Batch& batch, Probe* probe, bool save_for_backward);
   // Puts a chunk that stands at the cache's positions into the cache. Returns the logits [B,V]
   // behind each row's last position.
   View<const S, 2> run(const Chunk& chunk);
@@ -41,11 +41,11 @@ class InferencePass {
  private:
   using A = accum_t<S>;
 
-  friend class InferenceBackward<S>;
+  friend class MeanFieldBackward<S>;
 
   // False if the buffers stood already: every launch has the arguments it had in the last pass.
-  bool plan(const InferenceShape& shape);
-  void copy_inputs(std::span<const int32_t> tokens, std::span<const uint8_t> real,
+  bool plan(const MeanFieldShape& shape);
+  void copy_inputs(std::span<const int32_t> tokens, std::span<const uint8_t> padding_mask,
                    std::span<const int64_t> before);
   void enqueue_chunk();
   void infer(Taps& taps);
@@ -61,7 +61,7 @@ class InferencePass {
   void project(View<S, 4> heads, View<const S, 2> labels, View<const S, 2> by);
   template <class T>
   void append(View<T, 4> cache, View<T, 4> rows) {
-    append_rows(cache, rows, cache_->first.data, cache_->counts.data, queue_);
+    append_rows(cache, rows, cache_->position_offset.data, cache_->counts.data, queue_);
   }
   void offer_heads(int64_t n, int64_t g, int64_t updates, Taps& taps);
   View<A, 4> matrix();  // [B,C,T,T], for a tap
@@ -71,7 +71,7 @@ class InferencePass {
   HeadOperands<S> heads_of(int64_t g, int64_t updates, bool history) const;
   // Those that its message in round n is sent with.
   HeadOperands<S> heads_heard(int64_t n, int64_t g) const {
-    return heads_of(g, in_.updates_heard(n, g), in_.damped() || in_.stepped());
+    return heads_of(g, schedule_.updates_heard(n, g), schedule_.damped() || schedule_.stepped());
   }
   // Where all that heads read of round n's k stands: [B,K*C,R,r].
   View<const S, 4> keys_of(int64_t n, int64_t group) {
@@ -86,21 +86,21 @@ class InferencePass {
 
   // With several groups a tensor of one of them ends in its number.
   std::string head_tensor(const char* tensor, int64_t g) const {
-    return golden::group_name(tensor, in_.pt.head_groups, g);
+    return golden::group_name(tensor, schedule_.pt.head_groups, g);
   }
   std::string label_tensor(const std::string& tensor, int64_t m) const {
-    return golden::group_name(tensor, in_.pt.label_groups, m);
+    return golden::group_name(tensor, schedule_.pt.label_groups, m);
   }
 
-  std::shared_ptr<const InferenceParts<S>> parts_;
+  std::shared_ptr<const MeanFieldParts<S>> parts_;
   const golden::ModelConfig& config_;
-  const Inference& in_;
+  const MeanFieldSchedule& schedule_;
   const Operands operands_;
   const FactorWeights<S>& weights_;
   const Stream queue_;
-  const InferenceCache<S>* cache_;
+  const MeanFieldCache<S>* cache_;
   Arena arena_, matrix_arena_;  // the second for [B,C,T,T], only if a probe ever wants one
-  InferenceBuffers<S> buffers_;
+  MeanFieldBuffers<S> buffers_;
   int64_t plans_ = 0;                     // how often the buffers were laid out
   std::vector<golden::TensorInfo> list_;  // what a pass of the planned shape computes
   simt::LaunchGraph chunk_graph_;         // of chunks of the planned shape

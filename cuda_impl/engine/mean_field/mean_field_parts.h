@@ -2,7 +2,7 @@
 // whose own it then is, changes it after construction.
 #pragma once
 
-#include "cuda_impl/engine/mean_field/inference.h"
+#include "cuda_impl/engine/mean_field/mean_field_schedule.h"
 #include "cuda_impl/engine/weights/factor_weights.h"
 #include "cuda_impl/engine/weights/operands.h"
 #include "cuda_impl/simt/launch_graph.h"
@@ -13,12 +13,12 @@ namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 template <class S>
-struct InferenceParts {
-  InferenceParts(const golden::ModelConfig& config, golden::Precision precision,
+struct MeanFieldParts {
+  MeanFieldParts(const golden::ModelConfig& config, golden::Precision precision,
                  const golden::WeightSource& source);
 
   const golden::ModelConfig config;
-  const Inference inference;
+  const MeanFieldSchedule schedule;
   const golden::Precision precision;
   const Operands operands;  // of every gemm with a weight but gemm_nn_sum, which reads floats
   simt::LaunchStream stream;

@@ -1,6 +1,6 @@
-#include "cuda_impl/engine/training/trained_inference.h"
+#include "cuda_impl/engine/training/trained_mean_field.h"
 
-#include "cuda_impl/engine/weights/hand_over.h"
+#include "cuda_impl/engine/weights/read_back.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -18,40 +18,40 @@ std::vector<FlatArray<T>> flatten(const FactorArrays<T>& arrays,
 }  // namespace
 
 template <class S>
-TrainedInference<S>::TrainedInference(const golden::ModelConfig& config,
+TrainedMeanField<S>::TrainedMeanField(const golden::ModelConfig& config,
                                       golden::Precision precision,
                                       const golden::WeightSource& weights, const ModelOptions&)
-    : parts_(std::make_shared<InferenceParts<S>>(config, precision, weights)),
+    : parts_(std::make_shared<MeanFieldParts<S>>(config, precision, weights)),
       pass_(parts_),
       backward_(pass_) {}
 
 template <class S>
-std::vector<FlatArray<accum_t<S>>> TrainedInference<S>::arrays(Numbers& numbers) const {
+std::vector<FlatArray<accum_t<S>>> TrainedMeanField<S>::arrays(Numbers& numbers) const {
   return flatten<A>(numbers, config());
 }
 
 template <class S>
-std::vector<FlatArray<S>> TrainedInference<S>::stored() const {
+std::vector<FlatArray<S>> TrainedMeanField<S>::stored() const {
   return flatten<S>(parts_->weights, config());
 }
 
 template <class S>
-std::vector<FlatArray<accum_t<S>>> TrainedInference<S>::clear_gradients() {
+std::vector<FlatArray<accum_t<S>>> TrainedMeanField<S>::clear_gradients() {
   return flatten<A>(backward_.clear(), config());
 }
 
 template <class S>
-void TrainedInference<S>::add_gradients(const Batch& batch, double scale) {
+void TrainedMeanField<S>::add_gradients(const Batch& batch, double scale) {
   pass_.run(batch, nullptr, true);
   backward_.add_gradients(scale);
 }
 
 template <class S>
-void TrainedInference<S>::hand_over(const Numbers& numbers, const ReceiveTensor& receive) const {
-  cuda::hand_over<A>(numbers, config(), queue(), receive);
+void TrainedMeanField<S>::read_back(const Numbers& numbers, const ReceiveTensor& receive) const {
+  cuda::read_back<A>(numbers, config(), queue(), receive);
 }
 
-#define ASSAY_INSTANTIATE(S) template class TrainedInference<S>;
+#define ASSAY_INSTANTIATE(S) template class TrainedMeanField<S>;
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

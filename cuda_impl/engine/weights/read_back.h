@@ -16,7 +16,7 @@ inline namespace SIMT_BACKEND {
 // Arrays: Weights or WeightGradients of an accum_t. `learned` gives those of a layer that are not
 // among them.
 template <class Arrays>
-void hand_over(const Arrays& arrays, const golden::ModelConfig& config,
+void read_back(const Arrays& arrays, const golden::ModelConfig& config,
                const std::function<LearnedValues(int64_t layer)>& learned, Stream stream,
                const ReceiveTensor& receive);
 
@@ -60,7 +60,7 @@ std::vector<double> read_values(const View<T, R>& view, Stream stream) {
 
 // The same of a Probabilistic Transformer, whose arrays are the checkpoint's.
 template <class A>
-void hand_over(const FactorArrays<A>& arrays, const golden::ModelConfig& config, Stream stream,
+void read_back(const FactorArrays<A>& arrays, const golden::ModelConfig& config, Stream stream,
                const ReceiveTensor& receive) {
   for_each_array(arrays, config, [&](const std::string& name, const View<A, 2>& view) {
     const std::vector<double> values = read_values(view, stream);

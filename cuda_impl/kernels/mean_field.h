@@ -15,16 +15,16 @@ inline namespace SIMT_BACKEND {
 //   Mh_i = (1 - damping) F_i + damping Mh_{i-1},                         Mh_{-1} = 0
 //   Qh_i = (1 - step) Qh_{i-1} + step exp(scale Mh_i - lse_i[t]),        Qh_{-1}[t,s] = even[t]
 // s can be the head of t iff s != t (causal: s < t) and both are real. Qh is 0 elsewhere.
-// In decoding (head_lse and heads_sum) the words are T rows, each at position first + its row, and
-// their heads R positions; all else takes whole sequences.
+// In decoding (head_lse and heads_sum) the words are T rows, each at position position_offset + its
+// row, and their heads R positions; all else takes whole sequences.
 template <class S>
 struct HeadOperands {
-  const S* const* q = nullptr;             // device table [updates*terms] of [B,K*C,T,r]
-  const S* const* k = nullptr;             // the same, of [B,K*C,R,r]
-  const accum_t<S>* const* lse = nullptr;  // device table [updates] of [B,C,T]
-  View<const accum_t<S>, 2> even;          // [B,T]; null where step = 1 and updates > 0
-  View<const uint8_t, 2> real;             // [B,R], 0 = padding
-  const int32_t* first = nullptr;          // [B]: the position of word 0; null: 0, and R = T
+  const S* const* q = nullptr;               // device table [updates*terms] of [B,K*C,T,r]
+  const S* const* k = nullptr;               // the same, of [B,K*C,R,r]
+  const accum_t<S>* const* lse = nullptr;    // device table [updates] of [B,C,T]
+  View<const accum_t<S>, 2> even;            // [B,T]; null where step = 1 and updates > 0
+  View<const uint8_t, 2> padding_mask;       // [B,R], 0 = padding
+  const int32_t* position_offset = nullptr;  // [B]: the position of word 0; null: 0, and R = T
   View<const int32_t, 2> offsets;  // [K,2]: group k has the pairs with s - t in [first, last]
   int64_t updates = 1, terms = 1, channels = 1, rank = 0;
   double scale = 1, damping = 0, step = 1;
@@ -71,16 +71,17 @@ void label_scores(View<S, 2> scores, View<accum_t<S>, 2> message, In<S, 2> unary
 template <class S>
 void softmax_step(View<S, 2> y, In<S, 2> before, In<S, 2> x, double step, Stream stream);
 
-// Of y = (1 - step) before + step softmax(x), x = scale * m, from the gradient dy [N,D] by y:
+// Of y = (1 - step) before + step softmax(x), x = scale * m, from dy [N,D], the gradient with
+// respect to y:
 //   dm [N,D] = carry dm + scale * (dx + step p (dy - sum_d p dy)),   p = softmax(x)
-//   dy       = (1 - step) dy:  the gradient by `before`
-// dx [N,D], what else the gradient by x is made of, may be null.
+//   dy       = (1 - step) dy:  the gradient with respect to `before`
+// dx [N,D], what else the gradient with respect to x is made of, may be null.
 template <class S>
 void softmax_step_backward(View<accum_t<S>, 2> dm, View<accum_t<S>, 2> dy, In<accum_t<S>, 2> dx,
                            In<S, 2> x, double step, double scale, double carry, Stream stream);
 
 // The messages that heads were used for: message j had the values k and, from dependents, q, and
-// the gradients by its sums are du (of heads_sum) and dv (of dependents_sum).
+// the gradients with respect to its sums are du (of heads_sum) and dv (of dependents_sum).
 template <class S>
 struct HeadUses {
   const S* const* q = nullptr;  // device tables [uses*terms] of [B,K*C,T,r]
@@ -100,7 +101,8 @@ template <class S>
 void head_delta(View<accum_t<S>, 3> delta, const HeadOperands<S>& heads, const HeadUses<S>& uses,
                 int64_t update, Stream stream);
 
-// Adds to dq and dk [B,T,K*C*r] the gradients by q and k of `update`, label group `term`:
+// Adds to dq and dk [B,T,K*C*r] the gradients with respect to q and k of `update`, label group
+// `term`:
 //   dF = (1 - damping) scale sum_{i >= update} damping^(i - update) P_i (dP_i - delta_i)
 //   dq[t] = sum_s dF[t,s] k[s],   dk[s] = sum_t dF[t,s] q[t]
 // delta: device table [updates] of [B,C,T]; those before `update` are not read.

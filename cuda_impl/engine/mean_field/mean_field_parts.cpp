@@ -1,4 +1,4 @@
-#include "cuda_impl/engine/mean_field/inference_parts.h"
+#include "cuda_impl/engine/mean_field/mean_field_parts.h"
 
 #include <fmt/format.h>
 
@@ -20,15 +20,11 @@ const golden::ModelConfig& checked(const golden::ModelConfig& config) {
 }  // namespace
 
 template <class S>
-InferenceParts<S>::InferenceParts(const golden::ModelConfig& c, golden::Precision p,
+MeanFieldParts<S>::MeanFieldParts(const golden::ModelConfig& c, golden::Precision p,
                                   const golden::WeightSource& source)
-    : config(checked(c)),
-      inference(c),
-      precision(p),
-      operands(operands_of(p)),
-      weights(c, source) {}
+    : config(checked(c)), schedule(c), precision(p), operands(operands_of(p)), weights(c, source) {}
 
-#define ASSAY_INSTANTIATE(S) template struct InferenceParts<S>;
+#define ASSAY_INSTANTIATE(S) template struct MeanFieldParts<S>;
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "cuda_impl/engine/cache/cache_places.h"
-#include "cuda_impl/engine/mean_field/inference_parts.h"
+#include "cuda_impl/engine/mean_field/mean_field_parts.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -18,8 +18,8 @@ inline namespace SIMT_BACKEND {
 // (with updates in_turn round n has only the first n groups). A step over a chunk costs what a pass
 // over it costs, but for the heads, which read the cache.
 template <class S>
-struct InferenceCache : CachePlaces {
-  InferenceCache(const InferenceParts<S>& parts, int64_t B, int64_t R);
+struct MeanFieldCache : CachePlaces {
+  MeanFieldCache(const MeanFieldParts<S>& parts, int64_t B, int64_t R);
 
   // CachePlaces::place, and the chunk's words.
   void place(std::span<const int64_t> lengths, const Chunk& chunk);
@@ -32,7 +32,7 @@ struct InferenceCache : CachePlaces {
   std::span<const int64_t> before() const { return before_; }  // [B]: words ahead of this step's
 
  private:
-  void carve(Carver& carver, const Inference& inference, int64_t B, int64_t R);
+  void carve(Carver& carver, const MeanFieldSchedule& schedule, int64_t B, int64_t R);
 
   const Stream queue_;
   Arena arena_;

@@ -1,28 +1,29 @@
-// The backward pass of the Probabilistic Transformer: gradients of the loss by every weight, from
-// what a forward pass with `keep` left in the buffers. Rounds are taken from the last to the first.
+// The backward pass of the Probabilistic Transformer: gradients of the loss with respect to every
+// weight, from what a forward pass with `save_for_backward` left in the buffers. Rounds are taken
+// from the last to the first.
 //
-// Of a round: the labels' softmax and damping; every message, which gives gradients by its values q
-// and k through the heads, and du, dv, of which the gradient by the heads is made; the heads'
-// softmax of the group that the round updated; the projections. What a softmax gets from later
-// rounds through step sizes and dampings is formed with it, from du and dv of those rounds: no
-// [T,T] array exists.
+// Of a round: the labels' softmax and damping; every message, which gives gradients with respect to
+// its values q and k through the heads, and du, dv, of which the gradient with respect to the heads
+// is made; the heads' softmax of the group that the round updated; the projections. What a softmax
+// gets from later rounds through step sizes and dampings is formed with it, from du and dv of those
+// rounds: no [T,T] array exists.
 // Gradients of labels and weights are accum_t<S>; they are rounded to S where a gemm reads them.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "cuda_impl/engine/mean_field/inference_pass.h"
+#include "cuda_impl/engine/mean_field/mean_field_pass.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 template <class S>
-class InferenceBackward {
+class MeanFieldBackward {
   using A = accum_t<S>;
 
  public:
-  explicit InferenceBackward(InferencePass<S>& pass) : pass_(pass) {}
+  explicit MeanFieldBackward(MeanFieldPass<S>& pass) : pass_(pass) {}
   // Returns the loss. receive is called for every weight.
   double run(const ReceiveGradient& receive);
   // The gradients, all 0. They keep their places.
@@ -74,7 +75,7 @@ class InferenceBackward {
     simt::device_zero(view.data, count, pass_.queue_);
   }
 
-  InferencePass<S>& pass_;
+  MeanFieldPass<S>& pass_;
   Arena gradient_arena_, scratch_arena_;
   FactorArrays<A> gradients_;
   Scratch scratch_;

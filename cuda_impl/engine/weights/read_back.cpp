@@ -1,5 +1,6 @@
-#include "cuda_impl/engine/weights/hand_over.h"
+#include "cuda_impl/engine/weights/read_back.h"
 
+#include "cuda_impl/engine/weights/weights.h"
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
 
@@ -90,7 +91,7 @@ class Reader {
 }  // namespace
 
 template <class Arrays>
-void hand_over(const Arrays& arrays, const golden::ModelConfig& config,
+void read_back(const Arrays& arrays, const golden::ModelConfig& config,
                const std::function<LearnedValues(int64_t layer)>& learned_of, Stream stream,
                const ReceiveTensor& receive) {
   const Reader reader(config, stream, receive);
@@ -119,10 +120,10 @@ void hand_over(const Arrays& arrays, const golden::ModelConfig& config,
 }
 
 #define ASSAY_INSTANTIATE(A)                                                     \
-  template void hand_over(const WeightGradients<A>&, const golden::ModelConfig&, \
+  template void read_back(const WeightGradients<A>&, const golden::ModelConfig&, \
                           const std::function<LearnedValues(int64_t)>&, Stream,  \
                           const ReceiveTensor&);                                 \
-  template void hand_over(const Weights<A>&, const golden::ModelConfig&,         \
+  template void read_back(const Weights<A>&, const golden::ModelConfig&,         \
                           const std::function<LearnedValues(int64_t)>&, Stream,  \
                           const ReceiveTensor&);
 ASSAY_FOR_ACCUMULATORS(ASSAY_INSTANTIATE)

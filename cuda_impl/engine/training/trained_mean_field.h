@@ -5,26 +5,26 @@
 #include <memory>
 #include <vector>
 
-#include "cuda_impl/engine/mean_field/prob_transformer_backward.h"
+#include "cuda_impl/engine/mean_field/mean_field_backward.h"
 #include "cuda_impl/engine/training/trained_arrays.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 template <class S>
-class TrainedInference {
+class TrainedMeanField {
  public:
   using Scalar = S;
   using A = accum_t<S>;
   using Numbers = FactorWeights<A>;
 
   // No option of a model concerns this one.
-  TrainedInference(const golden::ModelConfig& config, golden::Precision precision,
+  TrainedMeanField(const golden::ModelConfig& config, golden::Precision precision,
                    const golden::WeightSource& weights, const ModelOptions& options);
 
   const golden::ModelConfig& config() const { return parts_->config; }
   Stream queue() const { return parts_->queue; }
-  int ahead() const { return parts_->inference.ahead(); }
+  int label_shift() const { return parts_->schedule.label_shift(); }
   int64_t allocations() const { return pass_.allocations() + backward_.allocations(); }
 
   Numbers numbers(const golden::WeightSource& source) const { return {config(), source}; }
@@ -36,12 +36,12 @@ class TrainedInference {
   View<const A, 1> loss() const { return backward_.loss(); }
   void form_gradients() {}
   void follow(const Numbers&) {}
-  void hand_over(const Numbers& numbers, const ReceiveTensor& receive) const;
+  void read_back(const Numbers& numbers, const ReceiveTensor& receive) const;
 
  private:
-  std::shared_ptr<InferenceParts<S>> parts_;
-  InferencePass<S> pass_;
-  InferenceBackward<S> backward_;
+  std::shared_ptr<MeanFieldParts<S>> parts_;
+  MeanFieldPass<S> pass_;
+  MeanFieldBackward<S> backward_;
 };
 
 }  // namespace SIMT_BACKEND

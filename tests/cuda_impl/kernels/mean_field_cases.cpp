@@ -1,5 +1,5 @@
 // gemm_nn_sum, label_scores, softmax_step, softmax_step_backward
-#include "cuda_impl/kernels/prob_transformer.h"
+#include "cuda_impl/kernels/mean_field.h"
 
 #include "cases.h"
 
@@ -169,7 +169,7 @@ Case softmax_step_backward_case(int64_t N, int64_t D, double step, double carry,
 
 // gemm_nn_sum has tiles of 32 rows, columns and steps.
 template <class S>
-void add_inference_cases(std::vector<Case>& cases) {
+void add_mean_field_cases(std::vector<Case>& cases) {
   cases.push_back(gemm_nn_sum_case<S>(1, 1, 1, false));
   cases.push_back(gemm_nn_sum_case<S>(33, 70, 31, false));
   cases.push_back(gemm_nn_sum_case<S>(31, 33, 65, true));
@@ -184,6 +184,6 @@ void add_inference_cases(std::vector<Case>& cases) {
   cases.push_back(softmax_step_backward_case<S>(5, 70, 1, 0, true));
   cases.push_back(softmax_step_backward_case<S>(5, 31, 0.6, 0.4, false));
 }
-ASSAY_INSTANTIATE_CASES(add_inference_cases)
+ASSAY_INSTANTIATE_CASES(add_mean_field_cases)
 
 }  // namespace assay::kernel_test
