@@ -31,18 +31,45 @@ elseif(NOT ASSAY_SANITIZE STREQUAL "")
   message(FATAL_ERROR "ASSAY_SANITIZE=${ASSAY_SANITIZE}: expected address, thread or empty")
 endif()
 
-# For code whose own speed nobody waits for, tests and the command line: half the time of -O3 to compile.
-set(ASSAY_GLUE_OPTIONS $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>)
+# For cold code, whose own speed nobody waits for (tests, the command line, whatever reads and writes text): half the
+# time of -O3 to compile.
+set(ASSAY_COLD_OPTIONS $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>)
 
-# assay_test(NAME SOURCES file.. LINK target.. LABELS label.. [ENVIRONMENT VAR=value..] [TIMEOUT seconds] [COST seconds])
-# A Boost.Test program (its main comes from the framework) registered with CTest. Exit code 77 is a skip.
-# COST is for tests of minutes under a sanitizer, about its seconds without: CTest starts them first.
+# Precompiled headers: parsing the standard library, fmt, oneTBB, nlohmann-json or Boost.Test costs more than the code
+# of most files. OFF shows what a file forgot to include.
+option(ASSAY_PCH "precompile the libraries' headers" ON)
+set(ASSAY_STANDARD_HEADERS
+  <algorithm> <array> <cmath> <cstdint> <cstdio> <cstring> <functional> <limits> <map> <memory> <numeric> <optional>
+  <set> <span> <stdexcept> <string> <string_view> <tuple> <type_traits> <utility> <vector>)
+
+# assay_precompile(TARGET header..): the standard headers and these, once for all sources of a target.
+function(assay_precompile TARGET)
+  if(ASSAY_PCH AND NOT ASSAY_DEVICE_ONLY)
+    list(TRANSFORM ARGN REPLACE "^.+$" "$<$<COMPILE_LANGUAGE:CXX>:\\0>" OUTPUT_VARIABLE HEADERS)
+    list(TRANSFORM ASSAY_STANDARD_HEADERS REPLACE "^.+$" "$<$<COMPILE_LANGUAGE:CXX>:\\0>" OUTPUT_VARIABLE STANDARD)
+    target_precompile_headers(${TARGET} PRIVATE ${STANDARD} ${HEADERS})
+  endif()
+endfunction()
+
+# assay_test(NAME SOURCES file.. LINK target.. LABELS label.. [FLAGS target] [ENVIRONMENT VAR=value..]
+#            [TIMEOUT seconds] [COST seconds])
+# A Boost.Test program registered with CTest; its main and its precompiled headers are those of tests/main.
+# Exit code 77 is a skip. FLAGS: assay_kernel_flags for a test with kernels in it. COST is for tests of minutes under a
+# sanitizer, about its seconds without: CTest starts them first.
 function(assay_test NAME)
-  cmake_parse_arguments(ARG "" "TIMEOUT;COST" "SOURCES;LINK;LABELS;ENVIRONMENT" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT;COST;FLAGS" "SOURCES;LINK;LABELS;ENVIRONMENT" ${ARGN})
   add_executable(${NAME} ${ARG_SOURCES})
-  target_compile_definitions(${NAME} PRIVATE BOOST_TEST_MODULE=${NAME})
-  target_compile_options(${NAME} PRIVATE ${ASSAY_GLUE_OPTIONS})
-  target_link_libraries(${NAME} PRIVATE assay_flags ${ARG_LINK} Boost::unit_test_framework)
+  target_compile_options(${NAME} PRIVATE ${ASSAY_COLD_OPTIONS})
+  if(ARG_FLAGS)
+    set(MAIN assay_kernel_test_main)
+  else()
+    set(MAIN assay_test_main)
+    set(ARG_FLAGS assay_flags)
+  endif()
+  target_link_libraries(${NAME} PRIVATE ${ARG_FLAGS} ${ARG_LINK} ${MAIN} fmt::fmt Boost::unit_test_framework)
+  if(ASSAY_PCH)
+    target_precompile_headers(${NAME} REUSE_FROM ${MAIN})
+  endif()
   add_test(NAME ${NAME} COMMAND ${NAME} --log_level=message)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what Assay builds and tests with, from Debian's packages. Says what it installs; a second run
-# finds everything there and installs nothing.
+# finds everything there and installs nothing. With --lint also what scripts/lint.sh runs.
 set -euo pipefail
 
 packages=(
@@ -10,6 +10,8 @@ packages=(
   python3 python3-h5py python3-numpy   # h5py reads golden files in a test
   bible-kjv-text bible-kjv             # real text for the quickstart
 )
+
+if [ "${1:-}" = --lint ]; then packages+=(clang-format clang-tidy); fi
 
 missing=() required=() optional=()
 for package in "${packages[@]}"; do

@@ -1,27 +1,48 @@
 #!/usr/bin/env bash
-# Builds everything and runs every test through CTest: the release build, then kernels and readers of files under
-# ASan + UBSan, and kernels under TSan. What a sanitizer adds nothing to, thread orders and mutants, is the release build's
-# alone. Needs no GPU and no CUDA toolkit; with nvcc the CUDA side is built too.
+# Builds everything and runs every test through CTest: the release build, with nvcc if there is one; then kernels and
+# readers of files under ASan + UBSan, and kernels under TSan; and the sources through clang-format and clang-tidy. What
+# a sanitizer adds nothing to, thread orders and planted defects, is the release build's alone. Needs no GPU.
 #
-#   scripts/test.sh              all of it
+#   scripts/test.sh              all of it, device code for sm_90
+#   scripts/test.sh --nightly    all of it, device code for sm_80 and sm_90, clang-tidy over every file
 #   scripts/test.sh --release    the release build only
+#   scripts/test.sh --fast       the host's release build, without the tests that take longest
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-presets=(release asan tsan)
+presets=(release asan tsan) architectures=90 lint=(scripts/lint.sh --recent 24) tests=()
 case "${1:-}" in
   "") ;;
-  --release) presets=(release) ;;
-  *) echo "scripts/test.sh: $1: expected no option or --release" >&2; exit 2 ;;
+  --nightly) architectures="80;90" lint=(scripts/lint.sh) ;;
+  --release) presets=(release) lint=() ;;
+  --fast) presets=(release) lint=() architectures="" tests=(-LE slow) ;;
+  *) echo "scripts/test.sh: $1: expected no option, --nightly, --release or --fast" >&2; exit 2 ;;
 esac
 
-scripts/setup.sh
-for preset in "${presets[@]}"; do
-  echo "== $preset: configure and build"
-  cmake --preset "$preset" -Wno-dev | sed -n 's/^-- \(.*kernels .*\)/\1/p'
-  log=build/$preset/build.log
-  cmake --build --preset "$preset" -j "$(nproc)" >"$log" || { tail -n 40 "$log"; exit 1; }
+start=$SECONDS
+# step NAME COMMAND..: runs it and prints how long it took.
+step() {
+  local name=$1 begin=$SECONDS
+  shift
+  echo "== $name"
+  "$@"
+  echo "   ($((SECONDS - begin)) s)"
+}
+
+build() {
+  local preset=$1 log=build/$1/build.log cuda=(-DASSAY_CUDA=OFF)
+  if [ "$preset" = release ] && [ -n "$architectures" ] && command -v nvcc >/dev/null; then
+    cuda=(-DASSAY_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=$architectures")
+  fi
+  cmake --preset "$preset" "${cuda[@]}" -Wno-dev | sed -n 's/^-- \(.*kernels .*\)/\1/p'
+  cmake --build --preset "$preset" -j "$(nproc)" >"$log" || { tail -n 40 "$log"; return 1; }
   tail -n 1 "$log"
-  echo "== $preset: test"
-  ctest --preset "$preset" -j "$(nproc)"
+}
+
+step "packages" scripts/setup.sh ${lint:+--lint}
+for preset in "${presets[@]}"; do
+  step "$preset: configure and build" build "$preset"
+  step "$preset: test" ctest --preset "$preset" -j "$(nproc)" "${tests[@]}"
 done
+[ ${#lint[@]} -eq 0 ] || step "lint" "${lint[@]}"
+echo "all in $((SECONDS - start)) s"
