@@ -14,6 +14,7 @@ struct Outcome {
 };
 
 void add_methods(CLI::App& app, Outcome& outcome);
+void add_tensors(CLI::App& app, Outcome& outcome);
 void add_generate(CLI::App& app, Outcome& outcome);
 void add_verify(CLI::App& app, Outcome& outcome);
 void add_compare(CLI::App& app, Outcome& outcome);

@@ -57,6 +57,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", std::string("assay " ASSAY_VERSION));
   assay::cli::Outcome outcome{0, joined(argc, argv), colour_wanted()};
   assay::cli::add_methods(app, outcome);
+  assay::cli::add_tensors(app, outcome);
   assay::cli::add_generate(app, outcome);
   assay::cli::add_verify(app, outcome);
   assay::cli::add_compare(app, outcome);

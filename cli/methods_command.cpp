@@ -46,7 +46,7 @@ void add_methods(CLI::App& app, Outcome&) {
   CLI::App* command = app.add_subcommand(
       "methods", "list the methods with formula, options, and parameters with initial values");
   auto markdown = std::make_shared<bool>(false);
-  command->add_flag("--markdown", *markdown, "as the table in README.md");
+  command->add_flag("--markdown", *markdown, "as the table in docs/methods.md");
   command->callback([markdown] { *markdown ? print_markdown() : print_methods(); });
 }
 

@@ -1,6 +1,6 @@
-// The methods by their number in the specification: what each one computes, which options of a
+// The methods by their number in docs/methods.md: what each one computes, which options of a
 // config it takes, and which parameters it learns. The parser, the registry, the command line and
-// the README's table read this list.
+// the table of docs/methods.md read this list.
 #pragma once
 
 #include <string>
@@ -26,10 +26,10 @@ enum class Initial { zero, half, one, sqrt_head, log_sqrt_head, normal };
 std::string initial_text(Initial initial);  // "ln sqrt(Dh)", "N(0, 0.02^2)"
 
 // A learned parameter of layer l. `extents` has a letter per axis: m = l + 1, P = score_positions,
-// D = hidden_size, 1 = 1; none for a scalar. Golden data draws it away from its initial value, where
-// methods would coincide: initial + center + half_width u, u uniform in (-1, 1); with any_sign
-// initial (center + half_width u), negative in every second element. `normal` matrices are drawn
-// with standard deviation half_width/sqrt(fan_in).
+// D = hidden_size, 1 = 1; none for a scalar. Golden data draws it away from its initial value,
+// where methods would coincide: initial + center + half_width u, u uniform in (-1, 1); with
+// any_sign initial (center + half_width u), negative in every second element. `normal` matrices
+// are drawn with standard deviation half_width/sqrt(fan_in).
 struct Parameter {
   std::string suffix;  // of the weight's name, below its layer
   std::string extents;
@@ -43,7 +43,7 @@ struct Parameter {
 struct MethodInfo {
   std::string id;       // "5.5"
   std::string title;    // "earlier layers run again, added at the MLP"
-  std::string formula;  // one line of the specification's mathematics
+  std::string formula;  // one line of docs/methods.md's mathematics
   Family family = Family::plain;
   std::vector<std::string> options = {};  // keys under "assay" in config.json
   std::vector<std::string> forms = {};    // of the option `form`; the first is the default
@@ -56,7 +56,8 @@ const std::vector<MethodInfo>& methods();
 // Throws InputError "where: method 7: no such method; have plain, 1, ..".
 const MethodInfo& find_method(const std::string& id, const std::string& where = "--method");
 
-// For people, one item each: "form = exp | softmax | free", "self_attn.score.alpha [m], 0, form exp".
+// For people, one item each: "form = exp | softmax | free", "self_attn.score.alpha [m] = 0, form
+// exp".
 std::vector<std::string> option_texts(const MethodInfo& method);
 std::vector<std::string> parameter_texts(const MethodInfo& method);
 

@@ -33,35 +33,22 @@ struct TensorInfo {
 };
 
 // Every tensor that a forward pass of the config's method computes for tokens [B,T], in order of
-// computation: the checkpoints that a golden file declares. Throws InputError for an unknown method
-// and for T > P of a method with parameters per position, or of a GPT-2 with P positions.
+// computation: the checkpoints that a golden file declares. tensor_meanings.h says what each is.
+// Throws InputError for an unknown method and for T > P of a method with parameters per position,
+// or of a GPT-2 with P positions.
 //
-// attn_norm and mlp_norm are what the norms of these names compute, wherever they stand. With norm =
-// post attn_norm comes after attn_residual and is what the MLP reads (recompute/{j}/attn_norm
-// likewise), mlp_residual is what the second norm reads and output what it computes; there is no
-// final_norm. GPT-2 has no mlp/gate: mlp/up enters the GELU and mlp/act leaves it.
-//
-// attn/sum and mlp/sum are what a method adds at its site: the sum over earlier layers in methods
-// 1, 2 and the plans; in 3.x and 4.x the mean of all m terms, the layer's own output among them.
-//
-// Method pt (options in golden/contract/prob_transformer.h): embed [B,T,Dz] are the unary scores, pt/0/labels
-// their softmax, pt/0/heads uniform heads where inference reads them; then per round n = 1 .. N
-//   pt/{n}/q, k                 Qz U, Qz V             [B,K*C,T,r], channel k*C + c; q where read
-//   pt/{n}/scores, heads        F / lambda_h, masked, and Qh   [B,C,T,T] of word t, head s (BHTS)
-//   pt/{n}/message/{g}, /sum    a group's G and their sum      [B,T,Dz]
-//   pt/{n}/label_scores, labels (S + G) / lambda_z and Qz      [B,T,Dz]
-// scores and label_scores are damped, heads and labels stepped. With several head groups q, k,
-// scores and heads end in /{g}; with several label groups embed, q, k, label_scores and labels do,
-// and there is no message/sum, for each label group hears its own.
+// Method pt with several head groups: q, k, scores and heads end in /{g}; with several label
+// groups embed, q, k, label_scores and labels do, and there is no message/sum, for each label
+// group hears its own. (golden/contract/prob_transformer.h has its options.)
 std::vector<TensorInfo> tensor_list(const ModelConfig& config, int64_t batch, int64_t positions);
 
 // The weights under their Hugging Face names, in the order of a LlamaForCausalLM or GPT2LMHeadModel
 // state dict, each layer's followed by what its method learns. lm_head.weight is absent when tied.
 // GPT-2's matrices are stored [in,out]; c_attn holds Wq, Wk, Wv side by side.
 //
-// Method pt: model.unary.weight [V,Dz], model.groups.{g}.u.weight and .v.weight [K*C*r,Dz], whose row
-// (k*C + c)*r + i is column i of U^(c) of distance group k, lm_head.weight [V,Dz]; with several label
-// groups model.unary.{g}.weight and lm_head.{g}.weight.
+// Method pt: model.unary.weight [V,Dz], model.groups.{g}.u.weight and .v.weight [K*C*r,Dz], whose
+// row (k*C + c)*r + i is column i of U^(c) of distance group k, lm_head.weight [V,Dz]; with several
+// label groups model.unary.{g}.weight and lm_head.{g}.weight.
 std::vector<TensorInfo> weight_list(const ModelConfig& config);
 
 // What the method learns in layer l: the weight and where its numbers come from.

@@ -61,7 +61,7 @@ Node masked_scores(const Site& site, const Method& method, Node attention_mask);
 // Names a node layers/{l}/{tensor}, l the site's layer.
 Node named(const Site& site, Node node, const std::string& tensor);
 
-// A parameter that the method learns in the site's layer, by its suffix in golden/methods.h.
+// A parameter that the method learns in the site's layer, by its suffix in contract/methods.h.
 Node learned(const Site& site, const std::string& suffix);
 
 }  // namespace assay::reference

@@ -27,7 +27,7 @@ struct NodeData {
   std::shared_ptr<const Op> op;  // null for an input of the graph
   std::vector<int> inputs;       // ids of earlier nodes
   Operand result;
-  std::string name;     // "" for an intermediate that has no name in the specification
+  std::string name;     // "" for an intermediate that docs/tensors.md does not name
   bool weight = false;  // an input that is a parameter
 
   const Shape& shape() const { return result.shape; }
@@ -55,7 +55,7 @@ class Graph {
   // A parameter under its Hugging Face name. The same name gives the same node.
   Node weight(const std::string& name, Shape shape);
   Node add(std::shared_ptr<const Op> op, const std::vector<Node>& inputs);
-  // Gives a node its name in the specification. A node has one name, a name one node.
+  // Gives a node its name in docs/tensors.md. A node has one name, a name one node.
   Node name(Node node, const std::string& name);
 
   const std::vector<NodeData>& nodes() const { return nodes_; }

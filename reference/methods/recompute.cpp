@@ -34,10 +34,11 @@ Node mlp_again(const Site& site, const Layer& j, bool detach_stored) {
 }
 
 Node combine(const Site& site, Combine how, std::vector<Node> again, Node own) {
-  if (how == Combine::sum) return sum(again);
-  again.push_back(own);  // m terms
-  if (how == Combine::mean) return scale(sum(again), 1.0 / static_cast<double>(again.size()));
-  return weighted_sum(again, softmax(learned(site, "mix.weight")));
+  if (how == Combine::sum) return sum(again);  // (3) (6) (9) (10)
+  again.push_back(own);                        // m terms
+  const double m = static_cast<double>(again.size());
+  if (how == Combine::mean) return scale(sum(again), 1.0 / m);       // (4) (7)
+  return weighted_sum(again, softmax(learned(site, "mix.weight")));  // (5) (8)
 }
 
 }  // namespace assay::reference

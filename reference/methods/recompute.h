@@ -3,11 +3,13 @@
 // For each earlier layer j < l, with A_j the attention probabilities of j's own first pass:
 //   (1)  o_{j>l} = concat_h(A_j (attn_norm_j(X_l) Wv_j)) Wo_j        attention output
 //   (2)  r_{j>l} = MLP_j(mlp_norm_j(X_l + o_{j>l}))                  MLP output
+// (3) to (5) are in recompute_mlp.cpp, (6) to (10) in recompute_attn.cpp, all in docs/methods.md.
 //
-// Both start from X_l, the input of layer l. A_j is used as stored: already causal, rows already sum
-// to 1. It is never masked or softmaxed again; a second softmax turns a row (0.9, 0.1) into (0.69,
-// 0.31). Positions are mixed by A_j only. Gradients flow through A_j into layer j's queries and
-// keys, unless it is detached.
+// Both start from X_l, the input of layer l. A_j is used as stored: already causal, rows already
+// sum to 1. It is never masked or softmaxed again; a second softmax turns a row (0.9, 0.1) into
+// (0.69, 0.31). Positions are mixed by A_j only. Gradients flow through A_j into layer j's queries
+// and keys, unless it is detached.
+// Source: docs/methods.md, methods 1 to 4.2.
 #pragma once
 
 #include <vector>

@@ -1,18 +1,20 @@
 // Methods 2, 4.1, 4.2 and both plans: earlier layers run again on the current stream, added at the
 // attention.
 //
-// With o_{j>l} = concat_h(A_j (attn_norm_j(X_l) Wv_j)) Wo_j of recompute.h, for l >= 1, residual =
-// keep:
-//   (2)       Y_l = X_l + O_l + sum_{j<l} o_{j>l}
-//   (4.1)     Y_l = X_l + ( O_l + sum_{j<l} o_{j>l} ) / m
-//   (4.2)     Y_l = X_l + sum_{j<l} w_j o_{j>l} + w_l O_l,  w = softmax(theta_l), theta_l in R^m
-//   (plan A)  Y_l = X_l + sum_{j<l} o_{j>l}              O_l is computed, for later layers need A_l
-//   (plan B)  Y_l = X_l + O_l + sum_{j<l} o_{j>l}        A_j is a constant for gradients
-// residual = replace drops X_l in (2), (4.1) and (4.2). Layer 0 is the plain block, and so is the
-// MLP of every layer. Forward, plan B is method 2.
+// With o_{j>l} = concat_h(A_j (attn_norm_j(X_l) Wv_j)) Wo_j, (1) of recompute.h, for l >= 1,
+// residual = keep:
+//   (6)   Y_l = X_l + O_l + sum_{j<l} o_{j>l}              method 2
+//   (7)   Y_l = X_l + ( O_l + sum_{j<l} o_{j>l} ) / m      method 4.1
+//   (8)   Y_l = X_l + sum_{j<l} w_j o_{j>l} + w_l O_l      method 4.2
+//         w = softmax(theta_l), theta_l in R^m
+//   (9)   Y_l = X_l + sum_{j<l} o_{j>l}                    plan A; later layers still need A_l
+//   (10)  Y_l = X_l + O_l + sum_{j<l} o_{j>l}              plan B; A_j is a constant for gradients
+// residual = replace drops X_l in (6), (7) and (8). Layer 0 is the plain block, and so is the MLP
+// of every layer. Forward, plan B is method 2.
 //
 // attn/sum is sum_{j<l} o_{j>l} in method 2 and the plans, and all that is added to X_l in 4.1 and
 // 4.2. Cost: layer l re-runs l value and l output projections.
+// Source: docs/methods.md, methods 1 to 4.2.
 #include "reference/methods/recompute_attn.h"
 
 #include "reference/ops/add.h"
@@ -23,7 +25,7 @@ namespace {
 // What of a layer's own pass stands beside attn/sum.
 struct Beside {
   bool stream = true;    // X_l
-  bool attn_out = true;  // O_l
+  bool attn_out = true;  // O_l; in (7) and (8) it is a term of attn/sum, in (9) of nothing
 };
 
 Method recompute(Combine how, Beside beside, bool detach_stored) {
@@ -37,7 +39,7 @@ Method recompute(Combine how, Beside beside, bool detach_stored) {
     if (beside.stream) terms.push_back(site.stream);
     if (beside.attn_out) terms.push_back(attn_out);
     terms.push_back(added);
-    return sum(terms);
+    return sum(terms);  // [B,T,D]  (6) to (10)
   };
   return method;
 }
@@ -49,8 +51,12 @@ Method recompute_attn(Combine how, golden::Residual residual, bool detach_stored
   return recompute(how, {.stream = keep, .attn_out = apart}, detach_stored);
 }
 
-Method plan_a() { return recompute(Combine::sum, {.stream = true, .attn_out = false}, false); }
+Method plan_a() {  // (9)
+  return recompute(Combine::sum, {.stream = true, .attn_out = false}, false);
+}
 
-Method plan_b() { return recompute(Combine::sum, {.stream = true, .attn_out = true}, true); }
+Method plan_b() {  // (10)
+  return recompute(Combine::sum, {.stream = true, .attn_out = true}, true);
+}
 
 }  // namespace assay::reference

@@ -1,4 +1,4 @@
-// The graph of a whole model by the method's number in the specification.
+// The graph of a whole model by the method's number in docs/methods.md.
 #pragma once
 
 #include <memory>

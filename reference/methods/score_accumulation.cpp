@@ -1,7 +1,7 @@
 // Methods 5.1 to 5.8: attention with the scores of all layers so far, each times a coefficient.
 //
 // With S_i = Q_i K_i^T the raw scores of layer i's own pass (before scale and mask), m = l + 1:
-//   A_l = softmax( mask( sum_{i=0..l} c_i S_i ) ),  c_i =
+//   (1)    A_l = softmax( mask( sum_{i=0..l} c_i S_i ) ),  c_i =
 //   (5.1)  1 / sqrt(Dh)                             (5.2)  1 / sqrt(Dh m)
 //   (5.3)  1 / (m sqrt(Dh))                         (5.4)  1 / (Dh^a m^b)
 //   (5.5)  1 / (a_i sqrt(Dh)):  exp: a_i = exp(alpha_i);  softmax: 1/a_i = m softmax(z)_i;  free
@@ -15,6 +15,7 @@
 // or outweighed, and a coefficient may be negative. Everything else is the plain block. Positions
 // are mixed by A_l only. Cost: one [B,H,T,T] tensor of scores per layer is kept, O(L) memory; the
 // sum is O(L^2 T^2).
+// Source: docs/methods.md, methods 5.1 to 5.8.
 #include "reference/methods/score_accumulation.h"
 
 #include <cmath>
@@ -62,37 +63,37 @@ struct Terms {
 
 using Formula = Coefficients (*)(const Terms&);
 
-Coefficients one(const Terms& t) { return {1.0 / t.root}; }
-Coefficients root_of_m(const Terms& t) { return {1.0 / (t.root * std::sqrt(t.m))}; }
-Coefficients mean(const Terms& t) { return {1.0 / (t.root * t.m)}; }
-Coefficients powers(const Terms& t) {
-  const Node of_m = Terms::power(t.m, 1.0, t.parameter("b"));  // m^(1-b)
+Coefficients one(const Terms& t) { return {1.0 / t.root}; }                           // (5.1)
+Coefficients root_of_m(const Terms& t) { return {1.0 / (t.root * std::sqrt(t.m))}; }  // (5.2)
+Coefficients mean(const Terms& t) { return {1.0 / (t.root * t.m)}; }                  // (5.3)
+Coefficients powers(const Terms& t) {                                                 // (5.4)
+  const Node of_m = Terms::power(t.m, 1.0, t.parameter("b"));                         // m^(1-b)
   return {.constant = 1.0 / (t.root * t.m), .all = times(t.head_power(t.parameter("a")), of_m)};
 }
-Coefficients divisor_exp(const Terms& t) {
+Coefficients divisor_exp(const Terms& t) {  // (5.5) exp
   return {.constant = 1.0 / t.root, .each = exponential(t.parameter("alpha"), -1.0)};
 }
-Coefficients divisor_softmax(const Terms& t) {
+Coefficients divisor_softmax(const Terms& t) {  // (5.5) softmax
   return {.constant = 1.0 / t.root, .each = scale(softmax(t.parameter("z")), t.m)};
 }
-Coefficients divisor_free(const Terms& t) {
+Coefficients divisor_free(const Terms& t) {  // (5.5) free
   return {.constant = 1.0 / t.root, .each = reciprocal(t.parameter("a"))};
 }
-Coefficients divisor_and_power_free(const Terms& t) {
-  const Node power = t.head_power(t.parameter("b"));  // [m]
+Coefficients divisor_and_power_free(const Terms& t) {  // (5.6) free
+  const Node power = t.head_power(t.parameter("b"));   // [m]
   return {.constant = 1.0 / t.root, .each = times(reciprocal(t.parameter("a")), power)};
 }
-Coefficients divisor_and_power_log(const Terms& t) {
+Coefficients divisor_and_power_log(const Terms& t) {  // (5.6) log
   const Node power = t.head_power(t.parameter("b"));  // [m]
   return {.constant = 1.0 / t.root, .each = times(exponential(t.parameter("u"), -1.0), power)};
 }
-Coefficients unscaled_free(const Terms& t) {
+Coefficients unscaled_free(const Terms& t) {  // (5.7) free
   return {.constant = 1.0 / t.root, .each = reciprocal(t.parameter("a"), t.root)};
 }
-Coefficients unscaled_log(const Terms& t) {
+Coefficients unscaled_log(const Terms& t) {  // (5.7) log
   return {.constant = 1.0 / t.root, .each = exponential(t.parameter("u"), -1.0, std::log(t.root))};
 }
-Coefficients power(const Terms& t) {
+Coefficients power(const Terms& t) {  // (5.8)
   return {.constant = 1.0 / t.root, .all = t.head_power(t.parameter("a"))};
 }
 
@@ -132,7 +133,7 @@ Method score_accumulation(const golden::ModelConfig& config) {
     const std::vector<Node> scores = scores_so_far(site);               // S_i [B,H,T,T]
     Node total = c.each ? weighted_sum(scores, *c.each) : sum(scores);  // [B,H,T,T]
     if (c.all) total = weighted_sum({total}, *c.all);
-    return scale(total, c.constant);
+    return scale(total, c.constant);  // (1); the block masks it and takes the softmax
   };
   return method;
 }

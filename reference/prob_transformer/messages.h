@@ -1,10 +1,10 @@
-// The messages of mean-field inference between labels and heads, for all channels of one group.
+// The messages of mean-field updates between labels and heads, for all channels of one group.
 //
 // With Q the labels [B,T,Dz], and per channel c factors T^(c) = U^(c) V^(c)T of rank r:
 //   (1)  Q_c = Q U^(c),  V_c = Q V^(c)
 //   (2)  F_c = Q_c V_c^T                                what labels say to heads
-//   (3)  G = sum_c ( Qh_c V_c U^(c)T + Qh_c^T Q_c V^(c)T )     full: what my head and my dependents
-//        G = 2 sum_c Qh_c V_c U^(c)T                           symmetric             say to my label
+//   (3)  G = sum_c ( Qh_c V_c U^(c)T + Qh_c^T Q_c V^(c)T )     full: what my head and my
+//        G = 2 sum_c Qh_c V_c U^(c)T                           symmetric   dependents say to me
 //        G =   sum_c Qh_c V_c U^(c)T                           head
 //
 // full is the derivative of the expected ternary score sum_c <Qh_c, F_c> with respect to Q. The

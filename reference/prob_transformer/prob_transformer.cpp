@@ -1,23 +1,24 @@
 // The Probabilistic Transformer: a conditional random field over one label Z_t of Dz values per
 // word and, per channel c, one head H_t^c whose value is another word; unary scores S [B,T,Dz],
-// ternary scores T^(c). Mean-field inference, rounds n = 1 .. N:
+// ternary scores T^(c). Mean-field updates, rounds n = 1 .. N:
 //
-//   (1)  Qz^(0) = softmax(S);  Qh^(0) uniform over the words that can be a head
-//   (2)  Mh = (1 - head_damping) F + head_damping Mh,           Mh^(0) = 0
-//   (3)  Qh = (1 - head_step) Qh + head_step softmax(mask(Mh / lambda_h))
-//   (4)  Mz = (1 - label_damping) (S + G) + label_damping Mz,   Mz^(0) = S
-//   (5)  Qz = (1 - label_step) Qz + label_step softmax(Mz / lambda_z)
+//   (4)  Qz^(0) = softmax(S);  Qh^(0) uniform over the words that can be a head
+//   (5)  Mh = (1 - head_damping) F + head_damping Mh,           Mh^(0) = 0
+//   (6)  Qh = (1 - head_step) Qh + head_step softmax(mask(Mh / lambda_h))
+//   (7)  Mz = (1 - label_damping) (S + G) + label_damping Mz,   Mz^(0) = S
+//   (8)  Qz = (1 - label_step) Qz + label_step softmax(Mz / lambda_z)
 //
-// with the messages F and G of messages.h, both from Qz of the round before. async: G from the
-// round's own Qh; sync: from Qh of the round before. The mask excludes the word itself, padding, and
-// with causal heads every later word; a word without any possible head has Qh = 0 and hears nothing.
+// with the messages F (2) and G (3) of messages.h, both from Qz of the round before. async: G from
+// the round's own Qh; sync: from Qh of the round before. The mask excludes the word itself,
+// padding, and with causal heads every later word; a word without any possible head has Qh = 0 and
+// hears nothing.
 //
 //   Head groups   G = sum_g G_g, each group with heads and factors of its own. In turn, a round
 //                 updates one group; the others keep their Qh, but speak with Q_c and V_c of the
 //                 latest Qz.
 //   Label groups  F = sum_g F_g with one Qh for all; G_g goes to label group g only.
 //
-// Words are mixed by (2) and by G. Cost: a round is one attention layer of K*C heads of size r.
+// Words are mixed by F and by G. Cost: a round is one attention layer of K*C heads of size r.
 // Source: Wu and Tu, "Probabilistic Transformer", Findings of ACL 2023, equations 6 to 9 and 24 to
 // 28; step sizes and dampings as in its appendix.
 #include "reference/prob_transformer/prob_transformer.h"
@@ -91,7 +92,8 @@ class Inference {
       if (golden::is_updated(pt_, n, g)) update_heads(n, g, projected);
       const Node heads = pt_.schedule == ProbTransformer::Schedule::sync ? *before : *group.heads;
       for (std::size_t m = 0; m < labels_.size(); ++m) {
-        const Node message = label_messages(pt_.message, heads, projected[m], group.factors[m]);
+        const Node message =
+            label_messages(pt_.message, heads, projected[m], group.factors[m]);  // (3)
         const int64_t of = g + static_cast<int64_t>(m);  // one of the two is 0
         messages[m].push_back(named(n, "message/" + std::to_string(of), message));
       }
@@ -119,7 +121,7 @@ class Inference {
   void add_label_group(Node tokens, int64_t m) {
     const Node table = graph_.weight(golden::unary_weight(c_, m), {c_.vocab_size, c_.hidden_size});
     const Node unary = graph_.name(embedding(tokens, table), label_tensor("embed", m));
-    const Node labels = named(0, label_tensor("labels", m), softmax(unary));  // (1)
+    const Node labels = named(0, label_tensor("labels", m), softmax(unary));  // (4)
     labels_.push_back({.unary = unary, .message = unary, .labels = labels, .scores = unary});
   }
 
@@ -136,7 +138,7 @@ class Inference {
     }
     if (golden::starts_even(pt_)) {
       const Node scores = even_head_scores(attention_mask_, pt_.channels, rule_);
-      group.heads = named(0, head_tensor("heads", g), softmax(scores));  // (1)
+      group.heads = named(0, head_tensor("heads", g), softmax(scores));  // (4)
     }
     heads_.push_back(std::move(group));
   }
@@ -146,7 +148,7 @@ class Inference {
     for (std::size_t m = 0; m < labels_.size(); ++m) {
       const auto index = static_cast<int64_t>(m);
       const Factors& factors = heads_[static_cast<std::size_t>(g)].factors[m];
-      projected.push_back(project(labels_[m].labels, factors));
+      projected.push_back(project(labels_[m].labels, factors));  // (1)
       named(n, label_tensor(head_tensor("k", g), index), projected[m].k);
       if (golden::needs_queries(pt_, n, g)) {
         named(n, label_tensor(head_tensor("q", g), index), projected[m].q);
@@ -159,23 +161,24 @@ class Inference {
     HeadGroup& group = heads_[static_cast<std::size_t>(g)];
     std::vector<Node> messages;  // F by label group [B,C,T,T]
     for (std::size_t m = 0; m < projected.size(); ++m) {
-      messages.push_back(head_messages(projected[m], group.factors[m]));
+      messages.push_back(head_messages(projected[m], group.factors[m]));  // (2)
     }
     Node message = messages.size() == 1 ? messages[0] : sum(messages);
-    message = damped(group.message, message, pt_.head_damping);  // (2)
+    message = damped(group.message, message, pt_.head_damping);  // (5)
     const Node scores = head_mask(scale(message, 1 / pt_.lambda_h), attention_mask_, rule_);
     const Node fresh = softmax(named(n, head_tensor("scores", g), scores));
-    group.heads = named(n, head_tensor("heads", g), stepped(group.heads, fresh, pt_.head_step));
-    group.message = message;  // (3)
+    group.heads =
+        named(n, head_tensor("heads", g), stepped(group.heads, fresh, pt_.head_step));  // (6)
+    group.message = message;
   }
 
   void update_labels(int64_t n, int64_t m, Node all) {
     LabelGroup& group = labels_[static_cast<std::size_t>(m)];
-    group.message = damped(group.message, group.unary + all, pt_.label_damping);  // (4)
+    group.message = damped(group.message, group.unary + all, pt_.label_damping);  // (7)
     group.scores =
         named(n, label_tensor("label_scores", m), scale(group.message, 1 / pt_.lambda_z));
     const Node labels = stepped(group.labels, softmax(group.scores), pt_.label_step);
-    group.labels = named(n, label_tensor("labels", m), labels);  // (5)
+    group.labels = named(n, label_tensor("labels", m), labels);  // (8)
   }
 
   Node named(int64_t n, const std::string& tensor, Node node) {

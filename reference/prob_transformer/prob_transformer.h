@@ -1,4 +1,4 @@
-// The Probabilistic Transformer: mean-field inference over labels and heads of words. See
+// The Probabilistic Transformer: mean-field updates of labels and heads of words. See
 // prob_transformer.cpp.
 #pragma once
 

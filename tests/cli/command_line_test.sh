@@ -22,13 +22,13 @@ expect() {
 
 # Help is everywhere and succeeds.
 expect 0 'generate.*write a golden file' --help
-for command in methods generate verify compare export prove leak inspect suite bench; do
+for command in methods tensors generate verify compare export prove leak inspect suite bench; do
   expect 0 'help' "$command" --help
 done
 expect 0 '^assay [0-9]+\.' --version
 
 # What is mistyped gets told what was expected.
-expect 2 'expected a command: methods, generate' frobnicate
+expect 2 'expected a command: methods, tensors, generate' frobnicate
 expect 2 'expected a command' ''
 expect 2 "generate: .*--sequence.*'assay generate --help'" generate --out g.h5 --sequence 3
 expect 2 '--out.*required' generate
@@ -134,6 +134,10 @@ expect 2 'backend simt:stored: expected :stacked, :stored=BYTES' verify g.h5 --s
 expect 0 'simt, stacked recompute, probabilities stored within 1000000 bytes, bf16' \
   verify g.h5 --subject simt:stacked:stored=1000000 --precision bf16
 expect 2 '--precision fp8: no such precision' verify g.h5 --precision fp8
+
+# Every tensor of a model by name, with its shape and what it is.
+expect 0 '^layers/2/recompute/1/mlp_act +\[1,64,48\] +\[B,T,F\] ' tensors --method 1
+expect 2 '--method 7: no such method' tensors --method 7
 
 # The Probabilistic Transformer.
 expect 0 'pt.message = full | symmetric | head' methods

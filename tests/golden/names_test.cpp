@@ -126,7 +126,7 @@ BOOST_AUTO_TEST_CASE(every_tensor_and_weight_has_a_letter_for_each_axis) {
   }
 }
 
-// The specification's names and shapes, for layer 2 (m = 3) of tiny (D = 32) with P = 7.
+// The names and shapes of docs/methods.md, for layer 2 (m = 3) of tiny (D = 32) with P = 7.
 // Scores and probabilities, and they alone, have an axis of queries and one of keys.
 BOOST_AUTO_TEST_CASE(attention_matrices_are_known_by_their_names) {
   for (const char* method : {"1", "5.1", "pt"}) {

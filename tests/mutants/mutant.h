@@ -42,7 +42,7 @@ using Replace = std::function<std::optional<Node>(Rewriting& rewriting, const No
 std::unique_ptr<Graph> rewrite(const Graph& original, const Replace& replace);
 
 struct Mutant {
-  std::string id;      // as in the specification's table of known-wrong forms
+  std::string id;      // as in docs/methods.md, "Forms that are wrong"
   std::string method;  // the method it is planted in
   Replace replace;
   bool leaks = false;            // whether it sees the future

@@ -1,5 +1,5 @@
-// What every element of the engine's tensors has to depend on, from the specification alone, and
-// the comparison with what the kernels show.
+// What every element of the engine's tensors has to depend on, from docs/methods.md alone, and the
+// comparison with what the kernels show.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// What an element of a tensor has to depend on, said by the specification alone.
+// What an element of a tensor has to depend on, said by docs/methods.md alone.
 #pragma once
 
 #include <memory>

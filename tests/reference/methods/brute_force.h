@@ -1,4 +1,4 @@
-// The specification once more, in plain loops: no graph, no operations, no products library. It
+// docs/methods.md once more, in plain loops: no graph, no operations, no products library. It
 // shares nothing with the reference but names, so that a fault in one shows as a difference.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What the scores of a method are multiplied with, straight from the specification's table.
+// What the scores of a method are multiplied with, straight from docs/methods.md's table.
 #pragma once
 
 #include "tests/reference/models.h"

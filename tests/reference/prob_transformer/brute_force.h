@@ -1,4 +1,4 @@
-// The Probabilistic Transformer once more: plain loops over the sums of the specification, with
+// The Probabilistic Transformer once more: plain loops over the sums of docs/methods.md, with
 // the ternary scores T^(c) [Dz,Dz] written out, no graph, no products engine.
 #pragma once
 

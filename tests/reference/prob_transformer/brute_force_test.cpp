@@ -1,5 +1,5 @@
 // Every variant of the Probabilistic Transformer by two evaluations that share nothing: the graph
-// with its operations, and plain loops over the specification's sums.
+// with its operations, and plain loops over docs/methods.md's sums.
 #include "tests/reference/prob_transformer/brute_force.h"
 
 #include <boost/test/unit_test.hpp>
