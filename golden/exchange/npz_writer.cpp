@@ -16,10 +16,6 @@ namespace {
 
 constexpr zip_uint16_t kFirstDay = 1 << 5 | 1;  // 1980-01-01, the earliest that zip can say
 
-uint64_t bytes_of(const ExchangeTensor& tensor) {
-  return static_cast<uint64_t>(element_count(tensor.shape)) * element_bytes(tensor.element);
-}
-
 // One member, whose bytes are made when the archive asks for them.
 struct Source {
   const ExchangeTensor* tensor;
@@ -51,7 +47,7 @@ struct Source {
   zip_int64_t describe(void* out) const {
     auto* status = static_cast<zip_stat_t*>(out);
     zip_stat_init(status);
-    status->size = header.size() + bytes_of(*tensor);
+    status->size = header.size() + tensor->bytes();
     status->comp_size = status->size;
     status->comp_method = ZIP_CM_STORE;
     status->valid = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD;
@@ -151,7 +147,7 @@ void write_npz(const std::string& path, const std::vector<ExchangeTensor>& tenso
                const FetchValues& fetch, Rounding rounding, bool force) {
   std::vector<Source> sources = sources_of(path, tensors, fetch, rounding);
   uint64_t expected = 0;
-  for (const Source& source : sources) expected += source.header.size() + bytes_of(*source.tensor);
+  for (const Source& source : sources) expected += source.header.size() + source.tensor->bytes();
   PartialFile target(path, force, expected);
   write_archive(target.written(), path, sources);
   RawFile(target.written(), RawFile::Mode::update).sync();

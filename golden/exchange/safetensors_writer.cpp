@@ -11,10 +11,6 @@
 namespace assay::golden {
 namespace {
 
-uint64_t bytes_of(const ExchangeTensor& tensor) {
-  return static_cast<uint64_t>(element_count(tensor.shape)) * element_bytes(tensor.element);
-}
-
 // Padded with blanks, so that the data begins at a multiple of 8 bytes.
 std::string header_text(const std::string& path, const std::vector<ExchangeTensor>& tensors,
                         const std::map<std::string, std::string>& metadata) {
@@ -26,7 +22,7 @@ std::string header_text(const std::string& path, const std::vector<ExchangeTenso
       throw InputError(fmt::format("{}: {}: expected each name once, got it twice", path,
                                    printable(tensor.name)));
     }
-    const uint64_t end = at + bytes_of(tensor);
+    const uint64_t end = at + tensor.bytes();
     header[tensor.name] = {{"dtype", element_name(tensor.element)},
                            {"shape", tensor.shape},
                            {"data_offsets", {at, end}}};
@@ -44,7 +40,7 @@ void write_safetensors(const std::string& path, const std::vector<ExchangeTensor
                        Rounding rounding, bool force) {
   const std::string header = header_text(path, tensors, metadata);
   uint64_t expected = sizeof(uint64_t) + header.size();
-  for (const ExchangeTensor& tensor : tensors) expected += bytes_of(tensor);
+  for (const ExchangeTensor& tensor : tensors) expected += tensor.bytes();
   PartialFile target(path, force, expected);
   {
     std::ofstream file(target.written(), std::ios::binary | std::ios::trunc);

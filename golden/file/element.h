@@ -44,6 +44,10 @@ struct ExchangeTensor {
   std::string name;
   Element element = Element::f64;
   Shape shape;
+
+  uint64_t bytes() const {
+    return static_cast<uint64_t>(element_count(shape)) * element_bytes(element);
+  }
 };
 
 // The values of a tensor to be written; called once for each, in order.

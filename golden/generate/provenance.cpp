@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "build_identity.h"
 #include "golden/generate/generate.h"
 #include "reference/ops/rules.h"
 

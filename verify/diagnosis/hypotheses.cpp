@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <regex>
 
 #include "reference/graph/op.h"
 #include "reference/ops/add.h"
@@ -32,15 +31,15 @@ bool same_operand(const Operand& a, const Operand& b) {
 
 // Nodes whose name differs in one layer number only: "layers/0/attn/q" for "layers/2/attn/q".
 std::vector<int> siblings(const Graph& graph, int id) {
-  static const std::regex kNumber("[0-9]+");
+  constexpr char kDigits[] = "0123456789";
   const NodeData& node = graph.node(id);
   std::vector<int> found;
-  for (std::sregex_iterator hit(node.name.begin(), node.name.end(), kNumber), end; hit != end;
-       ++hit) {
+  std::size_t begin = node.name.find_first_of(kDigits), end = 0;
+  for (; begin != std::string::npos; begin = node.name.find_first_of(kDigits, end)) {
+    end = std::min(node.name.find_first_not_of(kDigits, begin), node.name.size());
     for (int other = 0;; ++other) {
       std::string name = node.name;
-      name.replace(static_cast<std::size_t>(hit->position()),
-                   static_cast<std::size_t>(hit->length()), std::to_string(other));
+      name.replace(begin, end - begin, std::to_string(other));
       const int sibling = graph.find(name);
       if (sibling == id) continue;
       if (sibling < 0 && other > 64) break;

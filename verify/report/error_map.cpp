@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <regex>
 
 #include "verify/report/markup.h"
 
@@ -109,11 +108,23 @@ std::vector<MapRow> arrange(const std::vector<CheckpointRow>& rows) {
 }  // namespace
 
 MapPlace map_place(const std::string& checkpoint) {
-  static const std::regex in_layer("layers/([0-9]{1,6})/(.+)");
-  static const std::regex recompute("^recompute/[0-9]+/");
-  std::smatch parts;
-  if (!std::regex_match(checkpoint, parts, in_layer)) return {checkpoint, -1};
-  return {std::regex_replace(parts[2].str(), recompute, "recompute/*/"), std::stoi(parts[1])};
+  const auto end_of_number = [&](std::size_t from) {
+    return std::min(checkpoint.find_first_not_of("0123456789", from), checkpoint.size());
+  };
+  const std::string layers = "layers/", recompute = "recompute/";
+  const std::size_t digits = layers.size(), slash = end_of_number(digits);
+  const bool in_layer = checkpoint.starts_with(layers) && slash > digits && slash - digits <= 6 &&
+                        slash + 1 < checkpoint.size() && checkpoint[slash] == '/';
+  if (!in_layer) return {checkpoint, -1};
+  std::string row = checkpoint.substr(slash + 1);
+  const int layer = std::stoi(checkpoint.substr(digits, slash - digits));
+  if (row.starts_with(recompute)) {
+    const std::size_t from = slash + 1 + recompute.size(), to = end_of_number(from);
+    if (to > from && to < checkpoint.size() && checkpoint[to] == '/') {
+      row = recompute + "*" + checkpoint.substr(to);
+    }
+  }
+  return {row, layer};
 }
 
 std::string error_map_html(const std::vector<CheckpointRow>& rows) {

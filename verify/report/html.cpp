@@ -50,12 +50,6 @@ pre.detail { border-color: var(--line); margin: .3rem 0; white-space: pre-wrap; 
 .legend span { margin-right: 1rem; white-space: nowrap; } .faint { color: var(--faint); }
 )css";
 
-std::string lines(const std::vector<std::string>& parts) {
-  std::string text;
-  for (const std::string& part : parts) text += escape_markup(part) + "\n";
-  return text;
-}
-
 std::string run_html(const RunReport& report) {
   const auto row = [](const char* name, const std::string& value) {
     return fmt::format("<tr><th>{}</th><td><code>{}</code></td></tr>\n", name,
@@ -80,7 +74,7 @@ std::string checks_html(const std::vector<Check>& checks) {
     if (!check.details.empty()) {
       html +=
           fmt::format("<details><summary>details</summary><pre class=\"detail\">{}</pre></details>",
-                      lines(check.details));
+                      escape_markup(check.details));
     }
     html += fmt::format("</td><td>{:.2f}</td></tr>\n", check.seconds);
   }
@@ -155,7 +149,8 @@ std::string html_text(const RunReport& report) {
       "</style></head>\n<body>\n<h1>{1}</h1>\n<p class=\"verdict {0}\">{0}</p>\n",
       verdict, escape_markup(report.title), kStyle);
   if (!report.first_divergence.empty()) {
-    html += "<h2>First divergence</h2>\n<pre>" + lines(report.first_divergence) + "</pre>\n";
+    html +=
+        "<h2>First divergence</h2>\n<pre>" + escape_markup(report.first_divergence) + "</pre>\n";
   }
   html += checks_html(report.checks) + map_html(report.rows);
   if (report.influence) html += influence_html(*report.influence);

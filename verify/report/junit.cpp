@@ -42,7 +42,7 @@ struct Suite {
   }
 };
 
-std::string lines(const std::vector<std::string>& parts) {
+std::string as_text(const std::vector<std::string>& parts) {
   std::string text;
   for (const std::string& part : parts) text += part + "\n";
   return text;
@@ -62,7 +62,7 @@ std::string junit_text(const RunReport& report) {
     checks.add("anything", Status::inconclusive, "nothing was checked", "", 0);
   }
   for (const Check& check : report.checks) {
-    checks.add(check.name, check.status, check.summary, lines(check.details), check.seconds);
+    checks.add(check.name, check.status, check.summary, as_text(check.details), check.seconds);
   }
   Suite checkpoints{"checkpoints", {}};
   for (const CheckpointRow& row : report.rows) {

@@ -54,4 +54,10 @@ std::string escape_markup(const std::string& text) {
   return out;
 }
 
+std::string escape_markup(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += escape_markup(line) + "\n";
+  return text;
+}
+
 }  // namespace assay::verify
