@@ -1,12 +1,13 @@
-// Judges the engine on the cases of a pack: numbers, gradients, dependences, repeatability.
+// Judges the engine on the cases of a bundle: numbers, gradients, dependences, repeatability.
 //
-//   device_check PACK [--backend device|host] [--only PATTERN] [--precision fp32|tf32|bf16|fp16]..
-//                [--without METHOD].. [--any-methods] [--json FILE] [--tensors]
+//   device_check BUNDLE [--backend device|host] [--only PATTERN]
+//                [--precision fp32|tf32|bf16|fp16].. [--without METHOD].. [--any-methods]
+//                [--json FILE] [--tensors]
 //
-// Exit codes: 0 all passed; 1 a failure, or nothing was checked; 2 usage, or a pack that cannot be
-// read; 3 a case is refused by the engine, or a method that is not named by --without has no case;
-// 77 no CUDA device. --any-methods asks for no method; --tensors prints every tensor, else only
-// what failed.
+// Exit codes: 0 all passed; 1 a failure, or nothing was checked; 2 usage, or a bundle that cannot
+// be read; 3 a case is refused by the engine, or a method that is not named by --without has no
+// case; 77 no CUDA device. --any-methods asks for no method; --tensors prints every tensor, else
+// only what failed.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,19 +18,19 @@
 
 #include "golden/contract/error.h"
 #include "golden/contract/methods.h"
-#include "golden/contract/pack.h"
+#include "golden/contract/test_bundle.h"
 #include "run_checks.h"
 
 namespace {
 
 using namespace assay;
-using device_check::PackEntry;
+using device_check::BundleEntry;
 using golden::Precision;
 
 constexpr int kUsage = 2, kNoDevice = 77;
 
 struct Options {
-  std::string pack, backend = "device", only, json_path;
+  std::string bundle, backend = "device", only, json_path;
   std::vector<Precision> precisions;
   std::vector<std::string> without;
   bool any_methods = false, every_tensor = false;
@@ -58,19 +59,19 @@ Options parse(int argc, char** argv) {
       options.any_methods = true;
     } else if (word == "--tensors") {
       options.every_tensor = true;
-    } else if (word.starts_with("--") || !options.pack.empty()) {
-      throw InputError("device_check: " + word + ": no such option; the pack is named once");
+    } else if (word.starts_with("--") || !options.bundle.empty()) {
+      throw InputError("device_check: " + word + ": no such option; the bundle is named once");
     } else {
-      options.pack = word;
+      options.bundle = word;
     }
   }
-  if (options.pack.empty()) throw InputError("device_check: expected the folder of a pack");
+  if (options.bundle.empty()) throw InputError("device_check: expected the folder of a bundle");
   if (options.backend != "device" && options.backend != "host") {
     throw InputError("--backend " + options.backend + ": expected device or host");
   }
   if (options.precisions.empty()) {
-    options.precisions.assign(std::begin(golden::pack::kPrecisions),
-                              std::end(golden::pack::kPrecisions));
+    options.precisions.assign(std::begin(golden::bundle::kPrecisions),
+                              std::end(golden::bundle::kPrecisions));
   }
   return options;
 }
@@ -84,15 +85,15 @@ std::vector<std::string> absent_methods(const std::set<std::string>& present) {
 }
 
 // Reads, runs and tells of one case at a time.
-void run_pack(const Options& options, device_check::Report& report) {
+void run_bundle(const Options& options, device_check::Report& report) {
   const device_check::MakeModel make =
       options.backend == "host" ? cuda::make_host_model : cuda::make_device_model;
   std::set<std::string> methods;
-  for (const PackEntry& entry : device_check::read_manifest(options.pack, options.only)) {
-    const device_check::PackedCase packed = device_check::read_case(options.pack, entry);
-    methods.insert(packed.config.method);
+  for (const BundleEntry& entry : device_check::read_manifest(options.bundle, options.only)) {
+    const device_check::BundledCase bundled = device_check::read_case(options.bundle, entry);
+    methods.insert(bundled.config.method);
     for (const Precision precision : options.precisions) {
-      for (device_check::Check& check : device_check::run_case(packed, precision, make)) {
+      for (device_check::Check& check : device_check::run_case(bundled, precision, make)) {
         fmt::print("{}", device_check::check_text(check, options.every_tensor));
         report.checks.push_back(std::move(check));
       }
@@ -105,7 +106,7 @@ void run_pack(const Options& options, device_check::Report& report) {
 int finish(const Options& options, device_check::Report& report) {
   const int code = device_check::exit_code(report, options.without);
   for (const std::string& method : report.absent) {
-    fmt::print("ABSENT   method {}: the pack has no case of it\n", method);
+    fmt::print("ABSENT   method {}: the bundle has no case of it\n", method);
   }
   fmt::print("{} back end: {} checks passed, {} failed, {} refused, {} methods absent, {:.1f} s\n",
              options.backend, report.count(device_check::Status::pass),
@@ -129,8 +130,8 @@ int run(int argc, char** argv) {
     }
   }
   const auto start = std::chrono::steady_clock::now();
-  device_check::Report report{.backend = options.backend, .pack = options.pack};
-  run_pack(options, report);
+  device_check::Report report{.backend = options.backend, .bundle = options.bundle};
+  run_bundle(options, report);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return finish(options, report);
 }

@@ -1,5 +1,6 @@
-// The judge of packed cases judged: it accepts the engine on the host executor, says what the judge
-// of verify/ says, and finds what is planted in the pack, the engine's output and its inputs.
+// The judge of bundled cases judged: it accepts the engine on the host executor, says what the
+// judge of verify/ says, and finds what is planted in the bundle, the engine's output and its
+// inputs.
 #include <fmt/format.h>
 
 #include <boost/test/unit_test.hpp>
@@ -12,7 +13,7 @@
 
 #include "cli/engine_subject.h"
 #include "golden/contract/error.h"
-#include "golden/contract/pack.h"
+#include "golden/contract/test_bundle.h"
 #include "golden/file/golden_file.h"
 #include "run_checks.h"
 #include "tests/golden/sample.h"
@@ -35,17 +36,17 @@ std::string folder(const char* variable) {
   return value;
 }
 
-PackEntry entry_of(const std::string& name) {
-  return read_manifest(folder("ASSAY_TEST_PACK"), name).at(0);
+BundleEntry entry_of(const std::string& name) {
+  return read_manifest(folder("ASSAY_TEST_BUNDLE"), name).at(0);
 }
 
-const PackedCase& clean() {
-  static const PackedCase packed = read_case(folder("ASSAY_TEST_PACK"), entry_of(kCase));
-  return packed;
+const BundledCase& clean() {
+  static const BundledCase bundled = read_case(folder("ASSAY_TEST_BUNDLE"), entry_of(kCase));
+  return bundled;
 }
 
-std::unique_ptr<cuda::Model> engine(const PackedCase& packed, Precision precision) {
-  return cuda::make_host_model(packed.config, precision, PackedWeights(packed));
+std::unique_ptr<cuda::Model> engine(const BundledCase& bundled, Precision precision) {
+  return cuda::make_host_model(bundled.config, precision, BundledWeights(bundled));
 }
 
 // An engine whose output is altered on its way out.
@@ -121,8 +122,8 @@ void check_found(const Check& check, const std::string& name, const std::string&
   BOOST_TEST(row.why.find(why) != std::string::npos, row.why << " has no '" << why << "'");
 }
 
-Check free_of(const PackedCase& packed, Precision precision = Precision::fp32) {
-  return check_free(packed, *engine(packed, precision), precision);
+Check free_of(const BundledCase& bundled, Precision precision = Precision::fp32) {
+  return check_free(bundled, *engine(bundled, precision), precision);
 }
 
 std::string text_of(const std::string& path) {
@@ -144,7 +145,7 @@ BOOST_AUTO_TEST_CASE(the_clean_engine_passes_every_check) {
   // Two gradients in fp32, a local view in 16 bits, neither in tf32.
   const std::map<Precision, std::size_t> due = {
       {Precision::fp32, 10}, {Precision::tf32, 8}, {Precision::bf16, 9}, {Precision::fp16, 9}};
-  for (const Precision precision : golden::pack::kPrecisions) {
+  for (const Precision precision : golden::bundle::kPrecisions) {
     const std::vector<Check> checks = run_case(clean(), precision, cuda::make_host_model);
     BOOST_TEST(checks.size() == due.at(precision));
     for (const Check& check : checks) {
@@ -171,12 +172,12 @@ BOOST_AUTO_TEST_CASE(stacked_checks_are_of_the_stacked_engine) {
 // Of the same run, tensor by tensor: bounds are the judge's, rounded up to 8 bits at most.
 BOOST_AUTO_TEST_CASE(ratios_are_those_of_the_judge) {
   const golden::GoldenReader golden(folder("ASSAY_TEST_GOLDEN") + "/" + kCase + ".h5");
-  for (const Precision precision : golden::pack::kPrecisions) {
+  for (const Precision precision : golden::bundle::kPrecisions) {
     cli::EngineSubject subject("simt", engine(clean(), precision));
     const verify::NumericsResult judged = verify::verify_numerics(golden, subject, {});
     const Check free = free_of(clean(), precision);
     const auto model = engine(clean(), precision);
-    const bool has_local = golden::pack::has_local(precision);
+    const bool has_local = golden::bundle::has_local(precision);
     const Check local = has_local ? check_local(clean(), *model, precision) : Check{};
     BOOST_TEST(judged.rows.size() == free.rows.size());
     for (const verify::CheckpointRow& row : judged.rows) {
@@ -192,61 +193,61 @@ BOOST_AUTO_TEST_CASE(ratios_are_those_of_the_judge) {
 }
 
 BOOST_AUTO_TEST_CASE(a_changed_golden_value_is_found) {
-  PackedCase packed = clean();
-  double& value = packed.tensors.at("golden/layers/1/mlp/act").values[5];
+  BundledCase bundled = clean();
+  double& value = bundled.tensors.at("golden/layers/1/mlp/act").values[5];
   value += 1e-3 * std::max(1.0, std::fabs(value));
-  check_found(free_of(packed), "layers/1/mlp/act", "1 of 336 outside");
+  check_found(free_of(bundled), "layers/1/mlp/act", "1 of 336 outside");
   value = kNan;
-  check_found(free_of(packed), "layers/1/mlp/act", "expected nan");
+  check_found(free_of(bundled), "layers/1/mlp/act", "expected nan");
 }
 
 BOOST_AUTO_TEST_CASE(a_changed_logit_is_found_by_decoding) {
-  const auto decoded = [](const PackedCase& packed) {
-    return check_decode(packed, *engine(packed, Precision::fp32), Precision::fp32);
+  const auto decoded = [](const BundledCase& bundled) {
+    return check_decode(bundled, *engine(bundled, Precision::fp32), Precision::fp32);
   };
   BOOST_TEST((decoded(clean()).status == Status::pass));
-  PackedCase packed = clean();
-  packed.tensors.at("golden/logits").values.back() += 1e-2;
-  check_found(decoded(packed), "logits", "1 of ");
-  packed.tensors.at("fp32/bound/logits").values.back() = kInfinity;
-  check_found(decoded(packed), "logits", "not finite");
-  packed.tensors.erase("golden/logits");
-  check_found(decoded(packed), "logits", "not in the pack");
+  BundledCase bundled = clean();
+  bundled.tensors.at("golden/logits").values.back() += 1e-2;
+  check_found(decoded(bundled), "logits", "1 of ");
+  bundled.tensors.at("fp32/bound/logits").values.back() = kInfinity;
+  check_found(decoded(bundled), "logits", "not finite");
+  bundled.tensors.erase("golden/logits");
+  check_found(decoded(bundled), "logits", "not in the bundle");
 }
 
 BOOST_AUTO_TEST_CASE(a_changed_weight_is_found_in_the_first_tensor_that_reads_it) {
-  PackedCase packed = clean();
-  packed.tensors.at("weights/model.layers.1.self_attn.v_proj.weight").values[3] += 0.25;
-  const Check check = free_of(packed);
+  BundledCase bundled = clean();
+  bundled.tensors.at("weights/model.layers.1.self_attn.v_proj.weight").values[3] += 0.25;
+  const Check check = free_of(bundled);
   check_found(check, "layers/1/attn/v", "outside");
   BOOST_TEST(row_of(check, "layers/1/attn/k").passed());
-  check_found(free_of(packed, Precision::bf16), "layers/1/attn/v", "outside");
+  check_found(free_of(bundled, Precision::bf16), "layers/1/attn/v", "outside");
 }
 
 BOOST_AUTO_TEST_CASE(a_bound_that_is_no_bound_is_found) {
   for (const double bad : {kNan, kInfinity, -1.0}) {
-    PackedCase packed = clean();
-    packed.tensors.at("fp32/bound/logits").values[0] = bad;
-    check_found(free_of(packed), "logits", "negative or not finite");
+    BundledCase bundled = clean();
+    bundled.tensors.at("fp32/bound/logits").values[0] = bad;
+    check_found(free_of(bundled), "logits", "negative or not finite");
   }
 }
 
-BOOST_AUTO_TEST_CASE(what_the_pack_lacks_is_a_failure) {
+BOOST_AUTO_TEST_CASE(what_the_bundle_lacks_is_a_failure) {
   for (const std::string prefix : {"golden/", "fp32/bound/"}) {
-    PackedCase packed = clean();
-    packed.tensors.erase(prefix + "layers/2/output");
-    check_found(free_of(packed), "layers/2/output", "not in the pack");
+    BundledCase bundled = clean();
+    bundled.tensors.erase(prefix + "layers/2/output");
+    check_found(free_of(bundled), "layers/2/output", "not in the bundle");
   }
-  PackedCase packed = clean();
-  packed.tensors.erase("gradient/lm_head.weight");
-  check_found(check_gradients(packed, *engine(packed, Precision::fp32)), "lm_head.weight",
-              "not in the pack");
-  packed = clean();
-  packed.tensors.at("golden/logits").shape = {2, 32, 7};
-  check_found(free_of(packed), "logits", "expected [2,7,32], got [2,32,7] in the pack");
-  packed = clean();
-  packed.tensors.erase("weights/lm_head.weight");
-  const std::vector<Check> checks = run_case(packed, Precision::fp32, cuda::make_host_model);
+  BundledCase bundled = clean();
+  bundled.tensors.erase("gradient/lm_head.weight");
+  check_found(check_gradients(bundled, *engine(bundled, Precision::fp32)), "lm_head.weight",
+              "not in the bundle");
+  bundled = clean();
+  bundled.tensors.at("golden/logits").shape = {2, 32, 7};
+  check_found(free_of(bundled), "logits", "expected [2,7,32], got [2,32,7] in the bundle");
+  bundled = clean();
+  bundled.tensors.erase("weights/lm_head.weight");
+  const std::vector<Check> checks = run_case(bundled, Precision::fp32, cuda::make_host_model);
   for (const Check& check : checks) {
     BOOST_TEST((check.status == Status::fail));
     BOOST_TEST(check.summary.find("weights/lm_head.weight: expected 512 values, got 0") !=
@@ -356,17 +357,17 @@ BOOST_AUTO_TEST_CASE(an_experiment_without_effect_is_no_pass) {
   check_found(check, "tokens from 1 on", "logits: nothing changed");
 }
 
-BOOST_AUTO_TEST_CASE(a_damaged_pack_is_refused_by_file) {
+BOOST_AUTO_TEST_CASE(a_damaged_bundle_is_refused_by_file) {
   const TemporaryFolder copy;
-  const PackEntry entry = entry_of(kCase);
-  std::string bytes = text_of(folder("ASSAY_TEST_PACK") + "/" + entry.file);
+  const BundleEntry entry = entry_of(kCase);
+  std::string bytes = text_of(folder("ASSAY_TEST_BUNDLE") + "/" + entry.file);
   const auto write = [&](const std::string& name, const std::string& text) {
     std::ofstream(copy.file(name), std::ios::binary) << text;
   };
-  check_refused([&] { read_manifest(copy.path(), ""); }, "pack.json: cannot be read");
-  write("pack.json", R"({"assay_pack": 2, "cases": []})");
-  check_refused([&] { read_manifest(copy.path(), ""); }, "expected \"assay_pack\": 1");
-  write("pack.json", R"({"assay_pack": 1, "cases": []})");
+  check_refused([&] { read_manifest(copy.path(), ""); }, "bundle.json: cannot be read");
+  write("bundle.json", R"({"assay_bundle": 2, "cases": []})");
+  check_refused([&] { read_manifest(copy.path(), ""); }, "expected \"assay_bundle\": 1");
+  write("bundle.json", R"({"assay_bundle": 1, "cases": []})");
   check_refused([&] { read_manifest(copy.path(), ""); }, "expected a case that matches ''");
   check_refused([&] { read_case(copy.path(), entry); }, "cannot be read");
   bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
@@ -374,7 +375,7 @@ BOOST_AUTO_TEST_CASE(a_damaged_pack_is_refused_by_file) {
   check_refused([&] { read_case(copy.path(), entry); }, "damaged: expected hash " + entry.hash);
   bytes.resize(100);
   write(entry.file, bytes);
-  const PackEntry short_file{entry.name, entry.file, golden::pack::file_hash(bytes)};
+  const BundleEntry short_file{entry.name, entry.file, golden::bundle::file_hash(bytes)};
   check_refused([&] { read_case(copy.path(), short_file); }, "expected a .safetensors file");
 }
 

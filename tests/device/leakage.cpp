@@ -12,8 +12,8 @@ namespace {
 using golden::Tensor;
 using golden::TensorInfo;
 
-Taps run(const PackedCase& packed, const Inputs& inputs, cuda::Model& model) {
-  Taps taps(tensors_of(packed));
+Taps run(const BundledCase& bundled, const Inputs& inputs, cuda::Model& model) {
+  Taps taps(tensors_of(bundled));
   model.forward(inputs.view(), &taps);
   return taps;
 }
@@ -78,10 +78,10 @@ bool differs(const Taps& a, const Taps& b, const std::string& tensor, const Held
 // One run against another, within one check.
 class Experiment {
  public:
-  Experiment(const PackedCase& packed, cuda::Model& model, const std::string& name)
-      : packed_(packed), model_(model), before_(run(packed, packed.inputs, model)) {
+  Experiment(const BundledCase& bundled, cuda::Model& model, const std::string& name)
+      : bundled_(bundled), model_(model), before_(run(bundled, bundled.inputs, model)) {
     check_.name = name;
-    check_.case_name = packed.name;
+    check_.case_name = bundled.name;
     check_.precision = golden::precision_name(model.precision().storage);
   }
 
@@ -89,7 +89,7 @@ class Experiment {
   template <class Held>
   void expect_same(const Inputs& changed, const std::string& what, const Held& held,
                    const std::string& tensor) {
-    const Taps after = run(packed_, changed, model_);
+    const Taps after = run(bundled_, changed, model_);
     std::string why;
     const int64_t compared = count_same(before_, after, held, why);
     if (compared > 0 && !tensor.empty() && !differs(before_, after, tensor, held)) {
@@ -115,32 +115,32 @@ class Experiment {
   }
 
  private:
-  const PackedCase& packed_;
+  const BundledCase& bundled_;
   cuda::Model& model_;
   const Taps before_;
   Check check_;
 };
 
-int32_t other_token(const PackedCase& packed, int32_t token) {
-  return static_cast<int32_t>((token + 1) % packed.config.vocab_size);
+int32_t other_token(const BundledCase& bundled, int32_t token) {
+  return static_cast<int32_t>((token + 1) % bundled.config.vocab_size);
 }
 
 }  // namespace
 
-Check check_repeat(const PackedCase& packed, cuda::Model& model) {
-  Experiment experiment(packed, model, "repeat");
+Check check_repeat(const BundledCase& bundled, cuda::Model& model) {
+  Experiment experiment(bundled, model, "repeat");
   const auto all = [](const TensorInfo&) { return [](std::size_t) { return true; }; };
-  experiment.expect_same(packed.inputs, "the same batch", all, "");
+  experiment.expect_same(bundled.inputs, "the same batch", all, "");
   return experiment.finish();
 }
 
-Check check_prefix(const PackedCase& packed, cuda::Model& model) {
-  Experiment experiment(packed, model, "prefix");
-  for (int64_t cut = 1; cut < packed.inputs.positions; ++cut) {
-    Inputs changed = packed.inputs;
+Check check_prefix(const BundledCase& bundled, cuda::Model& model) {
+  Experiment experiment(bundled, model, "prefix");
+  for (int64_t cut = 1; cut < bundled.inputs.positions; ++cut) {
+    Inputs changed = bundled.inputs;
     for (std::size_t i = 0; i < changed.tokens.size(); ++i) {
       if (static_cast<int64_t>(i) % changed.positions < cut) continue;
-      changed.tokens[i] = other_token(packed, changed.tokens[i]);
+      changed.tokens[i] = other_token(bundled, changed.tokens[i]);
     }
     const auto before_cut = [cut](const TensorInfo& info) {
       const Axis axis = axis_of(info, 'T');
@@ -151,13 +151,13 @@ Check check_prefix(const PackedCase& packed, cuda::Model& model) {
   return experiment.finish();
 }
 
-Check check_batch(const PackedCase& packed, cuda::Model& model) {
-  Experiment experiment(packed, model, "batch");
-  for (int64_t row = 0; row < packed.inputs.batch; ++row) {
-    Inputs changed = packed.inputs;
+Check check_batch(const BundledCase& bundled, cuda::Model& model) {
+  Experiment experiment(bundled, model, "batch");
+  for (int64_t row = 0; row < bundled.inputs.batch; ++row) {
+    Inputs changed = bundled.inputs;
     for (std::size_t i = 0; i < changed.tokens.size(); ++i) {
       if (static_cast<int64_t>(i) / changed.positions != row) continue;
-      changed.tokens[i] = other_token(packed, changed.tokens[i]);
+      changed.tokens[i] = other_token(bundled, changed.tokens[i]);
     }
     const auto other_rows = [row](const TensorInfo& info) {
       const Axis axis = axis_of(info, 'B');
@@ -168,11 +168,11 @@ Check check_batch(const PackedCase& packed, cuda::Model& model) {
   return experiment.finish();
 }
 
-Check check_labels(const PackedCase& packed, cuda::Model& model) {
-  Experiment experiment(packed, model, "labels");
-  Inputs changed = packed.inputs;
+Check check_labels(const BundledCase& bundled, cuda::Model& model) {
+  Experiment experiment(bundled, model, "labels");
+  Inputs changed = bundled.inputs;
   for (int32_t& label : changed.labels) {
-    if (label >= 0) label = other_token(packed, label);
+    if (label >= 0) label = other_token(bundled, label);
   }
   const auto but_loss = [](const TensorInfo& info) {
     const bool held = info.name != "loss";

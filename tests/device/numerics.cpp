@@ -5,25 +5,25 @@
 
 #include "check.h"
 #include "golden/contract/names.h"
-#include "golden/contract/pack.h"
+#include "golden/contract/test_bundle.h"
 #include "taps.h"
 #include "verify/statistics/compare.h"
 
 namespace assay::device_check {
 namespace {
 
-namespace pack = golden::pack;
+namespace bundle = golden::bundle;
 using golden::Precision;
 using golden::Tensor;
 
-// Of the pack, in the tensor's shape, or nullptr with row.why.
-const Tensor* due(const PackedCase& packed, const std::string& name, const golden::Shape& shape,
+// Of the bundle, in the tensor's shape, or nullptr with row.why.
+const Tensor* due(const BundledCase& bundled, const std::string& name, const golden::Shape& shape,
                   TensorRow& row) {
-  const Tensor* tensor = packed.find(name);
+  const Tensor* tensor = bundled.find(name);
   if (tensor == nullptr) {
-    row.why = fmt::format("{}: not in the pack", name);
+    row.why = fmt::format("{}: not in the bundle", name);
   } else if (tensor->shape != shape) {
-    row.why = fmt::format("{}: expected {}, got {} in the pack", name, golden::shape_text(shape),
+    row.why = fmt::format("{}: expected {}, got {} in the bundle", name, golden::shape_text(shape),
                           golden::shape_text(tensor->shape));
     return nullptr;
   }
@@ -38,7 +38,7 @@ bool all_finite(const Tensor& bound) {
 void compare_tensor(const Tensor& expected, const Tensor& bound, const Tensor& got,
                     TensorRow& row) {
   if (!all_finite(bound)) {
-    row.why = "a bound of the pack is negative or not finite";
+    row.why = "a bound of the bundle is negative or not finite";
     return;
   }
   const verify::Comparison seen = verify::compare(expected.values, got.values, bound.values);
@@ -64,10 +64,10 @@ void check_storage(Precision storage, const Tensor& got, TensorRow& row) {
   }
 }
 
-void check_schedule(const PackedCase& packed, const cuda::Model& model, Precision precision,
+void check_schedule(const BundledCase& bundled, const cuda::Model& model, Precision precision,
                     Check& check) {
   const golden::PrecisionSchedule has = model.precision(),
-                                  due = pack::schedule_of(precision, packed.narrow_probs);
+                                  due = bundle::schedule_of(precision, bundled.narrow_probs);
   if (has.storage == due.storage && has.accumulate == due.accumulate &&
       has.wide_attention == due.wide_attention && has.narrow_probs == due.narrow_probs &&
       has.operands == due.operands) {
@@ -95,12 +95,12 @@ void conclude(Check& check, const Taps& taps) {
 // Names of the expected values and their bounds, by the tensor's.
 using Named = std::string (*)(Precision, const std::string&);
 
-void compare_all(const PackedCase& packed, const cuda::Model& model, Precision precision,
+void compare_all(const BundledCase& bundled, const cuda::Model& model, Precision precision,
                  Named expected, Named bounds, const Taps& taps, Check& check) {
   for (const golden::TensorInfo& info : taps.declared()) {
     TensorRow row{.name = info.name};
-    const Tensor* value = due(packed, expected(precision, info.name), info.shape, row);
-    const Tensor* bound = due(packed, bounds(precision, info.name), info.shape, row);
+    const Tensor* value = due(bundled, expected(precision, info.name), info.shape, row);
+    const Tensor* bound = due(bundled, bounds(precision, info.name), info.shape, row);
     const Tensor* got = taps.find(info.name);
     if (got == nullptr) {
       row.why = "the engine did not hand it over";
@@ -115,34 +115,34 @@ void compare_all(const PackedCase& packed, const cuda::Model& model, Precision p
 
 std::string golden_name(Precision, const std::string& tensor) { return "golden/" + tensor; }
 
-Check check_free_running(const std::string& name, const PackedCase& packed, cuda::Model& model,
+Check check_free_running(const std::string& name, const BundledCase& bundled, cuda::Model& model,
                          Precision precision) {
   Check check{
-      .name = name, .case_name = packed.name, .precision = golden::precision_name(precision)};
-  check_schedule(packed, model, precision, check);
-  Taps taps(tensors_of(packed, name == "stacked"));
-  model.forward(packed.inputs.view(), &taps);
-  compare_all(packed, model, precision, golden_name, pack::bound_name, taps, check);
+      .name = name, .case_name = bundled.name, .precision = golden::precision_name(precision)};
+  check_schedule(bundled, model, precision, check);
+  Taps taps(tensors_of(bundled, name == "stacked"));
+  model.forward(bundled.inputs.view(), &taps);
+  compare_all(bundled, model, precision, golden_name, bundle::bound_name, taps, check);
   return check;
 }
 
 }  // namespace
 
-Check check_free(const PackedCase& packed, cuda::Model& model, Precision precision) {
-  return check_free_running("free-running", packed, model, precision);
+Check check_free(const BundledCase& bundled, cuda::Model& model, Precision precision) {
+  return check_free_running("free-running", bundled, model, precision);
 }
 
-Check check_stacked(const PackedCase& packed, cuda::Model& model, Precision precision) {
-  return check_free_running("stacked", packed, model, precision);
+Check check_stacked(const BundledCase& bundled, cuda::Model& model, Precision precision) {
+  return check_free_running("stacked", bundled, model, precision);
 }
 
-Check check_local(const PackedCase& packed, cuda::Model& model, Precision precision) {
+Check check_local(const BundledCase& bundled, cuda::Model& model, Precision precision) {
   Check check{
-      .name = "local", .case_name = packed.name, .precision = golden::precision_name(precision)};
-  check_schedule(packed, model, precision, check);
-  Taps taps(tensors_of(packed));
+      .name = "local", .case_name = bundled.name, .precision = golden::precision_name(precision)};
+  check_schedule(bundled, model, precision, check);
+  Taps taps(tensors_of(bundled));
   taps.force_with([&](const std::string& name, std::span<double> values) {
-    const Tensor* golden = packed.find("golden/" + name);
+    const Tensor* golden = bundled.find("golden/" + name);
     if (golden == nullptr || golden->values.size() != values.size()) return false;
     if (golden::is_attention_matrix(name)) return false;
     const Precision storage = model.precision().storage_of(name);
@@ -151,8 +151,8 @@ Check check_local(const PackedCase& packed, cuda::Model& model, Precision precis
     }
     return true;
   });
-  model.forward(packed.inputs.view(), &taps);
-  compare_all(packed, model, precision, pack::local_name, pack::local_bound_name, taps, check);
+  model.forward(bundled.inputs.view(), &taps);
+  compare_all(bundled, model, precision, bundle::local_name, bundle::local_bound_name, taps, check);
   return check;
 }
 
@@ -175,33 +175,33 @@ double rms(std::span<const double> values) {
 }
 
 // The sizes that are added up in a gradient.
-double size_of(const PackedCase& packed, const std::string& weight, const Tensor& gradient) {
+double size_of(const BundledCase& bundled, const std::string& weight, const Tensor& gradient) {
   const double own = rms(gradient.values);
   const std::size_t score = weight.find("self_attn.score.");
   if (score == std::string::npos) return own;
-  const Tensor* q = packed.find("gradient/" + weight.substr(0, score) + "self_attn.q_proj.weight");
+  const Tensor* q = bundled.find("gradient/" + weight.substr(0, score) + "self_attn.q_proj.weight");
   return q == nullptr ? own : std::max(own, rms(q->values));
 }
 
 }  // namespace
 
-Check check_gradients(const PackedCase& packed, cuda::Model& model) {
-  Check check{.name = "gradients", .case_name = packed.name, .precision = "fp32"};
-  Taps got(golden::weight_list(packed.config));
-  model.gradients(packed.inputs.view(),
+Check check_gradients(const BundledCase& bundled, cuda::Model& model) {
+  Check check{.name = "gradients", .case_name = bundled.name, .precision = "fp32"};
+  Taps got(golden::weight_list(bundled.config));
+  model.gradients(bundled.inputs.view(),
                   [&](const std::string& name, const golden::TensorView& gradient) {
                     got.take(name, gradient);
                   });
   const auto roundings =
-      static_cast<double>(gradient_roundings(packed.config, packed.inputs.positions));
+      static_cast<double>(gradient_roundings(bundled.config, bundled.inputs.positions));
   for (const golden::TensorInfo& info : got.declared()) {
     TensorRow row{.name = info.name};
-    const Tensor* expected = due(packed, "gradient/" + info.name, info.shape, row);
+    const Tensor* expected = due(bundled, "gradient/" + info.name, info.shape, row);
     const Tensor* gradient = got.find(info.name);
     if (gradient == nullptr) {
       row.why = "the engine did not hand it over";
     } else if (expected != nullptr) {
-      const double bound = roundings * 0x1p-24 * size_of(packed, info.name, *expected);
+      const double bound = roundings * 0x1p-24 * size_of(bundled, info.name, *expected);
       compare_tensor(*expected, {info.shape, std::vector<double>(expected->values.size(), bound)},
                      *gradient, row);
     }

@@ -8,27 +8,27 @@
 
 #include "golden/contract/error.h"
 #include "golden/contract/methods.h"
-#include "golden/contract/pack.h"
 #include "golden/contract/prob_transformer.h"
+#include "golden/contract/test_bundle.h"
 
 namespace assay::device_check {
 namespace {
 
 using golden::Precision;
 
-golden::Family family_of(const PackedCase& packed) {
-  return golden::find_method(packed.config.method).family;
+golden::Family family_of(const BundledCase& bundled) {
+  return golden::find_method(bundled.config.method).family;
 }
 
-bool runs_layers_again(const PackedCase& packed) {
-  const golden::Family family = family_of(packed);
+bool runs_layers_again(const BundledCase& bundled) {
+  const golden::Family family = family_of(bundled);
   return family == golden::Family::recompute_mlp || family == golden::Family::recompute_attn;
 }
 
 // A word that hears from later ones leaves nothing to cache.
-bool decodes(const PackedCase& packed) {
-  if (family_of(packed) != golden::Family::prob_transformer) return true;
-  const golden::ProbTransformer pt = golden::prob_transformer_of(packed.config);
+bool decodes(const BundledCase& bundled) {
+  if (family_of(bundled) != golden::Family::prob_transformer) return true;
+  const golden::ProbTransformer pt = golden::prob_transformer_of(bundled.config);
   return pt.causal_heads && pt.message != golden::ProbTransformer::Message::full;
 }
 
@@ -37,30 +37,30 @@ constexpr const char* kStacked = "stacked";
 // A check of the same name but for the prefix, on the engine with stacked recomputes.
 bool is_of_stacked(const std::string& name) { return name.starts_with(kStacked); }
 
-Check run_one(const std::string& name, const PackedCase& packed, Precision precision,
+Check run_one(const std::string& name, const BundledCase& bundled, Precision precision,
               cuda::Model& model) {
-  if (name == kStacked) return check_stacked(packed, model, precision);
+  if (name == kStacked) return check_stacked(bundled, model, precision);
   if (is_of_stacked(name)) {
     const std::string plain = name.substr(name.find('-') + 1);
-    Check check = run_one(plain, packed, precision, model);
+    Check check = run_one(plain, bundled, precision, model);
     check.name = name;
     return check;
   }
-  if (name == "free-running") return check_free(packed, model, precision);
-  if (name == "local") return check_local(packed, model, precision);
-  if (name == "decode") return check_decode(packed, model, precision);
-  if (name == "gradients") return check_gradients(packed, model);
-  if (name == "repeat") return check_repeat(packed, model);
-  if (name == "prefix") return check_prefix(packed, model);
-  if (name == "batch") return check_batch(packed, model);
-  if (name == "labels") return check_labels(packed, model);
+  if (name == "free-running") return check_free(bundled, model, precision);
+  if (name == "local") return check_local(bundled, model, precision);
+  if (name == "decode") return check_decode(bundled, model, precision);
+  if (name == "gradients") return check_gradients(bundled, model);
+  if (name == "repeat") return check_repeat(bundled, model);
+  if (name == "prefix") return check_prefix(bundled, model);
+  if (name == "batch") return check_batch(bundled, model);
+  if (name == "labels") return check_labels(bundled, model);
   throw InternalError("run_one: no check " + name);
 }
 
-Check without_result(const std::string& name, const PackedCase& packed, Precision precision,
+Check without_result(const std::string& name, const BundledCase& bundled, Precision precision,
                      Status status, const std::string& why) {
   Check check{.name = name,
-              .case_name = packed.name,
+              .case_name = bundled.name,
               .precision = golden::precision_name(precision),
               .status = status,
               .summary = why};
@@ -90,36 +90,37 @@ const TensorRow* Check::worst() const {
   return found == rows.end() ? nullptr : &*found;
 }
 
-std::vector<std::string> checks_due(const PackedCase& packed, Precision precision) {
+std::vector<std::string> checks_due(const BundledCase& bundled, Precision precision) {
   std::vector<std::string> due{"free-running", "repeat", "prefix", "labels"};
-  if (packed.inputs.batch > 1) due.push_back("batch");
-  if (golden::pack::has_local(precision)) due.push_back("local");
+  if (bundled.inputs.batch > 1) due.push_back("batch");
+  if (golden::bundle::has_local(precision)) due.push_back("local");
   std::vector<std::string> of_both;  // of either way to run layers again
-  if (decodes(packed)) of_both.push_back("decode");
-  if (precision == Precision::fp32 && packed.has_gradients()) of_both.push_back("gradients");
+  if (decodes(bundled)) of_both.push_back("decode");
+  if (precision == Precision::fp32 && bundled.has_gradients()) of_both.push_back("gradients");
   due.insert(due.end(), of_both.begin(), of_both.end());
-  if (!runs_layers_again(packed)) return due;
+  if (!runs_layers_again(bundled)) return due;
   due.push_back(kStacked);
   for (const std::string& name : of_both) due.push_back(kStacked + ("-" + name));
   return due;
 }
 
-std::vector<Check> run_case(const PackedCase& packed, Precision precision, const MakeModel& make) {
+std::vector<Check> run_case(const BundledCase& bundled, Precision precision,
+                            const MakeModel& make) {
   std::vector<Check> checks;
   std::unique_ptr<cuda::Model> each, stacked;
-  for (const std::string& name : checks_due(packed, precision)) {
+  for (const std::string& name : checks_due(bundled, precision)) {
     const bool of_stacked = is_of_stacked(name);
     std::unique_ptr<cuda::Model>& model = of_stacked ? stacked : each;
     try {
       if (model == nullptr) {
-        model = make(packed.config, precision, PackedWeights(packed),
+        model = make(bundled.config, precision, BundledWeights(bundled),
                      {.recompute = of_stacked ? cuda::Recompute::stacked : cuda::Recompute::each});
       }
-      checks.push_back(run_one(name, packed, precision, *model));
+      checks.push_back(run_one(name, bundled, precision, *model));
     } catch (const Unsupported& reason) {
-      checks.push_back(without_result(name, packed, precision, Status::refused, reason.what()));
+      checks.push_back(without_result(name, bundled, precision, Status::refused, reason.what()));
     } catch (const std::exception& error) {
-      checks.push_back(without_result(name, packed, precision, Status::fail, error.what()));
+      checks.push_back(without_result(name, bundled, precision, Status::fail, error.what()));
     }
   }
   return checks;
@@ -154,7 +155,7 @@ std::string json_text(const Report& report, int code) {
   using nlohmann::ordered_json;
   ordered_json json{{"assay_device_check", 1},
                     {"backend", report.backend},
-                    {"pack", report.pack},
+                    {"bundle", report.bundle},
                     {"exit_code", code},
                     {"passed", report.count(Status::pass)},
                     {"failed", report.count(Status::fail)},

@@ -1,4 +1,4 @@
-// All checks of a pack, and what is told of them.
+// All checks of a bundle, and what is told of them.
 #pragma once
 
 #include <functional>
@@ -16,18 +16,19 @@ using MakeModel = std::function<std::unique_ptr<cuda::Model>(
 
 // Every check of one case in one precision. An engine that throws has failed; one that throws
 // Unsupported is refused.
-std::vector<Check> run_case(const PackedCase& packed, golden::Precision precision,
+std::vector<Check> run_case(const BundledCase& bundled, golden::Precision precision,
                             const MakeModel& make);
 
-// Of the checks that a case in one precision has to give: free-running, repeat, prefix, labels;
-// batch with two rows or more, decode but of pt that is not causal, local where the pack has it, gradients in fp32
-// where it has them; of methods that run layers again stacked, stacked-decode, stacked-gradients too.
-std::vector<std::string> checks_due(const PackedCase& packed, golden::Precision precision);
+// The checks that a case in one precision has to give: free-running, repeat, prefix, labels;
+// batch with two rows or more; decode except for pt that is not causal; local where the bundle has
+// it; gradients in fp32 where it has them. Methods that recompute layers also give stacked,
+// stacked-decode and stacked-gradients.
+std::vector<std::string> checks_due(const BundledCase& bundled, golden::Precision precision);
 
 struct Report {
-  std::string backend, pack;
+  std::string backend, bundle;
   std::vector<Check> checks = {};
-  std::vector<std::string> absent = {};  // methods that no case of the pack is for
+  std::vector<std::string> absent = {};  // methods that no case of the bundle is for
   double seconds = 0;
 
   int count(Status status) const;

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "bundled_case.h"
 #include "golden/contract/names.h"
-#include "packed_case.h"
 
 namespace assay::device_check {
 
@@ -59,8 +59,9 @@ class Taps final : public cuda::Probe {
   std::vector<std::string> faults_;
 };
 
-inline std::vector<golden::TensorInfo> tensors_of(const PackedCase& packed, bool stacked = false) {
-  auto list = golden::tensor_list(packed.config, packed.inputs.batch, packed.inputs.positions);
+inline std::vector<golden::TensorInfo> tensors_of(const BundledCase& bundled,
+                                                  bool stacked = false) {
+  auto list = golden::tensor_list(bundled.config, bundled.inputs.batch, bundled.inputs.positions);
   if (stacked) {
     std::erase_if(list, [](const auto& tensor) { return golden::is_recomputed(tensor.name); });
   }

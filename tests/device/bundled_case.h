@@ -1,5 +1,6 @@
-// Reads a pack (golden/contract/pack.h). Everything that is read is checked: the file against its hash,
-// every tensor against its place. All failures are InputError with file, tensor and cause.
+// Reads a test bundle (golden/contract/test_bundle.h). Everything that is read is checked: the
+// file against its hash, every tensor against its place. All failures are InputError with file,
+// tensor and cause.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,7 @@ struct Inputs {
   cuda::Batch view() const { return {batch, positions, tokens, attention_mask, labels}; }
 };
 
-struct PackedCase {
+struct BundledCase {
   std::string name;
   golden::ModelConfig config = {};
   std::string narrow_probs = {};  // of the metadata
@@ -33,23 +34,23 @@ struct PackedCase {
   bool has_gradients() const;
 };
 
-class PackedWeights final : public golden::WeightSource {
+class BundledWeights final : public golden::WeightSource {
  public:
-  explicit PackedWeights(const PackedCase& packed) : packed_(packed) {}
+  explicit BundledWeights(const BundledCase& bundled) : bundled_(bundled) {}
   void read(const std::string& name, std::span<double> values) const override;
 
  private:
-  const PackedCase& packed_;
+  const BundledCase& bundled_;
 };
 
-// One line of pack.json.
-struct PackEntry {
+// One line of bundle.json.
+struct BundleEntry {
   std::string name, file, hash;
 };
 
-// The cases of the pack, those whose name matches the pattern (golden/contract/names.h). Throws InputError
-// where none does.
-std::vector<PackEntry> read_manifest(const std::string& folder, const std::string& pattern);
-PackedCase read_case(const std::string& folder, const PackEntry& entry);
+// The cases of the bundle whose name matches the pattern (golden/contract/names.h). Throws
+// InputError where none does.
+std::vector<BundleEntry> read_manifest(const std::string& folder, const std::string& pattern);
+BundledCase read_case(const std::string& folder, const BundleEntry& entry);
 
 }  // namespace assay::device_check
