@@ -9,7 +9,7 @@
 #include "cli/subjects.h"
 #include "golden/contract/weights.h"
 #include "reference/methods/registry.h"
-#include "verify/leakage/prefix.h"
+#include "verify/leakage/detectors.h"
 #include "verify/leakage/structural.h"
 #include "verify/report/report.h"
 
@@ -52,10 +52,9 @@ int leak(const ModelOptions& options, const std::string& subject_name, const std
   batch.attention_mask.assign(batch.tokens.size(), 1);
 
   std::vector<verify::Check> checks{prove(options)};
-  verify::PrefixOptions prefix_options;
+  verify::LeakOptions prefix_options;
   prefix_options.seed = options.seed;
-  const verify::PrefixResult result =
-      verify::detect_prefix_leaks(*subject, config, batch, prefix_options);
+  const verify::LeakResult result = verify::detect_leaks(*subject, config, batch, prefix_options);
   checks.insert(checks.end(), result.checks.begin(), result.checks.end());
   fmt::print("method {}, [{},{}]; {}\n", config.method, options.batch, options.positions,
              subject->describe());

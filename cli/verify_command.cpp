@@ -12,7 +12,7 @@
 #include "golden/file/golden_file.h"
 #include "reference/methods/registry.h"
 #include "verify/judge/numerics.h"
-#include "verify/leakage/prefix.h"
+#include "verify/leakage/detectors.h"
 #include "verify/leakage/structural.h"
 #include "verify/report/report.h"
 #include "verify/subjects/bindings.h"
@@ -75,7 +75,7 @@ void look_for_leaks(const VerifyOptions& options, const golden::GoldenReader& go
   const verify::Batch batch = shortened(verify::read_batch(golden), options.leakage_positions);
   const auto graph = reference::build_model(config, 1, std::min<int64_t>(batch.positions, 32));
   report.checks.push_back(verify::prove_causality(*graph).check);
-  verify::PrefixResult prefix = verify::detect_prefix_leaks(subject, config, batch);
+  verify::LeakResult prefix = verify::detect_leaks(subject, config, batch);
   report.checks.insert(report.checks.end(), prefix.checks.begin(), prefix.checks.end());
   if (prefix.runs > 0) report.influence = std::move(prefix.influence);
 }

@@ -52,6 +52,10 @@ shared=$(comm -12 <(awk '$1 ~ /^cuda_impl/ { print $4 }' "$links" | sort -u) \
 for other in cuda_impl cli; do forbid verify "$other"; done
 for folder in golden reference cuda_impl datasets; do forbid "$folder" cli; done
 
+# The detectors run where there is the contract alone.
+links_of_detectors=$(awk '$2 == "assay_detectors" { print $4 }' "$links" | sort | tr '\n' ' ')
+[[ $links_of_detectors == "assay_contract assay_detectors assay_flags " ]] || fail "assay_detectors links $links_of_detectors"
+
 # The check sees what it looks for: the links of the command line, and arrows planted in a copy.
 [[ -n $(links_between cli cuda_impl) ]] || fail "the command line's link to cuda_impl is not seen"
 [[ -n $(links_between cli reference) ]] || fail "the command line's link to reference is not seen"

@@ -16,7 +16,7 @@
 #include "reference/methods/registry.h"
 #include "tests/cli/against_reference.h"
 #include "verify/judge/numerics.h"
-#include "verify/leakage/prefix.h"
+#include "verify/leakage/detectors.h"
 #include "verify/subjects/bindings.h"
 
 namespace {
@@ -307,8 +307,7 @@ BOOST_AUTO_TEST_CASE(the_engine_does_not_see_the_future_in_any_precision) {
     const verify::Batch batch = batch_of(c, config);
     for (const Precision precision : {Precision::fp32, Precision::bf16}) {
       cli::EngineSubject engine("simt", cuda::make_host_model(config, precision, weights));
-      const auto result =
-          verify::detect_prefix_leaks(engine, config, batch, {.seed = 1, .suffixes = 1});
+      const auto result = verify::detect_leaks(engine, config, batch, {.seed = 1, .suffixes = 1});
       for (const verify::Check& check : result.checks) {
         BOOST_TEST((check.status == verify::Status::pass), "method " << c.method << " " << c.form
                                                                      << ": " << check.name << ": "

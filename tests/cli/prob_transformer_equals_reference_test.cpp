@@ -15,7 +15,7 @@
 #include "tests/cli/against_reference.h"
 #include "tests/reference/prob_transformer/variants.h"
 #include "verify/judge/numerics.h"
-#include "verify/leakage/prefix.h"
+#include "verify/leakage/detectors.h"
 #include "verify/subjects/bindings.h"
 
 namespace {
@@ -208,7 +208,7 @@ BOOST_AUTO_TEST_CASE(causal_heads_do_not_see_the_future_in_any_precision) {
     for (const Precision precision : {Precision::fp32, Precision::bf16}) {
       cli::EngineSubject engine("simt", cuda::make_host_model(c.config, precision, weights));
       const auto result =
-          verify::detect_prefix_leaks(engine, c.config, batch_of(c), {.seed = 1, .suffixes = 1});
+          verify::detect_leaks(engine, c.config, batch_of(c), {.seed = 1, .suffixes = 1});
       for (const verify::Check& check : result.checks) {
         BOOST_TEST((check.status == verify::Status::pass),
                    c.text() << ": " << check.name << ": " << check.summary);

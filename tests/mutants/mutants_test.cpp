@@ -10,7 +10,7 @@
 #include "tests/mutants/mutant.h"
 #include "tests/mutants/stale_scores.h"
 #include "verify/judge/numerics.h"
-#include "verify/leakage/prefix.h"
+#include "verify/leakage/detectors.h"
 #include "verify/leakage/structural.h"
 #include "verify/subjects/bindings.h"
 #include "verify/subjects/graph_subject.h"
@@ -99,8 +99,8 @@ void judge_mutant(const mutants::Mutant& mutant, golden::Precision storage) {
 
   const auto graph = build(&mutant)(config, 1, kPositions);
   const verify::ProofResult proof = verify::prove_causality(*graph);
-  const verify::PrefixResult prefix =
-      verify::detect_prefix_leaks(subject, config, verify::read_batch(file.golden()));
+  const verify::LeakResult prefix =
+      verify::detect_leaks(subject, config, verify::read_batch(file.golden()));
   BOOST_TEST(proof.leaks == mutant.leaks);
   BOOST_TEST(prefix.leaks == mutant.leaks);
   if (!mutant.leaks) {
@@ -145,7 +145,7 @@ BOOST_AUTO_TEST_CASE(every_clean_twin_is_accepted_by_every_check) {
         const auto numerics = verify::verify_numerics(file.golden(), subject, {});
         BOOST_TEST(all_pass(numerics.checks));
         const auto prefix =
-            verify::detect_prefix_leaks(subject, config, verify::read_batch(file.golden()));
+            verify::detect_leaks(subject, config, verify::read_batch(file.golden()));
         BOOST_TEST(all_pass(prefix.checks));
         BOOST_TEST(!prefix.leaks);
       }
@@ -165,8 +165,8 @@ BOOST_AUTO_TEST_CASE(a_running_sum_that_survives_a_call_is_detected) {
   BOOST_TEST(numerics.diverged == "layers/0/attn/scores");
 
   mutants::StaleScores again(config, file.golden());
-  const verify::PrefixResult prefix =
-      verify::detect_prefix_leaks(again, config, verify::read_batch(file.golden()));
+  const verify::LeakResult prefix =
+      verify::detect_leaks(again, config, verify::read_batch(file.golden()));
   BOOST_REQUIRE(prefix.checks.size() == 1u);
   BOOST_TEST((prefix.checks[0].status == Status::inconclusive));
   BOOST_TEST(prefix.checks[0].summary ==
