@@ -69,7 +69,7 @@ part configure 60 cmake --preset device "${generator[@]}" -DASSAY_BUNDLE="$bundl
 part build 240 cmake --build $build -j "$(nproc)"
 
 export ASSAY_REQUIRE_GPU=1
-part device-check 120 $build/tests/device/device_check "$bundle" --json "$out/device-check.json"
+part device-check 120 $build/cli/gpu_check/device_check "$bundle" --json "$out/device-check.json"
 part kernels-check 120 $build/tests/device/kernels_check --json "$out/kernels-check.json"
 part simt-collectives 30 $build/tests/device/simt/simt_collectives_gpu_test
 part simt-mma 30 $build/tests/device/simt/simt_mma_gpu_test
@@ -86,7 +86,7 @@ done
 sanitize() {
   local name=sanitizer-$1-$2
   if command -v compute-sanitizer >/dev/null; then
-    part "$name" 60 compute-sanitizer --tool "$1" --error-exitcode 86 $build/tests/device/device_check "$bundle" \
+    part "$name" 60 compute-sanitizer --tool "$1" --error-exitcode 86 $build/cli/gpu_check/device_check "$bundle" \
       --only "1-$2-*-keep" --precision fp32 --precision bf16 --any-methods --json "$out/$name.json"
   else
     record "$name" absent 0

@@ -8,26 +8,18 @@
 #include <string>
 #include <vector>
 
-#include "cuda_impl/engine/interface/model.h"
 #include "golden/contract/config.h"
 #include "golden/contract/tensor.h"
 #include "golden/contract/weights.h"
+#include "verify/subjects/subject.h"
 
-namespace assay::device_check {
-
-struct Inputs {
-  int64_t batch = 0, positions = 0;
-  std::vector<int32_t> tokens, labels;  // [B,T]
-  std::vector<uint8_t> attention_mask;  // [B,T]
-
-  cuda::Batch view() const { return {batch, positions, tokens, attention_mask, labels}; }
-};
+namespace assay::gpu_check {
 
 struct BundledCase {
   std::string name;
   golden::ModelConfig config = {};
   std::string narrow_probs = {};  // of the metadata
-  Inputs inputs = {};
+  verify::Batch inputs = {};
   std::map<std::string, golden::Tensor> tensors = {};  // all of the file, by their names there
 
   const golden::Tensor* find(const std::string& tensor) const;  // nullptr if there is none
@@ -53,4 +45,4 @@ struct BundleEntry {
 std::vector<BundleEntry> read_manifest(const std::string& folder, const std::string& pattern);
 BundledCase read_case(const std::string& folder, const BundleEntry& entry);
 
-}  // namespace assay::device_check
+}  // namespace assay::gpu_check

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "check.h"
+#include "cli/gpu_check/checks.h"
 #include "golden/contract/test_bundle.h"
 #include "verify/statistics/compare.h"
 
-namespace assay::device_check {
+namespace assay::gpu_check {
 namespace {
 
 using golden::Precision;
@@ -48,7 +48,7 @@ struct Logits {
 
 Logits decode(const BundledCase& bundled, cuda::Model& model, const Tensor& golden,
               const Tensor& bound) {
-  const auto& [B, T, tokens, labels, mask] = bundled.inputs;
+  const auto& [B, T, tokens, mask, labels] = bundled.inputs;
   const int64_t V = bundled.config.vocab_size;
   Logits logits;
   std::vector<double> behind(static_cast<std::size_t>(B * V));
@@ -73,9 +73,8 @@ Logits decode(const BundledCase& bundled, cuda::Model& model, const Tensor& gold
 
 }  // namespace
 
-Check check_decode(const BundledCase& bundled, cuda::Model& model, Precision precision) {
-  Check check{
-      .name = "decode", .case_name = bundled.name, .precision = golden::precision_name(precision)};
+CaseCheck check_decode(const BundledCase& bundled, cuda::Model& model, Precision precision) {
+  CaseCheck check = make_check("decode", bundled, precision);
   const Tensor* golden = bundled.find("golden/logits");
   const Tensor* bound = bundled.find(golden::bundle::bound_name(precision, "logits"));
   const golden::Shape due{bundled.inputs.batch, bundled.inputs.positions,
@@ -86,11 +85,12 @@ Check check_decode(const BundledCase& bundled, cuda::Model& model, Precision pre
   } else {
     decode(bundled, model, *golden, *bound).compare(row);
   }
-  check.status = row.passed() ? Status::pass : Status::fail;
-  check.summary = fmt::format("{} elements of logits, {} outside; largest error / bound {:.3g}",
-                              row.elements, row.outside, row.ratio);
+  check.check.status = row.passed() ? verify::Status::pass : verify::Status::fail;
+  check.check.summary =
+      fmt::format("{} elements of logits, {} outside; largest error / bound {:.3g}", row.elements,
+                  row.outside, row.ratio);
   check.rows = {row};
   return check;
 }
 
-}  // namespace assay::device_check
+}  // namespace assay::gpu_check

@@ -1,4 +1,4 @@
-#include "bundled_case.h"
+#include "cli/gpu_check/bundled_case.h"
 
 #include <fmt/format.h>
 
@@ -12,7 +12,7 @@
 #include "golden/contract/names.h"
 #include "golden/contract/test_bundle.h"
 
-namespace assay::device_check {
+namespace assay::gpu_check {
 namespace {
 
 using golden::Tensor;
@@ -167,7 +167,7 @@ BundledCase read_case(const std::string& folder, const BundleEntry& entry) {
   } catch (const json::exception& error) {
     throw InputError(path + ": " + error.what());
   }
-  Inputs& inputs = bundled.inputs;
+  verify::Batch& inputs = bundled.inputs;
   inputs.tokens = input<int32_t>(bundled, "tokens");
   inputs.labels = input<int32_t>(bundled, "labels");
   inputs.attention_mask = input<uint8_t>(bundled, "attention_mask");
@@ -176,4 +176,4 @@ BundledCase read_case(const std::string& folder, const BundleEntry& entry) {
   return bundled;
 }
 
-}  // namespace assay::device_check
+}  // namespace assay::gpu_check

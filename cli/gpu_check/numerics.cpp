@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
-#include "check.h"
+#include "cli/engine_subject.h"
+#include "cli/gpu_check/checks.h"
+#include "cli/gpu_check/collected.h"
 #include "golden/contract/names.h"
 #include "golden/contract/test_bundle.h"
-#include "taps.h"
 #include "verify/statistics/compare.h"
 
-namespace assay::device_check {
+namespace assay::gpu_check {
 namespace {
 
 namespace bundle = golden::bundle;
@@ -64,9 +65,9 @@ void check_storage(Precision storage, const Tensor& got, TensorRow& row) {
   }
 }
 
-void check_schedule(const BundledCase& bundled, const cuda::Model& model, Precision precision,
-                    Check& check) {
-  const golden::PrecisionSchedule has = model.precision(),
+void check_schedule(const BundledCase& bundled, const verify::Subject& subject, Precision precision,
+                    CaseCheck& check) {
+  const golden::PrecisionSchedule has = subject.precision(),
                                   due = bundle::schedule_of(precision, bundled.narrow_probs);
   if (has.storage == due.storage && has.accumulate == due.accumulate &&
       has.wide_attention == due.wide_attention && has.narrow_probs == due.narrow_probs &&
@@ -77,15 +78,16 @@ void check_schedule(const BundledCase& bundled, const cuda::Model& model, Precis
       {.name = "precision", .why = "the engine's schedule is not the one that the bounds are for"});
 }
 
-void conclude(Check& check, const Taps& taps) {
-  for (const std::string& fault : taps.faults()) {
+void conclude(CaseCheck& check, const Collected& got) {
+  for (const std::string& fault : got.faults()) {
     check.rows.push_back({.name = "taps", .why = fault});
   }
   const auto failed = std::count_if(check.rows.begin(), check.rows.end(),
                                     [](const TensorRow& row) { return !row.passed(); });
-  check.status = failed == 0 && check.compared() > 0 ? Status::pass : Status::fail;
+  check.check.status =
+      failed == 0 && check.compared() > 0 ? verify::Status::pass : verify::Status::fail;
   const TensorRow* worst = check.worst();
-  check.summary = fmt::format(
+  check.check.summary = fmt::format(
       "{} of {} tensors outside, {} elements; largest error / bound {:.3g} "
       "at {}",
       failed, check.rows.size(), check.compared(), worst == nullptr ? 0 : worst->ratio,
@@ -95,64 +97,61 @@ void conclude(Check& check, const Taps& taps) {
 // Names of the expected values and their bounds, by the tensor's.
 using Named = std::string (*)(Precision, const std::string&);
 
-void compare_all(const BundledCase& bundled, const cuda::Model& model, Precision precision,
-                 Named expected, Named bounds, const Taps& taps, Check& check) {
-  for (const golden::TensorInfo& info : taps.declared()) {
+void compare_all(const BundledCase& bundled, const verify::Subject& subject, Precision precision,
+                 Named expected, Named bounds, const Collected& collected, CaseCheck& check) {
+  for (const golden::TensorInfo& info : collected.declared()) {
     TensorRow row{.name = info.name};
     const Tensor* value = due(bundled, expected(precision, info.name), info.shape, row);
     const Tensor* bound = due(bundled, bounds(precision, info.name), info.shape, row);
-    const Tensor* got = taps.find(info.name);
+    const Tensor* got = collected.find(info.name);
     if (got == nullptr) {
       row.why = "the engine did not hand it over";
     } else if (value != nullptr && bound != nullptr) {
       compare_tensor(*value, *bound, *got, row);
-      check_storage(model.precision().storage_of(info.name), *got, row);
+      check_storage(subject.precision().storage_of(info.name), *got, row);
     }
     check.rows.push_back(std::move(row));
   }
-  conclude(check, taps);
+  conclude(check, collected);
+}
+
+Collected collect(const BundledCase& bundled, verify::Subject& subject,
+                  const verify::Forced& forced) {
+  auto due = golden::tensor_list(bundled.config, bundled.inputs.batch, bundled.inputs.positions);
+  std::erase_if(due, [&](const golden::TensorInfo& info) { return !subject.computes(info.name); });
+  Collected collected(std::move(due));
+  subject.run(bundled.inputs, forced, [&](const verify::Observed& observed) {
+    collected.take(observed.name, observed.tensor.view());
+  });
+  return collected;
 }
 
 std::string golden_name(Precision, const std::string& tensor) { return "golden/" + tensor; }
 
-Check check_free_running(const std::string& name, const BundledCase& bundled, cuda::Model& model,
-                         Precision precision) {
-  Check check{
-      .name = name, .case_name = bundled.name, .precision = golden::precision_name(precision)};
-  check_schedule(bundled, model, precision, check);
-  Taps taps(tensors_of(bundled, name == "stacked"));
-  model.forward(bundled.inputs.view(), &taps);
-  compare_all(bundled, model, precision, golden_name, bundle::bound_name, taps, check);
+}  // namespace
+
+CaseCheck check_free(const BundledCase& bundled, verify::Subject& subject, Precision precision) {
+  CaseCheck check = make_check("free-running", bundled, precision);
+  check_schedule(bundled, subject, precision, check);
+  compare_all(bundled, subject, precision, golden_name, bundle::bound_name,
+              collect(bundled, subject, {}), check);
   return check;
 }
 
-}  // namespace
-
-Check check_free(const BundledCase& bundled, cuda::Model& model, Precision precision) {
-  return check_free_running("free-running", bundled, model, precision);
-}
-
-Check check_stacked(const BundledCase& bundled, cuda::Model& model, Precision precision) {
-  return check_free_running("stacked", bundled, model, precision);
-}
-
-Check check_local(const BundledCase& bundled, cuda::Model& model, Precision precision) {
-  Check check{
-      .name = "local", .case_name = bundled.name, .precision = golden::precision_name(precision)};
-  check_schedule(bundled, model, precision, check);
-  Taps taps(tensors_of(bundled));
-  taps.force_with([&](const std::string& name, std::span<double> values) {
+CaseCheck check_local(const BundledCase& bundled, verify::Subject& subject, Precision precision) {
+  CaseCheck check = make_check("local", bundled, precision);
+  check_schedule(bundled, subject, precision, check);
+  Tensor rounded;
+  const auto force = [&](const std::string& name) -> const Tensor* {
     const Tensor* golden = bundled.find("golden/" + name);
-    if (golden == nullptr || golden->values.size() != values.size()) return false;
-    if (golden::is_attention_matrix(name)) return false;
-    const Precision storage = model.precision().storage_of(name);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      values[i] = golden::round_to(storage, golden->values[i]);
-    }
-    return true;
-  });
-  model.forward(bundled.inputs.view(), &taps);
-  compare_all(bundled, model, precision, bundle::local_name, bundle::local_bound_name, taps, check);
+    if (golden == nullptr || golden::is_attention_matrix(name)) return nullptr;
+    rounded = *golden;
+    const Precision storage = subject.precision().storage_of(name);
+    for (double& x : rounded.values) x = golden::round_to(storage, x);
+    return &rounded;
+  };
+  compare_all(bundled, subject, precision, bundle::local_name, bundle::local_bound_name,
+              collect(bundled, subject, force), check);
   return check;
 }
 
@@ -185,10 +184,10 @@ double size_of(const BundledCase& bundled, const std::string& weight, const Tens
 
 }  // namespace
 
-Check check_gradients(const BundledCase& bundled, cuda::Model& model) {
-  Check check{.name = "gradients", .case_name = bundled.name, .precision = "fp32"};
-  Taps got(golden::weight_list(bundled.config));
-  model.gradients(bundled.inputs.view(),
+CaseCheck check_gradients(const BundledCase& bundled, cuda::Model& model) {
+  CaseCheck check = make_check("gradients", bundled, Precision::fp32);
+  Collected got(golden::weight_list(bundled.config));
+  model.gradients(cli::engine_batch(bundled.inputs),
                   [&](const std::string& name, const golden::TensorView& gradient) {
                     got.take(name, gradient);
                   });
@@ -211,4 +210,4 @@ Check check_gradients(const BundledCase& bundled, cuda::Model& model) {
   return check;
 }
 
-}  // namespace assay::device_check
+}  // namespace assay::gpu_check

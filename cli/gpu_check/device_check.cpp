@@ -4,9 +4,9 @@
 //                [--precision fp32|tf32|bf16|fp16].. [--without METHOD].. [--any-methods]
 //                [--json FILE] [--tensors]
 //
-// Exit codes: 0 all passed; 1 a failure, or nothing was checked; 2 usage, or a bundle that cannot
-// be read; 3 a case is refused by the engine, or a method that is not named by --without has no
-// case; 77 no CUDA device. --any-methods asks for no method; --tensors prints every tensor, else
+// Exit codes: 0 all passed; 1 a failure; 2 usage, or a bundle that cannot be read; 3 nothing was
+// checked, the engine refuses a case, or a method that is not named by --without has no case; 77 no
+// CUDA device. --any-methods asks for no method; --tensors prints every tensor, else
 // only what failed.
 #include <fmt/format.h>
 
@@ -16,16 +16,17 @@
 #include <fstream>
 #include <set>
 
+#include "cli/gpu_check/run_checks.h"
 #include "golden/contract/error.h"
 #include "golden/contract/methods.h"
 #include "golden/contract/test_bundle.h"
-#include "run_checks.h"
 
 namespace {
 
 using namespace assay;
-using device_check::BundleEntry;
 using golden::Precision;
+using gpu_check::BundleEntry;
+using verify::Status;
 
 constexpr int kUsage = 2, kNoDevice = 77;
 
@@ -85,16 +86,16 @@ std::vector<std::string> absent_methods(const std::set<std::string>& present) {
 }
 
 // Reads, runs and tells of one case at a time.
-void run_bundle(const Options& options, device_check::Report& report) {
-  const device_check::MakeModel make =
+void run_bundle(const Options& options, gpu_check::Report& report) {
+  const gpu_check::MakeModel make =
       options.backend == "host" ? cuda::make_host_model : cuda::make_device_model;
   std::set<std::string> methods;
-  for (const BundleEntry& entry : device_check::read_manifest(options.bundle, options.only)) {
-    const device_check::BundledCase bundled = device_check::read_case(options.bundle, entry);
+  for (const BundleEntry& entry : gpu_check::read_manifest(options.bundle, options.only)) {
+    const gpu_check::BundledCase bundled = gpu_check::read_case(options.bundle, entry);
     methods.insert(bundled.config.method);
     for (const Precision precision : options.precisions) {
-      for (device_check::Check& check : device_check::run_case(bundled, precision, make)) {
-        fmt::print("{}", device_check::check_text(check, options.every_tensor));
+      for (gpu_check::CaseCheck& check : gpu_check::run_case(bundled, precision, make)) {
+        fmt::print("{}", gpu_check::check_text(check, options.every_tensor));
         report.checks.push_back(std::move(check));
       }
     }
@@ -103,18 +104,20 @@ void run_bundle(const Options& options, device_check::Report& report) {
   if (!options.any_methods) report.absent = absent_methods(methods);
 }
 
-int finish(const Options& options, device_check::Report& report) {
-  const int code = device_check::exit_code(report, options.without);
+int finish(const Options& options, gpu_check::Report& report) {
+  const int code = gpu_check::exit_code(report, options.without);
   for (const std::string& method : report.absent) {
-    fmt::print("ABSENT   method {}: the bundle has no case of it\n", method);
+    fmt::print("absent       method {}: the bundle has no case of it\n", method);
   }
-  fmt::print("{} back end: {} checks passed, {} failed, {} refused, {} methods absent, {:.1f} s\n",
-             options.backend, report.count(device_check::Status::pass),
-             report.count(device_check::Status::fail), report.count(device_check::Status::refused),
-             report.absent.size(), report.seconds);
+  fmt::print(
+      "{} back end: {} checks passed, {} failed, {} inconclusive, {} skipped, {} methods absent, "
+      "{:.1f} s\n",
+      options.backend, report.count(Status::pass), report.count(Status::fail),
+      report.count(Status::inconclusive), report.count(Status::skipped), report.absent.size(),
+      report.seconds);
   if (!options.json_path.empty()) {
     std::ofstream file(options.json_path);
-    file << device_check::json_text(report, code);
+    file << gpu_check::json_text(report, code);
     file.close();
     if (!file) throw InputError(options.json_path + ": cannot be written");
   }
@@ -130,7 +133,7 @@ int run(int argc, char** argv) {
     }
   }
   const auto start = std::chrono::steady_clock::now();
-  device_check::Report report{.backend = options.backend, .bundle = options.bundle};
+  gpu_check::Report report{.backend = options.backend, .bundle = options.bundle};
   run_bundle(options, report);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return finish(options, report);
