@@ -10,9 +10,9 @@ Parts:
     longest   the largest T at author size that fits, by doubling, ours and (a)
     plain     method plain, forward, against PyTorch with scaled_dot_product_attention
     train     forward and backward, and whole steps of training with AdamW, author size, against (a)
-    products  the rate of our products against that of torch.matmul
+    gemms     the rate of our gemms against that of torch.matmul
 
-Both run in bf16, or with --precision tf32 in float32 whose products read tf32
+Both run in bf16, or with --precision tf32 in float32 whose gemms read tf32
 (torch.backends.cuda.matmul.allow_tf32).
 
 Before anything is timed, ours is compared with PyTorch in the same type, and PyTorch in float32 (tf32: float64) stands
@@ -302,7 +302,7 @@ def part_train(bench):
 
 
 def measure_training(bench, size, weights, tokens, loss):
-    """Steps with clipping: ours on fp32 master weights, PyTorch's AdamW on weights in the type of the products, which
+    """Steps with clipping: ours on fp32 master weights, PyTorch's AdamW on weights in the type of the gemms, which
     is less work. The first step of ours has to report the loss before it, later ones a smaller one."""
     rate, decay, max_norm = 1e-3, 0.1, 1.0
     trainer = bench.trainer(size, weights, "1", tokens.shape[1], weight_decay=decay, max_norm=max_norm)
@@ -334,8 +334,8 @@ def measure_training(bench, size, weights, tokens, loss):
         bench.faster("author, T = 1024: a step of training with AdamW, eager", ours, peer, None)
 
 
-def part_products(bench):
-    """Two plain models of one layer that differ in the inner width: the difference of their times is that of products
+def part_gemms(bench):
+    """Two plain models of one layer that differ in the inner width: the difference of their times is that of gemms
     (and of SwiGLU, which counts against us)."""
     width, positions, inners = (64, 16, (96, 192)) if bench.small else (4096, 4096, (8192, 16384))
     times = []
@@ -344,22 +344,22 @@ def part_products(bench):
         weights = make_weights(size, bench.device, bench.dtype)
         tokens = bench.tokens(size, 1, positions)
         engine = bench.engine(size, weights, "plain", positions)
-        bench.check_logits(f"products, inner {inner}", size, weights, "plain", "stored", engine, tokens)
+        bench.check_logits(f"gemms, inner {inner}", size, weights, "plain", "stored", engine, tokens)
         times.append(bench.seconds(lambda: engine.run(tokens)))
         engine.close()
     floating = 2 * positions * width * 3 * (inners[1] - inners[0])
     if times[1] <= times[0]:
-        raise AssertionError(f"products: expected more time for inner {inners[1]}, got {times}")
+        raise AssertionError(f"gemms: expected more time for inner {inners[1]}, got {times}")
     x = torch.randn(positions, width, device=bench.device, dtype=bench.dtype)
     w = torch.randn(inners[1], width, device=bench.device, dtype=bench.dtype)
     peer = bench.seconds(lambda: x @ w.T)
     ours_rate, peer_rate = floating / (times[1] - times[0]), 2 * positions * width * inners[1] / peer
-    bench.row(f"products, {bench.precision}, of torch.matmul's rate", ours_rate / 1e12, peer_rate / 1e12, "TFLOP/s",
+    bench.row(f"gemms, {bench.precision}, of torch.matmul's rate", ours_rate / 1e12, peer_rate / 1e12, "TFLOP/s",
               ours_rate / peer_rate, 0.6)
 
 
 PARTS = {"author": part_author, "wide": part_wide, "longest": part_longest, "plain": part_plain, "train": part_train,
-         "products": part_products}
+         "gemms": part_gemms}
 
 
 def main():

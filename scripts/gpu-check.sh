@@ -74,7 +74,7 @@ part kernels-check 120 $build/tests/device/kernels_check --json "$out/kernels-ch
 part simt-collectives 30 $build/tests/device/simt/simt_collectives_gpu_test
 part simt-mma 30 $build/tests/device/simt/simt_mma_gpu_test
 
-for bench in author train products plain longest wide; do
+for bench in author train gemms plain longest wide; do
   if [ -n "$quick" ]; then
     record bench-$bench skipped 0
   else

@@ -13,7 +13,7 @@ import sys
 CHECKS = ["device-check", "kernels-check"]
 SANITIZERS = ["sanitizer-memcheck-llama-gqa", "sanitizer-racecheck-llama-gqa", "sanitizer-synccheck-llama-gqa",
               "sanitizer-memcheck-wide", "sanitizer-racecheck-wide"]
-BENCHES = ["bench-author", "bench-train", "bench-products", "bench-plain", "bench-longest", "bench-wide"]
+BENCHES = ["bench-author", "bench-train", "bench-gemms", "bench-plain", "bench-longest", "bench-wide"]
 PARTS = ["configure", "build"] + CHECKS + ["simt-collectives", "simt-mma"] + BENCHES + SANITIZERS
 FAULTS = {"3": "inconclusive: nothing checked, refused or absent; or no PyTorch", "124": "out of time", "137": "out of time, killed",
           "86": "compute-sanitizer found errors", "77": "no CUDA device", "127": "not found: the build failed?"}

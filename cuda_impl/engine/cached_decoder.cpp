@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "cuda_impl/engine/blocks/forward_pass.h"
-#include "cuda_impl/engine/mean_field/inference_pass.h"
+#include "cuda_impl/engine/mean_field/mean_field_pass.h"
 #include "cuda_impl/engine/memory/batch.h"
 #include "cuda_impl/engine/memory/convert.h"
 #include "golden/contract/error.h"
@@ -55,10 +55,10 @@ void CachedDecoder<Pass>::append(const Chunk& chunk, std::span<double> logits) {
   }
   const auto C = static_cast<int32_t>(chunk.positions);
   const std::vector<int32_t> all(lengths_.size(), C);
-  const std::vector<uint8_t> real(chunk.tokens.size(), 1);
+  const std::vector<uint8_t> padding_mask(chunk.tokens.size(), 1);
   Chunk whole = chunk;
   if (whole.counts.empty()) whole.counts = all;
-  if (whole.attention_mask.empty()) whole.attention_mask = real;
+  if (whole.attention_mask.empty()) whole.attention_mask = padding_mask;
 
   cache_.place(lengths_, whole);
   const View<const Scalar, 2> stored = pass_.run(whole);
@@ -89,7 +89,7 @@ void CachedDecoder<Pass>::reset(int64_t sequence) {
 
 #define ASSAY_INSTANTIATE(S)                    \
   template class CachedDecoder<ForwardPass<S>>; \
-  template class CachedDecoder<InferencePass<S>>;
+  template class CachedDecoder<MeanFieldPass<S>>;
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

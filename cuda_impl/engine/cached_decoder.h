@@ -10,9 +10,9 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// Pass: ForwardPass or InferencePass. A step costs what a forward pass over its chunk costs, but for
-// attention or heads, which read the cache. Buffers are allocated at the largest chunk; later ones only
-// launch.
+// Pass: ForwardPass or MeanFieldPass. A step costs what a forward pass over its chunk costs, but
+// for attention or heads, which read the cache. Buffers are allocated at the largest chunk; later
+// ones only launch.
 template <class Pass>
 class CachedDecoder final : public cuda::Decoder {
  public:

@@ -5,7 +5,7 @@
 
 #include "cuda_impl/engine/prob_transformer.h"
 #include "cuda_impl/engine/training/adamw_trainer.h"
-#include "cuda_impl/engine/training/trained_inference.h"
+#include "cuda_impl/engine/training/trained_mean_field.h"
 #include "cuda_impl/engine/training/trained_transformer.h"
 #include "cuda_impl/engine/transformer.h"
 
@@ -32,7 +32,7 @@ std::unique_ptr<Trainer> make_trainer(const golden::ModelConfig& config,
                                       const golden::WeightSource& weights,
                                       const TrainingOptions& options) {
   if (has_prob_transformer(config)) {
-    return std::make_unique<AdamwTrainer<TrainedInference<S>>>(config, precision, weights, options);
+    return std::make_unique<AdamwTrainer<TrainedMeanField<S>>>(config, precision, weights, options);
   }
   return std::make_unique<AdamwTrainer<TrainedTransformer<S>>>(config, precision, weights, options);
 }

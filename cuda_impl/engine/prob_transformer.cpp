@@ -1,7 +1,7 @@
 #include "cuda_impl/engine/prob_transformer.h"
 
 #include "cuda_impl/engine/cached_decoder.h"
-#include "cuda_impl/engine/mean_field/prob_transformer_backward.h"
+#include "cuda_impl/engine/mean_field/mean_field_backward.h"
 #include "golden/contract/error.h"
 
 namespace assay::cuda {
@@ -28,7 +28,7 @@ void check_decodes(const golden::ProbTransformer& pt) {
 template <class S>
 ProbTransformer<S>::ProbTransformer(const golden::ModelConfig& config, golden::Precision precision,
                                     const golden::WeightSource& weights)
-    : parts_(std::make_shared<const InferenceParts<S>>(config, precision, weights)),
+    : parts_(std::make_shared<const MeanFieldParts<S>>(config, precision, weights)),
       pass_(parts_) {}
 
 template <class S>
@@ -47,8 +47,8 @@ void ProbTransformer<S>::forward(const Batch& batch, Probe* probe) {
 
 template <class S>
 std::unique_ptr<cuda::Decoder> ProbTransformer<S>::decoder(int64_t sequences, int64_t capacity) {
-  check_decodes(parts_->inference.pt);
-  return std::make_unique<CachedDecoder<InferencePass<S>>>(parts_, sequences, capacity);
+  check_decodes(parts_->schedule.pt);
+  return std::make_unique<CachedDecoder<MeanFieldPass<S>>>(parts_, sequences, capacity);
 }
 
 template <class S>
@@ -57,7 +57,7 @@ double ProbTransformer<S>::gradients([[maybe_unused]] const Batch& batch,
   if constexpr (simt::HookedScalar<S>) {
     throw Unsupported("gradients: the backward kernels are not built for this scalar");
   } else {
-    if (backward_ == nullptr) backward_ = std::make_unique<InferenceBackward<S>>(pass_);
+    if (backward_ == nullptr) backward_ = std::make_unique<MeanFieldBackward<S>>(pass_);
     pass_.run(batch, nullptr, true);
     return backward_->run(receive);
   }

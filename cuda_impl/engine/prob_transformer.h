@@ -1,17 +1,17 @@
-// The engine's Probabilistic Transformer (spec/methods.md section 5) on kernels that store their
-// results as S: the rounds of mean-field inference, every option of golden/prob_transformer.h.
+// The engine's Probabilistic Transformer (docs/methods.md) on kernels that store their results as S:
+// the rounds of mean-field updates, every option of golden/contract/prob_transformer.h.
 #pragma once
 
 #include <memory>
 
 #include "cuda_impl/engine/interface/model.h"
-#include "cuda_impl/engine/mean_field/inference_pass.h"
+#include "cuda_impl/engine/mean_field/mean_field_pass.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 template <class S>
-class InferenceBackward;
+class MeanFieldBackward;
 
 // Everything is allocated at the first pass of the largest shape; later passes only launch.
 template <class S>
@@ -28,9 +28,9 @@ class ProbTransformer final : public Model {
   int64_t allocations() const { return pass_.allocations(); }
 
  private:
-  std::shared_ptr<const InferenceParts<S>> parts_;
-  InferencePass<S> pass_;
-  std::unique_ptr<InferenceBackward<S>> backward_;  // made by the first call of gradients
+  std::shared_ptr<const MeanFieldParts<S>> parts_;
+  MeanFieldPass<S> pass_;
+  std::unique_ptr<MeanFieldBackward<S>> backward_;  // made by the first call of gradients
 };
 
 }  // namespace SIMT_BACKEND

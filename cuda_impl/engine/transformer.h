@@ -1,5 +1,5 @@
-// The engine: the Llama and the GPT-2 block with the methods of spec/methods.md sections 3 and 4, on
-// kernels that store their results as S. The Probabilistic Transformer has one of its own.
+// The engine: the Llama and the GPT-2 block with the methods of docs/methods.md, on kernels that
+// store their results as S. The Probabilistic Transformer has one of its own.
 #pragma once
 
 #include <memory>

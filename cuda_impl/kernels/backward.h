@@ -16,63 +16,65 @@ inline namespace SIMT_BACKEND {
 inline constexpr int64_t kRowsPerChunk = 32;
 inline int64_t row_chunks(int64_t N) { return (N + kRowsPerChunk - 1) / kRowsPerChunk; }
 
-// What a backward product may be beside a single one of rows that lie one behind the other.
+// What a backward gemm may be beside a single one of rows that lie one behind the other.
 struct BackwardLayout {
-  // `count` products in one launch: the arrays of product j lie j times so many elements behind those
-  // of the first. A stride of 0 for dy or factor: all products share it.
+  // `count` gemms in one launch: the arrays of gemm j lie j times so many elements behind those
+  // of the first. A stride of 0 for dy or factor: all gemms share it.
   int64_t count = 1;
-  int64_t out = 0, dy = 0, factor = 0;  // factor: w of product_nn, x of product_tn
+  int64_t out = 0, dy = 0, factor = 0;  // factor: w of gemm_nn, x of gemm_tn
   int64_t factor_row =
       0;  // elements from row to row of the factor: it is columns of a wider array; 0: K
 };
 
-// dx [N,K] = dy [N,M] w [M,K]: the gradient of product(y, x, w) by x. Operands as in product().
+// dx [N,K] = dy [N,M] w [M,K]: the gradient of gemm(y, x, w) with respect to x. Operands as in
+// gemm().
 template <class S, class Out>
-void product_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream,
-                Operands operands = Operands::as_stored, const BackwardLayout& layout = {});
+void gemm_nn(View<Out, 2> dx, In<S, 2> dy, In<S, 2> w, bool accumulate, Stream stream,
+             Operands operands = Operands::as_stored, const BackwardLayout& layout = {});
 
-// dw [M,K] = dy [N,M]^T x [N,K]: the gradient of product(y, x, w) by w. Operands as in product().
+// dw [M,K] = dy [N,M]^T x [N,K]: the gradient of gemm(y, x, w) with respect to w. Operands as in
+// gemm().
 template <class S>
-void product_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream,
-                Operands operands = Operands::as_stored, const BackwardLayout& layout = {});
+void gemm_tn(View<accum_t<S>, 2> dw, In<S, 2> dy, In<S, 2> x, bool accumulate, Stream stream,
+             Operands operands = Operands::as_stored, const BackwardLayout& layout = {});
 
 // out [D] = sum_n x[n,d]: the gradient of a bias. parts [row_chunks(N),D] is scratch.
 template <class S>
 void column_sum(View<accum_t<S>, 1> out, View<accum_t<S>, 2> parts, In<S, 2> x, bool accumulate,
                 Stream stream);
 
-// out [D] = sum_c parts[c,d], c ascending: the second stage of column_sum. Of several layers parts is
-// [layers*C,D], and the sums of layer j lie j * out_stride elements behind the first.
+// out [D] = sum_c parts[c,d], c ascending: the second stage of column_sum. Of several layers parts
+// is [layers*C,D], and the sums of layer j lie j * out_stride elements behind the first.
 template <class A>
 void sum_parts(View<A, 1> out, In<A, 2> parts, bool accumulate, Stream stream, int64_t layers = 1,
                int64_t out_stride = 0);
 
-// rms_norm: statistics [1,N], parts [row_chunks(N),D]; layer_norm: [2,N] and [2*row_chunks(N),D]. Of
-// several layers: layers times as many columns of statistics and rows of parts.
+// rms_norm: statistics [1,N], parts [row_chunks(N),D]; layer_norm: [2,N] and [2*row_chunks(N),D].
+// Of several layers: layers times as many columns of statistics and rows of parts.
 template <class A>
 struct NormScratch {
   View<A, 2> statistics;
   View<A, 2> parts;
 };
 
-// The norms of sums x + addend of several layers at once: dx, dy and addend are [layers*N,D], x [N,D]
-// is the same for every layer. Weights and their gradients are those of the first; those of layer j
-// lie j times so many elements behind them.
+// The norms of sums x + addend of several layers at once: dx, dy and addend are [layers*N,D], x
+// [N,D] is the same for every layer. Weights and their gradients are those of the first; those of
+// layer j lie j times so many elements behind them.
 struct NormLayers {
   int64_t layers = 1;
   int64_t weights = 0, gradients = 0;
 };
 
-// dx [N,D] and dgain [D] of y = gain * z / rms(z), z = x or, where addend [N,D] has data, x + addend, by
-// either of which dx is the gradient. dx is stored as Grad: S or accum_t<S>, as dy.
+// dx [N,D] and dgain [D] of y = gain * z / rms(z), z = x or, where addend [N,D] has data, x +
+// addend, by either of which dx is the gradient. dx is stored as Grad: S or accum_t<S>, as dy.
 template <class S, class Grad>
 void rms_norm_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain,
                        const NormScratch<accum_t<S>>& scratch, In<Grad, 2> dy, In<S, 2> x,
                        In<S, 2> addend, In<S, 1> gain, double eps, bool accumulate, Stream stream,
                        const NormLayers& layers = {});
 
-// dx [N,D], dgain [D] and dbias [D] of y = gain * (z - mean(z)) / sqrt(variance(z) + eps) + bias, z as
-// above
+// dx [N,D], dgain [D] and dbias [D] of y = gain * (z - mean(z)) / sqrt(variance(z) + eps) + bias, z
+// as above
 template <class S, class Grad>
 void layer_norm_backward(View<Grad, 2> dx, View<accum_t<S>, 1> dgain, View<accum_t<S>, 1> dbias,
                          const NormScratch<accum_t<S>>& scratch, In<Grad, 2> dy, In<S, 2> x,
@@ -93,12 +95,13 @@ template <class S>
 void rope_backward(View<S, 3> dx, In<accum_t<S>, 4> dy, In<accum_t<S>, 2> cosines,
                    In<accum_t<S>, 2> sines, Stream stream);
 
-// x [B,T,H*Dh] = the heads y [B,H,T,Dh], concatenated: the gradient of split_heads. x_row: elements from
-// position to position of x, which may be columns of a wider array; 0: H*Dh.
+// x [B,T,H*Dh] = the heads y [B,H,T,Dh], concatenated: the gradient of split_heads. x_row: elements
+// from position to position of x, which may be columns of a wider array; 0: H*Dh.
 template <class S>
 void merge_heads(View<S, 3> x, In<accum_t<S>, 4> y, Stream stream, int64_t x_row = 0);
 
-// The gradients of fold_norm by what it folds, of those dy [M,K] and dy_bias [M] by its results:
+// The gradients of fold_norm with respect to what it folds, of those with respect to its results,
+// dy [M,K] and dy_bias [M]:
 //   dw[m,k] += dy[m,k] gain[k] + dy_bias[m] shift[k],  dgain[k] += sum_m dy[m,k] w[m,k],
 //   dshift[k] += sum_m dy_bias[m] w[m,k]
 // The data of gain and shift may be null as there, those of dgain, dshift and dy_bias with them.
@@ -109,18 +112,19 @@ void fold_norm_backward(View<accum_t<S>, 2> dw, View<accum_t<S>, 1> dgain,
 
 // counted [1] = how many positions of labels [B,T] cross_entropy counts.
 template <class A>
-void counted_positions(View<A, 1> counted, In<int32_t, 2> labels, Stream stream, int ahead = 1);
+void counted_positions(View<A, 1> counted, In<int32_t, 2> labels, Stream stream,
+                       int label_shift = 1);
 
-// dlogits [n,V] = scale / counted * (softmax(logits[b,t]) - [v = labels[b,t+ahead]]) where (b,t) is
-// counted by cross_entropy, else 0; of the positions [first, first + n) of the B*T, whose logits [n,V]
-// are given. dlogits may lie over logits.
+// dlogits [n,V] = scale / counted * (softmax(logits[b,t]) - [v = labels[b,t+label_shift]]) where
+// (b,t) is counted by cross_entropy, else 0; of the positions [first, first + n) of the B*T, whose
+// logits [n,V] are given. dlogits may lie over logits.
 template <class S>
 void cross_entropy_backward(View<S, 2> dlogits, In<S, 2> logits, int64_t first,
                             In<int32_t, 2> labels, In<accum_t<S>, 1> counted, double scale,
-                            Stream stream, int ahead = 1);
+                            Stream stream, int label_shift = 1);
 
-// dtable [V,D] = sum over the n with tokens[n] = v of dy[n,d], n ascending; with fast_atomics, and then
-// only with accumulate, in the order of arrival: other bits every time.
+// dtable [V,D] = sum over the n with tokens[n] = v of dy[n,d], n ascending; with fast_atomics, and
+// then only with accumulate, in the order of arrival: other bits every time.
 template <class S>
 void embedding_backward(View<accum_t<S>, 2> dtable, In<S, 2> dy, In<int32_t, 1> tokens,
                         bool accumulate, Stream stream, bool fast_atomics = false);
@@ -134,7 +138,7 @@ inline int64_t coefficient_parts(int64_t T) { return (T + 31) / 32 * 4; }
 
 // One use of attention probabilities P = exp(scores - lse), as context = P v.
 template <class S>
-struct AttentionUse {
+struct AttentionBackwardArguments {
   ScoreOperands<S> scores;
   View<const accum_t<S>, 3> lse;    // [B,H,T]
   View<const S, 4> v;               // [B,Hkv,T,Dh]
@@ -142,10 +146,11 @@ struct AttentionUse {
   View<const accum_t<S>, 3> delta;  // [B,H,T], of this use's context and dcontext
 };
 
-// Where the gradients by the scores' operands are added. Left null, one is not formed: with dq, dk
-// and dcoefficients null the probabilities are detached. dcoefficients[i] is the sum of the
-// gradients by all c_i(b,t,s): the whole gradient where c_i depends on the layer alone. That by the
-// offset is 0, a softmax being what it is.
+// Where the gradients with respect to the scores' operands are added. Left null, one is not formed:
+// with dq, dk and dcoefficients null the probabilities are detached. dcoefficients[i] is the sum of
+// the gradients with respect to all c_i(b,t,s): the whole gradient where c_i depends on the layer
+// alone. That with respect to the offset is 0, as a constant added to all scores of a row
+// does not change its softmax.
 template <class A>
 struct ScoreGradients {
   A* const* dq = nullptr;        // device table [layers] of arrays [B,H,T,Dh]
@@ -154,19 +159,21 @@ struct ScoreGradients {
   View<A, 4> coefficient_parts;  // scratch [layers,B,H,coefficient_parts(T)], with dcoefficients
 };
 
-// dv [B,Hkv,T,Dh] = P^T dcontext, and adds this use's share to the score gradients. Narrow types take
-// the tensor cores where attention_backward_rungs.h says so, and round P and dS there.
+// dv [B,Hkv,T,Dh] = P^T dcontext, and adds this use's share to the score gradients. Narrow types
+// take the tensor cores where attention_backward_variants.h says so, and round P and dS there.
 template <class S>
 void attention_backward(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
-                        const AttentionUse<S>& use, Stream stream);
+                        const AttentionBackwardArguments<S>& arguments, Stream stream);
 
-// Adds to dc, in the layout of use.scores.coefficients, the gradient by the coefficients c_i(b,t,s)
-// that depend on queries, keys or both: summed over heads and over the indices of stride 0.
+// Adds to dc, in the layout of arguments.scores.coefficients, the gradient with respect to the
+// coefficients c_i(b,t,s) that depend on queries, keys or both: summed over heads and over the
+// indices of stride 0.
 template <class S>
-void coefficient_gradient(accum_t<S>* dc, const AttentionUse<S>& use, Stream stream);
+void coefficient_gradient(accum_t<S>* dc, const AttentionBackwardArguments<S>& arguments,
+                          Stream stream);
 
 // What score_gate_backward leaves for the sums over rows: dbias = sum_n dg, dw2 = dg^T inner, dw1 =
-// dpre^T z, and dz [N,D], the gradient by the normalised input.
+// dpre^T z, and dz [N,D], the gradient with respect to the normalised input.
 template <class A>
 struct GateGradientRows {
   View<A, 2> dg;           // [N,outputs]
@@ -174,7 +181,7 @@ struct GateGradientRows {
   View<A, 2> z, dz;        // [N,D]
 };
 
-// Of score_gate(factors, h, gate, eps, scale), from the gradient by its factors.
+// Of score_gate(factors, h, gate, eps, scale), from the gradient with respect to its factors.
 template <class S>
 void score_gate_backward(const GateGradientRows<accum_t<S>>& out, In<accum_t<S>, 2> dfactors,
                          In<accum_t<S>, 2> factors, In<S, 2> h, const GateWeights<S>& gate,
@@ -188,7 +195,8 @@ void scaled(View<S, 2> y, In<accum_t<S>, 2> x, double scale, Stream stream);
 template <class A>
 void accumulate(View<A, 2> y, In<A, 2> x, double scale, Stream stream);
 
-// out [1] += sum_{n,d} x[n,d] y[n,d]; parts [N] is scratch. The gradient of a term's weight in add_n.
+// out [1] += sum_{n,d} x[n,d] y[n,d]; parts [N] is scratch. The gradient of a term's weight in
+// add_n.
 template <class S>
 void inner_product(View<accum_t<S>, 1> out, View<accum_t<S>, 1> parts, In<accum_t<S>, 2> x,
                    In<S, 2> y, Stream stream);

@@ -1,5 +1,5 @@
-// The kernels as host code calls them. S is the storage type (ASSAY_FOR_STORAGE_TYPES); every sum is
-// formed in accum_t<S> and rounded to S once, when it is stored.
+// The kernels as host code calls them. S is the storage type (ASSAY_FOR_STORAGE_TYPES); every sum
+// is formed in accum_t<S> and rounded to S once, when it is stored.
 //
 // A launcher checks every shape by name, enqueues on the caller's stream, throws simt::Error for a
 // misfit or a failed launch, and allocates nothing.
@@ -25,18 +25,20 @@ inline constexpr A kLowest = std::numeric_limits<A>::lowest();
 template <class A>
 inline constexpr A kInfinity = std::numeric_limits<A>::infinity();
 
-// The position of row b's element t: first[b] + t, or the last of `positions` where that is past it:
-// kernels that read a table by it are also run on rows that nobody reads. first null: 0.
-SIMT_HD int position_of(const int32_t* first, int64_t b, int t, int positions) {
-  const int position = first == nullptr ? t : first[b] + t;
+// The position of row b's element t: position_offset[b] + t, or the last of `positions` where that
+// is past it: kernels that read a table by it are also run on rows that nobody reads.
+// position_offset null: 0.
+SIMT_HD int position_of(const int32_t* position_offset, int64_t b, int t, int positions) {
+  const int position = position_offset == nullptr ? t : position_offset[b] + t;
   return position < positions ? position : positions - 1;
 }
 
-// y [N,D] = table[tokens[n]], and with positions [P,D] (data may be null) + positions[first[b] + t];
-// tokens [B,T], first (device) [B] or null: 0. The caller has checked 0 <= tokens[n] < V and T <= P.
+// y [N,D] = table[tokens[n]], and with positions [P,D] (data may be null) +
+// positions[position_offset[b] + t]; tokens [B,T], position_offset (device) [B] or null: 0. The
+// caller has checked 0 <= tokens[n] < V and T <= P.
 template <class S>
 void embedding(View<S, 2> y, In<S, 2> table, In<S, 2> positions, In<int32_t, 2> tokens,
-               const int32_t* first, Stream stream);
+               const int32_t* position_offset, Stream stream);
 
 // y [N,D] = gain * x / rms(x)
 template <class S>
@@ -49,13 +51,15 @@ template <class S>
 void rms_norm_of_sum(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, double eps,
                      Stream stream, int64_t layer_stride = 0);
 
-// y [N,D] = gain * (x - mean(x)) / sqrt(variance(x) + eps) + bias; with an addend [N,D] (data may be
-// null) of x + addend, which is never rounded to S. Layers as with rms_norm_of_sum, of bias as well.
+// y [N,D] = gain * (x - mean(x)) / sqrt(variance(x) + eps) + bias; with an addend [N,D] (data may
+// be null) of x + addend, which is never rounded to S. Layers as with rms_norm_of_sum, of bias as
+// well.
 template <class S>
 void layer_norm(View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain, In<S, 1> bias, double eps,
                 Stream stream, int64_t layer_stride = 0);
 
-// sum [N,D] = x + addend, y [N,D] = gain * sum / rms(sum): add() and rms_norm() in one pass, bit for bit.
+// sum [N,D] = x + addend, y [N,D] = gain * sum / rms(sum): add() and rms_norm() in one pass, bit
+// for bit.
 template <class S>
 void add_rms_norm(View<S, 2> sum, View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain,
                   double eps, Stream stream);
@@ -65,16 +69,16 @@ template <class S>
 void add_layer_norm(View<S, 2> sum, View<S, 2> y, In<S, 2> x, In<S, 2> addend, In<S, 1> gain,
                     In<S, 1> bias, double eps, Stream stream);
 
-// y [M,K], whose rows lie y_row >= K elements apart, = w [M,K] * gain [K]; y_bias [M] = w shift [K] +
-// bias [M]. A product by y and y_bias of a norm's input, normalised, is that by w and bias of the norm
-// (gain, shift). The data of gain may be null: 1; that of shift: 0; that of y_bias: none.
+// y [M,K], whose rows lie y_row >= K elements apart, = w [M,K] * gain [K]; y_bias [M] = w shift [K]
+// + bias [M]. A gemm by y and y_bias of a norm's input, normalised, is that by w and bias of the
+// norm (gain, shift). The data of gain may be null: 1; that of shift: 0; that of y_bias: none.
 template <class S>
 void fold_norm(View<S, 2> y, int64_t y_row, View<S, 1> y_bias, In<S, 2> w, In<S, 1> gain,
                In<S, 1> shift, In<S, 1> bias, Stream stream);
 
-// What a product may be beside one y = x w^T with rows that lie one behind the other.
-struct ProductLayout {
-  // `count` products in one launch: y, x, w and bias are those of the first, and those of product j lie
+// What a gemm may be beside one y = x w^T with rows that lie one behind the other.
+struct GemmLayout {
+  // `count` gemms in one launch: y, x, w and bias are those of the first, and those of gemm j lie
   // j times so many elements behind them.
   int64_t count = 1;
   int64_t y = 0, x = 0, w = 0, bias = 0;
@@ -82,7 +86,7 @@ struct ProductLayout {
   bool accumulate = false;  // the sums go on from what y holds; y is stored as accum_t<S>
 };
 
-// What a product reads its factors as: as they are stored, or, for S = float alone, rounded to tf32
+// What a gemm reads its factors as: as they are stored, or, for S = float alone, rounded to tf32
 // (simt/tf32.h), which tensor cores multiply. Sums are accum_t<S> either way.
 enum class Operands { as_stored, tf32 };
 
@@ -96,14 +100,15 @@ void expect_operands(const char* kernel, Operands operands) {
 // y [N,M] = x [N,K] w [M,K]^T + bias [M] (data may be null), stored as Out: S, or accum_t<S> for an
 // intermediate without a name.
 template <class S, class Out>
-void product(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
-             Operands operands = Operands::as_stored, const ProductLayout& layout = {});
+void gemm(View<Out, 2> y, In<S, 2> x, In<S, 2> w, In<S, 1> bias, Stream stream,
+          Operands operands = Operands::as_stored, const GemmLayout& layout = {});
 
-// y [B,H,T,Dh] = the heads of x [B,T,H*Dh], rotated by the angles of positions first[b] + t, whose
-// cosines and sines are given [R,Dh/2], R >= T. first (device) [B] may be null: 0.
+// y [B,H,T,Dh] = the heads of x [B,T,H*Dh], rotated by the angles of positions position_offset[b] +
+// t, whose cosines and sines are given [R,Dh/2], R >= T. position_offset (device) [B] may be null:
+// 0.
 template <class S>
 void rope(View<S, 4> y, In<accum_t<S>, 3> x, In<accum_t<S>, 2> cosines, In<accum_t<S>, 2> sines,
-          const int32_t* first, Stream stream);
+          const int32_t* position_offset, Stream stream);
 
 // y [B,H,T,Dh] = the heads of x [B,T,H*Dh]
 template <class S>
@@ -118,17 +123,18 @@ struct Coefficients {
 };
 
 // What attention scores are made of:  sum_{i < layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t],
-// key s visible to query t iff s <= t, real[b,s] and, with a window, t - window < s or s < sinks.
+// key s visible to query t iff s <= t, padding_mask[b,s] and, with a window, t - window < s or s <
+// sinks.
 // Ordinary attention has layers = 1 and c = 1/sqrt(Dh); methods 5.x have l + 1 layers.
-// t and s are positions. A whole sequence has queries and keys at positions 0 .. R-1. In decoding the
-// keys come from a cache of R >= T rows, and row b's T queries stand at positions first[b] ..; what
-// comes out for a query at a position >= R means nothing.
+// t and s are positions. A whole sequence has queries and keys at positions 0 .. R-1. In decoding
+// the keys come from a cache of R >= T rows, and row b's T queries stand at positions
+// position_offset[b] ..; what comes out for a query at a position >= R means nothing.
 template <class S>
 struct ScoreOperands {
-  const S* const* q = nullptr;     // device table [layers] of arrays [B,H,T,Dh]
-  const S* const* k = nullptr;     // device table [layers] of arrays [B,Hkv,R,Dh]
-  View<const uint8_t, 2> real;     // [B,R], 0 = padding
-  const int32_t* first = nullptr;  // device [B]; null: 0, and T = R
+  const S* const* q = nullptr;               // device table [layers] of arrays [B,H,T,Dh]
+  const S* const* k = nullptr;               // device table [layers] of arrays [B,Hkv,R,Dh]
+  View<const uint8_t, 2> padding_mask;       // [B,R], 0 = padding
+  const int32_t* position_offset = nullptr;  // device [B]; null: 0, and T = R
   Coefficients<accum_t<S>> coefficients;
   const accum_t<S>* offset = nullptr;  // [R]; null: none
   int64_t layers = 1;
@@ -139,13 +145,14 @@ struct ScoreOperands {
 // Of kernels that know no cache.
 template <class S>
 void expect_whole(const char* kernel, const ScoreOperands<S>& scores) {
-  if (scores.first == nullptr) return;
-  throw simt::Error(std::string(kernel) + ": first: expected null, the whole sequence at once");
+  if (scores.position_offset == nullptr) return;
+  throw simt::Error(std::string(kernel) +
+                    ": position_offset: expected null, the whole sequence at once");
 }
 
 // context [B,T,H*Dh] = softmax(scores) v, heads concatenated, v [B,Hkv,R,Dh]; lse [B,H,T] = log sum
 // exp of each row. A row without a visible key has context 0 and lse -inf. Narrow types take the
-// tensor cores where attention_rungs.h says so, and round probabilities there.
+// tensor cores where attention_variants.h says so, and round probabilities there.
 template <class S>
 void attention(View<S, 3> context, View<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
                In<S, 4> v, Stream stream);
@@ -158,8 +165,8 @@ struct TermWeights {
   SIMT_HD A of(int64_t j) const { return weights == nullptr ? scale : scale * weights[j]; }
 };
 
-// The replays of `count` layers in one launch: context, lse and v are those of the first, and those of
-// layer j lie j times so many elements behind them; q and k are entry j of their tables.
+// The replays of `count` layers in one launch: context, lse and v are those of the first, and those
+// of layer j lie j times so many elements behind them; q and k are entry j of their tables.
 template <class A>
 struct ReplayLayout {
   int64_t count = 1;
@@ -175,12 +182,13 @@ template <class S>
 void replay_attention(View<S, 3> context, In<accum_t<S>, 3> lse, const ScoreOperands<S>& scores,
                       In<S, 4> v, Stream stream, const ReplayLayout<accum_t<S>>& layout = {});
 
-// out [B,H,T,T] = scores of whole sequences, -inf where the key is hidden. For taps; no kernel reads
-// it.
+// out [B,H,T,T] = scores of whole sequences, -inf where the key is hidden. For taps; no kernel
+// reads it.
 template <class S>
 void attention_scores(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, Stream stream);
 
-// out [B,H,T,T] = exp(scores - lse) of whole sequences, 0 where the key is hidden. For taps; no kernel reads it.
+// out [B,H,T,T] = exp(scores - lse) of whole sequences, 0 where the key is hidden. For taps; no
+// kernel reads it.
 template <class S>
 void attention_probs(View<accum_t<S>, 4> out, const ScoreOperands<S>& scores, In<accum_t<S>, 3> lse,
                      Stream stream);
@@ -212,7 +220,8 @@ void gelu(View<S, 2> y, In<Operand, 2> x, bool with_tanh, Stream stream,
 
 // The coefficients that methods 5.1D, 5.1E and D-base compute from a position:
 //   factors [N,outputs] = scale * exp(w2 [outputs,m] GELU(w1 [m,D] (norm * h / rms(h))) + bias)
-// with h [N,D], norm [D], bias [outputs], m, outputs <= kMaxGate. Nothing is rounded to S in between.
+// with h [N,D], norm [D], bias [outputs], m, outputs <= kMaxGate. Nothing is rounded to S in
+// between.
 inline constexpr int64_t kMaxGate = 64;
 template <class S>
 struct GateWeights {
@@ -224,12 +233,12 @@ void score_gate(View<accum_t<S>, 2> factors, In<S, 2> h, const GateWeights<S>& g
                 double scale, Stream stream);
 
 // What a cache takes up of a chunk, rows a table [B,H,C,W]:
-//   cache[b,h,first[b] + t] = rows[b,h,t] for t < counts[b]
-// with cache [B,H,R,W], first and counts (device) [B]. The caller has checked first[b] + counts[b] <=
-// R and counts[b] <= C.
+//   cache[b,h,position_offset[b] + t] = rows[b,h,t] for t < counts[b]
+// with cache [B,H,R,W], position_offset and counts (device) [B]. The caller has checked
+// position_offset[b] + counts[b] <= R and counts[b] <= C.
 template <class T>
-void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* first, const int32_t* counts,
-                 Stream stream);
+void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* position_offset,
+                 const int32_t* counts, Stream stream);
 
 // y [B,D] = x[b,counts[b] - 1], of x [B,C,D]; row 0 where counts[b] (device [B]) is 0.
 template <class S>
@@ -245,7 +254,8 @@ template <class S>
 void add_n(View<S, 2> y, const S* const* terms, int64_t count, const S* last,
            const accum_t<S>* weights, double scale, Stream stream);
 
-// The biases of `count` terms: that of the first [D], the others `stride` elements apart. data null:
+// The biases of `count` terms: that of the first [D], the others `stride` elements apart. data
+// null:
 // none.
 template <class S>
 struct TermBiases {
@@ -256,25 +266,27 @@ struct TermBiases {
 // y [N,D] = x + sum_j terms.of(j) biases_j + own_weight * own; x is a sum of terms without their
 // biases. own [N,D] may be null.
 template <class S>
-void close_sum(View<S, 2> y, In<accum_t<S>, 2> x, const TermBiases<S>& biases,
-               const TermWeights<accum_t<S>>& terms, const S* own, double own_weight,
-               Stream stream);
+void sum_epilogue(View<S, 2> y, In<accum_t<S>, 2> x, const TermBiases<S>& biases,
+                  const TermWeights<accum_t<S>>& terms, const S* own, double own_weight,
+                  Stream stream);
 
-// loss [1] = mean over counted (b,t) of log sum exp logits[b,t] - logits[b,t,labels[b,t+ahead]].
-// Counted: t + ahead < T and labels[b,t+ahead] != -100; ahead is 1 or 0. No position counted: 0.
+// loss [1] = mean over counted (b,t) of log sum exp logits[b,t] -
+// logits[b,t,labels[b,t+label_shift]].
+// Counted: t + label_shift < T and labels[b,t+label_shift] != -100; label_shift is 1 or 0. No
+// position counted: 0.
 // losses [B,T] is scratch: what each position contributes to the sum.
 template <class S>
 void cross_entropy(View<accum_t<S>, 1> loss, View<accum_t<S>, 2> losses, In<S, 3> logits,
-                   In<int32_t, 2> labels, Stream stream, int ahead = 1);
+                   In<int32_t, 2> labels, Stream stream, int label_shift = 1);
 
 // The two steps of cross_entropy, the first for the positions [first, first + n) of the B*T alone,
 // whose logits [n,V] are given: so that no array [B,T,V] need exist.
 template <class S>
 void position_losses(View<accum_t<S>, 2> losses, In<S, 2> logits, int64_t first,
-                     In<int32_t, 2> labels, Stream stream, int ahead = 1);
+                     In<int32_t, 2> labels, Stream stream, int label_shift = 1);
 template <class A>
 void mean_loss(View<A, 1> loss, In<A, 2> losses, In<int32_t, 2> labels, Stream stream,
-               int ahead = 1);
+               int label_shift = 1);
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -90,7 +90,7 @@ void expect_rows_of_layers(const char* kernel, const View<T, 2>& x, bool with_ad
   expect_shape(kernel, "x [N,D]", x, {shared ? rows : N, D});
 }
 
-// "product [24,64]": what a failed launch is called, formed without allocating.
+// "gemm [24,64]": what a failed launch is called, formed without allocating.
 struct LaunchName {
   char text[96];
 
@@ -105,8 +105,8 @@ struct LaunchName {
   }
 };
 
-// What a kernel library is built for: M(S) for every storage type, and for those whose accumulator is
-// another type, so that a kernel can leave a result unrounded, for those that a product can read as
+// What a kernel library is built for: M(S) for every storage type, and for those whose accumulator
+// is another type, so that a kernel can leave a result unrounded, for those that a gemm can read as
 // tf32, and for every accumulator.
 // ASSAY_TAINTED is defined for the library whose scalar carries dependences.
 #if defined(ASSAY_TAINTED)

@@ -15,8 +15,9 @@ char g_thread_end;
 
 // Enough dead fibers that a reused TSan id belongs to a thread nobody races with any more (rule 4).
 constexpr std::size_t kDeadFibersKept = 4096;
-// To make a thread is most of what TSan costs: threads of one launch are used again in the next (rule
-// 6). This many, which all have room beside those of the launch that runs: TSan has 8128 in all.
+// To make a thread is most of what TSan costs: threads of one launch are used again in the next
+// (rule 6). This many, which all have room beside those of the launch that runs: TSan has 8128 in
+// all.
 constexpr std::size_t kIdleFibersKept = 2048;
 
 // Runs the current lane, then further lanes that have not started, as long as they do not have to
@@ -58,7 +59,8 @@ constexpr std::size_t kIdleFibersKept = 2048;
   }
 }
 
-// Gives every lane a thread of TSan's that has done nothing in this launch and comes after the caller.
+// Gives every lane a thread of TSan's that has done nothing in this launch and comes after the
+// caller.
 void start_tsan_threads(Worker& worker) {
   if (!tsan::kEnabled) return;
   tsan::release(&worker.sync->start);
@@ -151,8 +153,8 @@ class TsanMapping {
 };
 
 // After a failure: what the abandoned threads did precedes what the caller does next. After a good
-// block nothing is acquired, or the blocks of a grid would be ordered. To TSan the threads are still
-// inside the kernel: they are not used again.
+// block nothing is acquired, or the blocks of a grid would be ordered. To TSan the threads are
+// still inside the kernel: they are not used again.
 void abandon_tsan_threads(Worker& worker) {
   if (!tsan::kEnabled) return;
   for (unsigned i = 0; i < worker.lane_count; ++i) {

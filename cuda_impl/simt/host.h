@@ -136,7 +136,9 @@ template <HookedScalar A> A rsqrt(A x) { return ScalarHooks<A>::rsqrt(x); }
 template <HookedScalar A> A tanh(A x) { return ScalarHooks<A>::tanh(x); }
 template <HookedScalar A> A erf(A x) { return ScalarHooks<A>::erf(x); }
 template <HookedScalar A> A abs(A x) { return ScalarHooks<A>::abs(x); }
-template <HookedScalar A> A max(A a, std::type_identity_t<A> b) { return ScalarHooks<A>::max(a, b); }
+template <HookedScalar A> A max(A a, std::type_identity_t<A> b) {
+  return ScalarHooks<A>::max(a, b);
+}
 // clang-format on
 
 // ------------------------------------------------------------------------------------- warp

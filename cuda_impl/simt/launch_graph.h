@@ -1,4 +1,5 @@
-// A sequence of launches that is the same every time: recorded as a CUDA graph, then launched as one.
+// A sequence of launches that is the same every time: recorded as a CUDA graph, then launched as
+// one.
 // On the host executor the launches are simply made.
 #pragma once
 

@@ -1,11 +1,12 @@
-// simt::mma: the warp-wide product of tensor cores,  d [16,8] += a [16,16] b [16,8],  a and b stored
-// as S (bf16 or f16), d in float. With S = tf32 a is [16,8] and b [8,8].
+// simt::mma: the warp-wide product of tensor cores,  d [16,8] += a [16,16] b [16,8],  a and b
+// stored as S (bf16 or f16), d in float. With S = tf32 a is [16,8] and b [8,8].
 //
 // A warp holds each matrix in fragments: every lane has 8 elements of a, 4 of b, 4 of d. Which ones
 // is what mma_a_place, mma_b_place and mma_d_place say, after the PTX ISA, "Matrix Fragments for
-// mma.m16n8k16 with floating point type". Elements 2i and 2i + 1 of a and b share a 32-bit word, the
-// even one in its low half; they are neighbours along the summed index. An element of tf32 is a word
-// of its own, and lies where the pair of 16-bit elements would ("Matrix Fragments for mma.m16n8k8"):
+// mma.m16n8k16 with floating point type". Elements 2i and 2i + 1 of a and b share a 32-bit word,
+// the even one in its low half; they are neighbours along the summed index. An element of tf32 is a
+// word of its own, and lies where the pair of 16-bit elements would ("Matrix Fragments for
+// mma.m16n8k8"):
 // mma_a_word and mma_b_word are for either.
 //
 // Every lane of a full warp takes part. A product of two S is exact in float unless it leaves
@@ -87,7 +88,8 @@ SIMT_DEVICE MmaB<S> load_mma_b(const std::uint32_t* words, int stride, int lane)
   return b;
 }
 
-// Two neighbouring results d, together [16,16], rounded to S: an operand a that never leaves its lane.
+// Two neighbouring results d, together [16,16], rounded to S: an operand a that never leaves its
+// lane.
 template <class S>
 SIMT_HD MmaA<S> mma_a_of(const MmaD& left, const MmaD& right) {
   const auto pair = [](const MmaD& d, int i) { return mma_pair(S(d.value[i]), S(d.value[i + 1])); };

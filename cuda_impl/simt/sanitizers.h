@@ -13,8 +13,8 @@
 //   4. Ids of destroyed fibers are reused soon, and a new thread with an old id looks like the old
 //      one. Dead fibers are therefore kept for a while.
 //   5. memset is intercepted too: shared memory is filled before the threads start.
-//   6. A thread serves one CUDA thread of a launch. That of an earlier launch may serve again: all it
-//      did precedes the caller, and at the start of a block the caller precedes it.
+//   6. A thread serves one CUDA thread of a launch. That of an earlier launch may serve again: all
+//      it did precedes the caller, and at the start of a block the caller precedes it.
 #pragma once
 #include <cstddef>
 

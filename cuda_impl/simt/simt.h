@@ -12,8 +12,8 @@
 //   simt::SmemSize{}.add<T>(n).bytes              the launch's byte count for those takes
 //   SIMT_UNROLL, SIMT_NO_UNROLL                   #pragma unroll, #pragma unroll 1
 //   SIMT_DEVICE, SIMT_HD                          a function for kernels; for kernels and the host
-//   simt::exp, log, sqrt, rsqrt, tanh, erf,       per scalar type, never a fast intrinsic; call them
-//   abs, max                                      qualified
+//   simt::exp, log, sqrt, rsqrt, tanh, erf,       per scalar type, never a fast intrinsic; call
+//   abs, max                                      them qualified
 //   simt::warp_sum, warp_max                      butterfly over 32 lanes: offsets 16, 8, 4, 2, 1
 //   simt::mma, in mma.h                           the warp-wide product of tensor cores
 //   simt::launch("name", kernel, grid, block, smem_bytes, stream, args...)

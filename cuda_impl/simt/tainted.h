@@ -2,9 +2,10 @@
 // instantiated with it shows which sources reach which element of its result.
 //
 // Every operation unites the sources of its operands, whatever their values are: 0 * x and x - x
-// depend on x, max(a, b) on both. What a kernel selects by an index it does not depend on. Nothing can
-// be compared and nothing turns into another number, so a kernel that let a value steer it, or took
-// its sources off, does not compile. Memory that nobody wrote is NaN and comes from everywhere.
+// depend on x, max(a, b) on both. What a kernel selects by an index it does not depend on. Nothing
+// can be compared and nothing turns into another number, so a kernel that let a value steer it, or
+// took its sources off, does not compile. Memory that nobody wrote is NaN and comes from
+// everywhere.
 // On the host executor only.
 #pragma once
 
@@ -27,10 +28,18 @@ struct Tainted {
 
   // clang-format off
   friend Tainted operator-(const Tainted& a) { return {-a.value, a.sources}; }
-  friend Tainted operator+(const Tainted& a, const Tainted& b) { return {a.value + b.value, a.sources | b.sources}; }
-  friend Tainted operator-(const Tainted& a, const Tainted& b) { return {a.value - b.value, a.sources | b.sources}; }
-  friend Tainted operator*(const Tainted& a, const Tainted& b) { return {a.value * b.value, a.sources | b.sources}; }
-  friend Tainted operator/(const Tainted& a, const Tainted& b) { return {a.value / b.value, a.sources | b.sources}; }
+  friend Tainted operator+(const Tainted& a, const Tainted& b) {
+    return {a.value + b.value, a.sources | b.sources};
+  }
+  friend Tainted operator-(const Tainted& a, const Tainted& b) {
+    return {a.value - b.value, a.sources | b.sources};
+  }
+  friend Tainted operator*(const Tainted& a, const Tainted& b) {
+    return {a.value * b.value, a.sources | b.sources};
+  }
+  friend Tainted operator/(const Tainted& a, const Tainted& b) {
+    return {a.value / b.value, a.sources | b.sources};
+  }
   // clang-format on
   Tainted& operator+=(const Tainted& b) { return *this = *this + b; }
   Tainted& operator-=(const Tainted& b) { return *this = *this - b; }

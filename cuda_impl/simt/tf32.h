@@ -2,10 +2,10 @@
 //
 //   1 sign, 8 exponent, 10 fraction bits, and 13 bits that are 0
 //
-// float -> tf32 rounds to nearest, ties to even; overflow gives infinity; every NaN becomes one. The
-// same bits on the device and on the host: cvt.rna.tf32.f32, which sm_80 has alone, would round ties
-// away from zero. tf32 -> float is exact. Nothing is stored as tf32: it is how a product reads a
-// float.
+// float -> tf32 rounds to nearest, ties to even; overflow gives infinity; every NaN becomes one.
+// The same bits on the device and on the host: cvt.rna.tf32.f32, which sm_80 has alone, would round
+// ties away from zero. tf32 -> float is exact. Nothing is stored as tf32: it is how a product reads
+// a float.
 #pragma once
 #include "cuda_impl/simt/half.h"
 

@@ -33,7 +33,7 @@ void Backward<S>::add_gradients(double scale) {
     mlp_site(l);
     attention_site(l);
   }
-  if (stacked_ != nullptr) stacked_->close(gradients_);
+  if (stacked_ != nullptr) stacked_->epilogue(gradients_);
   embed();
 }
 
@@ -135,10 +135,10 @@ void Backward<S>::head(double scale) {
     position_losses<S>(buf.losses, logits, first, buf.labels, pass_.queue_);
     cross_entropy_backward(logits, logits, first, buf.labels, scratch_.counted, scale,
                            pass_.queue_);
-    product_tn<S>(gradients_.lm_head, logits, {read.data + first * D, {n, D}}, true, pass_.queue_,
-                  pass_.parts_->operands);
-    product_nn<S>(View<A, 2>{scratch_.d_norm.data + first * D, {n, D}}, logits,
-                  pass_.weights_.lm_head, false, pass_.queue_, pass_.parts_->operands);
+    gemm_tn<S>(gradients_.lm_head, logits, {read.data + first * D, {n, D}}, true, pass_.queue_,
+               pass_.parts_->operands);
+    gemm_nn<S>(View<A, 2>{scratch_.d_norm.data + first * D, {n, D}}, logits, pass_.weights_.lm_head,
+               false, pass_.queue_, pass_.parts_->operands);
   });
   mean_loss(buf.loss, buf.losses, buf.labels, pass_.queue_);
   if (pass_.pre_norm()) {
@@ -177,7 +177,7 @@ void Backward<S>::mlp_site(int64_t l) {
   zero(scratch_.d_stream);
   if (!combines || method.keep_residual) add_to(scratch_.d_residual, scratch_.d_next);
   own_mlp(l, combines ? pass_.mix_.weight(l, l) : 1.0);
-  if (combines) run_again(l, scratch_.d_next);
+  if (combines) recompute_layers(l, scratch_.d_next);
   if (!pass_.pre_norm()) {
     norm(scratch_.d_residual, at(pass_.buffers_.attn_residual, l), {}, pass_.layer(l).attn_norm,
          gradients_of(l).attn_norm);
@@ -190,7 +190,7 @@ void Backward<S>::attention_site(int64_t l) {
   const Method& method = pass_.method_;
   const bool combines = method.recomputes_attention() && l > 0;
   if (!combines || method.keep_residual) add_to(scratch_.d_stream, scratch_.d_residual);
-  if (combines) run_again(l, scratch_.d_residual);
+  if (combines) recompute_layers(l, scratch_.d_residual);
   const bool dropped = combines && method.combine == Combine::sum && !method.keep_own;
   own_attention(l, dropped ? 0.0 : combines ? pass_.mix_.weight(l, l) : 1.0);
   std::swap(scratch_.d_next, scratch_.d_stream);
@@ -254,13 +254,13 @@ void Backward<S>::own_attention(int64_t l, double weight) {
 // earlier layers, run again in layer l
 
 template <class S>
-void Backward<S>::run_again(int64_t l, View<const A, 2> d) {
+void Backward<S>::recompute_layers(int64_t l, View<const A, 2> d) {
   if (stacked_ == nullptr) {
     for (int64_t j = 0; j < l; ++j) {
       if (pass_.method_.recomputes_mlp()) {
-        mlp_again(l, j);
+        recompute_mlp(l, j);
       } else {
-        attention_again(l, j);
+        recompute_attention(l, j);
       }
     }
     return;
@@ -279,7 +279,7 @@ void Backward<S>::run_again(int64_t l, View<const A, 2> d) {
 }
 
 template <class S>
-View<const S, 2> Backward<S>::form_again(int64_t l, int64_t j) {
+View<const S, 2> Backward<S>::recompute_context(int64_t l, int64_t j) {
   Buffers<S>& buf = pass_.buffers_;
   const LayerWeights<S>& w = pass_.layer(j);
   View<S, 2> h = pass_.stream(l);
@@ -287,18 +287,18 @@ View<const S, 2> Backward<S>::form_again(int64_t l, int64_t j) {
     pass_.norm(buf.attn_norm, h, {}, w.attn_norm);
     h = buf.attn_norm;
   }
-  pass_.project_heads(buf.again_v, h, w.wv, false);
-  replay_attention<S>(buf.again_context, at(buf.lse, j), pass_.scores_of(j), buf.again_v,
+  pass_.project_heads(buf.recompute_v, h, w.wv, false);
+  replay_attention<S>(buf.recompute_context, at(buf.lse, j), pass_.scores_of(j), buf.recompute_v,
                       pass_.queue_);
   return h;
 }
 
 template <class S>
-void Backward<S>::close_again(int64_t l, int64_t j, View<const S, 2> h) {
+void Backward<S>::recompute_epilogue(int64_t l, int64_t j, View<const S, 2> h) {
   Buffers<S>& buf = pass_.buffers_;
   const LayerWeights<S>& w = pass_.layer(j);
   LayerGradients<A>& g = gradients_of(j);
-  attend(j, w.wo, g.wo, buf.again_v, buf.again_context, false);
+  attend(j, w.wo, g.wo, buf.recompute_v, buf.recompute_context, false);
   project(scratch_.d_v, false, w.wv, g.wv, h, false);
   if (pass_.pre_norm()) {
     norm(scratch_.d_norm, pass_.stream(l), {}, w.attn_norm, g.attn_norm);
@@ -309,26 +309,27 @@ void Backward<S>::close_again(int64_t l, int64_t j, View<const S, 2> h) {
 }
 
 template <class S>
-void Backward<S>::attention_again(int64_t l, int64_t j) {
+void Backward<S>::recompute_attention(int64_t l, int64_t j) {
   Buffers<S>& buf = pass_.buffers_;
-  const View<const S, 2> h = form_again(l, j);
+  const View<const S, 2> h = recompute_context(l, j);
   if (learned_mix()) {
-    const View<S, 3> context = buf.again_context;
+    const View<S, 3> context = buf.recompute_context;
     pass_.linear(buf.attn_out, context.as({h.shape[0], context.shape[2]}), pass_.layer(j).wo);
     mix_gradient(l, j, scratch_.d_residual, buf.attn_out);
   }
   round(scratch_.d_residual, pass_.mix_.weight(l, j));
-  close_again(l, j, h);
+  recompute_epilogue(l, j, h);
 }
 
 template <class S>
-void Backward<S>::mlp_again(int64_t l, int64_t j) {
+void Backward<S>::recompute_mlp(int64_t l, int64_t j) {
   Buffers<S>& buf = pass_.buffers_;
   const LayerWeights<S>& w = pass_.layer(j);
   LayerGradients<A>& g = gradients_of(j);
   const View<S, 2> x = pass_.stream(l);
-  const View<const S, 2> h = form_again(l, j);
-  pass_.linear(buf.attn_out, buf.again_context.as({h.shape[0], buf.again_context.shape[2]}), w.wo);
+  const View<const S, 2> h = recompute_context(l, j);
+  pass_.linear(buf.attn_out, buf.recompute_context.as({h.shape[0], buf.recompute_context.shape[2]}),
+               w.wo);
   pass_.norm(buf.mlp_norm, x, buf.attn_out, mlp_norm_of(w));
 
   round(scratch_.d_next, pass_.mix_.weight(l, j));
@@ -337,7 +338,7 @@ void Backward<S>::mlp_again(int64_t l, int64_t j) {
   norm(scratch_.d_norm, x, buf.attn_out, mlp_norm_of(w), mlp_norm_of(g));
   add_to(scratch_.d_stream, scratch_.d_term);
   round(scratch_.d_term, 1.0);
-  close_again(l, j, h);
+  recompute_epilogue(l, j, h);
 }
 
 #define ASSAY_INSTANTIATE(S) template class Backward<S>;

@@ -1,12 +1,13 @@
-// The backward pass: gradients of the loss by every weight, from what a forward pass with `keep` left
-// in the buffers. Layers are taken from the last to the first; of each, norms, MLP and all recomputes
-// of earlier layers are formed again from the stored streams, and no [T,T] array exists.
+// The backward pass: gradients of the loss with respect to every weight, from what a forward pass
+// with `save_for_backward` left in the buffers. Layers are taken from the last to the first; of
+// each, norms, MLP and all recomputes of earlier layers are formed again from the stored streams,
+// and no [T,T] array exists.
 //
 // A layer j that is run again in layers l > j gets its share of dQ_j, dK_j (through A_j, unless
-// detached), dWv_j, dWo_j and of its MLP there; its own pass, taken last, closes dQ_j and dK_j. In
-// methods 5.x layer l adds to dQ_i and dK_i of every i <= l. Where recomputes are stacked, all layers that
-// are run again in layer l go at once (stacked_backward.h).
-// Gradients of streams and weights are accum_t<S>; they are rounded to S where a product reads them.
+// detached), dWv_j, dWo_j and of its MLP there; its own pass, taken last, completes dQ_j and dK_j.
+// In methods 5.x layer l adds to dQ_i and dK_i of every i <= l. Where recomputes are stacked, all
+// layers that are run again in layer l go at once (stacked_backward.h).
+// Gradients of streams and weights are accum_t<S>; they are rounded to S where a gemm reads them.
 #pragma once
 
 #include <memory>
@@ -74,17 +75,18 @@ class Backward {
   // What stands at a site beside the residual: the layer's own output, in d_next or d_residual.
   void own_mlp(int64_t l, double weight);
   void own_attention(int64_t l, double weight);
-  // Layers 0 .. l-1, from d, the gradient by what the method adds.
-  void run_again(int64_t l, View<const A, 2> d);
-  void mlp_again(int64_t l, int64_t j);
-  void attention_again(int64_t l, int64_t j);
+  // Layers 0 .. l-1, from d, the gradient with respect to what the method adds.
+  void recompute_layers(int64_t l, View<const A, 2> d);
+  void recompute_mlp(int64_t l, int64_t j);
+  void recompute_attention(int64_t l, int64_t j);
   // Forms h, v and context of layer j run again in layer l; returns h [N,D].
-  View<const S, 2> form_again(int64_t l, int64_t j);
+  View<const S, 2> recompute_context(int64_t l, int64_t j);
   // From rounded = d o_{j>l}: adds to d_stream.
-  void close_again(int64_t l, int64_t j, View<const S, 2> h);
+  void recompute_epilogue(int64_t l, int64_t j, View<const S, 2> h);
 
-  // The parts of backward_parts.cpp. rounded is the gradient by the output.
-  // d_norm = the gradient by the MLP's input [N,D]; the MLP's output goes to `out` if it has data.
+  // The parts of backward_parts.cpp. rounded is the gradient with respect to the output.
+  // d_norm = the gradient with respect to the MLP's input [N,D]; the MLP's output goes to `out` if
+  // it has data.
   void mlp(const LayerWeights<S>& w, LayerGradients<A>& g, View<const S, 2> input, View<S, 2> out);
   // d_v, and shares of d_q and d_k, of one use of layer l's probabilities: context = A_l v.
   void attend(int64_t l, const Affine<S>& wo, AffineGradient<A>& g, View<const S, 4> v,
@@ -92,11 +94,11 @@ class Backward {
   // d_norm (+)= d heads Wx, from the gradient of heads [B,*,T,Dh]
   void project(View<const A, 4> d_heads, bool rotated, const Affine<S>& w, AffineGradient<A>& g,
                View<const S, 2> input, bool add);
-  // d_term = the gradient by x of norm(x), or by both of norm(x + addend)
+  // d_term = the gradient with respect to x of norm(x), or to both of norm(x + addend)
   void norm(View<const A, 2> dy, View<const S, 2> x, View<const S, 2> addend, const Norm<S>& w,
             NormGradient<A>& g);
   void affine(AffineGradient<A>& g, View<const S, 2> dy, View<const S, 2> x);  // dw, db += ..
-  // From d_factors: the gate's gradients, and adds to d_norm, the gradient by h.
+  // From d_factors: the gate's gradients, and adds to d_norm, the gradient with respect to h.
   void gate(int64_t l, View<const S, 2> h);
   void mix_gradient(int64_t l, int64_t term, View<const A, 2> d, View<const S, 2> value);
   void round(View<const A, 2> x, double scale);  // rounded = scale * x

@@ -19,21 +19,20 @@ void Backward<S>::mlp(const LayerWeights<S>& w, LayerGradients<A>& g, View<const
   if (out.data != nullptr) pass_.linear(out, buf.act, w.w_down);
 
   const View<S, 2> d_act = scratch_.d_act;
-  product_nn<S>(d_act, scratch_.rounded, w.w_down.weight, false, pass_.queue_,
-                pass_.parts_->operands);
+  gemm_nn<S>(d_act, scratch_.rounded, w.w_down.weight, false, pass_.queue_, pass_.parts_->operands);
   affine(g.w_down, scratch_.rounded, buf.act);
   if (pass_.llama()) {
     const View<S, 2> d_gate = buf.act, d_up = d_act;  // act has been read
     swiglu_backward<S, S>(d_gate, d_up, d_act, buf.gate, buf.up, pass_.queue_);
     affine(g.w_gate, d_gate, input);
-    product_nn<S>(scratch_.d_norm, d_gate, w.w_gate.weight, false, pass_.queue_,
-                  pass_.parts_->operands);
+    gemm_nn<S>(scratch_.d_norm, d_gate, w.w_gate.weight, false, pass_.queue_,
+               pass_.parts_->operands);
   } else {
     gelu_backward<S, S>(d_act, d_act, buf.up, with_tanh, pass_.queue_);
   }
   affine(g.w_up, d_act, input);
-  product_nn<S>(scratch_.d_norm, d_act, w.w_up.weight, pass_.llama(), pass_.queue_,
-                pass_.parts_->operands);
+  gemm_nn<S>(scratch_.d_norm, d_act, w.w_up.weight, pass_.llama(), pass_.queue_,
+             pass_.parts_->operands);
 }
 
 template <class S>
@@ -41,15 +40,15 @@ void Backward<S>::attend(int64_t l, const Affine<S>& wo, AffineGradient<A>& g, V
                          View<const S, 3> context, bool own) {
   const auto [B, T, HDh] = context.shape;
   affine(g, scratch_.rounded, context.as({B * T, HDh}));
-  product_nn<S>(scratch_.d_context.as({B * T, HDh}), scratch_.rounded, wo.weight, false,
-                pass_.queue_, pass_.parts_->operands);
+  gemm_nn<S>(scratch_.d_context.as({B * T, HDh}), scratch_.rounded, wo.weight, false, pass_.queue_,
+             pass_.parts_->operands);
   attention_delta<S>(scratch_.delta, context, scratch_.d_context, pass_.queue_);
 
-  const AttentionUse<S> use{.scores = pass_.scores_of(l),
-                            .lse = at(pass_.buffers_.lse, l),
-                            .v = v,
-                            .dcontext = scratch_.d_context,
-                            .delta = scratch_.delta};
+  const AttentionBackwardArguments<S> arguments{.scores = pass_.scores_of(l),
+                                                .lse = at(pass_.buffers_.lse, l),
+                                                .v = v,
+                                                .dcontext = scratch_.d_context,
+                                                .delta = scratch_.delta};
   ScoreGradients<A> into;
   if (own || !pass_.method_.detach_stored) {
     const int64_t first = pass_.method_.all_layers_score ? 0 : l;
@@ -63,12 +62,12 @@ void Backward<S>::attend(int64_t l, const Affine<S>& wo, AffineGradient<A>& g, V
     into.dcoefficients = coefficients;
     into.coefficient_parts = {scratch_.coefficient_parts.data, {l + 1, B2, H, parts}};
   }
-  attention_backward<S>(scratch_.d_v, into, use, pass_.queue_);
+  attention_backward<S>(scratch_.d_v, into, arguments, pass_.queue_);
   if (own && pass_.method_.gated_scores) {
     zero(scratch_.d_factors);
-    coefficient_gradient<S>(scratch_.d_factors.data, use, pass_.queue_);
+    coefficient_gradient<S>(scratch_.d_factors.data, arguments, pass_.queue_);
   } else if (own && coefficients.data != nullptr && !by_layer) {
-    coefficient_gradient<S>(coefficients.data, use, pass_.queue_);
+    coefficient_gradient<S>(coefficients.data, arguments, pass_.queue_);
   }
 }
 
@@ -83,8 +82,8 @@ void Backward<S>::project(View<const A, 4> d_heads, bool rotated, const Affine<S
     merge_heads<S>(flat, d_heads, pass_.queue_);
   }
   affine(g, flat.as({B * T, H * Dh}), input);
-  product_nn<S>(scratch_.d_norm, flat.as({B * T, H * Dh}), w.weight, add, pass_.queue_,
-                pass_.parts_->operands);
+  gemm_nn<S>(scratch_.d_norm, flat.as({B * T, H * Dh}), w.weight, add, pass_.queue_,
+             pass_.parts_->operands);
 }
 
 template <class S>
@@ -107,7 +106,7 @@ void Backward<S>::norm(View<const A, 2> dy, View<const S, 2> x, View<const S, 2>
 
 template <class S>
 void Backward<S>::affine(AffineGradient<A>& g, View<const S, 2> dy, View<const S, 2> x) {
-  product_tn<S>(g.weight, dy, x, true, pass_.queue_, pass_.parts_->operands);
+  gemm_tn<S>(g.weight, dy, x, true, pass_.queue_, pass_.parts_->operands);
   if (g.bias.data == nullptr) return;
   const View<A, 2> parts{scratch_.bias_parts.data, {row_chunks(dy.shape[0]), dy.shape[1]}};
   column_sum<S>(g.bias, parts, dy, true, pass_.queue_);
@@ -130,8 +129,8 @@ void Backward<S>::gate(int64_t l, View<const S, 2> h) {
                          {pass_.buffers_.score_factors.data, {N, outputs}}, h, w, c.score_gate_eps,
                          queue);
   column_sum<A>(g.bias, {scratch_.bias_parts.data, {row_chunks(N), outputs}}, rows.dg, true, queue);
-  product_tn<A>(g.w2, rows.dg, rows.inner, true, queue);
-  product_tn<A>(g.w1, rows.dpre, rows.z, true, queue);
+  gemm_tn<A>(g.w2, rows.dg, rows.inner, true, queue);
+  gemm_tn<A>(g.w1, rows.dpre, rows.z, true, queue);
   const NormScratch<A> scratch{{scratch_.statistics.data, {1, N}},
                                {scratch_.norm_parts.data, {row_chunks(N), D}}};
   rms_norm_backward<S, A>(scratch_.d_term, g.norm, scratch, rows.dz, h, {}, w.norm,

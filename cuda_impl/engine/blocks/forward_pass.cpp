@@ -1,7 +1,7 @@
 #include "cuda_impl/engine/blocks/forward_pass.h"
 
 #include "cuda_impl/engine/memory/batch.h"
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/attention/stored_attention.h"
 
 namespace assay::cuda {
@@ -21,32 +21,32 @@ ForwardPass<S>::ForwardPass(std::shared_ptr<const Parts<S>> parts, const Cache<S
                                           : std::make_unique<StackedRecompute<S>>(parts_, cache)) {}
 
 template <class S>
-void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool keep) {
+void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool save_for_backward) {
   check_batch(config_, batch);
   plan({.B = batch.batch,
         .T = batch.positions,
         .R = batch.positions,
-        .keep = keep,
+        .save_for_backward = save_for_backward,
         .options = parts_->options});
   simt::copy_in(buffers_.tokens.data, batch.tokens.data(), batch.tokens.size_bytes(), queue_);
-  simt::copy_in(buffers_.real.data, batch.attention_mask.data(), batch.attention_mask.size_bytes(),
-                queue_);
+  simt::copy_in(buffers_.padding_mask.data, batch.attention_mask.data(),
+                batch.attention_mask.size_bytes(), queue_);
   simt::copy_in(buffers_.labels.data, batch.labels.data(), batch.labels.size_bytes(), queue_);
   Taps taps(probe, list_, queue_);
   run_layers(taps);
-  if (keep) return;
-  close(taps);
+  if (save_for_backward) return;
+  epilogue(taps);
   taps.finish();
 }
 
 template <class S>
 View<const S, 2> ForwardPass<S>::run(const Chunk& chunk) {
-  const auto [B, R] = cache_->real.shape;
+  const auto [B, R] = cache_->padding_mask.shape;
   if (plan({.B = B, .T = chunk.positions, .R = R, .decode = true, .options = parts_->options}))
     chunk_graph_.forget();
   simt::copy_in(buffers_.tokens.data, chunk.tokens.data(), chunk.tokens.size_bytes(), queue_);
-  simt::copy_in(buffers_.real.data, chunk.attention_mask.data(), chunk.attention_mask.size_bytes(),
-                queue_);
+  simt::copy_in(buffers_.padding_mask.data, chunk.attention_mask.data(),
+                chunk.attention_mask.size_bytes(), queue_);
   chunk_graph_.run(queue_, [this] { enqueue_chunk(); });
   return buffers_.logits;
 }
@@ -55,7 +55,7 @@ View<const S, 2> ForwardPass<S>::run(const Chunk& chunk) {
 template <class S>
 void ForwardPass<S>::enqueue_chunk() {
   const int64_t B = buffers_.B, C = buffers_.T;
-  append(cache_->real.as({B, 1, buffers_.R, 1}), buffers_.real.as({B, 1, C, 1}));
+  append(cache_->padding_mask.as({B, 1, buffers_.R, 1}), buffers_.padding_mask.as({B, 1, C, 1}));
   Taps taps(nullptr, list_, queue_);
   run_layers(taps);
   last_rows(buffers_.last, stream(config_.num_hidden_layers).as({B, C, config_.hidden_size}),
@@ -65,13 +65,14 @@ void ForwardPass<S>::enqueue_chunk() {
 
 template <class S>
 void ForwardPass<S>::run_layers(Taps& taps) {
-  embedding(stream(0), weights_.embed, weights_.positions, buffers_.tokens, first(), queue_);
+  embedding(stream(0), weights_.embed, weights_.positions, buffers_.tokens, position_offset(),
+            queue_);
   taps.offer("embed", stream(0));
   for (int64_t l = 0; l < config_.num_hidden_layers; ++l) {
     attend(l, taps);
     add_attention(l, taps);
     run_mlp(l, taps);
-    close_layer(l, taps);
+    layer_epilogue(l, taps);
   }
 }
 
@@ -120,7 +121,8 @@ void ForwardPass<S>::project_heads(View<S, 4> heads, View<const S, 2> x, const A
   const View<A, 2> wide{buffers_.wide_heads.data, {B * T, H * Dh}};
   linear(wide, x, by);
   if (rotate) {
-    rope(heads, wide.as({B, T, H * Dh}), buffers_.cosines, buffers_.sines, first(), queue_);
+    rope(heads, wide.as({B, T, H * Dh}), buffers_.cosines, buffers_.sines, position_offset(),
+         queue_);
   } else {
     split_heads(heads, wide.as({B, T, H * Dh}), queue_);
   }
@@ -131,7 +133,7 @@ Coefficients<accum_t<S>> ForwardPass<S>::gate_coefficients(int64_t l) const {
   const int64_t outputs = layer(l).gate.bias.shape[0];
   const A* data = decodes() ? at(cache_->factors, l).data : buffers_.score_factors.data;
   Coefficients<A> c{.data = data, .layer = 1, .batch = buffers_.R * outputs};
-  (config_.method == "5.1E" ? c.key : c.query) = outputs;
+  (method_.score_axes == ScoreAxes::key ? c.key : c.query) = outputs;
   return c;
 }
 
@@ -149,11 +151,11 @@ ScoreOperands<S> ForwardPass<S>::scores_of(int64_t l) const {
   const int64_t from = method_.all_layers_score ? 0 : l;
   return {.q = buffers_.q_table + from,
           .k = (decodes() ? cache_->k_table : buffers_.k_table) + from,
-          .real = decodes() ? cache_->real : buffers_.real,
-          .first = first(),
+          .padding_mask = decodes() ? cache_->padding_mask : buffers_.padding_mask,
+          .position_offset = position_offset(),
           .coefficients = method_.gated_scores ? gate_coefficients(l) : score_coefficients_.of(l),
           .offset = score_coefficients_.offset_of(l),
-          .layers = method_.all_layers_score ? l + 1 : 1,
+          .layers = method_.score_terms(l),
           .H = config_.num_attention_heads,
           .Hkv = config_.num_key_value_heads,
           .Dh = config_.head_dim,
@@ -186,12 +188,12 @@ void ForwardPass<S>::project(int64_t l, View<const S, 2> input, Taps& taps) {
   project_heads(at(buf.v, l), input, w.wv, false);
   taps.offer(name("attn/v"), at(buf.v, l));
   if (method_.gated_scores) form_score_factors(l, input);
-  if (decodes()) remember(l);
+  if (decodes()) append_kv(l);
 }
 
 // What the queries of later chunks read of layer l.
 template <class S>
-void ForwardPass<S>::remember(int64_t l) {
+void ForwardPass<S>::append_kv(int64_t l) {
   append(at(cache_->k, l), at(buffers_.k, l));
   append(at(cache_->v, l), at(buffers_.v, l));
   if (!method_.gated_scores) return;
@@ -291,10 +293,10 @@ void ForwardPass<S>::run_mlp(int64_t l, Taps& taps) {
   taps.offer(name("mlp/out"), buf.mlp_out);
 }
 
-// X_{l+1} = Y_l + U_l; methods 1 and 3.x, l >= 1: their sum of r_{j>l} as well. With norms after the
-// residuals Y_l is attn_norm and X_{l+1} the norm of that sum.
+// X_{l+1} = Y_l + U_l; methods 1 and 3.x, l >= 1: their sum of r_{j>l} as well. With norms after
+// the residuals Y_l is attn_norm and X_{l+1} the norm of that sum.
 template <class S>
-void ForwardPass<S>::close_layer(int64_t l, Taps& taps) {
+void ForwardPass<S>::layer_epilogue(int64_t l, Taps& taps) {
   const auto name = [l](const char* tensor) { return golden::layer_name(l, tensor); };
   Buffers<S>& buf = buffers_;
   const View<S, 2> y = pre_norm() ? at(buf.attn_residual, l) : buf.mlp_norm;
@@ -319,7 +321,7 @@ void ForwardPass<S>::close_layer(int64_t l, Taps& taps) {
 }
 
 template <class S>
-void ForwardPass<S>::close(Taps& taps) {
+void ForwardPass<S>::epilogue(Taps& taps) {
   Buffers<S>& buf = buffers_;
   const View<const S, 2> read = final_norm(stream(config_.num_hidden_layers));
   if (taps.active()) {
@@ -347,7 +349,7 @@ View<const S, 2> ForwardPass<S>::final_norm(View<const S, 2> rows) {
 
 template <class S>
 void ForwardPass<S>::form_logits(View<S, 2> logits, View<const S, 2> read) {
-  product<S>(logits, read, weights_.lm_head, {}, queue_, parts_->operands);
+  gemm<S>(logits, read, weights_.lm_head, {}, queue_, parts_->operands);
 }
 
 template <class S>

@@ -1,4 +1,4 @@
-// The layers of the Llama and the GPT-2 block with the methods of spec/methods.md sections 3 and 4: of
+// The layers of the Llama and the GPT-2 block with the methods of docs/methods.md: of
 // whole sequences, or in decoding of the next positions behind what a cache holds.
 #pragma once
 
@@ -33,15 +33,16 @@ class ForwardPass {
   // With a cache (which outlives the pass) for chunks, without one for whole sequences.
   explicit ForwardPass(std::shared_ptr<const Parts<S>> parts, const Cache<S>* cache = nullptr);
 
-  // Computes every tensor of golden::tensor_list in order; with `keep` up to the last stream, and what
-  // a backward pass reads stays in the buffers: logits and loss are its to form.
-  void run(const Batch& batch, Probe* probe, bool keep);
-  // Puts a chunk that stands at the cache's positions into the cache. Returns the logits [B,V] behind
-  // each row's last position.
+  // Computes every tensor of golden::tensor_list in order; with `save_for_backward` up to the last
+  // stream, and what a backward pass reads stays in the buffers: logits and loss are its to form.
+  void run(const Batch& batch, Probe* probe, bool save_for_backward);
+  // Puts a chunk that stands at the cache's positions into the cache. Returns the logits [B,V]
+  // behind each row's last position.
   View<const S, 2> run(const Chunk& chunk);
 
-  // Whether attention rounds probabilities to S before they meet their values: on tensor cores, or where a
-  // recompute of some batch reads stored ones; it is said of the layers' own attention and of larger batches too.
+  // Whether attention rounds probabilities to S before they meet their values: on tensor cores, or
+  // where a recompute of some batch reads stored ones; it is said of the layers' own attention and
+  // of larger batches too.
   bool rounds_probs() const;
   std::size_t bytes() const {
     return arena_.bytes() + matrix_arena_.bytes() + logits_arena_.bytes() +
@@ -63,23 +64,24 @@ class ForwardPass {
   void enqueue_chunk();
   void attend(int64_t l, Taps& taps);
   void project(int64_t l, View<const S, 2> input, Taps& taps);
-  void remember(int64_t l);
+  void append_kv(int64_t l);
   template <class T>
   void append(View<T, 4> cache, View<T, 4> rows) {
-    append_rows(cache, rows, cache_->first.data, cache_->counts.data, queue_);
+    append_rows(cache, rows, cache_->position_offset.data, cache_->counts.data, queue_);
   }
   void form_score_factors(int64_t l, View<const S, 2> input);
   void add_attention(int64_t l, Taps& taps);
   void run_mlp(int64_t l, Taps& taps);
-  void attention_again(int64_t l, int64_t j, View<S, 2> out, Taps& taps);
-  void mlp_again(int64_t l, int64_t j, Taps& taps);
-  void close_layer(int64_t l, Taps& taps);
-  void close(Taps& taps);
+  void recompute_attention(int64_t l, int64_t j, View<S, 2> out, Taps& taps);
+  void recompute_mlp(int64_t l, int64_t j, Taps& taps);
+  void layer_epilogue(int64_t l, Taps& taps);
+  void epilogue(Taps& taps);
   // The final norm of rows of the last stream, in attn_norm; without one the rows themselves.
   View<const S, 2> final_norm(View<const S, 2> rows);
   void form_logits(View<S, 2> logits, View<const S, 2> read);
   View<S, 2> all_logits();  // [N,V]
-  // tile(first, logits) for the positions [first, first + n) after each other; logits [n,V] are formed.
+  // tile(first, logits) for the positions [first, first + n) after each other; logits [n,V] are
+  // formed.
   template <class Tile>
   void for_head_tiles(View<const S, 2> read, const Tile& tile) {
     const auto [N, D] = read.shape;
@@ -93,7 +95,9 @@ class ForwardPass {
   }
 
   bool decodes() const { return cache_ != nullptr; }
-  const int32_t* first() const { return decodes() ? cache_->first.data : nullptr; }
+  const int32_t* position_offset() const {
+    return decodes() ? cache_->position_offset.data : nullptr;
+  }
   bool pre_norm() const { return config_.norm == golden::NormPosition::pre; }
   // Of the tensor that the MLP reads: its norm stands behind the attention's residual.
   const char* mlp_input_name() const { return pre_norm() ? "mlp_norm" : "attn_norm"; }
@@ -101,7 +105,9 @@ class ForwardPass {
   const LayerWeights<S>& layer(int64_t l) const {
     return weights_.layers[static_cast<std::size_t>(l)];
   }
-  View<S, 2> again(int64_t j) { return buffers_.again[static_cast<std::size_t>(j)]; }
+  View<S, 2> recompute_out(int64_t j) {
+    return buffers_.recompute_out[static_cast<std::size_t>(j)];
+  }
   View<S, 2> stream(int64_t l) { return at(buffers_.stream, l); }  // X_l [N,D]
 
   // y = norm(x), or with an addend norm(x + addend): RMSNorm or LayerNorm as the block has it.
@@ -111,7 +117,7 @@ class ForwardPass {
                 const Norm<S>& by);
   template <class Out>
   void linear(View<Out, 2> y, View<const S, 2> x, const Affine<S>& by) {
-    product<S>(y, x, by.weight, by.bias, queue_, parts_->operands);
+    gemm<S>(y, x, by.weight, by.bias, queue_, parts_->operands);
   }
   // heads [B,H,T,Dh] of x [N,D], rotated or not
   void project_heads(View<S, 4> heads, View<const S, 2> x, const Affine<S>& by, bool rotate);

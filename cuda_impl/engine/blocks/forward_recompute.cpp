@@ -5,10 +5,11 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// o_{j>l}: the attention of layer j once more, on X_l, with the probabilities of its own first pass.
+// o_{j>l}: the attention of layer j once more, on X_l, with the probabilities of its own first
+// pass.
 //   v = attn_norm_j(X_l) Wv_j,   o = concat_h(A_j v) Wo_j
 template <class S>
-void ForwardPass<S>::attention_again(int64_t l, int64_t j, View<S, 2> out, Taps& taps) {
+void ForwardPass<S>::recompute_attention(int64_t l, int64_t j, View<S, 2> out, Taps& taps) {
   const auto name = [l, j](const char* tensor) { return golden::recompute_name(l, j, tensor); };
   const LayerWeights<S>& w = layer(j);
   Buffers<S>& buf = buffers_;
@@ -18,27 +19,27 @@ void ForwardPass<S>::attention_again(int64_t l, int64_t j, View<S, 2> out, Taps&
     taps.offer(name("attn_norm"), buf.attn_norm);
     input = buf.attn_norm;
   }
-  project_heads(buf.again_v, input, w.wv, false);
-  taps.offer(name("v"), buf.again_v);
-  View<S, 4> v = buf.again_v;
-  if (decodes()) append(v = cache_->again_v(l, j), buf.again_v);
+  project_heads(buf.recompute_v, input, w.wv, false);
+  taps.offer(name("v"), buf.recompute_v);
+  View<S, 4> v = buf.recompute_v;
+  if (decodes()) append(v = cache_->recompute_v(l, j), buf.recompute_v);
   if (buf.stores_probs()) {
-    stored_attention(buf.again_context, buf.probs_of(j), scores_of(j), v, queue_);
+    stored_attention(buf.recompute_context, buf.probs_of(j), scores_of(j), v, queue_);
   } else {
-    replay_attention(buf.again_context, at(buf.lse, j), scores_of(j), v, queue_);
+    replay_attention(buf.recompute_context, at(buf.lse, j), scores_of(j), v, queue_);
   }
-  taps.offer(name("context"), buf.again_context);
-  linear(out, buf.again_context.as({input.shape[0], buf.again_context.shape[2]}), w.wo);
+  taps.offer(name("context"), buf.recompute_context);
+  linear(out, buf.recompute_context.as({input.shape[0], buf.recompute_context.shape[2]}), w.wo);
   taps.offer(name("attn_out"), out);
 }
 
 // r_{j>l} = MLP_j(mlp_norm_j(X_l + o_{j>l}))
 template <class S>
-void ForwardPass<S>::mlp_again(int64_t l, int64_t j, Taps& taps) {
+void ForwardPass<S>::recompute_mlp(int64_t l, int64_t j, Taps& taps) {
   const auto name = [l, j](const char* tensor) { return golden::recompute_name(l, j, tensor); };
   const LayerWeights<S>& w = layer(j);
   Buffers<S>& buf = buffers_;
-  attention_again(l, j, buf.attn_out, taps);
+  recompute_attention(l, j, buf.attn_out, taps);
   norm(buf.attn_norm, stream(l), buf.attn_out, pre_norm() ? w.mlp_norm : w.attn_norm);
   taps.offer(name(mlp_input_name()), buf.attn_norm);
   linear(buf.wide_up, buf.attn_norm, w.w_up);
@@ -49,8 +50,8 @@ void ForwardPass<S>::mlp_again(int64_t l, int64_t j, Taps& taps) {
     gelu<S, A>(buf.act, buf.wide_up, config_.activation == golden::Activation::gelu_new, queue_);
   }
   taps.offer(name("mlp_act"), buf.act);
-  linear(again(j), buf.act, w.w_down);
-  taps.offer(name("mlp_out"), again(j));
+  linear(recompute_out(j), buf.act, w.w_down);
+  taps.offer(name("mlp_out"), recompute_out(j));
 }
 
 template <class S>
@@ -66,15 +67,15 @@ void ForwardPass<S>::form_sum(int64_t l, View<const S, 2> own, Taps& taps) {
   }
   for (int64_t j = 0; j < l; ++j) {
     if (method_.recomputes_mlp()) {
-      mlp_again(l, j, taps);
+      recompute_mlp(l, j, taps);
     } else {
-      attention_again(l, j, again(j), taps);
+      recompute_attention(l, j, recompute_out(j), taps);
     }
   }
   const bool with_own = method_.combine != Combine::sum;
   const double scale = method_.combine == Combine::mean ? 1 / static_cast<double>(l + 1) : 1;
-  add_n<S>(buffers_.sum, buffers_.again_table, l, with_own ? own.data : nullptr, mix_.weights_of(l),
-           scale, queue_);
+  add_n<S>(buffers_.sum, buffers_.recompute_table, l, with_own ? own.data : nullptr,
+           mix_.weights_of(l), scale, queue_);
 }
 
 template <class S>

@@ -82,7 +82,7 @@ void StackedBackward<S>::add(const WeightGradients<A>& gradients, const Input& i
 }
 
 template <class S>
-void StackedBackward<S>::close(const WeightGradients<A>& gradients) {
+void StackedBackward<S>::epilogue(const WeightGradients<A>& gradients) {
   const int64_t D = config_.hidden_size, M = KV();
   for (int64_t j = 0; j < config_.num_hidden_layers - 1; ++j) {
     const LayerWeights<S>& w = parts_->weights.layers[static_cast<std::size_t>(j)];
@@ -163,14 +163,14 @@ void StackedBackward<S>::mlp_norms(const WeightGradients<A>& gradients, const In
                           .gradients = group.count > 1 ? layer_stride(gradients.layers) : 0};
   const View<A, 2> d_sum{d_sum_.data, {rows, D}};
   const View<const A, 2> d_z{d_z_.data, {rows, D}};
-  const View<const S, 2> again{x.attn_out.data, {rows, D}};
+  const View<const S, 2> addend{x.attn_out.data, {rows, D}};
   if (llama()) {
     const NormScratch<A> scratch{{statistics_.data, {1, rows}}, {norm_parts_.data, {parts, D}}};
-    rms_norm_backward<S, A>(d_sum, into.gain, scratch, d_z, input.forward.x, again, by.gain,
+    rms_norm_backward<S, A>(d_sum, into.gain, scratch, d_z, input.forward.x, addend, by.gain,
                             config_.rms_norm_eps, true, queue_, layers);
   } else {
     const NormScratch<A> scratch{{statistics_.data, {2, rows}}, {norm_parts_.data, {2 * parts, D}}};
-    layer_norm_backward<S, A>(d_sum, into.gain, into.bias, scratch, d_z, input.forward.x, again,
+    layer_norm_backward<S, A>(d_sum, into.gain, into.bias, scratch, d_z, input.forward.x, addend,
                               by.gain, config_.layer_norm_eps, true, queue_, layers);
   }
   for (int64_t j = 0; j < group.count; ++j) {
@@ -190,32 +190,33 @@ void StackedBackward<S>::attend(const Input& input, const Group& group) {
                      {d_context_.data, {batches, T, Q}}, queue_);
   for (int64_t j = 0; j < group.count; ++j) {
     const int64_t layer = group.first + j, rows = B * H * T;
-    AttentionUse<S> use{.scores = input.forward.scores,
-                        .lse = {input.forward.lse.data + layer * rows, {B, H, T}},
-                        .v = {recompute_.arrays().v.data + j * N() * KV(), {B, Hkv, T, Dh}},
-                        .dcontext = {d_context_.data + j * N() * Q, {B, T, Q}},
-                        .delta = {delta_.data + j * rows, {B, H, T}}};
-    use.scores.q += layer;
-    use.scores.k += layer;
+    AttentionBackwardArguments<S> arguments{
+        .scores = input.forward.scores,
+        .lse = {input.forward.lse.data + layer * rows, {B, H, T}},
+        .v = {recompute_.arrays().v.data + j * N() * KV(), {B, Hkv, T, Dh}},
+        .dcontext = {d_context_.data + j * N() * Q, {B, T, Q}},
+        .delta = {delta_.data + j * rows, {B, H, T}}};
+    arguments.scores.q += layer;
+    arguments.scores.k += layer;
     ScoreGradients<A> into;
     if (input.d_q != nullptr) {
       into.dq = input.d_q + layer;
       into.dk = input.d_k + layer;
     }
-    attention_backward<S>(d_v_, into, use, queue_);
+    attention_backward<S>(d_v_, into, arguments, queue_);
     merge_heads<S>({wide_d_v_.data + j * KV(), {B, T, KV()}}, d_v_, queue_, group.count * KV());
   }
 }
 
-// From d v to d n, and to the gradients by the folded weights.
+// From d v to d n, and to the gradients with respect to the folded weights.
 template <class S>
 void StackedBackward<S>::form_values(const Input& input, const Group& group) {
   const int64_t M = group.count * KV(), D = config_.hidden_size, before = group.first * KV();
   const View<const S, 2> n = pre_norm() ? recompute_.arrays().normalised : input.forward.x;
   const View<const S, 2> d_v{wide_d_v_.data, {N(), M}};
-  product_nn<S>(d_normalised_, d_v, weights_.v(group.first, group.count).weight, group.first > 0,
-                queue_, parts_->operands);
-  product_tn<S>({d_folded_.data + before * D, {M, D}}, d_v, n, true, queue_, parts_->operands);
+  gemm_nn<S>(d_normalised_, d_v, weights_.v(group.first, group.count).weight, group.first > 0,
+             queue_, parts_->operands);
+  gemm_tn<S>({d_folded_.data + before * D, {M, D}}, d_v, n, true, queue_, parts_->operands);
   if (llama()) return;
   column_sum<S>({d_folded_bias_.data + before, {M}}, {bias_parts_.data, {row_chunks(N()), M}}, d_v,
                 true, queue_);
@@ -243,7 +244,7 @@ void StackedBackward<S>::normalise(const Input& input) {
 }
 
 // ------------------------------------------------------------------------------------------------
-// stacks of products
+// stacks of gemms
 
 template <class S>
 template <class Out>
@@ -251,10 +252,9 @@ void StackedBackward<S>::back(Out* dx, const S* dy, int64_t dy_stride, const Aff
                               const Group& group, bool accumulate) {
   const auto [M, K] = by.weight.shape;
   const int64_t stride = weights_.layer_stride();
-  product_nn<S>(View<Out, 2>{dx, {N(), K}}, {dy, {N(), M}},
-                {by.weight.data + group.first * stride, {M, K}}, accumulate, queue_,
-                parts_->operands,
-                {.count = group.count, .out = N() * K, .dy = dy_stride, .factor = stride});
+  gemm_nn<S>(View<Out, 2>{dx, {N(), K}}, {dy, {N(), M}},
+             {by.weight.data + group.first * stride, {M, K}}, accumulate, queue_, parts_->operands,
+             {.count = group.count, .out = N() * K, .dy = dy_stride, .factor = stride});
 }
 
 template <class S>
@@ -264,11 +264,11 @@ void StackedBackward<S>::affine(const WeightGradients<A>& gradients, Affines wei
     return gradients.layers[static_cast<std::size_t>(group.first + j)].*weight;
   };
   const auto [M, K] = of(0).weight.shape;
-  product_tn<S>(of(0).weight, {dy, {N(), M}}, {x, {N(), K}}, true, queue_, parts_->operands,
-                {.count = group.count,
-                 .out = group.count > 1 ? layer_stride(gradients.layers) : 0,
-                 .dy = dy_stride,
-                 .factor = N() * K});
+  gemm_tn<S>(of(0).weight, {dy, {N(), M}}, {x, {N(), K}}, true, queue_, parts_->operands,
+             {.count = group.count,
+              .out = group.count > 1 ? layer_stride(gradients.layers) : 0,
+              .dy = dy_stride,
+              .factor = N() * K});
   if (of(0).bias.data == nullptr) return;
   for (int64_t j = 0; j < group.count; ++j) {
     column_sum<S>(of(j).bias, {bias_parts_.data, {row_chunks(N()), M}},

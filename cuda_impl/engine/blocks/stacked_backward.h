@@ -1,17 +1,18 @@
-// The backward pass of a stacked recompute (stacked_recompute.h). From d [N,D], the gradient by the sum that
-// a method adds in layer l, and with w_j the weight of term j:
+// The backward pass of a stacked recompute (stacked_recompute.h). From d [N,D], the gradient with
+// respect to the sum that a method adds in layer l, and with w_j the weight of term j:
 //   e_j = w_j d                          one array for all j, unless weights are learned
-//   methods 1, 3.x, in stacks of products, one norm:
-//     d act_j = e_j W_down_j,  d gate_j and d up_j of it,  d z_j = d gate_j W_gate_j + d up_j W_up_j,
+//   methods 1, 3.x, in stacks of gemms, one norm:
+//     d act_j = e_j W_down_j,  d gate_j and d up_j of it,
+//     d z_j = d gate_j W_gate_j + d up_j W_up_j,
 //     e_j = d o_j = d z_j through mlp_norm_j,  d X_l += sum_j d o_j
-//   d context_j = e_j Wo_j               a stack of products
+//   d context_j = e_j Wo_j               a stack of gemms
 //   d v_j, and shares of d Q_j and d K_j by attention_backward, j after j
-//   d n += [d v_0 .. d v_{l-1}] [Wv_0 diag(g_0); ..]     one product: the sum over j lies in its inner
+//   d n += [d v_0 .. d v_{l-1}] [Wv_0 diag(g_0); ..]     one gemm: the sum over j lies in its inner
 //                                                      dimension
 //   d X_l += d n through the norm without a gain, once for all j
-// What the forward pass made of a group of layers is formed again from X_l. Gradients of weights come in
-// stacks too; those of the folded Wv_j diag(g_j) are added up over all l, and Wv_j and g_j get theirs at
-// the end. Of S are rounded: e, d act, d gate, d up, d context and d v.
+// What the forward pass made of a group of layers is formed again from X_l. Gradients of weights
+// come in stacks too; those of the folded Wv_j diag(g_j) are added up over all l, and Wv_j and g_j
+// get theirs at the end. Of S are rounded: e, d act, d gate, d up, d context and d v.
 #pragma once
 
 #include <memory>
@@ -23,11 +24,12 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// Takes (L-1) Hkv Dh (D + 1) A for the folded weights' gradients; for each of the N positions D (S + 2 A),
-// and for every layer of a group, which has as many as the forward pass's,
-//   Hkv Dh S + H Dh S + H A,  of methods that run MLPs again F S + 2 (D + 1) A,  with learned weights
-//   2 D S,
-// where S and A are the sizes of a scalar of S and of accum_t<S>; and what sums over rows are formed in.
+// Takes (L-1) Hkv Dh (D + 1) A for the folded weights' gradients; for each of the N positions D (S
+// + 2 A), and for every layer of a group, which has as many as the forward pass's,
+//   Hkv Dh S + H Dh S + H A,  of methods that run MLPs again F S + 2 (D + 1) A,
+//   with learned weights 2 D S,
+// where S and A are the sizes of a scalar of S and of accum_t<S>; and what sums over rows are
+// formed in.
 template <class S>
 class StackedBackward {
  public:
@@ -46,11 +48,11 @@ class StackedBackward {
   // The recompute has been planned for the same [B,T].
   void plan(int64_t B, int64_t T);
 
-  // clear(), then add() for every l that runs earlier layers again, then close(): the gradients of these
-  // layers' weights and of layer l's mix have been added.
+  // clear(), then add() for every l that runs earlier layers again, then epilogue(): the gradients of
+  // these layers' weights and of layer l's mix have been added.
   void clear();
   void add(const WeightGradients<A>& gradients, const Input& input);
-  void close(const WeightGradients<A>& gradients);
+  void epilogue(const WeightGradients<A>& gradients);
 
   std::size_t bytes() const { return arena_.bytes(); }
   int64_t allocations() const { return arena_.allocations(); }
@@ -69,8 +71,8 @@ class StackedBackward {
   void form_values(const Input& input, const Group& group);
   void normalise(const Input& input);
 
-  // dx_j [N,K] (+)= dy_j [N,M] w_j for the group's layers; `by` is the weight of layer 0, dy_stride lies
-  // between the dy_j.
+  // dx_j [N,K] (+)= dy_j [N,M] w_j for the group's layers; `by` is the weight of layer 0, dy_stride
+  // lies between the dy_j.
   template <class Out>
   void back(Out* dx, const S* dy, int64_t dy_stride, const Affine<S>& by, const Group& group,
             bool accumulate);

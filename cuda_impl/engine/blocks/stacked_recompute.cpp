@@ -76,22 +76,22 @@ void StackedRecompute<S>::form_sum(View<S, 2> sum, const Input& input) {
                                    terms.scale};
     form_group(input, group, own_terms, Placed::side_by_side);
     const S* factors = method.recomputes_mlp() ? arrays_.act.data : arrays_.context.data;
-    product<S>(wide_sum_, {factors, {N(), group.count * K}}, weights_.out(group.first, group.count),
-               {}, queue_, parts_->operands,
-               {.w_row = weights_.out_row(), .accumulate = group.first > 0});
+    gemm<S>(wide_sum_, {factors, {N(), group.count * K}}, weights_.out(group.first, group.count),
+            {}, queue_, parts_->operands,
+            {.w_row = weights_.out_row(), .accumulate = group.first > 0});
   }
   const Affine<S>& out = method.recomputes_mlp() ? first_layer().w_down : first_layer().wo;
-  close_sum<S>(sum, wide_sum_, {out.bias.data, weights_.layer_stride(), l}, terms,
-               with_own ? input.own.data : nullptr, with_own ? parts_->mix.weight(l, l) : 0.0,
-               queue_);
+  sum_epilogue<S>(sum, wide_sum_, {out.bias.data, weights_.layer_stride(), l}, terms,
+                  with_own ? input.own.data : nullptr, with_own ? parts_->mix.weight(l, l) : 0.0,
+                  queue_);
 }
 
 template <class S>
 void StackedRecompute<S>::form_terms(S* y, const Group& group) {
   if (parts_->method.recomputes_mlp()) {
-    products(y, arrays_.act.data, first_layer().w_down, group);
+    gemms(y, arrays_.act.data, first_layer().w_down, group);
   } else {
-    products(y, arrays_.context.data, first_layer().wo, group);
+    gemms(y, arrays_.context.data, first_layer().wo, group);
   }
 }
 
@@ -122,8 +122,8 @@ void StackedRecompute<S>::form_values(const Input& input, const Group& group, Pl
   if (placed == Placed::apart) {
     const int64_t KV = Hkv * Dh;
     Affine<S> by = weights_.v(group.first, 1);
-    product<S>(View<A, 2>{arrays_.wide_v.data, {N(), KV}}, x, by.weight, by.bias, queue_,
-               parts_->operands, {.count = group.count, .y = N() * KV, .w = KV * D, .bias = KV});
+    gemm<S>(View<A, 2>{arrays_.wide_v.data, {N(), KV}}, x, by.weight, by.bias, queue_,
+            parts_->operands, {.count = group.count, .y = N() * KV, .w = KV * D, .bias = KV});
     split_heads(View<S, 4>{arrays_.v.data, {group.count * B_, Hkv, T_, Dh}},
                 {arrays_.wide_v.data, {group.count * B_, T_, KV}}, queue_);
     return;
@@ -131,12 +131,12 @@ void StackedRecompute<S>::form_values(const Input& input, const Group& group, Pl
   const int64_t heads = group.count * Hkv;
   const Affine<S> by = weights_.v(group.first, group.count);
   const View<A, 2> wide{arrays_.wide_v.data, {N(), heads * Dh}};
-  product<S>(wide, x, by.weight, by.bias, queue_, parts_->operands);
+  gemm<S>(wide, x, by.weight, by.bias, queue_, parts_->operands);
   const View<S, 4> v{arrays_.v.data, {B_, heads, T_, Dh}};
   split_heads(v, wide.as({B_, T_, heads * Dh}), queue_);
   if (cache_ != nullptr) {
-    append_rows<S>(cache_->again_stack(input.l), v, cache_->first.data, cache_->counts.data,
-                   queue_);
+    append_rows<S>(cache_->recompute_v_stack(input.l), v, cache_->position_offset.data,
+                   cache_->counts.data, queue_);
   }
 }
 
@@ -145,11 +145,11 @@ void StackedRecompute<S>::replay(const Input& input, const Group& group,
                                  const TermWeights<A>& terms, Placed placed) {
   const auto [B, H, T] = input.lse.shape;
   const int64_t Hkv = config_.num_key_value_heads, Dh = config_.head_dim, Q = H * Dh;
-  const int64_t R = input.scores.real.shape[1];
+  const int64_t R = input.scores.padding_mask.shape[1];
   ScoreOperands<S> scores = input.scores;
   scores.q += group.first;
   scores.k += group.first;
-  const S* v = cache_ != nullptr ? cache_->again_stack(input.l).data : arrays_.v.data;
+  const S* v = cache_ != nullptr ? cache_->recompute_v_stack(input.l).data : arrays_.v.data;
   ReplayLayout<A> layout{.count = group.count, .context = N() * Q, .lse = B * H * T};
   if (placed == Placed::apart) {
     layout.v = B * Hkv * R * Dh;
@@ -176,14 +176,14 @@ void StackedRecompute<S>::replay(const Input& input, const Group& group,
 
 template <class S>
 template <class Out>
-void StackedRecompute<S>::products(Out* y, const S* x, const Affine<S>& by, const Group& group) {
+void StackedRecompute<S>::gemms(Out* y, const S* x, const Affine<S>& by, const Group& group) {
   const int64_t stride = weights_.layer_stride(), skipped = group.first * stride;
   const auto [M, K] = by.weight.shape;
   View<const S, 1> bias = by.bias;
   if (bias.data != nullptr) bias.data += skipped;
-  product<S>(View<Out, 2>{y, {N(), M}}, {x, {N(), K}}, {by.weight.data + skipped, {M, K}}, bias,
-             queue_, parts_->operands,
-             {.count = group.count, .y = N() * M, .x = N() * K, .w = stride, .bias = stride});
+  gemm<S>(View<Out, 2>{y, {N(), M}}, {x, {N(), K}}, {by.weight.data + skipped, {M, K}}, bias,
+          queue_, parts_->operands,
+          {.count = group.count, .y = N() * M, .x = N() * K, .w = stride, .bias = stride});
 }
 
 template <class S>
@@ -192,25 +192,25 @@ void StackedRecompute<S>::run_mlps(const Input& input, const Group& group,
   const LayerWeights<S>& w = first_layer();
   const int64_t D = config_.hidden_size, F = config_.intermediate_size, rows = group.count * N();
   const int64_t stride = weights_.layer_stride(), skipped = group.first * stride;
-  products(arrays_.attn_out.data, arrays_.context.data, w.wo, group);
+  gemms(arrays_.attn_out.data, arrays_.context.data, w.wo, group);
   Norm<S> by = pre_norm() ? w.mlp_norm : w.attn_norm;
   by.gain.data += skipped;
   const View<S, 2> z{arrays_.mlp_norm.data, {rows, D}};
-  const View<const S, 2> again{arrays_.attn_out.data, {rows, D}};
+  const View<const S, 2> addend{arrays_.attn_out.data, {rows, D}};
   const View<const A, 2> gate{arrays_.gate.data, {rows, F}}, up{arrays_.up.data, {rows, F}};
   const bool apart = placed == Placed::apart;
   const View<S, 2> act = apart ? View<S, 2>{arrays_.act.data, {rows, F}}
                                : View<S, 2>{arrays_.act.data, {N(), group.count * F}};
   const SideBySide<A> layout{apart ? 1 : group.count, terms};
   if (llama()) {
-    rms_norm_of_sum(z, input.x, again, by.gain, config_.rms_norm_eps, queue_, stride);
-    products(arrays_.gate.data, arrays_.mlp_norm.data, w.w_gate, group);
-    products(arrays_.up.data, arrays_.mlp_norm.data, w.w_up, group);
+    rms_norm_of_sum(z, input.x, addend, by.gain, config_.rms_norm_eps, queue_, stride);
+    gemms(arrays_.gate.data, arrays_.mlp_norm.data, w.w_gate, group);
+    gemms(arrays_.up.data, arrays_.mlp_norm.data, w.w_up, group);
     swiglu<S, A>(act, gate, up, queue_, layout);
   } else {
     by.bias.data += skipped;
-    layer_norm(z, input.x, again, by.gain, by.bias, config_.layer_norm_eps, queue_, stride);
-    products(arrays_.up.data, arrays_.mlp_norm.data, w.w_up, group);
+    layer_norm(z, input.x, addend, by.gain, by.bias, config_.layer_norm_eps, queue_, stride);
+    gemms(arrays_.up.data, arrays_.mlp_norm.data, w.w_up, group);
     const bool with_tanh = config_.activation == golden::Activation::gelu_new;
     gelu<S, A>(act, up, with_tanh, queue_, layout);
   }

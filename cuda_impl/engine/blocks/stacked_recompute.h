@@ -1,15 +1,15 @@
-// All earlier layers run again on the current input at once (spec/methods.md section 3), instead of one
+// All earlier layers run again on the current input at once (docs/methods.md), instead of one
 // after the other:
 //   n = X_l normalised, without a gain: the same for every j
-//   [v_0 .. v_{l-1}] = n [Wv_0 diag(g_0) .. Wv_{l-1} diag(g_{l-1})]          one product
-//   context_j = A_j v_j                                                     one replay, or of stored A_j
-//   methods 2, 4.x:  sum_j w_j o_j = [w_0 context_0 ..] [Wo_0 ..]            one product: the sum over j
-//                                                                           lies in its inner dimension
-//   methods 1, 3.x:  z_j = mlp_norm_j(X_l + context_j Wo_j)                  a stack of products, one norm
-//                    act_j = w_j silu(z_j W_gate_j) * (z_j W_up_j)           two stacks of products
-//                    sum_j w_j r_j = [act_0 ..] [W_down_0 ..]                one product
-// Nothing of a single recompute has a name here. Of S are rounded: n, the folded weights, v, context,
-// o, z and act; sums over j are never.
+//   [v_0 .. v_{l-1}] = n [Wv_0 diag(g_0) .. Wv_{l-1} diag(g_{l-1})]    one gemm
+//   context_j = A_j v_j                                               one replay, or of stored A_j
+//   methods 2, 4.x:  sum_j w_j o_j = [w_0 context_0 ..] [Wo_0 ..]      one gemm, whose inner
+//                                                                     dimension has the sum over j
+//   methods 1, 3.x:  z_j = mlp_norm_j(X_l + context_j Wo_j)            a stack of gemms, one norm
+//                    act_j = w_j silu(z_j W_gate_j) * (z_j W_up_j)     two stacks of gemms
+//                    sum_j w_j r_j = [act_0 ..] [W_down_0 ..]          one gemm
+// Nothing of a single recompute has a name here. Of S are rounded: n, the folded weights, v,
+// context, o, z and act; sums over j are never.
 #pragma once
 
 #include <algorithm>
@@ -25,9 +25,9 @@ inline namespace SIMT_BACKEND {
 
 // Takes, for each of the N positions, D (S + A) bytes and for every layer of a group
 //   Hkv Dh (S + A) + H Dh S,  and of methods that run MLPs again 2 D S + F (S + A + A)
-// (in the GPT-2 block F (S + A)), where S and A are the sizes of a scalar of S and of accum_t<S>. A group has as many layers as
-// ModelOptions::stack_bytes allows, at least one; groups follow each other, and the sum over j goes on
-// from one to the next. In decoding all layers are one group.
+// (in the GPT-2 block F (S + A)), where S and A are the sizes of a scalar of S and of accum_t<S>. A
+// group has as many layers as ModelOptions::stack_bytes allows, at least one; groups follow each
+// other, and the sum over j goes on from one to the next. In decoding all layers are one group.
 template <class S>
 class StackedRecompute {
  public:
@@ -65,12 +65,12 @@ class StackedRecompute {
   StackedRecompute(std::shared_ptr<const Parts<S>> parts, const Cache<S>* cache);
   void plan(int64_t B, int64_t T);
 
-  // sum [N,D] = what the method adds at its site in layer l >= 1, the layer's own output in it where
-  // the method takes a mean.
+  // sum [N,D] = what the method adds at its site in layer l >= 1, the layer's own output in it
+  // where the method takes a mean.
   void form_sum(View<S, 2> sum, const Input& input);
 
-  // For a backward pass, and not in decoding: use(group) for the groups of layers 0 .. l-1 in turn, with
-  // the group's arrays formed, apart and without the terms' weights.
+  // For a backward pass, and not in decoding: use(group) for the groups of layers 0 .. l-1 in turn,
+  // with the group's arrays formed, apart and without the terms' weights.
   template <class Use>
   void for_groups(const Input& input, const Use& use) {
     normalise(input.x);
@@ -100,7 +100,7 @@ class StackedRecompute {
   void run_mlps(const Input& input, const Group& group, const TermWeights<A>& terms, Placed placed);
   // y_j [N,M] = x_j w_j^T + bias_j for the group's layers; by is the weight of layer 0.
   template <class Out>
-  void products(Out* y, const S* x, const Affine<S>& by, const Group& group);
+  void gemms(Out* y, const S* x, const Affine<S>& by, const Group& group);
 
   bool pre_norm() const { return parts_->config.norm == golden::NormPosition::pre; }
   bool llama() const { return parts_->config.block == golden::BlockKind::llama; }

@@ -16,11 +16,11 @@ void Cache<S>::carve(Carver& carver, const Parts<S>& parts, int64_t B, int64_t R
   for (auto* arrays : {&k, &v}) {
     for (View<S, 4>& array : *arrays) array = carver.view<S>({B, Hkv, R, c.head_dim});
   }
-  again.clear();
+  recompute_values.clear();
   for (int64_t l = 1; parts.method.recomputes() && l < L; ++l) {
     const bool stacked = parts.stacked != nullptr;
     for (int64_t j = 0; j < (stacked ? 1 : l); ++j) {
-      again.push_back(carver.view<S>({B, stacked ? l * Hkv : Hkv, R, c.head_dim}));
+      recompute_values.push_back(carver.view<S>({B, stacked ? l * Hkv : Hkv, R, c.head_dim}));
     }
   }
   for (std::size_t l = 0; l < factors.size(); ++l) {

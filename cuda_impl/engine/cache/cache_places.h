@@ -11,24 +11,25 @@ namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 struct CachePlaces {
-  View<uint8_t, 2> real;    // [B,R], 0 = padding, or nothing yet
-  View<int32_t, 1> first;   // [B]: where this step's positions begin
-  View<int32_t, 1> counts;  // [B]: how many of a chunk's a row has
+  View<uint8_t, 2> padding_mask;     // [B,R], 0 = padding, or nothing yet
+  View<int32_t, 1> position_offset;  // [B]: where this step's positions begin
+  View<int32_t, 1> counts;           // [B]: how many of a chunk's a row has
 
   void carve(Carver& carver, int64_t B, int64_t R) {
-    real = carver.view<uint8_t>({B, R});
-    first = carver.view<int32_t>({B});
+    padding_mask = carver.view<uint8_t>({B, R});
+    position_offset = carver.view<int32_t>({B});
     counts = carver.view<int32_t>({B});
   }
   // A row shorter than its neighbours is read past its end: as padding, whatever the memory holds.
   void clear(Stream stream) const {
-    const std::vector<uint8_t> unread(static_cast<std::size_t>(real.shape[0] * real.shape[1]), 0);
-    simt::copy_in(real.data, unread.data(), unread.size(), stream);
+    const std::vector<uint8_t> unread(
+        static_cast<std::size_t>(padding_mask.shape[0] * padding_mask.shape[1]), 0);
+    simt::copy_in(padding_mask.data, unread.data(), unread.size(), stream);
   }
   // For a chunk whose counts are there, behind sequences of these lengths [B].
   void place(std::span<const int64_t> lengths, const Chunk& chunk, Stream stream) const {
     const std::vector<int32_t> begin(lengths.begin(), lengths.end());
-    simt::copy_in(first.data, begin.data(), begin.size() * sizeof(int32_t), stream);
+    simt::copy_in(position_offset.data, begin.data(), begin.size() * sizeof(int32_t), stream);
     simt::copy_in(counts.data, chunk.counts.data(), chunk.counts.size_bytes(), stream);
   }
 };

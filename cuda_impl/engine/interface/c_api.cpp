@@ -175,9 +175,9 @@ assay_status assay_model_gradients(assay_model* model, const assay_batch* batch,
   return guarded([&] {
     expect(model, "model");
     const Inputs inputs(batch);
-    cuda::ReceiveGradient hand_over;
-    if (receive != nullptr) hand_over = receiver(receive, context);
-    const double value = model->model->gradients(inputs.view, hand_over);
+    cuda::ReceiveGradient receive_gradient;
+    if (receive != nullptr) receive_gradient = receiver(receive, context);
+    const double value = model->model->gradients(inputs.view, receive_gradient);
     if (loss != nullptr) *loss = value;
   });
 }

@@ -24,21 +24,21 @@ enum class Recompute {
 
 struct ModelOptions {
   Recompute recompute = Recompute::each;
-  // The gradient of embeddings is added up in the order of arrival: faster, and with other bits every
-  // time. Everything else is deterministic.
+  // The gradient of embeddings is added up in the order of arrival: faster, and with other bits
+  // every time. Everything else is deterministic.
   bool fast_atomics = false;
   // What logits may take, of one position at least: a loss is formed from a tile of positions after
   // the other, so that no array [B,T,V] exists. A probe that wants the logits gets them all.
   std::size_t head_bytes = std::size_t{64} << 20;
-  // What a stacked recompute may take, of one layer at least; a backward pass takes less than that once
-  // more, with learned weights perhaps as much. Only speed depends on it.
+  // What a stacked recompute may take, of one layer at least; a backward pass takes less than that
+  // once more, with learned weights perhaps as much. Only speed depends on it.
   std::size_t stack_bytes = std::size_t{1} << 30;
-  // What the probabilities may take that recomputes read. Where those of the layers that are run again fit
-  // into it, (L-1) B H T T scalars of the storage type, they are kept from each layer's own attention and
-  // multiplied with the new values; where they do not (0: never), and in decoding and in what a
-  // backward pass forms again, they are rebuilt from queries and keys every time. Memory for them is
-  // taken only where they fit. Kept ones are rounded to the storage type: there the bits of a narrow
-  // type's recomputes change.
+  // What the probabilities may take that recomputes read. Where those of the layers that are run
+  // again fit into it, (L-1) B H T T scalars of the storage type, they are kept from each layer's
+  // own attention and multiplied with the new values; where they do not (0: never), and in decoding
+  // and in what a backward pass forms again, they are rebuilt from queries and keys every time.
+  // Memory for them is taken only where they fit. Kept ones are rounded to the storage type: there
+  // the bits of a narrow type's recomputes change.
   std::size_t stored_bytes = 0;
 };
 
@@ -56,8 +56,8 @@ struct Batch {
 class Probe {
  public:
   virtual ~Probe() = default;
-  // Whether tap() wants this tensor; scores and probabilities (golden::is_attention_matrix) are only
-  // formed if somebody does.
+  // Whether tap() wants this tensor; scores and probabilities (golden::is_attention_matrix) are
+  // only formed if somebody does.
   virtual bool wants(const std::string& name) = 0;
   virtual void tap(const std::string& name, golden::TensorView value) = 0;
   // Called after tap(): fill `value` (its size is the tensor's) and return true, and every later
@@ -80,16 +80,16 @@ struct Chunk {
 };
 
 // Reads sequences piece by piece, a prompt and then token by token, and keeps in a cache what later
-// positions read of earlier ones (spec/systems.md section 2). What comes out is what a forward pass
-// over the whole sequence computes at that position.
+// positions read of earlier ones. What comes out is what a forward pass over the whole
+// sequence computes at that position.
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  // Appends the chunk to its sequences, and unless `logits` is empty fills it [B,V] with those behind
-  // each one's last new position; a row with count 0 gets zeros. Throws InputError, with nothing
-  // appended, for a chunk that does not fit the config or the capacity.
+  // Appends the chunk to its sequences, and unless `logits` is empty fills it [B,V] with those
+  // behind each one's last new position; a row with count 0 gets zeros. Throws InputError, with
+  // nothing appended, for a chunk that does not fit the config or the capacity.
   virtual void append(const Chunk& chunk, std::span<double> logits) = 0;
-  // The sequence starts again, empty.
+  // Empties the sequence.
   virtual void reset(int64_t sequence) = 0;
   virtual std::span<const int64_t> lengths() const = 0;  // [B], in positions
   virtual int64_t cache_bytes() const = 0;
@@ -103,19 +103,20 @@ class Model {
   // a batch that does not fit the config, and simt::Error (kernel, shape, cause) for a failed
   // launch.
   virtual void forward(const Batch& batch, Probe* probe) = 0;
-  // A forward and a backward pass; returns the loss. With an empty `receive` the gradients stay where
-  // they are formed.
+  // A forward and a backward pass; returns the loss. With an empty `receive` the gradients stay
+  // where they are formed.
   virtual double gradients(const Batch& batch, const ReceiveGradient& receive) = 0;
-  // For `sequences` rows of up to `capacity` positions each. It stays valid without the model. Throws
-  // InputError where the config ends before the capacity: max_position_embeddings, or a parameter
-  // with a value for every position (5.1A, 5.1B, 5.1C, C-base); Unsupported for pt unless its heads are
-  // causal: a word would hear from later ones.
+  // For `sequences` rows of up to `capacity` positions each. It stays valid without the model.
+  // Throws InputError where the config ends before the capacity: max_position_embeddings, or a
+  // parameter with a value for every position (5.1A, 5.1B, 5.1C, C-base); Unsupported for pt unless
+  // its heads are causal: a word would hear from later ones.
   virtual std::unique_ptr<Decoder> decoder(int64_t sequences, int64_t capacity) = 0;
   virtual golden::PrecisionSchedule precision() const = 0;
 };
 
-// The same sources on the host executor (fp64, fp32, tf32, bf16, fp16) and on the GPU (all but fp64).
-// tf32 stores and adds fp32, and products with weights read their factors as tf32, forward and
+// The same sources on the host executor (fp64, fp32, tf32, bf16, fp16) and on the GPU (all but
+// fp64).
+// tf32 stores and adds fp32, and gemms with weights read their factors as tf32, forward and
 // backward; attention reads fp32. fp32 never reads tf32.
 std::unique_ptr<Model> make_host_model(const golden::ModelConfig& config,
                                        golden::Precision precision,

@@ -1,9 +1,9 @@
 // Training on the kernels of the engine: AdamW on master weights, from gradients summed over
-// micro-batches (spec/systems.md section 5).
+// micro-batches.
 //
-// With kernels that store their results as S, the master weights, their moments and the gradients are
-// fp32, or fp64 where S is; what the kernels read are the master weights rounded to S. Beside the arrays
-// of a gradient a weight costs 3 numbers of the master's type and one S.
+// With kernels that store their results as S, the master weights, their moments and the gradients
+// are fp32, or fp64 where S is; what the kernels read are the master weights rounded to S. Beside
+// the arrays of a gradient a weight costs 3 numbers of the master's type and one S.
 #pragma once
 
 #include "cuda_impl/engine/interface/model.h"
@@ -12,12 +12,13 @@ namespace assay::cuda {
 
 struct TrainingOptions {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-  // Decoupled: a step takes rate * weight_decay of the weight itself. Of weights with two dimensions or
-  // more in the checkpoint; norms, biases, and learned vectors and scalars do not decay.
+  // Decoupled: a step takes rate * weight_decay of the weight itself. Of weights with two
+  // dimensions or more in the checkpoint; norms, biases, and learned vectors and scalars do not
+  // decay.
   double weight_decay = 0;
   double max_norm = 0;  // of all gradients together; 0: no clipping
-  // In fp16 alone: what the loss is multiplied by at first. A step that overflows is skipped and halves
-  // it; 2000 good steps in a row double it.
+  // In fp16 alone: what the loss is multiplied by at first. A step that overflows is skipped and
+  // halves it; 2000 good steps in a row double it.
   double loss_scale = 65536;
   ModelOptions model = {};
 };
@@ -38,26 +39,27 @@ struct Progress {
 class Trainer {
  public:
   virtual ~Trainer() = default;
-  // A forward and a backward pass over a micro-batch. A step's micro-batches equal one batch of all of
-  // them: every counted position weighs the same, wherever it stands. Throws InputError, with nothing
-  // added, for a batch that does not fit the config.
+  // A forward and a backward pass over a micro-batch. A step's micro-batches equal one batch of all
+  // of them: every counted position weighs the same, wherever it stands. Throws InputError, with
+  // nothing added, for a batch that does not fit the config.
   virtual void accumulate(const Batch& batch) = 0;
-  // One step of AdamW on every weight; the next one starts from gradients of 0. Throws InputError if no
-  // position was counted since the last step, or for a rate that is not finite and at least 0.
+  // One step of AdamW on every weight; the next one starts from gradients of 0. Throws InputError
+  // if no position was counted since the last step, or for a rate that is not finite and at least
+  // 0.
   virtual StepReport step(double learning_rate) = 0;
 
   // The master weights.
   virtual void read_weights(const ReceiveTensor& receive) const = 0;
-  // The first and second moments, by their weights' names. A trainer made from the weights of another
-  // one and restored from the rest of its state goes on as that one would, bit for bit.
+  // The first and second moments, by their weights' names. A trainer made from the weights of
+  // another one and restored from the rest of its state goes on as that one would, bit for bit.
   virtual void read_moments(const ReceiveTensor& first, const ReceiveTensor& second) const = 0;
   virtual Progress progress() const = 0;
   virtual void restore(const Progress& progress, const golden::WeightSource& first,
                        const golden::WeightSource& second) = 0;
 };
 
-// Precisions as make_host_model and make_device_model have them. Throws InputError for an option out of
-// range.
+// Precisions as make_host_model and make_device_model have them. Throws InputError for an option
+// out of range.
 std::unique_ptr<Trainer> make_host_trainer(const golden::ModelConfig& config,
                                            golden::Precision precision,
                                            const golden::WeightSource& weights,

@@ -64,10 +64,10 @@ void check_batch(const golden::ModelConfig& config, const Batch& batch) {
                [V](int32_t id) { return id == kIgnoredLabel || (id >= 0 && id < V); });
 }
 
-int64_t counted_labels(const Batch& batch, int ahead) {
+int64_t counted_labels(const Batch& batch, int label_shift) {
   int64_t counted = 0;
   for (std::size_t i = 0; i < batch.labels.size(); ++i) {
-    const bool predicted = static_cast<int64_t>(i) % batch.positions >= ahead;
+    const bool predicted = static_cast<int64_t>(i) % batch.positions >= label_shift;
     counted += predicted && batch.labels[i] != kIgnoredLabel;
   }
   return counted;

@@ -24,7 +24,7 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   const bool each = shape.options.recompute == Recompute::each;
 
   x.tokens = carver.view<int32_t>({B, T});
-  x.real = carver.view<uint8_t>({B, T});
+  x.padding_mask = carver.view<uint8_t>({B, T});
   x.labels = carver.view<int32_t>({B, T});
   x.cosines = carver.view<A>({x.R, Dh / 2});
   x.sines = carver.view<A>({x.R, Dh / 2});
@@ -44,23 +44,23 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   x.score_factors = carver.view<A>({method.gated_scores ? N : 0, L});
 
   const auto layers = [L](bool all) { return static_cast<std::size_t>(all ? L : 1); };
-  x.stream.resize(x.kept ? layers(true) + 1 : 2);
-  x.attn_residual.resize(layers(x.kept));
-  x.mlp_residual.resize(post ? layers(x.kept) : 0);
-  x.v.resize(layers(x.kept));
-  x.context.resize(layers(x.kept));
-  x.q.resize(layers(x.kept || looks_back));
+  x.stream.resize(x.saved_for_backward ? layers(true) + 1 : 2);
+  x.attn_residual.resize(layers(x.saved_for_backward));
+  x.mlp_residual.resize(post ? layers(x.saved_for_backward) : 0);
+  x.v.resize(layers(x.saved_for_backward));
+  x.context.resize(layers(x.saved_for_backward));
+  x.q.resize(layers(x.saved_for_backward || looks_back));
   x.k.resize(x.q.size());
-  x.lse.resize(layers(x.kept || method.recomputes()));
-  x.again.resize(method.recomputes() && each ? layers(true) - 1 : 0);
+  x.lse.resize(layers(x.saved_for_backward || method.recomputes()));
+  x.recompute_out.resize(method.recomputes() && each ? layers(true) - 1 : 0);
   for (auto* streams : {&x.stream, &x.attn_residual, &x.mlp_residual}) {
     for (View<S, 2>& stream : *streams) stream = carver.view<S>({N, D});
   }
   for (View<S, 4>& v : x.v) v = carver.view<S>({B, Hkv, T, Dh});
   for (View<S, 3>& context : x.context) context = carver.view<S>({B, T, H * Dh});
-  const bool again = x.kept && method.recomputes() && each;
-  x.again_v = again ? carver.view<S>({B, Hkv, T, Dh}) : x.v[0];
-  x.again_context = again ? carver.view<S>({B, T, H * Dh}) : x.context[0];
+  const bool recomputes = x.saved_for_backward && method.recomputes() && each;
+  x.recompute_v = recomputes ? carver.view<S>({B, Hkv, T, Dh}) : x.v[0];
+  x.recompute_context = recomputes ? carver.view<S>({B, T, H * Dh}) : x.context[0];
   for (View<S, 4>& q : x.q) q = carver.view<S>({B, H, T, Dh});
   for (View<S, 4>& k : x.k) k = carver.view<S>({B, Hkv, T, Dh});
   A* next_lse = carver.take<A>(static_cast<int64_t>(x.lse.size()) * B * H * T);
@@ -68,13 +68,13 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
     lse = {next_lse, {B, H, T}};
     if (next_lse != nullptr) next_lse += B * H * T;  // null while the arena is measured
   }
-  for (View<S, 2>& r : x.again) r = carver.view<S>({N, D});
+  for (View<S, 2>& r : x.recompute_out) r = carver.view<S>({N, D});
   if (!shape.decode && stores_probs<S>(c, method, shape.options, B, T)) {
     x.probs = carver.view<S>({L - 1, B, H, T, T});
   }
   x.q_table = carver.take<const S*>(L);
   x.k_table = carver.take<const S*>(L);
-  x.again_table = carver.take<const S*>(L);
+  x.recompute_table = carver.take<const S*>(L);
 }
 
 template <class S>
@@ -83,15 +83,15 @@ void fill_tables(Buffers<S>& x, const golden::ModelConfig& c, Stream stream) {
   const auto fill = [stream](const S** table, const std::vector<const S*>& arrays) {
     simt::copy_in(table, arrays.data(), arrays.size() * sizeof(const S*), stream);
   };
-  std::vector<const S*> q, k, again;
+  std::vector<const S*> q, k, recompute_out;
   for (int64_t l = 0; l < c.num_hidden_layers; ++l) {
     q.push_back(at(x.q, l).data);
     k.push_back(at(x.k, l).data);
   }
-  for (const View<S, 2>& r : x.again) again.push_back(r.data);
+  for (const View<S, 2>& r : x.recompute_out) recompute_out.push_back(r.data);
   fill(x.q_table, q);
   fill(x.k_table, k);
-  fill(x.again_table, again);
+  fill(x.recompute_table, recompute_out);
 
   const std::vector<double> frequencies = rope_frequencies(c);  // [Dh/2]
   std::vector<A> cosines, sines;                                // [R,Dh/2]
@@ -112,7 +112,7 @@ template <class S>
 bool plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
                   const Method& method, const PassShape& shape, Stream stream) {
   if (buffers.B == shape.B && buffers.T == shape.T && buffers.R == shape.R &&
-      buffers.kept >= shape.keep) {
+      buffers.saved_for_backward >= shape.save_for_backward) {
     return false;
   }
   buffers.B = 0;  // if the allocation throws, nothing stands
@@ -120,7 +120,7 @@ bool plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& 
   planned.B = shape.B;
   planned.T = shape.T;
   planned.R = shape.R;
-  planned.kept = shape.keep;
+  planned.saved_for_backward = shape.save_for_backward;
   arena.plan([&](Carver& carver) { carve(planned, carver, config, method, shape); });
   fill_tables(planned, config, stream);
   buffers = std::move(planned);

@@ -11,36 +11,37 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// N = B*T. What two tensors of one name share is never alive at the same time: the recompute of layer
-// j runs when layer l's own attn_norm, v, context and act have been read, and at the MLP attn_out too.
+// N = B*T. What two tensors of one name share is never alive at the same time: the recompute of
+// layer j runs when layer l's own attn_norm, v, context and act have been read, and at the MLP
+// attn_out too.
 // gate and up are null where a block or a method has no use for them, as is every table.
 //
 // A layer costs, in scalars for each of the N positions and beside what all layers share:
-//   forward   nothing; (H + Hkv) Dh of q and k where scores of earlier layers are summed; these, H of
-//             lse and, unless they are stacked (stacked_recompute.h), D of the recompute's output where
-//             earlier layers are run again
-//   backward  2 D + 2 (H + Hkv) Dh + H of streams, q, k, v, context and lse, D more with norms after
-//             the residuals, D of the recompute's output likewise, (H + Hkv) Dh of dq and dk where layers look
-//             back. Norms, MLPs and all of a recompute are formed again.
-// So what a method of L(L-1)/2 recomputes needs grows with L alone, and no [T,T] array is kept but probs,
-// where ModelOptions::stored_bytes allows it: (L-1) B H T T scalars, forward and backward.
+//   forward   nothing; (H + Hkv) Dh of q and k where scores of earlier layers are summed; these, H
+//             of lse and, unless they are stacked (stacked_recompute.h), D of the recompute's
+//             output where earlier layers are run again
+//   backward  2 D + 2 (H + Hkv) Dh + H of streams, q, k, v, context and lse, D more with norms
+//             after the residuals, D of the recompute's output likewise, (H + Hkv) Dh of dq and dk
+//             where layers look back. Norms, MLPs and all of a recompute are formed again.
+// So what a method of L(L-1)/2 recomputes needs grows with L alone, and no [T,T] array is kept but
+// probs, where ModelOptions::stored_bytes allows it: (L-1) B H T T scalars, forward and backward.
 template <class S>
 struct Buffers {
   using A = accum_t<S>;
   int64_t B = 0, T = 0;
   int64_t R = 0;  // positions that the tables cover
 
-  View<int32_t, 2> tokens;    // [B,T]
-  View<uint8_t, 2> real;      // [B,T]
-  View<int32_t, 2> labels;    // [B,T]
-  View<A, 2> cosines, sines;  // [R,Dh/2]
+  View<int32_t, 2> tokens;        // [B,T]
+  View<uint8_t, 2> padding_mask;  // [B,T]
+  View<int32_t, 2> labels;        // [B,T]
+  View<A, 2> cosines, sines;      // [R,Dh/2]
 
   View<S, 2> attn_norm, attn_out;  // [N,D]
   View<S, 2> mlp_norm;             // [N,D]
   View<S, 2> gate, up, act;        // [N,F]
   View<S, 2> mlp_out, sum;         // [N,D]; sum is attn/sum or mlp/sum
-  View<S, 4> again_v;              // [B,Hkv,T,Dh]
-  View<S, 3> again_context;        // [B,T,H*Dh]
+  View<S, 4> recompute_v;          // [B,Hkv,T,Dh]
+  View<S, 3> recompute_context;    // [B,T,H*Dh]
   View<S, 2> last;                 // [B,D], in decoding: each row's last position
   View<S, 2> logits;               // [rows,V] of as many positions as head_bytes holds
   View<A, 2> losses;               // [B,T]
@@ -58,15 +59,15 @@ struct Buffers {
   std::vector<View<S, 3>> context;                              // [B,T,H*Dh]
   std::vector<View<S, 4>> q, k;                                 // [B,H,T,Dh], [B,Hkv,T,Dh]
   std::vector<View<A, 3>> lse;                                  // [B,H,T], one behind the other
-  std::vector<View<S, 2>> again;                                // [N,D], o_{j>l} or r_{j>l}
+  std::vector<View<S, 2>> recompute_out;                        // [N,D], o_{j>l} or r_{j>l}
   View<S, 5> probs;  // [L-1,B,H,T,T], of the layers that are run again; null: rebuilt from lse
 
   // The same as device tables.
-  const S** q_table = nullptr;      // [L]
-  const S** k_table = nullptr;      // [L]
-  const S** again_table = nullptr;  // [L-1]
+  const S** q_table = nullptr;          // [L]
+  const S** k_table = nullptr;          // [L]
+  const S** recompute_table = nullptr;  // [L-1]
 
-  bool kept = false;  // for a backward pass
+  bool saved_for_backward = false;  // for a backward pass
 
   bool stores_probs() const { return probs.data != nullptr; }
   // Of layer j < L-1.
@@ -88,8 +89,8 @@ const Array& at(const std::vector<Array>& arrays, int64_t l) {
 
 struct PassShape {
   int64_t B = 0, T = 0, R = 0;
-  bool keep = false;    // a backward pass follows
-  bool decode = false;  // logits are wanted of one position a row, and no loss
+  bool save_for_backward = false;  // a backward pass follows
+  bool decode = false;             // logits are wanted of one position a row, and no loss
   ModelOptions options;
 };
 

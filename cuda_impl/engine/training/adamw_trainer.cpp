@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "cuda_impl/engine/memory/batch.h"
-#include "cuda_impl/engine/training/trained_inference.h"
+#include "cuda_impl/engine/training/trained_mean_field.h"
 #include "cuda_impl/engine/training/trained_transformer.h"
 #include "golden/contract/error.h"
 
@@ -16,8 +16,8 @@ inline namespace SIMT_BACKEND {
 namespace {
 
 constexpr int64_t kGoodStepsToDouble = 2000;
-// The norm takes gradients in pieces of so many, each in so many slices: a warp has the same work in
-// small and in large weights.
+// The norm takes gradients in pieces of so many, each in so many slices: a warp has the same work
+// in small and in large weights.
 constexpr int64_t kNormPiece = 1 << 16, kNormSlices = 8;
 
 const TrainingOptions& checked(const TrainingOptions& options) {
@@ -104,7 +104,7 @@ void AdamwTrainer<Subject>::clear() {
 template <class Subject>
 void AdamwTrainer<Subject>::accumulate(const Batch& batch) {
   check_batch(subject_.config(), batch);
-  const int64_t counted = counted_labels(batch, subject_.ahead());
+  const int64_t counted = counted_labels(batch, subject_.label_shift());
   if (counted == 0) return;
   if (divisor_ == 0) divisor_ = counted;
   // A pass forms the gradient of its mean loss, the sum divided by what it counts itself.
@@ -134,7 +134,7 @@ StepReport AdamwTrainer<Subject>::step(double learning_rate) {
   simt::copy_out(report, report_.get(), sizeof report, queue_);
   const A norm = report[1] * static_cast<A>(scale);  // as adamw has it
   const bool skipped = !(norm < std::numeric_limits<A>::infinity());
-  close_step(skipped);
+  step_epilogue(skipped);
   return {static_cast<double>(report[0]) / counted, static_cast<double>(norm), skipped};
 }
 
@@ -156,7 +156,7 @@ void AdamwTrainer<Subject>::update(double learning_rate, double gradient_scale) 
 }
 
 template <class Subject>
-void AdamwTrainer<Subject>::close_step(bool skipped) {
+void AdamwTrainer<Subject>::step_epilogue(bool skipped) {
   clear();
   if (skipped) {
     progress_.good_steps = 0;
@@ -176,14 +176,14 @@ void AdamwTrainer<Subject>::close_step(bool skipped) {
 
 template <class Subject>
 void AdamwTrainer<Subject>::read_weights(const ReceiveTensor& receive) const {
-  subject_.hand_over(master_, receive);
+  subject_.read_back(master_, receive);
 }
 
 template <class Subject>
 void AdamwTrainer<Subject>::read_moments(const ReceiveTensor& first,
                                          const ReceiveTensor& second) const {
-  subject_.hand_over(first_, first);
-  subject_.hand_over(second_, second);
+  subject_.read_back(first_, first);
+  subject_.read_back(second_, second);
 }
 
 template <class Subject>
@@ -198,7 +198,7 @@ void AdamwTrainer<Subject>::restore(const Progress& progress, const golden::Weig
 
 #define ASSAY_INSTANTIATE(S)                          \
   template class AdamwTrainer<TrainedTransformer<S>>; \
-  template class AdamwTrainer<TrainedInference<S>>;
+  template class AdamwTrainer<TrainedMeanField<S>>;
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

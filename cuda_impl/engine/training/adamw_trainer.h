@@ -11,8 +11,8 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// Subject: what is trained, TrainedTransformer or TrainedInference, on kernels that store results as S =
-// Subject::Scalar. Its arrays stand in the same order in all lists:
+// Subject: what is trained, TrainedTransformer or TrainedMeanField, on kernels that store results
+// as S = Subject::Scalar. Its arrays stand in the same order in all lists:
 //   Numbers                 one accum_t<S> for each weight: masters or moments
 //   numbers(source)         those of a source, by the weights' names
 //   arrays(numbers)         where they stand
@@ -21,10 +21,11 @@ inline namespace SIMT_BACKEND {
 //   add_gradients(b, x)     adds to them x times those of batch b's mean loss, and forms loss() [1]
 //   form_gradients()        what is still to be formed of them before a step
 //   follow(master)          what the kernels read beside stored(), from the masters after a step
-//   hand_over(numbers, ..)  to a caller, by the weights' names
-//   ahead()                 from a position to the label that it predicts
-// Everything but the arrays of a pass is allocated at construction, those at the first micro-batch of
-// the largest shape; later ones only launch. A step waits for the device once, for loss and norm.
+//   read_back(numbers, ..)  to a caller, by the weights' names
+//   label_shift()                 from a position to the label that it predicts
+// Everything but the arrays of a pass is allocated at construction, those at the first micro-batch
+// of the largest shape; later ones only launch. A step waits for the device once, for loss and
+// norm.
 template <class Subject>
 class AdamwTrainer final : public Trainer {
  public:
@@ -57,7 +58,7 @@ class AdamwTrainer final : public Trainer {
   void fill_norm_tables();
   void clear();
   void update(double learning_rate, double gradient_scale);
-  void close_step(bool skipped);
+  void step_epilogue(bool skipped);
 
   const TrainingOptions options_;
   Subject subject_;
@@ -68,8 +69,8 @@ class AdamwTrainer final : public Trainer {
   bool scales_loss_;
   Progress progress_;
 
-  // Of the micro-batches since the last step. Their gradients are sums over counted positions, divided by
-  // one number for all of them: the positions that the first of them counts.
+  // Of the micro-batches since the last step. Their gradients are sums over counted positions,
+  // divided by one number for all of them: the positions that the first of them counts.
   int64_t counted_ = 0, divisor_ = 0;
 
   simt::Buffer<A> report_;  // [2]: the sum of the losses of counted positions, the stored norm

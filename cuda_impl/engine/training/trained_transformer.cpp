@@ -1,6 +1,6 @@
 #include "cuda_impl/engine/training/trained_transformer.h"
 
-#include "cuda_impl/engine/weights/hand_over.h"
+#include "cuda_impl/engine/weights/read_back.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -87,9 +87,9 @@ void TrainedTransformer<S>::follow(const Numbers& master) {
 }
 
 template <class S>
-void TrainedTransformer<S>::hand_over(const Numbers& numbers, const ReceiveTensor& receive) const {
+void TrainedTransformer<S>::read_back(const Numbers& numbers, const ReceiveTensor& receive) const {
   const auto learned = [&](int64_t l) { return numbers.learned.of(l); };
-  cuda::hand_over(numbers.weights, config(), learned, queue(), receive);
+  cuda::read_back(numbers.weights, config(), learned, queue(), receive);
 }
 
 #define ASSAY_INSTANTIATE(S) template class TrainedTransformer<S>;

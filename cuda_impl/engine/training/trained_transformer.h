@@ -11,7 +11,8 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// A method that learns parameters other than gates waits for the device in form_gradients and in follow:
+// A method that learns parameters other than gates waits for the device in form_gradients and in
+// follow:
 // their gradients, and the coefficients that the kernels read, are formed on the host.
 template <class S>
 class TrainedTransformer {
@@ -28,7 +29,7 @@ class TrainedTransformer {
 
   const golden::ModelConfig& config() const { return parts_->config; }
   Stream queue() const { return parts_->queue; }
-  int ahead() const { return 1; }
+  int label_shift() const { return 1; }
   int64_t allocations() const { return pass_.allocations() + backward_.allocations(); }
 
   Numbers numbers(const golden::WeightSource& source) const;
@@ -40,7 +41,7 @@ class TrainedTransformer {
   View<const A, 1> loss() const { return backward_.loss(); }
   void form_gradients();
   void follow(const Numbers& master);
-  void hand_over(const Numbers& numbers, const ReceiveTensor& receive) const;
+  void read_back(const Numbers& numbers, const ReceiveTensor& receive) const;
 
  private:
   std::shared_ptr<Parts<S>> parts_;

@@ -1,5 +1,5 @@
-// One array for each weight of a Probabilistic Transformer: the weights, their gradients, or an optimizer's
-// moments.
+// One array for each weight of a Probabilistic Transformer: the weights, their gradients, or an
+// optimizer's moments.
 #pragma once
 
 #include <string>

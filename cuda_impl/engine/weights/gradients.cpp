@@ -1,6 +1,6 @@
 #include "cuda_impl/engine/weights/gradients.h"
 
-#include "cuda_impl/engine/weights/hand_over.h"
+#include "cuda_impl/engine/weights/read_back.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -43,13 +43,13 @@ void carve(WeightGradients<A>& g, Carver& carver, const golden::ModelConfig& c,
                             .mix = {}};
     if (llama) layer.w_gate = affine(F, D);
     if (method.gated_scores) {
-      const int64_t m = l + 1, outputs = c.method == "D-base" ? 1 : m;
+      const int64_t m = l + 1, outputs = method.score_terms(l);
       layer.gate = {.norm = carver.view<A>({D}),
                     .bias = carver.view<A>({outputs}),
                     .w1 = carver.view<A>({m, D}),
                     .w2 = carver.view<A>({outputs, m})};
     } else if (method.learns_scores()) {
-      layer.coefficients = carver.view<A>({coefficient_count(c, l)});
+      layer.coefficients = carver.view<A>({coefficient_count(c, method, l)});
     }
     g.layers.push_back(layer);
   }
@@ -87,7 +87,7 @@ void read_out(const WeightGradients<accum_t<S>>& g, const golden::ModelConfig& c
     return learned_gradients<S>(g.layers[static_cast<std::size_t>(l)], l, mix, coefficients,
                                 stream);
   };
-  hand_over(g, config, learned, stream, receive);
+  read_back(g, config, learned, stream, receive);
 }
 
 template void carve(WeightGradients<float>&, Carver&, const golden::ModelConfig&, const Method&);

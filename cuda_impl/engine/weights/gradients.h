@@ -67,7 +67,7 @@ LearnedValues learned_gradients(const LayerGradients<accum_t<S>>& gradients, int
                                 const Mix<S>& mix, const ScoreCoefficients<S>& coefficients,
                                 Stream stream);
 
-// Hands every gradient over by the name and in the layout of the checkpoint's weight; those of
+// Reads every gradient back under the name and in the layout of the checkpoint's weight; those of
 // learned parameters are formed from those of coefficients and mix.
 template <class S>
 void read_out(const WeightGradients<accum_t<S>>& gradients, const golden::ModelConfig& config,

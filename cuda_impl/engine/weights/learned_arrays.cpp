@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cuda_impl/engine/weights/hand_over.h"
+#include "cuda_impl/engine/weights/read_back.h"
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
 

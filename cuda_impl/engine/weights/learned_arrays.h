@@ -10,8 +10,8 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// One number for each in device memory: the parameters, or their gradients or moments. As a source it
-// has them by the names of the parameters.
+// One number for each in device memory: the parameters, or their gradients or moments. As a source
+// it has them by the names of the parameters.
 template <class A>
 class LearnedArrays final : public golden::WeightSource {
  public:

@@ -1,4 +1,4 @@
-// What products read their factors as in a model of some precision.
+// What gemms read their factors as in a model of some precision.
 #pragma once
 
 #include "cuda_impl/kernels/kernels.h"

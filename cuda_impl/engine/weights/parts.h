@@ -1,5 +1,5 @@
-// What a model is made of, whichever pass reads it. Nothing but a trainer, whose own it then is, changes
-// it after construction.
+// What a model is made of, whichever pass reads it. Nothing but a trainer, whose own it then is,
+// changes it after construction.
 #pragma once
 
 #include <memory>
@@ -26,7 +26,7 @@ struct Parts {
   const golden::ModelConfig config;
   const Method method;
   const golden::Precision precision;
-  const Operands operands;  // of every product with a weight, forward and backward
+  const Operands operands;  // of every gemm with a weight, forward and backward
   const ModelOptions options;
   simt::LaunchStream stream;
   const Stream queue = stream.get();  // where everything is launched

@@ -11,8 +11,8 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
-// From an array of a layer to the same of the next, in elements: every layer has the same arrays in the
-// same order, one layer behind the other. Of LayerWeights or LayerGradients, two at least.
+// From an array of a layer to the same of the next, in elements: every layer has the same arrays in
+// the same order, one layer behind the other. Of LayerWeights or LayerGradients, two at least.
 template <class Layer>
 int64_t layer_stride(const std::vector<Layer>& layers) {
   const auto first = [&](std::size_t l) { return layers[l].w_down.weight.data; };
@@ -23,8 +23,9 @@ int64_t layer_stride(const std::vector<Layer>& layers) {
   return stride;
 }
 
-// Copies of layers 0 .. L-2, in scalars of S: (L-1) (Hkv Dh D + D K) with K = F for methods that run MLPs
-// again, H Dh for the others. The rest is read where Weights has it: layers lie evenly there.
+// Copies of layers 0 .. L-2, in scalars of S: (L-1) (Hkv Dh D + D K) with K = F for methods that
+// run MLPs again, H Dh for the others. The rest is read where Weights has it: layers lie evenly
+// there.
 template <class S>
 class StackedWeights {
  public:
@@ -36,8 +37,8 @@ class StackedWeights {
   void form(const Weights<S>& weights, Stream stream);
 
   // Wv of layers first .. first + count - 1, one behind the other: [count*Hkv*Dh,D], biases
-  // [count*Hkv*Dh]. The gain and shift of each attn_norm are folded in where it reads one, so that the
-  // input is the normalised X_l, the same for every layer.
+  // [count*Hkv*Dh]. The gain and shift of each attn_norm are folded in where it reads one, so that
+  // the input is the normalised X_l, the same for every layer.
   Affine<S> v(int64_t first, int64_t count) const;
 
   // What the terms are multiplied by, W_down or Wo, side by side: [D,count*K], rows out_row apart.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cuda_impl/engine/interface/method.h"
 #include "cuda_impl/engine/memory/convert.h"
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
@@ -49,18 +50,18 @@ void Weights<S>::load_llama(const golden::ModelConfig& c) {
     const auto name = [&](const char* weight) {
       return golden::layer_weight(c, l, weight) + ".weight";
     };
-    const auto product = [&](const char* weight, int64_t M, int64_t K) {
+    const auto gemm = [&](const char* weight, int64_t M, int64_t K) {
       return Affine<S>{matrix(name(weight), M, K), {}};
     };
     layers.push_back({.attn_norm = {vector(name("input_layernorm"), D), {}},
                       .mlp_norm = {vector(name("post_attention_layernorm"), D), {}},
-                      .wq = product("self_attn.q_proj", HDh, D),
-                      .wk = product("self_attn.k_proj", KDh, D),
-                      .wv = product("self_attn.v_proj", KDh, D),
-                      .wo = product("self_attn.o_proj", D, HDh),
-                      .w_gate = product("mlp.gate_proj", F, D),
-                      .w_up = product("mlp.up_proj", F, D),
-                      .w_down = product("mlp.down_proj", D, F),
+                      .wq = gemm("self_attn.q_proj", HDh, D),
+                      .wk = gemm("self_attn.k_proj", KDh, D),
+                      .wv = gemm("self_attn.v_proj", KDh, D),
+                      .wo = gemm("self_attn.o_proj", D, HDh),
+                      .w_gate = gemm("mlp.gate_proj", F, D),
+                      .w_up = gemm("mlp.up_proj", F, D),
+                      .w_down = gemm("mlp.down_proj", D, F),
                       .gate = load_gate(c, l)});
   }
   final_norm.gain = vector("model.norm.weight", D);
@@ -96,11 +97,12 @@ void Weights<S>::load_gpt2(const golden::ModelConfig& c) {
 
 template <class S>
 GateWeights<S> Weights<S>::load_gate(const golden::ModelConfig& c, int64_t layer) {
-  if (!golden::find_method(c.method).takes("score_gate_eps")) return {};
+  const Method method = parse_method(c);
+  if (!method.gated_scores) return {};
   const auto name = [&](const char* weight) {
     return golden::layer_weight(c, layer, std::string("self_attn.score.gate.") + weight);
   };
-  const int64_t m = layer + 1, outputs = c.method == "D-base" ? 1 : m;
+  const int64_t m = layer + 1, outputs = method.score_terms(layer);
   return {.norm = vector(name("norm"), c.hidden_size),
           .bias = vector(name("bias"), outputs),
           .w1 = matrix(name("w1"), m, c.hidden_size),

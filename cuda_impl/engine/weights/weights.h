@@ -1,4 +1,4 @@
-// A model's weights in device memory, stored as S, in one layout for both blocks: a product's weight
+// A model's weights in device memory, stored as S, in one layout for both blocks: a gemm's weight
 // is [outputs,inputs]. GPT-2's checkpoints hold the transpose, and Wq, Wk, Wv side by side.
 #pragma once
 

@@ -1,24 +1,28 @@
-// attention_tiled: attention forward, with online softmax, and its replay. For query t of head h, g = floor(h /
-// (H/Hkv)):
+// attention_tiled: attention forward, with online softmax, and its replay. For query t of head h,
+// with g = floor(h / (H/Hkv)):
 //   scores[t,s] = sum_{i<layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t],
-//                 s visible iff s <= t, real[b,s] and, with a window, t - window < s or s < sinks
+//                 s visible iff s <= t, padding_mask[b,s] and, with a window,
+//                 t - window < s or s < sinks
 //   forward   lse[t] = log sum_{visible s} exp(scores[t,s])
 //             context[t] = sum_{visible s} exp(scores[t,s] - lse[t]) v_g[s]
 //   replay    context[t] = the same sum with lse given and another v, times the weight of its term;
 //             of several layers at once with the arrays of ReplayLayout
 //
-//   q_i      [B,H,T,Dh], k_i, v [B,Hkv,R,Dh]  stored as S, through device tables of pointers
-//   real     [B,R]      0 = padding
-//   first    [B]        the position of query 0: t above is first + its row. Null: 0, and R = T
-//   lse      [B,H,T]    accum_t<S>; -inf for a row without a visible key, whose context is 0
-//   context  [B,T,H*Dh] stored as S, heads concatenated
+//   q_i              [B,H,T,Dh], k_i, v [B,Hkv,R,Dh]  stored as S, through device tables of
+//                    pointers
+//   padding_mask     [B,R]       0 = padding
+//   position_offset  [B]         the position of query 0: t above is position_offset + its row.
+//                                Null: 0, and R = T
+//   lse              [B,H,T]     accum_t<S>; -inf for a row without a visible key, whose
+//                                context is 0
+//   context          [B,T,H*Dh]  stored as S, heads concatenated
 // A hidden key is left out by selection: nothing is added to its score, and no product with its
 // value is formed. No [T,T] array exists. The only rounding to S is the final store. Launch: one
 // block of 4 warps per 32 queries of one head; keys in tiles of 32 that one of them may see. Any B,
-// T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Longest addition chain: scores Dh + layers; lse
-// ceil(T/32) + 5; context T, rescaled ceil(T/32) times. CPU counterpart:
+// T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Longest addition chain: scores Dh + layers;
+// lse ceil(T/32) + 5; context T, rescaled ceil(T/32) times. CPU counterpart:
 // reference/ops/{scores,mask,softmax,attend}.cpp
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/tiles/score_tile.h"
 #include "cuda_impl/kernels/tiles/value_tile.h"
 
@@ -45,7 +49,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
   ScoreTile<S> tile(smem, p.Dh);
   A* s_v = smem.take<A>(std::size_t(kKeys) * p.Dh);          // [kKeys][Dh]
   A* s_p_all = smem.take<A>(kWarps * kKeys * kRowsPerWarp);  // [kWarps][kKeys][kRowsPerWarp]
-  int* s_real = smem.take<int>(kKeys);                       // [kKeys]
+  int* s_padding_mask = smem.take<int>(kKeys);               // [kKeys]
   const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
   const int h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z) % replay.B;
   const int j = static_cast<int>(blockIdx.z) / replay.B;  // which replay
@@ -67,25 +71,25 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
     if (kReplay && row0 + r < p.T) r_max[r] = g_lse[lse0 + row0 + r];
   }
 
-  const int first = p.first(b);
-  const int end = p.key_end(first, query0 + kQueries);  // causal: no later key is read
-  const int start = p.window.next_tile(0, first + query0, kKeys);
+  const int position_offset = p.position_offset(b);
+  const int end = p.key_end(position_offset, query0 + kQueries);  // causal: no later key is read
+  const int start = p.window.next_tile(0, position_offset + query0, kKeys);
   for (int key0 = start; key0 < end;
-       key0 = p.window.next_tile(key0 + kKeys, first + query0, kKeys)) {
+       key0 = p.window.next_tile(key0 + kKeys, position_offset + query0, kKeys)) {
     __syncthreads();  // every thread has read the key and value tiles before
     for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
       s_v[i] = key0 + i / p.Dh < end ? simt::to_accum(g_v_head[int64_t{key0} * p.Dh + i]) : A(0);
     }
     if (tid < kKeys) {
-      s_real[tid] = key0 + tid < end && p.real[int64_t{b} * p.R + key0 + tid] != 0;
+      s_padding_mask[tid] = key0 + tid < end && p.padding_mask[int64_t{b} * p.R + key0 + tid] != 0;
     }
     A r_score[kRowsPerWarp];
-    tile.scores(r_score, p, b, h, query0, first, key0, key0 > start);
+    tile.scores(r_score, p, b, h, query0, position_offset, key0, key0 > start);
 
-    const bool real = s_real[lane] != 0;
-    const auto rows = p.window.rows_of(key0 + lane, first + row0, kRowsPerWarp);
+    const bool is_real = s_padding_mask[lane] != 0;
+    const auto rows = p.window.rows_of(key0 + lane, position_offset + row0, kRowsPerWarp);
     for (int r = 0; r < kRowsPerWarp; ++r) {
-      const bool visible = real && rows.contains(r);
+      const bool visible = is_real && rows.contains(r);
       const A score = r_score[r];
       if constexpr (!kReplay) {
         const A highest = simt::max(r_max[r], simt::warp_max(visible ? score : kLowest<A>));
@@ -100,7 +104,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
       s_p[lane * kRowsPerWarp + r] = probability;
     }
     __syncwarp();  // the warp's rows of s_p are complete; no other warp reads them
-    add_values(r_context, s_p, s_v, s_real, p.window, key0, first + row0, p.Dh);
+    add_values(r_context, s_p, s_v, s_padding_mask, p.window, key0, position_offset + row0, p.Dh);
   }
 
   for (int r = 0; r < kRowsPerWarp; ++r) {
@@ -130,7 +134,7 @@ template <class S, bool kReplay>
 void launch_attention(const char* kernel, View<S, 3> context, View<const accum_t<S>, 3> lse,
                       accum_t<S>* lse_out, const ScoreOperands<S>& scores, In<S, 4> v,
                       const ReplayLayout<accum_t<S>>& layout, Stream stream) {
-  const auto [B, R] = scores.real.shape;
+  const auto [B, R] = scores.padding_mask.shape;
   const int64_t T = context.shape[1];
   const ScoreParams<S> params = score_params(kernel, scores, T);
   expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, scores.H * scores.Dh});

@@ -1,4 +1,5 @@
-// attention_backward_tiled: attention backward without a [T,T] array, for one use context = P v of the probabilities
+// attention_backward_tiled: attention backward without a [T,T] array, for one use context = P v of
+// the probabilities
 //   P[t,s] = exp(scores[t,s] - lse[t]),
 //   scores[t,s] = sum_{i<layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t]
 // of head h, key head g = floor(h / (H/Hkv)); s is visible to t as in attention.cu:
@@ -26,8 +27,8 @@
 // Longest addition chain: scores Dh, then layers; dq T, dk and dv T*H/Hkv, in steps of 32; dc
 // ceil(T/32) + 13, then ceil(B*H*ceil(T/32)/8) + 6.
 // CPU counterpart: reference/ops/{attend,softmax,scores,weighted_sum}.cpp
-#include "cuda_impl/kernels/attention/attention_backward_rungs.h"
-#include "cuda_impl/kernels/attention/attention_use.h"
+#include "cuda_impl/kernels/attention/attention_backward_arguments.h"
+#include "cuda_impl/kernels/attention/attention_backward_variants.h"
 #include "cuda_impl/kernels/tiles/pair_tile.h"
 
 namespace assay::cuda {
@@ -36,7 +37,7 @@ namespace {
 
 // What ScoreGradients asks for; dq, dk and parts may be null.
 template <class S>
-struct Params : UseParams<S> {
+struct Params : BackwardParams<S> {
   using A = accum_t<S>;
   A *const *dq, *const *dk;
   A* parts;  // of dc
@@ -206,13 +207,13 @@ __global__ void coefficient_kernel(A* __restrict__ dc, const A* __restrict__ par
 // Checks every operand and turns them into the kernel parameter.
 template <class S>
 Params<S> params_of(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
-                    const AttentionUse<S>& use) {
+                    const AttentionBackwardArguments<S>& arguments) {
   const char* kernel = "attention_backward_tiled";
   Params<S> params;
-  static_cast<UseParams<S>&>(params) = use_params(kernel, use);
-  const int64_t layers = use.scores.layers, H = use.scores.H;
-  const auto [B, T] = use.scores.real.shape;
-  expect_shape(kernel, "dv [B,Hkv,T,Dh]", dv, {B, use.scores.Hkv, T, use.scores.Dh});
+  static_cast<BackwardParams<S>&>(params) = backward_params(kernel, arguments);
+  const int64_t layers = arguments.scores.layers, H = arguments.scores.H;
+  const auto [B, T] = arguments.scores.padding_mask.shape;
+  expect_shape(kernel, "dv [B,Hkv,T,Dh]", dv, {B, arguments.scores.Hkv, T, arguments.scores.Dh});
   params.dv = dv.data;
   params.dq = gradients.dq;
   params.dk = gradients.dk;
@@ -230,33 +231,34 @@ Params<S> params_of(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gr
 
 template <class S>
 void attention_backward_tiled(View<accum_t<S>, 4> dv, const ScoreGradients<accum_t<S>>& gradients,
-                              const AttentionUse<S>& use, Stream stream) {
+                              const AttentionBackwardArguments<S>& arguments, Stream stream) {
   using A = accum_t<S>;
-  const Params<S> p = params_of(dv, gradients, use);
+  const Params<S> p = params_of(dv, gradients, arguments);
   const auto [B, Hkv, T, Dh] = dv.shape;
   const unsigned tiles = blocks_for(T, kSide), batch = static_cast<unsigned>(B);
   const auto heads = static_cast<unsigned>(p.H), key_heads = static_cast<unsigned>(Hkv);
   if (p.dq != nullptr || p.parts != nullptr) {
-    simt::launch(LaunchName("attention_backward_tiled queries", use.v.shape).text,
+    simt::launch(LaunchName("attention_backward_tiled queries", arguments.v.shape).text,
                  query_gradient_kernel<S>, dim3(tiles, heads, batch), dim3(kTileThreads),
                  tile_smem<S>(Dh).template add<A>(2 * kAllWeights).bytes, stream, p);
   }
   const auto keys_kernel =
       p.window.width < T ? key_gradient_kernel<S, true> : key_gradient_kernel<S, false>;
-  simt::launch(LaunchName("attention_backward_tiled keys", use.v.shape).text, keys_kernel,
+  simt::launch(LaunchName("attention_backward_tiled keys", arguments.v.shape).text, keys_kernel,
                dim3(tiles, key_heads, batch), dim3(kTileThreads),
                tile_smem<S>(Dh).template add<A>(kAllWeights).template add<A>(2 * kAllWeights).bytes,
                stream, p);
   if (p.parts != nullptr) {
-    simt::launch(LaunchName("attention_backward_tiled coefficients", use.v.shape).text,
+    simt::launch(LaunchName("attention_backward_tiled coefficients", arguments.v.shape).text,
                  coefficient_kernel<A>, dim3(static_cast<unsigned>(p.layers)), dim3(32), 0, stream,
                  gradients.dcoefficients.data, p.parts, B * p.H * coefficient_parts(T));
   }
 }
 
-#define ASSAY_INSTANTIATE(S)                 \
-  template void attention_backward_tiled<S>( \
-      View<accum_t<S>, 4>, const ScoreGradients<accum_t<S>>&, const AttentionUse<S>&, Stream);
+#define ASSAY_INSTANTIATE(S)                                                   \
+  template void attention_backward_tiled<S>(View<accum_t<S>, 4>,               \
+                                            const ScoreGradients<accum_t<S>>&, \
+                                            const AttentionBackwardArguments<S>&, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

@@ -8,7 +8,7 @@
 //
 //   q [B,H,T,Dh], k, v [B,Hkv,T,Dh]  stored as S (bf16, f16); q and k by device tables of one
 //   dcontext [B,T,H*Dh]              stored as S
-//   real     [B,T]                   0 = padding
+//   padding_mask [B,T]               0 = padding
 //   lse, delta [B,H,T]               float; from attention, attention_delta.cu
 //   c        by its stride of b      float
 //   dq, dk (as q, k), dv             float; dq and dk are left out where the caller wants none
@@ -27,8 +27,8 @@
 // Longest addition chain: scores and dcontext . v Dh; dq T + 1, dk T*H/Hkv + 1, dv T*H/Hkv; a
 // tensor core adds in an order of its own (simt/mma.h).
 // CPU counterpart: reference/ops/{attend,softmax,scores,weighted_sum}.cpp
-#include "cuda_impl/kernels/attention/attention_backward_rungs.h"
-#include "cuda_impl/kernels/attention/attention_use.h"
+#include "cuda_impl/kernels/attention/attention_backward_arguments.h"
+#include "cuda_impl/kernels/attention/attention_backward_variants.h"
 #include "cuda_impl/kernels/tiles/mma_tile.h"
 
 namespace assay::cuda {
@@ -70,14 +70,14 @@ SIMT_DEVICE void store(float* g_out, const MmaD (&r_sum)[kDh / 8], float scale, 
 // dq of 64 queries. Rows are queries, columns are keys.
 template <class S, int kDh>
 __global__ void __launch_bounds__(kMmaThreads, 2)
-    query_gradient_mma_kernel(float* const* __restrict__ g_dq, UseParams<S> p) {
+    query_gradient_mma_kernel(float* const* __restrict__ g_dq, BackwardParams<S> p) {
   simt::Smem smem;
   auto* s_queries = smem.take<uint32_t>(row_words(kMmaRows, kDh));      // [query][d]
   auto* s_dcontext = smem.take<uint32_t>(row_words(kMmaRows, kDh));     // [query][d]
   auto* s_keys = smem.take<uint32_t>(row_words(kStep, kDh));            // [key][d]
   auto* s_values = smem.take<uint32_t>(row_words(kStep, kDh));          // [key][d]
   auto* s_turned_keys = smem.take<uint32_t>(turned_words(kStep, kDh));  // [d][key]
-  int* s_real = smem.take<int>(kStep);                                  // [key]
+  int* s_padding_mask = smem.take<int>(kStep);                          // [key]
   const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
   const int h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
   const int query0 = static_cast<int>(blockIdx.x) * kMmaRows;
@@ -105,18 +105,19 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
        key0 = p.window.next_tile(key0 + kStep, query0, kStep)) {
     __syncthreads();  // every thread has read the keys and values before
     const int64_t first = (key_head * p.T + key0) * kDh;
-    const uint8_t* g_real = p.real + int64_t{b} * p.T + key0;
+    const uint8_t* g_padding_mask = p.padding_mask + int64_t{b} * p.T + key0;
     load_rows<kDh>(s_keys, kStep, p.k[0] + first, kDh, end - key0);
-    load_turned<kDh, kStep>(s_turned_keys, p.k[0] + first, kDh, g_real, end - key0);
+    load_turned<kDh, kStep>(s_turned_keys, p.k[0] + first, kDh, g_padding_mask, end - key0);
     load_rows<kDh>(s_values, kStep, p.v + first, kDh, end - key0);
-    if (tid < kStep) s_real[tid] = key0 + tid < end && g_real[tid] != 0;
-    __syncthreads();  // the keys, the values, s_real and, at first, the queries are complete
+    if (tid < kStep) s_padding_mask[tid] = key0 + tid < end && g_padding_mask[tid] != 0;
+    // The keys, the values, s_padding_mask and, at first, the queries are complete.
+    __syncthreads();
     if (row0 >= p.T || key0 >= row0 + 16) continue;  // the whole warp: it sees none of these keys
 
     MmaD r_score[kStepTiles] = {}, r_ds[kStepTiles] = {};  // r_ds: dcontext . v first
     add_products<S, kDh>(r_score, s_queries + own, s_keys, lane);
     add_products<S, kDh>(r_ds, s_dcontext + own, s_values, lane);
-    const unsigned visible = visible_keys<kStepTiles>(s_real, p.window, key0, row0, lane);
+    const unsigned visible = visible_keys<kStepTiles>(s_padding_mask, p.window, key0, row0, lane);
     SIMT_UNROLL for (int j = 0; j < kStepTiles; ++j) {
       SIMT_UNROLL for (int i = 0; i < 4; ++i) {
         float& value = r_ds[j].value[i];
@@ -129,16 +130,16 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
   store<true, kDh>(g_dq[0] + head * p.T * kDh, r_dq, coefficient, row0, p.T, lane);
 }
 
-// The other way round than visible_keys: rows are keys from key0 on, r_real of the lane's two,
+// The other way round than visible_keys: rows are keys from key0 on, r_is_real of the lane's two,
 // columns are queries from query0 on.
-SIMT_DEVICE unsigned visible_queries(const bool (&r_real)[2], const Window& window, int query0,
+SIMT_DEVICE unsigned visible_queries(const bool (&r_is_real)[2], const Window& window, int query0,
                                      int T, int key0, int lane) {
   unsigned visible = 0;
   SIMT_UNROLL for (int j = 0; j < kStepTiles; ++j) {
     SIMT_UNROLL for (int i = 0; i < 4; ++i) {
       const simt::MmaPlace at = simt::mma_d_place(lane, i);
       const int t = query0 + 8 * j + at.column;
-      const bool is_visible = r_real[i / 2] && t < T && window.sees(t, key0 + at.row);
+      const bool is_visible = r_is_real[i / 2] && t < T && window.sees(t, key0 + at.row);
       visible |= static_cast<unsigned>(is_visible) << (4 * j + i);
     }
   }
@@ -149,7 +150,7 @@ SIMT_DEVICE unsigned visible_queries(const bool (&r_real)[2], const Window& wind
 template <class S, int kDh>
 __global__ void __launch_bounds__(kMmaThreads, 2)
     key_gradient_mma_kernel(float* __restrict__ g_dv, float* const* __restrict__ g_dk,
-                            UseParams<S> p) {
+                            BackwardParams<S> p) {
   simt::Smem smem;
   auto* s_keys = smem.take<uint32_t>(row_words(kMmaRows, kDh));             // [key][d]
   auto* s_values = smem.take<uint32_t>(row_words(kMmaRows, kDh));           // [key][d]
@@ -169,10 +170,10 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
   const int64_t first = (key_head * p.T + key0) * kDh;
   load_rows<kDh>(s_keys, kMmaRows, p.k[0] + first, kDh, p.T - key0);
   load_rows<kDh>(s_values, kMmaRows, p.v + first, kDh, p.T - key0);
-  bool r_real[2];
+  bool r_is_real[2];
   SIMT_UNROLL for (int r = 0; r < 2; ++r) {
     const int row = row0 + simt::mma_d_place(lane, 2 * r).row;
-    r_real[r] = row < p.T && p.real[int64_t{b} * p.T + row] != 0;
+    r_is_real[r] = row < p.T && p.padding_mask[int64_t{b} * p.T + row] != 0;
   }
 
   MmaD r_dv[kDh / 8] = {}, r_dk[kDh / 8] = {};
@@ -199,7 +200,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 
       MmaD r_p[kStepTiles] = {};  // the scores first
       add_products<S, kDh>(r_p, s_keys + own, s_queries, lane);
-      const unsigned visible = visible_queries(r_real, p.window, query0, p.T, row0, lane);
+      const unsigned visible = visible_queries(r_is_real, p.window, query0, p.T, row0, lane);
       SIMT_UNROLL for (int j = 0; j < kStepTiles; ++j) {
         SIMT_UNROLL for (int i = 0; i < 4; ++i) {
           float& value = r_p[j].value[i];
@@ -229,7 +230,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 
 template <class S, int kDh>
 void launch_kernels(View<float, 4> dv, const ScoreGradients<float>& gradients,
-                    const UseParams<S>& p, Stream stream) {
+                    const BackwardParams<S>& p, Stream stream) {
   const unsigned tiles = blocks_for(p.T, kMmaRows), batch = static_cast<unsigned>(p.B);
   if (gradients.dq != nullptr) {
     simt::launch(LaunchName("attention_backward_mma queries", dv.shape).text,
@@ -245,15 +246,15 @@ void launch_kernels(View<float, 4> dv, const ScoreGradients<float>& gradients,
 
 template <class S>
 void attention_backward_mma(View<float, 4> dv, const ScoreGradients<float>& gradients,
-                            const AttentionUse<S>& use, Stream stream) {
+                            const AttentionBackwardArguments<S>& arguments, Stream stream) {
   const char* kernel = "attention_backward_mma";
-  const UseParams<S> p = use_params(kernel, use);
-  const auto [B, T] = use.scores.real.shape;
-  expect_shape(kernel, "dv [B,Hkv,T,Dh]", dv, {B, use.scores.Hkv, T, use.scores.Dh});
-  if (!has_attention_backward_mma(use.scores, gradients)) {
+  const BackwardParams<S> p = backward_params(kernel, arguments);
+  const auto [B, T] = arguments.scores.padding_mask.shape;
+  expect_shape(kernel, "dv [B,Hkv,T,Dh]", dv, {B, arguments.scores.Hkv, T, arguments.scores.Dh});
+  if (!has_attention_backward_mma(arguments.scores, gradients)) {
     throw simt::Error(std::string(kernel) +
                       ": scores: expected one layer of head size 16, 32, 64 or 128, no offset, a "
-                      "coefficient by neither query nor key and no gradient by it");
+                      "coefficient by neither query nor key and no gradient with respect to it");
   }
   if (p.Dh == 16) return launch_kernels<S, 16>(dv, gradients, p, stream);
   if (p.Dh == 32) return launch_kernels<S, 32>(dv, gradients, p, stream);
@@ -263,7 +264,7 @@ void attention_backward_mma(View<float, 4> dv, const ScoreGradients<float>& grad
 
 #define ASSAY_INSTANTIATE(S)                                                         \
   template void attention_backward_mma(View<float, 4>, const ScoreGradients<float>&, \
-                                       const AttentionUse<S>&, Stream);
+                                       const AttentionBackwardArguments<S>&, Stream);
 ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

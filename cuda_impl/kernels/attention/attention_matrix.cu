@@ -1,10 +1,10 @@
-// Attention scores and probabilities written out, for taps, and probabilities for stored_attention.cu;
-// attention.cu never forms them.
+// Attention scores and probabilities written out, for taps, and probabilities for
+// stored_attention.cu; attention.cu never forms them.
 //   scores[t,s] = sum_{i<layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t]   -inf where s is hidden
 //   probs[t,s]  = exp(scores[t,s] - lse[t])                                 0 where s is hidden
 //
 //   q_i [B,H,T,Dh], k_i [B,Hkv,T,Dh]  stored as S, through device tables of pointers
-//   real [B,T], lse [B,H,T]           as in attention.cu
+//   padding_mask [B,T], lse [B,H,T]   as in attention.cu
 //   out  [B,H,T,T]                    accum_t<S>, of store_probs S
 // Launch: one block of 4 warps per tile of 32 queries and 32 keys. Same limits as attention.cu.
 // Longest addition chain Dh + layers.
@@ -35,11 +35,11 @@ __global__ void __launch_bounds__(kScoreThreads, 1)
   tile.scores(r_score, p, b, h, query0, 0, key0, false);
 
   const auto rows = p.window.rows_of(key, query0 + warp * kRowsPerWarp, kRowsPerWarp);
-  const bool real = key < p.T && p.real[int64_t{b} * p.T + key] != 0;
+  const bool is_real = key < p.T && p.padding_mask[int64_t{b} * p.T + key] != 0;
   for (int r = 0; r < kRowsPerWarp; ++r) {
     const int row = query0 + warp * kRowsPerWarp + r;
     if (row >= p.T || key >= p.T) continue;
-    const bool visible = real && rows.contains(r);
+    const bool visible = is_real && rows.contains(r);
     const A score = r_score[r];
     A value = visible ? score : -kInfinity<A>;
     if constexpr (kProbs) value = visible ? simt::exp(score - g_lse[head * p.T + row]) : A(0);
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kScoreThreads, 1)
 template <class S, class Out, bool kProbs>
 void launch_matrix(const char* kernel, View<Out, 4> out, const accum_t<S>* lse,
                    const ScoreOperands<S>& scores, Stream stream) {
-  const auto [B, T] = scores.real.shape;
+  const auto [B, T] = scores.padding_mask.shape;
   const ScoreParams<S> params = score_params(kernel, scores, T);
   expect_whole(kernel, scores);
   expect_shape(kernel, "out [B,H,T,T]", out, {B, scores.H, T, T});
@@ -65,7 +65,7 @@ void launch_matrix(const char* kernel, View<Out, 4> out, const accum_t<S>* lse,
 template <class S, class Out>
 void launch_probs(const char* kernel, View<Out, 4> out, const ScoreOperands<S>& scores,
                   In<accum_t<S>, 3> lse, Stream stream) {
-  const auto [B, T] = scores.real.shape;
+  const auto [B, T] = scores.padding_mask.shape;
   expect_shape(kernel, "lse [B,H,T]", lse, {B, scores.H, T});
   launch_matrix<S, Out, true>(kernel, out, lse.data, scores, stream);
 }

@@ -1,33 +1,36 @@
-// attention_mma: attention.cu on tensor cores, forward and replay. For query t of head h, g =
-// floor(h / (H/Hkv)):
+// attention_mma: attention.cu on tensor cores, forward and replay. For query t of head h,
+// with g = floor(h / (H/Hkv)):
 //   scores[t,s] = sum_{i<layers} c_i(b) (q_i[t] . k_i[s]) + offset[t],
-//                 s visible iff s <= t, real[b,s] and, with a window, t - window < s or s < sinks
+//                 s visible iff s <= t, padding_mask[b,s] and, with a window,
+//                 t - window < s or s < sinks
 //   forward   lse[t] = log sum_{visible s} exp(scores[t,s])
 //             context[t] = sum_{visible s} S(exp(scores[t,s] - m)) v_g[s] / exp(lse[t] - m),
 //             m the highest score so far, with which the sums are rescaled as it grows
-//   replay    context[t] = sum_{visible s} S(exp(scores[t,s] - lse[t])) v_g[s], times the weight of its
-//             term; of several layers at once with the arrays of ReplayLayout
+//   replay    context[t] = sum_{visible s} S(exp(scores[t,s] - lse[t])) v_g[s], times the weight of
+//             its term; of several layers at once with the arrays of ReplayLayout
 //
-//   q_i      [B,H,T,Dh], k_i, v [B,Hkv,R,Dh]  stored as S (bf16, f16), by device tables of pointers
-//   real     [B,R]      0 = padding
-//   first    [B]        the position of query 0: t above is first + its row. Null: 0, and R = T
-//   lse      [B,H,T]    float; -inf for a row without a visible key, whose context is 0
-//   context  [B,T,H*Dh] stored as S, heads concatenated
+//   q_i              [B,H,T,Dh], k_i, v [B,Hkv,R,Dh]  stored as S (bf16, f16), by
+//                    device tables of pointers
+//   padding_mask     [B,R]       0 = padding
+//   position_offset  [B]         the position of query 0: t above is position_offset + its row.
+//                                Null: 0, and R = T
+//   lse              [B,H,T]     float; -inf for a row without a visible key, whose context is 0
+//   context          [B,T,H*Dh]  stored as S, heads concatenated
 // Rounding: scores, their exponentials and all sums are float, as in attention.cu; but every
-// exponential is rounded to S where it meets its value (not where lse sums it), and the context to S
-// by the final store. So a context may be off by the unit roundoff of S, in f16 also by 2^-25 of the
-// largest exponential, for each term: bf16 keeps two to three digits. Padded keys are left out by
-// selection; the value of a later key, or of one before the window, is multiplied by 0, so it must be
-// finite.
+// exponential is rounded to S where it meets its value (not where lse sums it), and the context to
+// S by the final store. So a context may be off by the unit roundoff of S, in f16 also by 2^-25 of
+// the largest exponential, for each term: bf16 keeps two to three digits. Padded keys are left out
+// by selection; the value of a later key, or of one before the window, is multiplied by 0, so it
+// must be finite.
 // Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64 that
 // one of them may see. Any B, T, layers >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
-// Registers 135 or 139, 154 or 164, 184 or 194, 228 or 234 by Dh, no spills; shared memory 8704, 15104,
-// 27904, 53504 bytes; two blocks per SM or more. (nvcc 13.0, sm_90; its time on a GPU is not
+// Registers 135 or 139, 154 or 164, 184 or 194, 228 or 234 by Dh, no spills; shared memory 8704,
+// 15104, 27904, 53504 bytes; two blocks per SM or more. (nvcc 13.0, sm_90; its time on a GPU is not
 // measured.)
 // Longest addition chain: scores Dh + layers; lse 16 ceil(T/64) + 2; context T, rescaled ceil(T/64)
 // times; a tensor core adds in an order of its own (simt/mma.h).
 // CPU counterpart: reference/ops/{scores,mask,softmax,attend}.cpp
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/tiles/mma_tile.h"
 #include "cuda_impl/kernels/tiles/score_tile.h"
 
@@ -108,7 +111,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
   auto* s_queries = smem.take<uint32_t>(row_words(kMmaRows, kDh));      // [query][d]
   auto* s_keys = smem.take<uint32_t>(row_words(kBlockKeys, kDh));       // [key][d]
   auto* s_values = smem.take<uint32_t>(turned_words(kBlockKeys, kDh));  // [d][key]
-  int* s_real = smem.take<int>(kBlockKeys);                             // [key]
+  int* s_padding_mask = smem.take<int>(kBlockKeys);                     // [key]
   const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
   const int h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z) % replay.B;
   const int replayed = static_cast<int>(blockIdx.z) / replay.B;  // which replay
@@ -125,23 +128,25 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
   MmaD r_context[kDh / 8] = {};
   float r_offset[2] = {};
   Rows rows = {{kLowest<float>, kLowest<float>}, {}, 0};
-  const int first = p.first(b);
+  const int position_offset = p.position_offset(b);
   SIMT_UNROLL for (int r = 0; r < 2; ++r) {
     const int row = row0 + simt::mma_d_place(lane, 2 * r).row;
     if (row >= p.T) continue;
     if (kReplay) rows.highest[r] = g_lse[row];
-    if (p.offset != nullptr && first + row < p.R) r_offset[r] = p.offset[first + row];
+    if (p.offset != nullptr && position_offset + row < p.R)
+      r_offset[r] = p.offset[position_offset + row];
   }
 
   // Causal: no later key is read.
-  const int end = p.key_end(first, query0 + kMmaRows);
-  const int start = p.window.next_tile(0, first + query0, kBlockKeys);
+  const int end = p.key_end(position_offset, query0 + kMmaRows);
+  const int start = p.window.next_tile(0, position_offset + query0, kBlockKeys);
   for (int key0 = start; key0 < end;
-       key0 = p.window.next_tile(key0 + kBlockKeys, first + query0, kBlockKeys)) {
+       key0 = p.window.next_tile(key0 + kBlockKeys, position_offset + query0, kBlockKeys)) {
     __syncthreads();  // every thread has read the key and value tiles before
-    const uint8_t* g_real = p.real + int64_t{b} * p.R + key0;
-    load_turned<kDh, kBlockKeys>(s_values, g_v + int64_t{key0} * kDh, kDh, g_real, end - key0);
-    if (tid < kBlockKeys) s_real[tid] = key0 + tid < end && g_real[tid] != 0;
+    const uint8_t* g_padding_mask = p.padding_mask + int64_t{b} * p.R + key0;
+    load_turned<kDh, kBlockKeys>(s_values, g_v + int64_t{key0} * kDh, kDh, g_padding_mask,
+                                 end - key0);
+    if (tid < kBlockKeys) s_padding_mask[tid] = key0 + tid < end && g_padding_mask[tid] != 0;
 
     MmaD r_score[kKeyTiles];
     SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
@@ -155,7 +160,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
       }
       load_rows<kDh>(s_keys, kBlockKeys, p.k[layer] + (key_head * p.R + key0) * kDh, kDh,
                      end - key0);
-      __syncthreads();  // the layer's tiles, the values and s_real are complete
+      __syncthreads();  // the layer's tiles, the values and s_padding_mask are complete
       if (!is_used) continue;
       const Coefficients<float>& c = p.coefficients;
       add_scores<S, kDh>(r_score, s_queries + 16 * warp * row_stride(kDh), s_keys,
@@ -163,7 +168,8 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
     }
     if (!is_used) continue;
 
-    const unsigned visible = visible_keys<kKeyTiles>(s_real, p.window, key0, first + row0, lane);
+    const unsigned visible =
+        visible_keys<kKeyTiles>(s_padding_mask, p.window, key0, position_offset + row0, lane);
     if constexpr (!kReplay) raise<kDh>(rows, r_context, r_score, visible);
     SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
       SIMT_UNROLL for (int i = 0; i < 4; ++i) {
@@ -206,7 +212,7 @@ void launch_attention_mma(const char* kernel, const View<S, 3>& context,
                           const View<const float, 3>& lse, float* lse_out,
                           const ScoreOperands<S>& scores, const In<S, 4>& v,
                           const ReplayLayout<float>& layout, Stream stream) {
-  const auto [B, R] = scores.real.shape;
+  const auto [B, R] = scores.padding_mask.shape;
   const int64_t T = context.shape[1];
   const ScoreParams<S> params = score_params(kernel, scores, T);
   expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, scores.H * scores.Dh});

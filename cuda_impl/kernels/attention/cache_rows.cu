@@ -1,10 +1,11 @@
 // Rows of a chunk into and out of what decoding keeps:
-//   append_rows  cache[b,h,first[b]+t,w] = rows[b,h,t,w] for t < counts[b]
+//   append_rows  cache[b,h,position_offset[b]+t,w] = rows[b,h,t,w] for t < counts[b]
 //   last_rows    y[b,d] = x[b,max(counts[b],1)-1,d]
 //
-//   cache  [B,H,R,W], rows [B,H,C,W]  of any element, copied bit for bit
-//   y      [B,D], x [B,C,D]           stored as S, likewise
-//   first, counts  [B]  first[b] + counts[b] <= R, counts[b] <= C: the caller checks them
+//   cache   [B,H,R,W], rows [B,H,C,W]  of any element, copied bit for bit
+//   y       [B,D], x [B,C,D]           stored as S, likewise
+//   position_offset, counts  [B]       position_offset[b] + counts[b] <= R and counts[b] <= C: the
+//                                      caller checks them
 // Launch: one thread per element of rows or y. Any extents >= 1.
 // Longest addition chain 0.
 // CPU counterpart: none: the reference forms a whole sequence at once.
@@ -18,7 +19,7 @@ constexpr int kThreads = 256;
 
 template <class T>
 __global__ void append_rows_kernel(T* __restrict__ cache, const T* __restrict__ rows,
-                                   const int32_t* __restrict__ first,
+                                   const int32_t* __restrict__ position_offset,
                                    const int32_t* __restrict__ counts, int64_t elements, int H,
                                    int C, int R, int W) {
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
@@ -26,7 +27,7 @@ __global__ void append_rows_kernel(T* __restrict__ cache, const T* __restrict__ 
   const int64_t row = i / W;  // (b*H + h)*C + t
   const int t = static_cast<int>(row % C);
   const int64_t head = row / C, b = head / H;
-  if (t < counts[b]) cache[(head * R + first[b] + t) * W + i % W] = rows[i];
+  if (t < counts[b]) cache[(head * R + position_offset[b] + t) * W + i % W] = rows[i];
 }
 
 template <class S>
@@ -49,21 +50,21 @@ void expect_counts(const char* kernel, const int32_t* counts) {
 }  // namespace
 
 template <class T>
-void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* first, const int32_t* counts,
-                 Stream stream) {
+void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* position_offset,
+                 const int32_t* counts, Stream stream) {
   const auto [B, H, R, W] = cache.shape;
   const int64_t C = rows.shape[2];
   expect_shape("append_rows", "cache [B,H,R,W]", cache, {B, H, R, W});
   expect_shape("append_rows", "rows [B,H,C,W]", rows, {B, H, C, W});
   expect_at_most("append_rows", "C", C, R);
   expect_counts("append_rows", counts);
-  if (first == nullptr) {
-    throw simt::Error("append_rows: first: expected memory, got a null pointer");
+  if (position_offset == nullptr) {
+    throw simt::Error("append_rows: position_offset: expected memory, got a null pointer");
   }
   const int64_t elements = B * H * C * W;
   simt::launch(LaunchName("append_rows", rows.shape).text, append_rows_kernel<T>,
                dim3(blocks_for(elements, kThreads)), dim3(kThreads), 0, stream, cache.data,
-               rows.data, first, counts, elements, H, C, R, W);
+               rows.data, position_offset, counts, elements, H, C, R, W);
 }
 
 template <class S>

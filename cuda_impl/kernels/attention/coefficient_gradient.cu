@@ -1,17 +1,17 @@
-// The gradient by the coefficients of scores, in the coefficients' own layout. With P, dS and the
-// scores of attention_backward.cu, for the layer i of a score sum:
+// The gradient with respect to the coefficients of scores, in the coefficients' own layout. With P,
+// dS and the scores of attention_backward.cu, for the layer i of a score sum:
 //   dc_i(b,t,s) += sum dS[h,t,s] (q_i[h,t] . k_i[s])
 // over the heads h and over every index of (b,t,s) that c_i does not depend on (stride 0).
 //
 //   c_i, dc_i  accum_t<S>, by the strides of Coefficients; the rest as in attention_backward.cu
 // No [T,T] array is formed but where c_i is one. A hidden pair is left out by selection.
-// Launch: one block of 4 warps per layer, per batch row where c_i depends on it, and per 32 queries or
-// keys (per tile of both where c_i depends on both); it walks the rows of the batch, the heads and the
-// other tiles. Every block forms the scores of all layers: layers^2 tiles of products, the simplest
-// way. Limits and shared memory as attention_backward.cu.
+// Launch: one block of 4 warps per layer, per batch row where c_i depends on it, and per 32 queries
+// or keys (per tile of both where c_i depends on both); it walks the rows of the batch, the heads
+// and the other tiles. Every block forms the scores of all layers: layers^2 tiles of products, the
+// simplest way. Limits and shared memory as attention_backward.cu.
 // Longest addition chain: scores Dh, then layers; dc B*H*ceil(T/32), then 5.
 // CPU counterpart: reference/ops/weighted_sum.cpp
-#include "cuda_impl/kernels/attention/attention_use.h"
+#include "cuda_impl/kernels/attention/attention_backward_arguments.h"
 #include "cuda_impl/kernels/tiles/pair_tile.h"
 
 namespace assay::cuda {
@@ -25,7 +25,8 @@ enum class Axes { query, key, both };
 // keys with Axes::key, else queries.
 template <class S, Axes kAxes>
 SIMT_DEVICE void add_tile(accum_t<S> (&r_sum)[kOwnRows], const PairTile<S>& tile,
-                          const UseParams<S>& p, int layer, int b, int h, int query0, int key0) {
+                          const BackwardParams<S>& p, int layer, int b, int h, int query0,
+                          int key0) {
   using A = accum_t<S>;
   constexpr bool kRowsAreKeys = kAxes == Axes::key;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
@@ -70,7 +71,7 @@ SIMT_DEVICE void add_tile(accum_t<S> (&r_sum)[kOwnRows], const PairTile<S>& tile
 
 template <class S, Axes kAxes>
 __global__ void __launch_bounds__(kTileThreads, 1)
-    coefficient_gradient_kernel(accum_t<S>* __restrict__ dc, UseParams<S> p, int tiles) {
+    coefficient_gradient_kernel(accum_t<S>* __restrict__ dc, BackwardParams<S> p, int tiles) {
   using A = accum_t<S>;
   simt::Smem smem;
   const PairTile<S> tile(smem, p.Dh);
@@ -113,8 +114,9 @@ __global__ void __launch_bounds__(kTileThreads, 1)
 }  // namespace
 
 template <class S>
-void coefficient_gradient(accum_t<S>* dc, const AttentionUse<S>& use, Stream stream) {
-  const UseParams<S> p = use_params("coefficient_gradient", use);
+void coefficient_gradient(accum_t<S>* dc, const AttentionBackwardArguments<S>& arguments,
+                          Stream stream) {
+  const BackwardParams<S> p = backward_params("coefficient_gradient", arguments);
   if (dc == nullptr) {
     throw simt::Error("coefficient_gradient: dc: expected memory, got a null pointer");
   }
@@ -126,7 +128,7 @@ void coefficient_gradient(accum_t<S>* dc, const AttentionUse<S>& use, Stream str
   const unsigned tiles = blocks_for(p.T, kSide), layers = static_cast<unsigned>(p.layers);
   const unsigned rows = p.c.batch != 0 ? static_cast<unsigned>(p.B) : 1;
   const bool both = p.c.query != 0 && p.c.key != 0;
-  simt::launch(LaunchName("coefficient_gradient", use.v.shape).text,
+  simt::launch(LaunchName("coefficient_gradient", arguments.v.shape).text,
                both           ? coefficient_gradient_kernel<S, Axes::both>
                : p.c.key != 0 ? coefficient_gradient_kernel<S, Axes::key>
                               : coefficient_gradient_kernel<S, Axes::query>,
@@ -135,7 +137,7 @@ void coefficient_gradient(accum_t<S>* dc, const AttentionUse<S>& use, Stream str
 }
 
 #define ASSAY_INSTANTIATE(S) \
-  template void coefficient_gradient<S>(accum_t<S>*, const AttentionUse<S>&, Stream);
+  template void coefficient_gradient<S>(accum_t<S>*, const AttentionBackwardArguments<S>&, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

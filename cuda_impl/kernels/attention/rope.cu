@@ -1,13 +1,13 @@
-// Rotary position embedding in the half-rotation layout, and the split into heads. With e = Dh/2, i
-// < e:
+// Rotary position embedding in the half-rotation layout, and the split into heads. With e = Dh/2,
+// i < e and p = position_offset[b] + t:
 //   y[b,h,t,i]     = x[b,t,h*Dh+i] * cos[p,i] - x[b,t,h*Dh+e+i] * sin[p,i]
-//   y[b,h,t,e+i]   = x[b,t,h*Dh+e+i] * cos[p,i] + x[b,t,h*Dh+i] * sin[p,i],   p = first[b] + t
+//   y[b,h,t,e+i]   = x[b,t,h*Dh+e+i] * cos[p,i] + x[b,t,h*Dh+i] * sin[p,i]
 //
-//   x         [B,T,H*Dh]  accum_t<S>: a product's unrounded result
-//   cos, sin  [R,Dh/2]    accum_t<S>, of angles formed in double on the host; of p >= R, which
-//                         nobody reads, the last row's
-//   first     [B]         or null: 0
-//   y         [B,H,T,Dh]  stored as S, the only rounding to it
+//   x                [B,T,H*Dh]  accum_t<S>: a gemm's unrounded result
+//   cos, sin         [R,Dh/2]    accum_t<S>, of angles formed in double on the host; of p >= R,
+//                                which nobody reads, the last row's
+//   position_offset  [B]         or null: 0
+//   y                [B,H,T,Dh]  stored as S, the only rounding to it
 // Launch: one thread per pair (b,h,t,i). Any B, H, T >= 1, even Dh.
 // Longest addition chain 1.
 // CPU counterpart: reference/ops/rope.cpp
@@ -22,8 +22,9 @@ constexpr int kThreads = 256;
 template <class S>
 __global__ void rope_kernel(S* __restrict__ y, const accum_t<S>* __restrict__ x,
                             const accum_t<S>* __restrict__ cosines,
-                            const accum_t<S>* __restrict__ sines, const int32_t* __restrict__ first,
-                            int64_t pairs, int H, int T, int R, int Dh) {
+                            const accum_t<S>* __restrict__ sines,
+                            const int32_t* __restrict__ position_offset, int64_t pairs, int H,
+                            int T, int R, int Dh) {
   using A = accum_t<S>;
   const int64_t pair = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (pair >= pairs) return;
@@ -36,7 +37,7 @@ __global__ void rope_kernel(S* __restrict__ y, const accum_t<S>* __restrict__ x,
 
   const A* x_head = x + ((b * T + t) * H + h) * Dh;  // [Dh]
   S* y_head = y + row * Dh;                          // [Dh]
-  const int position = position_of(first, b, t, R);
+  const int position = position_of(position_offset, b, t, R);
   const A c = cosines[int64_t{position} * half + i], s = sines[int64_t{position} * half + i];
   const A low = x_head[i], high = x_head[half + i];
   y_head[i] = simt::from_accum<S>(low * c - high * s);
@@ -47,7 +48,7 @@ __global__ void rope_kernel(S* __restrict__ y, const accum_t<S>* __restrict__ x,
 
 template <class S>
 void rope(View<S, 4> y, In<accum_t<S>, 3> x, In<accum_t<S>, 2> cosines, In<accum_t<S>, 2> sines,
-          const int32_t* first, Stream stream) {
+          const int32_t* position_offset, Stream stream) {
   const auto [B, H, T, Dh] = y.shape;
   expect_shape("rope", "y [B,H,T,Dh]", y, {B, H, T, Dh});
   expect_shape("rope", "x [B,T,H*Dh]", x, {B, T, H * Dh});
@@ -60,8 +61,8 @@ void rope(View<S, 4> y, In<accum_t<S>, 3> x, In<accum_t<S>, 2> cosines, In<accum
   }
   const int64_t pairs = B * H * T * (Dh / 2);
   simt::launch(LaunchName("rope", y.shape).text, rope_kernel<S>, dim3(blocks_for(pairs, kThreads)),
-               dim3(kThreads), 0, stream, y.data, x.data, cosines.data, sines.data, first, pairs, H,
-               T, R, Dh);
+               dim3(kThreads), 0, stream, y.data, x.data, cosines.data, sines.data, position_offset,
+               pairs, H, T, R, Dh);
 }
 
 #define ASSAY_INSTANTIATE(S)                                                              \

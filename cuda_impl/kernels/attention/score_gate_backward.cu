@@ -1,5 +1,5 @@
-// Backward of score_gate.cu, but for the sums over rows. From d factors, with z, pre, inner = GELU(pre)
-// and g as there:
+// Backward of score_gate.cu, but for the sums over rows. From d factors, with z, pre, inner =
+// GELU(pre) and g as there:
 //   dg[n,o]   = d factors[n,o] * factors[n,o]
 //   dpre[n,i] = GELU'(pre[n,i]) * sum_o w2[o,i] dg[n,o]
 //   dz[n,d]   = sum_i w1[i,d] dpre[n,i]

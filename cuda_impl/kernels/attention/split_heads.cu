@@ -1,6 +1,6 @@
 // Split into heads:  y[b,h,t,d] = x[b,t,h*Dh+d]
 //
-//   x  [B,T,H*Dh]  accum_t<S>: a product's unrounded result
+//   x  [B,T,H*Dh]  accum_t<S>: a gemm's unrounded result
 //   y  [B,H,T,Dh]  stored as S, the only rounding to it
 // Launch: one thread per element. Any extents >= 1.
 // Longest addition chain 0.

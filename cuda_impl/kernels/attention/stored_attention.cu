@@ -1,17 +1,18 @@
-// stored_attention_tiled: an earlier attention's stored probabilities on other values. For query t of head h,
-// g = floor(h / (H/Hkv)):
+// stored_attention_tiled: an earlier attention's stored probabilities on other values. For query t
+// of head h, g = floor(h / (H/Hkv)):
 //   context[t] = sum_{visible s} P[t,s] v_g[s], times the weight of its term;
 //                of several layers at once with the arrays of ReplayLayout
-//   s visible iff s <= t, real[b,s] and, with a window, t - window < s or s < sinks
+//   s visible iff s <= t, padding_mask[b,s] and, with a window, t - window < s or s < sinks
 //
-//   P        [B,H,T,T]    stored as S; cells of hidden keys are not used
-//   v        [B,Hkv,T,Dh] stored as S
-//   real     [B,T]        0 = padding
-//   context  [B,T,H*Dh]   stored as S, heads concatenated
-// A hidden key is left out by selection: no product with its value is formed. Launch: one block of 4
-// warps per 32 queries of one head; keys in tiles of 32 that one of them may see. Any B, T >= 1, Hkv
-// dividing H, Dh <= kMaxHeadSize. Longest addition chain T. CPU counterpart: reference/ops/attend.cpp
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+//   P             [B,H,T,T]     stored as S; cells of hidden keys are not used
+//   v             [B,Hkv,T,Dh]  stored as S
+//   padding_mask  [B,T]         0 = padding
+//   context       [B,T,H*Dh]    stored as S, heads concatenated
+// A hidden key is left out by selection: no product with its value is formed. Launch: one block of
+// 4 warps per 32 queries of one head; keys in tiles of 32 that one of them may see. Any B, T >= 1,
+// Hkv dividing H, Dh <= kMaxHeadSize. Longest addition chain T. CPU counterpart:
+// reference/ops/attend.cpp
+#include "cuda_impl/kernels/attention/attention_variants.h"
 
 #include "cuda_impl/kernels/tiles/value_tile.h"
 
@@ -37,7 +38,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
   simt::Smem smem;
   A* s_v = smem.take<A>(std::size_t(kKeys) * p.Dh);          // [kKeys][Dh]
   A* s_p_all = smem.take<A>(kWarps * kKeys * kRowsPerWarp);  // [kWarps][kKeys][kRowsPerWarp]
-  int* s_real = smem.take<int>(kKeys);                       // [kKeys]
+  int* s_padding_mask = smem.take<int>(kKeys);               // [kKeys]
   const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
   const int h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z) % replay.B;
   const int j = static_cast<int>(blockIdx.z) / replay.B;  // which layer
@@ -58,7 +59,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
       s_v[i] = key0 + i / p.Dh < end ? simt::to_accum(g_v_head[int64_t{key0} * p.Dh + i]) : A(0);
     }
     if (tid < kKeys) {
-      s_real[tid] = key0 + tid < end && p.real[int64_t{b} * p.T + key0 + tid] != 0;
+      s_padding_mask[tid] = key0 + tid < end && p.padding_mask[int64_t{b} * p.T + key0 + tid] != 0;
     }
     for (int r = 0; r < kRowsPerWarp; ++r) {
       const bool exists = row0 + r < p.T && key0 + lane < end;
@@ -66,7 +67,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
           exists ? simt::to_accum(g_rows[int64_t{r} * p.T + key0 + lane]) : A(0);
     }
     __syncthreads();  // the tiles are complete
-    add_values(r_context, s_p, s_v, s_real, p.window, key0, row0, p.Dh);
+    add_values(r_context, s_p, s_v, s_padding_mask, p.window, key0, row0, p.Dh);
   }
 
   for (int r = 0; r < kRowsPerWarp && row0 + r < p.T; ++r) {
@@ -88,7 +89,7 @@ void stored_attention_tiled(View<S, 3> context, In<S, 4> probs, const ScoreOpera
                             In<S, 4> v, Stream stream, const ReplayLayout<accum_t<S>>& layout) {
   const char* const kernel = "stored_attention_tiled";
   const ScoreParams<S> params = stored_params(kernel, context, probs, scores, v);
-  const auto [B, T] = scores.real.shape;
+  const auto [B, T] = scores.padding_mask.shape;
   simt::launch(LaunchName(kernel, context.shape).text, stored_attention_tiled_kernel<S>,
                dim3(blocks_for(T, kQueries), static_cast<unsigned>(scores.H),
                     static_cast<unsigned>(layout.count * B)),

@@ -1,22 +1,23 @@
-// stored_attention_mma: stored_attention.cu on tensor cores. For query t of head h, g = floor(h / (H/Hkv)):
+// stored_attention_mma: stored_attention.cu on tensor cores. For query t of head h, with
+// g = floor(h / (H/Hkv)):
 //   context[t] = sum_{visible s} P[t,s] v_g[s], times the weight of its term;
 //                of several layers at once with the arrays of ReplayLayout
-//   s visible iff s <= t, real[b,s] and, with a window, t - window < s or s < sinks
+//   s visible iff s <= t, padding_mask[b,s] and, with a window, t - window < s or s < sinks
 //
-//   P        [B,H,T,T]    stored as S (bf16, f16); cells of hidden keys are not used
-//   v        [B,Hkv,T,Dh] stored as S
-//   real     [B,T]        0 = padding
-//   context  [B,T,H*Dh]   stored as S, heads concatenated
-// Rounding: products and sums are float, the context is rounded to S by the final store. Padded keys are left
-// out by selection; the value of a later key, or of one before the window, is multiplied by 0, so it must
-// be finite.
-// Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64 that one of
-// them may see. Any B, T >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
-// Registers 87, 114, 127, 176 by Dh, no spills; shared memory 2560, 4864, 9472, 18688 bytes. (nvcc 13.0,
-// sm_90; its time on a GPU is not measured.)
+//   P             [B,H,T,T]     stored as S (bf16, f16); cells of hidden keys are not used
+//   v             [B,Hkv,T,Dh]  stored as S
+//   padding_mask  [B,T]         0 = padding
+//   context       [B,T,H*Dh]    stored as S, heads concatenated
+// Rounding: products and sums are float, the context is rounded to S by the final store. Padded
+// keys are left out by selection; the value of a later key, or of one before the window, is
+// multiplied by 0, so it must be finite.
+// Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64 that
+// one of them may see. Any B, T >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
+// Registers 87, 114, 127, 176 by Dh, no spills; shared memory 2560, 4864, 9472, 18688 bytes. (nvcc
+// 13.0, sm_90; its time on a GPU is not measured.)
 // Longest addition chain T; a tensor core adds in an order of its own (simt/mma.h).
 // CPU counterpart: reference/ops/attend.cpp
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/tiles/mma_tile.h"
 #include "cuda_impl/kernels/tiles/score_tile.h"
 
@@ -36,7 +37,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
                                 ReplayParams<float> replay, bool in_pairs) {
   simt::Smem smem;
   auto* s_values = smem.take<uint32_t>(turned_words(kBlockKeys, kDh));  // [d][key]
-  int* s_real = smem.take<int>(kBlockKeys);                             // [key]
+  int* s_padding_mask = smem.take<int>(kBlockKeys);                     // [key]
   const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
   const int h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z) % replay.B;
   const int j = static_cast<int>(blockIdx.z) / replay.B;  // which layer
@@ -50,13 +51,14 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
   for (int key0 = p.window.next_tile(0, query0, kBlockKeys); key0 < end;
        key0 = p.window.next_tile(key0 + kBlockKeys, query0, kBlockKeys)) {
     __syncthreads();  // every thread has read the values before
-    const uint8_t* g_real = p.real + int64_t{b} * p.T + key0;
-    load_turned<kDh, kBlockKeys>(s_values, g_v + int64_t{key0} * kDh, kDh, g_real, end - key0);
-    if (tid < kBlockKeys) s_real[tid] = key0 + tid < end && g_real[tid] != 0;
-    __syncthreads();            // the values and s_real are complete
+    const uint8_t* g_padding_mask = p.padding_mask + int64_t{b} * p.T + key0;
+    load_turned<kDh, kBlockKeys>(s_values, g_v + int64_t{key0} * kDh, kDh, g_padding_mask,
+                                 end - key0);
+    if (tid < kBlockKeys) s_padding_mask[tid] = key0 + tid < end && g_padding_mask[tid] != 0;
+    __syncthreads();            // the values and s_padding_mask are complete
     if (row0 >= p.T) continue;  // the whole warp
 
-    const unsigned visible = visible_keys<kKeyTiles>(s_real, p.window, key0, row0, lane);
+    const unsigned visible = visible_keys<kKeyTiles>(s_padding_mask, p.window, key0, row0, lane);
     MmaD r_probs[kKeyTiles] = {};
     SIMT_UNROLL for (int tile = 0; tile < kKeyTiles; ++tile) {
       SIMT_UNROLL for (int i = 0; i < 4; ++i) {
@@ -86,7 +88,7 @@ void stored_attention_mma(View<S, 3> context, In<S, 4> probs, const ScoreOperand
                           In<S, 4> v, Stream stream, const ReplayLayout<float>& layout) {
   const char* const kernel = "stored_attention_mma";
   const ScoreParams<S> params = stored_params(kernel, context, probs, scores, v);
-  const auto [B, T] = scores.real.shape;
+  const auto [B, T] = scores.padding_mask.shape;
   void (*entry)(S*, const S*, const S*, ScoreParams<S>, ReplayParams<float>, bool) = nullptr;
   if (scores.Dh == 16) entry = stored_attention_mma_kernel<S, 16>;
   if (scores.Dh == 32) entry = stored_attention_mma_kernel<S, 32>;

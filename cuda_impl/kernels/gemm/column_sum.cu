@@ -9,7 +9,7 @@
 // Of several layers, the second stage alone: parts [layers*C,D], an out of each.
 // Launch: one thread per column and chunk, then one per column. Any N, D >= 1.
 // Longest addition chain min(N, kRowsPerChunk) - 1, then C.
-// CPU counterpart: reference/ops/query_bias.cpp (its gradient by the bias)
+// CPU counterpart: reference/ops/query_bias.cpp (its gradient with respect to the bias)
 #include "cuda_impl/kernels/backward.h"
 
 namespace assay::cuda {

@@ -3,14 +3,15 @@
 //   delta     delta_n[t] = sum_s P_n[t,s] dP_n[t,s]
 //   gradient  dF[t,s] = (1 - damping) scale sum_{i >= n} damping^(i-n) P_i (dP_i - delta_i[t])
 //             dq[t] += sum_s dF[t,s] k_n[s],   dk[s] += sum_t dF[t,s] q_n[t]
-// dP_i is low in rank: it is formed from the gradients du, dv by the sums, as scores are from q, k.
+// dP_i is low in rank: it is formed from du and dv, the gradients with respect to the sums, as
+// scores are from q, k.
 //
 //   q, k, du, dv  [B,K*C,T,r]  stored as S, through device tables of pointers
 //   weights  [updates,uses], lse and delta [B,C,T] of each update  accum_t<S>
 //   dq, dk   [B,T,K*C*r]       accum_t<S>: heads concatenated; nothing is rounded to S
 // A pair that cannot be word and head is left out by selection.
-// Launch: one block of 4 warps per 32 words of a channel for delta; per 32 rows of a head for dq and
-// for dk. Same limits as head_scores.cu.
+// Launch: one block of 4 warps per 32 words of a channel for delta; per 32 rows of a head for dq
+// and for dk. Same limits as head_scores.cu.
 // Longest addition chain: scores and dP as in head_tile.h, dP besides one of the uses; delta
 // ceil(T/32) + 5; dq, dk T, and 1 to add.
 // CPU counterpart: reference/ops/{attend,softmax,scores,distance}.cpp (their gradients)

@@ -1,11 +1,11 @@
 // The heads of the Probabilistic Transformer: their normaliser, and for taps scores and
-// probabilities written out. With Mh and Qh of HeadOperands (prob_transformer.h):
+// probabilities written out. With Mh and Qh of HeadOperands (mean_field.h):
 //   lse     lse[t] = log sum_{s can be the head of t} exp(scale Mh[t,s]), -inf without such an s
 //   scores  out[t,s] = scale Mh[t,s]      -inf where s cannot be the head of t
 //   probs   out[t,s] = Qh[t,s]            0 where s cannot be the head of t
 //
 //   q     [B,K*C,T,r], k [B,K*C,R,r]  stored as S, through device tables of pointers
-//   real  [B,R], first [B], offsets [K,2], even [B,T]
+//   padding_mask  [B,R], position_offset [B], offsets [K,2], even [B,T]
 //   lse   [B,C,T], out [B,C,T,T]  accum_t<S>; nothing is rounded to S
 // A pair that cannot be word and head is left out by selection. lse forms no [T,T] array.
 // Launch: one block of 4 warps per 32 words of a channel for lse, per tile of 32 x 32 for the

@@ -1,13 +1,14 @@
 // What words hear through heads in the Probabilistic Transformer, with Qh of HeadOperands
-// (prob_transformer.h) rebuilt tile by tile, and k(t,s) the distance group of a pair:
-//   heads_sum       out[t] = sum_{s: k(t,s) = k} Qh[t,s] v[s]   of channel c, group k: from my heads
-//   dependents_sum  out[s] = sum_{t: k(t,s) = k} Qh[t,s] v[t]   from the words whose head I am
+// (mean_field.h) rebuilt tile by tile, and k(t,s) the distance group of a pair:
+//   heads_sum       out[t] = sum_{s: k(t,s) = k} Qh[t,s] v[s]  of channel c, group k: from my heads
+//   dependents_sum  out[s] = sum_{t: k(t,s) = k} Qh[t,s] v[t]  from the words whose head I am
 //
 //   q        [B,K*C,T,r]    stored as S, through a device table of pointers
 //   k, v     [B,K*C,R,r]    likewise, v by itself
 //   lse      [B,C,T] of each update, even [B,T]  accum_t<S>
 //   out      [B,T,K*C*r]    accum_t<S>: channels concatenated; nothing is rounded to S
-// A pair that cannot be word and head is left out by selection: no product with its value is formed.
+// A pair that cannot be word and head is left out by selection: no product with its value is
+// formed.
 // No [T,R] array exists. With the values' gradients as v the two are each other's adjoint.
 // Launch: one block of 4 warps per 32 rows of out of one head; tiles of the other words that its
 // group does not reach are skipped. Same limits as head_scores.cu.

@@ -8,8 +8,9 @@
 //   scores      [N,D]  stored as S, the only rounding to it
 // Launch: one thread per element. Any N, D >= 1.
 // Longest addition chain 2.
-// CPU counterpart: reference/prob_transformer/prob_transformer.cpp (4), reference/ops/{add,scale}.cpp
-#include "cuda_impl/kernels/prob_transformer.h"
+// CPU counterpart: reference/prob_transformer/prob_transformer.cpp (4),
+// reference/ops/{add,scale}.cpp
+#include "cuda_impl/kernels/mean_field.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {

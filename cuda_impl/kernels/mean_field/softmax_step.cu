@@ -5,7 +5,7 @@
 // Sums are accum_t<S> whatever S is; the only rounding to S is the final store.
 // Longest addition chain ceil(D/32) + 5, and 1.
 // CPU counterpart: reference/ops/softmax.cpp, reference/prob_transformer/prob_transformer.cpp (5)
-#include "cuda_impl/kernels/prob_transformer.h"
+#include "cuda_impl/kernels/mean_field.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {

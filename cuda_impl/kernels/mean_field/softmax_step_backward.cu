@@ -1,16 +1,16 @@
 // Backward of softmax_step.cu where its x is scale * m, with p = softmax(x):
 //   dm[n,d] = carry dm[n,d] + scale * (dx[n,d] + step p[n,d] (dy[n,d] - sum_e p[n,e] dy[n,e]))
-//   dy[n,d] = (1 - step) dy[n,d], the gradient by `before`
+//   dy[n,d] = (1 - step) dy[n,d], the gradient with respect to `before`
 //
 //   x   [N,D]  stored as S
-//   dm  [N,D]  accum_t<S>: in, what is carried on to m; out, the gradient by m
+//   dm  [N,D]  accum_t<S>: in, what is carried on to m; out, the gradient with respect to m
 //   dy  [N,D]  accum_t<S>, overwritten as well
 //   dx  [N,D]  accum_t<S>, what else depends on x; may be null
 // p is formed again in three passes over a row; nothing is rounded to S.
 // Launch: one warp per row. Any N, D >= 1.
 // Longest addition chain 2 * (ceil(D/32) + 5), and 2.
 // CPU counterpart: reference/ops/softmax.cpp (its gradient)
-#include "cuda_impl/kernels/prob_transformer.h"
+#include "cuda_impl/kernels/mean_field.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {

@@ -1,4 +1,4 @@
-// The gradients of fold_norm.cu by what it folds, added to what the outputs hold:
+// The gradients of fold_norm.cu with respect to what it folds, added to what the outputs hold:
 //   dw[m,k]   += dy[m,k] * gain[k] + dy_bias[m] * shift[k]
 //   dgain[k]  += sum_m dy[m,k] * w[m,k]
 //   dshift[k] += sum_m dy_bias[m] * w[m,k]
@@ -8,7 +8,8 @@
 //   w                   [M,K]  row-major, stored as S
 //   gain, shift         [K]    stored as S; null: 1, 0
 //   dgain, dshift       [K]    accum_t<S>; null with gain, shift
-// Sums are accum_t<S>, m ascending; nothing is rounded to S. Launch: one thread per column. Any M, K >= 1.
+// Sums are accum_t<S>, m ascending; nothing is rounded to S. Launch: one thread per column. Any M,
+// K >= 1.
 // Longest addition chain M for dgain and dshift, 2 for dw.
 #include "cuda_impl/kernels/backward.h"
 

@@ -4,9 +4,10 @@
 //   x, addend, y  [N,D]  row-major, stored as S; addend may be null
 //   gain, bias    [D]    stored as S
 //   sum           [N,D]  stored as S: z, which is then rounded to it; or null
-// Of several layers at once addend and y have layers*N rows, x serves all, each has a gain and a bias.
-// Mean and variance are two passes in accum_t<S>, the second around the mean: no difference of large
-// numbers. x + addend is rounded to S only where it is stored as sum, and y by its store.
+// Of several layers at once addend and y have layers*N rows, x serves all, each has a gain and a
+// bias.
+// Mean and variance are two passes in accum_t<S>, the second around the mean: no difference of
+// large numbers. x + addend is rounded to S only where it is stored as sum, and y by its store.
 // Launch: one warp per row, kRowsPerBlock rows per block. Any N, D >= 1.
 // Longest addition chain ceil(D/32) + 5, twice.
 // CPU counterpart: reference/ops/layer_norm.cpp

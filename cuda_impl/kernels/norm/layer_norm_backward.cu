@@ -10,9 +10,10 @@
 //   dgain, dbias      [D]     accum_t<S>; with `accumulate` added to what they hold
 //   mean and r of s   [2,N]   accum_t<S>, scratch, and parts [2*C,D], C = row_chunks(N): chunks of
 //                             dgain, then of dbias
-// Of several layers (NormLayers) all but x and the weights have layers times as many rows, statistics
-// as many columns: a chunk is of one layer.
-// x + addend is never rounded to S. The mean, the variance (of the centred values) and all sums are accum_t<S>.
+// Of several layers (NormLayers) all but x and the weights have layers times as many rows,
+// statistics as many columns: a chunk is of one layer.
+// x + addend is never rounded to S. The mean, the variance (of the centred values) and all sums are
+// accum_t<S>.
 // Launch: one warp per row for dx, one thread per column and chunk of rows, one per column. Any N,
 // D >= 1.
 // Longest addition chain ceil(D/32) + 5 for dx; min(N, kRowsPerChunk) - 1, then C for the weights.

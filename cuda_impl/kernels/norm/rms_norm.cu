@@ -4,9 +4,9 @@
 //   gain          [D]    stored as S
 //   sum           [N,D]  stored as S: z, which is then rounded to it; or null
 // Of several layers at once addend and y have layers*N rows, x serves all, each has a gain.
-// Sums are accum_t<S> whatever S is; x + addend is rounded to S only where it is stored as sum, and y
-// by its store. Launch: one warp per row, kRowsPerBlock rows per block. Any N, D >= 1. Longest addition
-// chain ceil(D/32) + 5, and 1 for x + addend. CPU counterpart: reference/ops/rms_norm.cpp
+// Sums are accum_t<S> whatever S is; x + addend is rounded to S only where it is stored as sum, and
+// y by its store. Launch: one warp per row, kRowsPerBlock rows per block. Any N, D >= 1. Longest
+// addition chain ceil(D/32) + 5, and 1 for x + addend. CPU counterpart: reference/ops/rms_norm.cpp
 #include "cuda_impl/kernels/kernels.h"
 
 namespace assay::cuda {

@@ -7,9 +7,10 @@
 //   dy, dx     [N,D]  stored as Grad (S or accum_t<S>), the only rounding to it; not one array
 //   dgain      [D]    accum_t<S>; with `accumulate` added to what it holds
 //   r          [1,N]  accum_t<S>, scratch, and parts [C,D], C = row_chunks(N): chunks of dgain
-// Of several layers (NormLayers) all but x, gain and dgain have layers times as many rows, and r as many
-// columns: a chunk is of one layer.
-// Sums are accum_t<S>; x + addend is never rounded to S. dx is the gradient by x and by addend.
+// Of several layers (NormLayers) all but x, gain and dgain have layers times as many rows, and r as
+// many columns: a chunk is of one layer.
+// Sums are accum_t<S>; x + addend is never rounded to S. dx is the gradient with respect to x and
+// by addend.
 // Launch: one warp per row for dx, one thread per column and chunk of rows, one per column. Any N,
 // D >= 1.
 // Longest addition chain ceil(D/32) + 5 for dx; min(N, kRowsPerChunk) - 1, then C for dgain.

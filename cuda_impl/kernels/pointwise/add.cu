@@ -48,10 +48,10 @@ __global__ void add_n_kernel(S* __restrict__ y, const S* const* __restrict__ ter
 }
 
 template <class S>
-__global__ void close_sum_kernel(S* __restrict__ y, const accum_t<S>* __restrict__ x,
-                                 TermBiases<S> biases, TermWeights<accum_t<S>> terms,
-                                 const S* __restrict__ own, accum_t<S> own_weight, int D,
-                                 int64_t elements) {
+__global__ void sum_epilogue_kernel(S* __restrict__ y, const accum_t<S>* __restrict__ x,
+                                    TermBiases<S> biases, TermWeights<accum_t<S>> terms,
+                                    const S* __restrict__ own, accum_t<S> own_weight, int D,
+                                    int64_t elements) {
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= elements) return;
   accum_t<S> sum = x[i];
@@ -87,13 +87,13 @@ void add_n(View<S, 2> y, const S* const* terms, int64_t count, const S* last,
 }
 
 template <class S>
-void close_sum(View<S, 2> y, In<accum_t<S>, 2> x, const TermBiases<S>& biases,
-               const TermWeights<accum_t<S>>& terms, const S* own, double own_weight,
-               Stream stream) {
+void sum_epilogue(View<S, 2> y, In<accum_t<S>, 2> x, const TermBiases<S>& biases,
+                  const TermWeights<accum_t<S>>& terms, const S* own, double own_weight,
+                  Stream stream) {
   const auto [N, D] = y.shape;
-  expect_shape("close_sum", "y [N,D]", y, {N, D});
-  expect_shape("close_sum", "x [N,D]", x, {N, D});
-  simt::launch(LaunchName("close_sum", y.shape).text, close_sum_kernel<S>,
+  expect_shape("sum_epilogue", "y [N,D]", y, {N, D});
+  expect_shape("sum_epilogue", "x [N,D]", x, {N, D});
+  simt::launch(LaunchName("sum_epilogue", y.shape).text, sum_epilogue_kernel<S>,
                dim3(blocks_for(N * D, kThreads)), dim3(kThreads), 0, stream, y.data, x.data, biases,
                terms, own, own_weight, D, N * D);
 }
@@ -102,8 +102,8 @@ void close_sum(View<S, 2> y, In<accum_t<S>, 2> x, const TermBiases<S>& biases,
   template void add(View<S, 2>, In<S, 2>, In<S, 2>, In<S, 2>, Stream);                           \
   template void add_n(View<S, 2>, const S* const*, int64_t, const S*, const accum_t<S>*, double, \
                       Stream);                                                                   \
-  template void close_sum(View<S, 2>, In<accum_t<S>, 2>, const TermBiases<S>&,                   \
-                          const TermWeights<accum_t<S>>&, const S*, double, Stream);
+  template void sum_epilogue(View<S, 2>, In<accum_t<S>, 2>, const TermBiases<S>&,                \
+                             const TermWeights<accum_t<S>>&, const S*, double, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

@@ -1,4 +1,5 @@
-// GELU of one number and its slope, for kernels; the formulas stand in gelu.cu and gelu_backward.cu.
+// GELU of one number and its slope, for kernels; the formulas stand in gelu.cu and
+// gelu_backward.cu.
 #pragma once
 
 #include "cuda_impl/kernels/kernels.h"

@@ -1,14 +1,16 @@
 // Tiles of 32 words by 32 words that can be their heads, and what the kernels of the Probabilistic
-// Transformer form of them (HeadOperands in prob_transformer.h).
+// Transformer form of them (HeadOperands in mean_field.h).
 //
-// Rows are words t and columns their heads s, or with kHeadRows the other way round, which is for whole
-// sequences alone. Rows are shared out among the warps and columns among the lanes as in pair_tile.h.
-// Word t stands at position first + t, head s at s. A distance group is an interval of s - first - t: a
-// tile loads the vectors of those that it meets, and a pair counts in its own.
+// Rows are words t and columns their heads s, or with kHeadRows the other way round, which is for
+// whole sequences alone. Rows are shared out among the warps and columns among the lanes as in
+// pair_tile.h.
+// Word t stands at position position_offset + t, head s at s. A distance group is an interval of s
+// - position_offset - t: a tile loads the vectors of those that it meets, and a pair counts in its
+// own.
 // Longest addition chain r, then label groups, ascending; Mh: as many as there were updates.
 #pragma once
 
-#include "cuda_impl/kernels/prob_transformer.h"
+#include "cuda_impl/kernels/mean_field.h"
 #include "cuda_impl/kernels/tiles/pair_tile.h"
 
 namespace assay::cuda {
@@ -21,21 +23,25 @@ struct HeadParams {
   const S *const *q, *const *k;
   const A* const* lse;
   const A* even;
-  const uint8_t* real;
-  const int32_t* first_positions;
+  const uint8_t* padding_mask;
+  const int32_t* position_offsets;
   const int32_t* offsets;
   A scale, damping, undamped, step, kept;  // undamped = 1 - damping, kept = 1 - step
   bool damped, stepped, causal;            // damping != 0, step != 1
   int updates, terms, B, C, K, T, R, r;
 
   // The position of batch row b's word 0.
-  SIMT_DEVICE int first(int b) const { return first_positions == nullptr ? 0 : first_positions[b]; }
-  SIMT_DEVICE bool is_word(int b, int s) const { return s < R && real[int64_t{b} * R + s] != 0; }
+  SIMT_DEVICE int position_offset(int b) const {
+    return position_offsets == nullptr ? 0 : position_offsets[b];
+  }
+  SIMT_DEVICE bool is_word(int b, int s) const {
+    return s < R && padding_mask[int64_t{b} * R + s] != 0;
+  }
   // Whether s can be the head of t, positions of words both of them.
   SIMT_DEVICE bool can_be_head(int t, int s) const { return causal ? s < t : s != t; }
   // Behind the last position that can be a head of the 32 words from t0 on.
   SIMT_DEVICE int heads_end(int b, int t0) const {
-    const int end = first(b) + t0 + kSide;
+    const int end = position_offset(b) + t0 + kSide;
     return causal && end < R ? end : R;
   }
 };
@@ -48,7 +54,7 @@ template <bool kHeadRows>
 struct Pairs {
   int tile_row, tile_column;      // where the tile starts
   int row, column;                // the warp's first row, the lane's column
-  int first;                      // the position of word 0
+  int position_offset;            // the position of word 0
   int first_offset, last_offset;  // of s - t over the whole tile
   unsigned visible = 0;           // bit r: own row r and the column can be word and head
 
@@ -58,17 +64,21 @@ struct Pairs {
         tile_column(first_column),
         row(first_row + static_cast<int>(threadIdx.x) / 32 * kOwnRows),
         column(first_column + static_cast<int>(threadIdx.x) % 32),
-        first(kHeadRows ? 0 : p.first(b)) {
-    const int corner = kHeadRows ? first_row - first_column : first_column - first - first_row;
+        position_offset(kHeadRows ? 0 : p.position_offset(b)) {
+    const int corner =
+        kHeadRows ? first_row - first_column : first_column - position_offset - first_row;
     first_offset = corner - (kSide - 1);
     last_offset = corner + (kSide - 1);
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    // One load each for the rows and the column; a loop that stays one leaves registers to the sums.
-    const unsigned words = __ballot_sync(
-        simt::kFullMask, lane < kOwnRows && row + lane < p.T && p.is_word(b, first + row + lane));
+    // One load each for the rows and the column; a loop that stays one leaves registers to the
+    // sums.
+    const unsigned words =
+        __ballot_sync(simt::kFullMask, lane < kOwnRows && row + lane < p.T &&
+                                           p.is_word(b, position_offset + row + lane));
     const bool is_word = p.is_word(b, column);
     SIMT_NO_UNROLL for (int r = 0; r < kOwnRows; ++r) {
-      const bool pair = is_word && row_in(words, r) && p.can_be_head(first + word(r), head(r));
+      const bool pair =
+          is_word && row_in(words, r) && p.can_be_head(position_offset + word(r), head(r));
       visible |= static_cast<unsigned>(pair) << r;
     }
   }
@@ -85,7 +95,7 @@ struct Pairs {
   SIMT_DEVICE unsigned rows_of(const HeadParams<S>& p, int k) const {
     unsigned rows = 0;
     for (int r = 0; r < kOwnRows; ++r) {
-      const int offset = head(r) - first - word(r);
+      const int offset = head(r) - position_offset - word(r);
       const bool in = p.offsets[2 * k] <= offset && offset <= p.offsets[2 * k + 1];
       rows |= static_cast<unsigned>(in && row_in(visible, r)) << r;
     }
@@ -175,7 +185,8 @@ struct WeightedRows {
                static_cast<int>(threadIdx.x) / 32 * kSide) {}
 
   // r_sum[g][r] += sum_c weight[c][r] * column c of the tile at d = lane + 32 g, over the columns
-  // with bit r in their lane's `rows`, c ascending. The tile has been loaded behind the call before.
+  // with bit r in their lane's `rows`, c ascending. The tile has been loaded behind the call
+  // before.
   template <class S>
   SIMT_DEVICE void add(A (&r_sum)[kColumnGroups][kOwnRows], const A (&r_weight)[kOwnRows],
                        unsigned rows, const PairTile<S>& tile) const {
@@ -222,19 +233,20 @@ simt::SmemSize weighted_smem(int64_t r) {
       .template add<unsigned>(kTileWarps * kSide);
 }
 
-// Checks the operands for T words and turns them into the kernel parameter. reads_heads: lse and even as
-// well.
+// Checks the operands for T words and turns them into the kernel parameter. reads_heads: lse and
+// even as well.
 template <class S>
 HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, int64_t T,
                           bool reads_heads) {
   using A = accum_t<S>;
-  const auto [B, R] = heads.real.shape;
+  const auto [B, R] = heads.padding_mask.shape;
   const int64_t K = heads.offsets.shape[0], vectors = heads.updates * heads.terms;
-  expect_shape(kernel, "real [B,R]", heads.real, {B, R});
+  expect_shape(kernel, "padding_mask [B,R]", heads.padding_mask, {B, R});
   expect_at_most(kernel, "T", T, R);
-  if (heads.first == nullptr && T != R) {
+  if (heads.position_offset == nullptr && T != R) {
     throw simt::Error(std::string(kernel) + ": T: expected as many words as heads (" +
-                      std::to_string(R) + ") where first is null, got " + std::to_string(T));
+                      std::to_string(R) + ") where position_offset is null, got " +
+                      std::to_string(T));
   }
   expect_shape(kernel, "offsets [K,2]", heads.offsets, {K, 2});
   expect_at_most(kernel, "rank", heads.rank, kMaxHeadSize);
@@ -257,8 +269,8 @@ HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, int6
           .k = heads.k,
           .lse = heads.lse,
           .even = heads.even.data,
-          .real = heads.real.data,
-          .first_positions = heads.first,
+          .padding_mask = heads.padding_mask.data,
+          .position_offsets = heads.position_offset,
           .offsets = heads.offsets.data,
           .scale = static_cast<A>(heads.scale),
           .damping = static_cast<A>(heads.damping),
@@ -282,10 +294,11 @@ HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, int6
 template <class S>
 HeadParams<S> whole_head_params(const char* kernel, const HeadOperands<S>& heads,
                                 bool reads_heads) {
-  if (heads.first != nullptr) {
-    throw simt::Error(std::string(kernel) + ": first: expected null, the whole sequence at once");
+  if (heads.position_offset != nullptr) {
+    throw simt::Error(std::string(kernel) +
+                      ": position_offset: expected null, the whole sequence at once");
   }
-  return head_params(kernel, heads, heads.real.shape[1], reads_heads);
+  return head_params(kernel, heads, heads.padding_mask.shape[1], reads_heads);
 }
 
 // The grid of a kernel with a block per 32 words and per `per_row` of every row of the batch.

@@ -51,16 +51,16 @@ SIMT_DEVICE void load_rows(uint32_t* s_rows, int vectors, const S* g_first, int6
 }
 
 // s_turned[d][n] = the vector at g_first + n * stride; zeros for those past `count` and, unless
-// g_real is null, where g_real[n] is 0. A lane has two vectors, so that neighbouring lanes write
-// neighbouring words.
+// g_padding_mask is null, where g_padding_mask[n] is 0. A lane has two vectors, so that
+// neighbouring lanes write neighbouring words.
 template <int kDh, int kVectors, class S>
 SIMT_DEVICE void load_turned(uint32_t* s_turned, const S* g_first, int64_t stride,
-                             const uint8_t* g_real, int count) {
+                             const uint8_t* g_padding_mask, int count) {
   constexpr int kPairs = kVectors / 2;
   for (int i = static_cast<int>(threadIdx.x); i < kPairs * (kDh / kPerChunk); i += kMmaThreads) {
     const int pair = i % kPairs, d = i / kPairs * kPerChunk;
     const auto chunk = [&](int n) {
-      const bool is_there = n < count && (g_real == nullptr || g_real[n] != 0);
+      const bool is_there = n < count && (g_padding_mask == nullptr || g_padding_mask[n] != 0);
       return is_there ? simt::load_chunk(g_first + n * stride + d) : Chunk{};
     };
     const Chunk even = chunk(2 * pair), odd = chunk(2 * pair + 1);
@@ -100,24 +100,25 @@ SIMT_DEVICE void add_weighted(MmaD (&r_sum)[kDh / 8], const MmaD (&r_weights)[kT
 }
 
 // Rows are queries from position0 on, columns keys from key0 on. Bit 4j + i: element i of tile j is
-// visible. s_real: of the keys, false past the last.
+// visible. s_padding_mask: of the keys, false past the last.
 template <int kTiles>
-SIMT_DEVICE unsigned visible_keys(const int* s_real, const Window& window, int key0, int position0,
-                                  int lane) {
+SIMT_DEVICE unsigned visible_keys(const int* s_padding_mask, const Window& window, int key0,
+                                  int position0, int lane) {
   static_assert(4 * kTiles <= 32);
   unsigned visible = 0;
   SIMT_UNROLL for (int j = 0; j < kTiles; ++j) {
     SIMT_UNROLL for (int i = 0; i < 4; ++i) {
       const simt::MmaPlace at = simt::mma_d_place(lane, i);
       const int s = 8 * j + at.column;
-      const bool is_visible = s_real[s] != 0 && window.sees(position0 + at.row, key0 + s);
+      const bool is_visible = s_padding_mask[s] != 0 && window.sees(position0 + at.row, key0 + s);
       visible |= static_cast<unsigned>(is_visible) << (4 * j + i);
     }
   }
   return visible;
 }
 
-// The lane's part of its row r of two, each sum as rounded(sum) gives it; g_row is where the part begins.
+// The lane's part of its row r of two, each sum as rounded(sum) gives it; g_row is where the part
+// begins.
 template <int kDh, class S, class Rounded>
 SIMT_DEVICE void store_row(S* g_row, int r, const MmaD (&r_sum)[kDh / 8], bool in_pairs,
                            const Rounded& rounded) {

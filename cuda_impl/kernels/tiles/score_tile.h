@@ -1,7 +1,8 @@
 // A tile of attention scores, kQueries queries by kKeys keys of one head:
 //   score[t,s] = sum_{i<layers} c_i(b,t,s) sum_d q_i[t,d] * k_i[s,d] + offset[t]
 //
-// Queries are counted by rows of their array; row r of batch row b stands at position first + r.
+// Queries are counted by rows of their array; row r of batch row b stands at position
+// position_offset + r.
 // The layers' heads are streamed one after the other through shared memory, so no method stores a
 // [T,T] sum. Warp w owns the queries [kRowsPerWarp*w, kRowsPerWarp*(w+1)) of the tile, lane s its
 // key s. Longest addition chain Dh + layers, ascending in i and d.
@@ -25,18 +26,20 @@ template <class S>
 struct ScoreParams {
   const S* const* q;
   const S* const* k;
-  const uint8_t* real;
-  const int32_t* first_positions;
+  const uint8_t* padding_mask;
+  const int32_t* position_offsets;
   Coefficients<accum_t<S>> coefficients;
   const accum_t<S>* offset;
   Window window;
   int layers, H, Hkv, T, R, Dh;
 
   // The position of batch row b's query 0.
-  SIMT_DEVICE int first(int b) const { return first_positions == nullptr ? 0 : first_positions[b]; }
+  SIMT_DEVICE int position_offset(int b) const {
+    return position_offsets == nullptr ? 0 : position_offsets[b];
+  }
   // One past the last position that a query before `row` may see.
-  SIMT_DEVICE int key_end(int first, int row) const {
-    const int end = first + (row < T ? row : T);
+  SIMT_DEVICE int key_end(int position_offset, int row) const {
+    const int end = position_offset + (row < T ? row : T);
     return end < R ? end : R;
   }
 };
@@ -72,12 +75,12 @@ struct ScoreTile {
   // Ends without a barrier: the tiles may be overwritten after the caller's next one.
   // keep_queries: with one layer, the query tile of the call before is still there.
   SIMT_DEVICE void scores(A (&r_score)[kRowsPerWarp], const ScoreParams<S>& p, int b, int h,
-                          int query0, int first, int key0, bool keep_queries) {
+                          int query0, int position_offset, int key0, bool keep_queries) {
     const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
     const int64_t query_head = int64_t{b} * p.H + h;
     const int64_t key_head = int64_t{b} * p.Hkv + h / (p.H / p.Hkv);
-    const int position0 = first + query0 + warp * kRowsPerWarp, key = key0 + lane;
-    const int end = p.key_end(first, p.T);
+    const int position0 = position_offset + query0 + warp * kRowsPerWarp, key = key0 + lane;
+    const int end = p.key_end(position_offset, p.T);
     for (int r = 0; r < kRowsPerWarp; ++r) {
       r_score[r] = p.offset != nullptr && position0 + r < end ? p.offset[position0 + r] : A(0);
     }
@@ -117,16 +120,17 @@ struct ScoreTile {
   }
 };
 
-// Checks the operands for T queries and the keys of `real`'s [B,R] and turns them into the kernel
-// parameter.
+// Checks the operands for T queries and the keys of `padding_mask`'s [B,R] and turns them into the
+// kernel parameter.
 template <class S>
 ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores, int64_t T) {
-  const auto [B, R] = scores.real.shape;
-  expect_shape(kernel, "real [B,R]", scores.real, {B, R});
+  const auto [B, R] = scores.padding_mask.shape;
+  expect_shape(kernel, "padding_mask [B,R]", scores.padding_mask, {B, R});
   expect_at_most(kernel, "T", T, R);
-  if (scores.first == nullptr && T != R) {
+  if (scores.position_offset == nullptr && T != R) {
     throw simt::Error(std::string(kernel) + ": T: expected as many queries as keys (" +
-                      std::to_string(R) + ") where first is null, got " + std::to_string(T));
+                      std::to_string(R) + ") where position_offset is null, got " +
+                      std::to_string(T));
   }
   expect_at_most(kernel, "Dh", scores.Dh, kMaxHeadSize);
   expect_at_most(kernel, "B", B, 65535);
@@ -145,8 +149,8 @@ ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores, 
                {scores.layers});
   return {.q = scores.q,
           .k = scores.k,
-          .real = scores.real.data,
-          .first_positions = scores.first,
+          .padding_mask = scores.padding_mask.data,
+          .position_offsets = scores.position_offset,
           .coefficients = scores.coefficients,
           .offset = scores.offset,
           .window = window_of(kernel, scores, R),
@@ -161,7 +165,7 @@ ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores, 
 template <class S>
 ReplayParams<accum_t<S>> replay_params(const char* kernel, const ScoreOperands<S>& scores,
                                        const ReplayLayout<accum_t<S>>& layout) {
-  const auto [B, R] = scores.real.shape;
+  const auto [B, R] = scores.padding_mask.shape;
   expect_at_most(kernel, "count * B", layout.count * B, 65535);
   if (layout.count > 1) expect_at_most(kernel, "layers, of several replays", scores.layers, 1);
   const auto or_else = [](int64_t stride, int64_t usual) { return stride == 0 ? usual : stride; };
@@ -174,11 +178,11 @@ ReplayParams<accum_t<S>> replay_params(const char* kernel, const ScoreOperands<S
           .B = static_cast<int>(B)};
 }
 
-// What both rungs of stored_attention() expect.
+// What both variants of stored_attention() expect.
 template <class S>
 ScoreParams<S> stored_params(const char* kernel, const View<S, 3>& context, const In<S, 4>& probs,
                              const ScoreOperands<S>& scores, const In<S, 4>& v) {
-  const auto [B, T] = scores.real.shape;
+  const auto [B, T] = scores.padding_mask.shape;
   const ScoreParams<S> params = score_params(kernel, scores, T);
   expect_whole(kernel, scores);
   expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, scores.H * scores.Dh});

@@ -1,7 +1,7 @@
 // Which positions a query sees, padding aside: query t sees key s iff
 //   s <= t, and t - width < s or s < sinks
-// Every kernel of attention decides it here, forward, replayed and backward, and leaves out tiles of
-// which no pair is seen.
+// Every kernel of attention decides it here, forward, replayed and backward, and leaves out tiles
+// of which no pair is seen.
 #pragma once
 
 #include "cuda_impl/kernels/kernels.h"

@@ -6,7 +6,7 @@
 //   out    [1]    accum_t<S>
 // Launch: one warp per row, then one warp for the rows: no atomics, the same bits every time.
 // Longest addition chain ceil(D/32) + 5 for a row, ceil(N/32) + 6 for the rows.
-// CPU counterpart: the gradient rule by a weight of reference/ops/weighted_sum.cpp
+// CPU counterpart: the gradient rule with respect to a weight of reference/ops/weighted_sum.cpp
 #include "cuda_impl/kernels/backward.h"
 
 namespace assay::cuda {

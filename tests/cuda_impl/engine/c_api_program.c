@@ -2,8 +2,8 @@
 #include "cuda_impl/engine/interface/c_api.h"
 
 /* The sum of the logits of the last position, or -1. */
-double last_position(const char* config, assay_read_weight read, void* context, const int32_t* tokens, int64_t positions,
-                     int64_t vocabulary, double* logits) {
+double last_position(const char* config, assay_read_weight read, void* context,
+                     const int32_t* tokens, int64_t positions, int64_t vocabulary, double* logits) {
   assay_model* model = 0;
   assay_batch batch = {1, positions, tokens, 0, 0};
   double sum = 0;

@@ -1,9 +1,9 @@
 // The judge of dependences as a program, for kernels with a planted defect:
-//   causal_run METHOD PADDING POSITIONS [WINDOW | stacked [STORED_BYTES]]    on a Llama block, B = 2
+//   causal_run METHOD PADDING POSITIONS [WINDOW | stacked [STORED_BYTES]]   on a Llama block, B = 2
 // (window 0: none; STORED_BYTES as in ModelOptions)
 // prints the first fault, or what it has looked at, and whether the logits are the fp64 engine's.
-// With `stacked` there are 3 layers, whose recomputes run all at once. Method pt has 2 rounds, causal
-// heads and messages from heads.
+// With `stacked` there are 3 layers, whose recomputes run all at once. Method pt has 2 rounds,
+// causal heads and messages from heads.
 #include <fmt/format.h>
 
 #include <cstdlib>

@@ -5,7 +5,7 @@
 
 #include "cuda_impl/engine/blocks/forward_pass.h"
 #include "cuda_impl/engine/cached_decoder.h"
-#include "cuda_impl/engine/mean_field/inference_pass.h"
+#include "cuda_impl/engine/mean_field/mean_field_pass.h"
 #include "models.h"
 #include "recorder.h"
 
@@ -343,5 +343,5 @@ void check_steps_do_not_allocate(const ModelConfig& config) {
 
 BOOST_AUTO_TEST_CASE(steps_do_not_allocate) {
   check_steps_do_not_allocate<cuda::ForwardPass<float>>(tiny("1"));
-  check_steps_do_not_allocate<cuda::InferencePass<float>>(prob_transformers().front());
+  check_steps_do_not_allocate<cuda::MeanFieldPass<float>>(prob_transformers().front());
 }

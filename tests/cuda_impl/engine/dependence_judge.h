@@ -1,5 +1,5 @@
-// What every element of the engine's tensors has to depend on, from the specification alone, and the
-// comparison with what the kernels show.
+// What every element of the engine's tensors has to depend on, from the specification alone, and
+// the comparison with what the kernels show.
 #pragma once
 
 #include <string>
@@ -35,7 +35,8 @@ struct Result {
   std::vector<double> logits;
 };
 
-// One traced pass. Of pt: causal heads and the schedule async, else InputError. The first fault in order of computation, lowest element, lowest source:
+// One traced pass. Of pt: causal heads and the schedule async, else InputError. The first fault in
+// order of computation, lowest element, lowest source:
 //   layers/0/attn/context at (b0,t0,d0) sees (b0,s1): the future
 //   layers/1/attn/q at (b1,h0,t4,d0) does not see (b1,s2)
 Result judge(const golden::ModelConfig& config, const Tokens& tokens,

@@ -1,5 +1,6 @@
-// The kernels' dependences against those of the reference's graph, derived from rules of its own: what
-// a method may look at and what its implementation does look at are the same, element by element.
+// The kernels' dependences against those of the reference's graph, derived from rules of its own:
+// what a method may look at and what its implementation does look at are the same, element by
+// element.
 #include <boost/test/unit_test.hpp>
 
 #include "dependence_judge.h"

@@ -92,7 +92,7 @@ BOOST_AUTO_TEST_CASE(recomputes_of_stored_probabilities_depend_on_no_more) {
   }
 }
 
-// 34 positions are two tiles of queries and of keys, 68 rows two tiles of a product.
+// 34 positions are two tiles of queries and of keys, 68 rows two tiles of a gemm.
 BOOST_AUTO_TEST_CASE(dependences_are_exact_across_tiles) {
   for (const char* method : {"plain", "1", "5.1"}) {
     for (const int64_t padding : {0, 33}) {
@@ -103,7 +103,8 @@ BOOST_AUTO_TEST_CASE(dependences_are_exact_across_tiles) {
   }
 }
 
-// Windows inside a tile and across two; a layer reaches one window further back than the one before.
+// Windows inside a tile and across two; a layer reaches one window further back than the one
+// before.
 BOOST_AUTO_TEST_CASE(windowed_dependences_are_exact) {
   for (const char* method : {"plain", "1", "2", "4.2", "5.1", "5.1E"}) {
     for (const auto& [window, sinks] : {std::pair{3, 0}, {2, 1}, {9, 0}}) {
@@ -161,7 +162,8 @@ BOOST_AUTO_TEST_CASE(values_are_those_of_fp64_bit_for_bit) {
   }
 }
 
-// What stands ahead of the first source: an embedding reads the row of its token, and of its position.
+// What stands ahead of the first source: an embedding reads the row of its token, and of its
+// position.
 BOOST_AUTO_TEST_CASE(an_embedding_is_its_own_token_s_row) {
   constexpr int64_t kB = 2, kT = 3, kV = 7, kD = 4;
   const std::vector<int32_t> tokens{5, 0, 6, 2, 2, 1};

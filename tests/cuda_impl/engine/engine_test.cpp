@@ -67,8 +67,8 @@ BOOST_AUTO_TEST_CASE(storage_is_what_the_schedule_says) {
   }
 }
 
-// No earlier layer: nothing to recompute, and one score to sum. Methods 5.4 to D-base have parameters
-// in the first layer too.
+// No earlier layer: nothing to recompute, and one score to sum. Methods 5.4 to D-base have
+// parameters in the first layer too.
 BOOST_AUTO_TEST_CASE(one_layer_of_a_method_equals_plain) {
   const Tokens tokens(2, 7);
   for (const char* method :
@@ -94,7 +94,7 @@ BOOST_AUTO_TEST_CASE(methods_differ_from_the_second_layer_on) {
 }
 
 // Everything a pass leaves behind is overwritten by the next one, whatever shapes come between.
-BOOST_AUTO_TEST_CASE(passes_do_not_remember_and_do_not_allocate) {
+BOOST_AUTO_TEST_CASE(passes_carry_nothing_over_and_do_not_allocate) {
   const Tokens large(2, 9), small(1, 3), wide(3, 5);
   for (const ModelConfig& config : models()) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
@@ -210,8 +210,8 @@ BOOST_AUTO_TEST_CASE(hidden_tokens_do_not_matter) {
   }
 }
 
-// Of one layer: with a token at most `window` - 1 positions back a row of logits changes, unless the
-// token is a sink, which all see.
+// Of one layer: with a token at most `window` - 1 positions back a row of logits changes, unless
+// the token is a sink, which all see.
 BOOST_AUTO_TEST_CASE(a_token_reaches_as_far_as_the_window) {
   constexpr int64_t kT = 40, kWindow = 6;
   const auto v = static_cast<int32_t>(11);

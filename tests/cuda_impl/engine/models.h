@@ -52,7 +52,8 @@ inline std::vector<golden::ModelConfig> models(int64_t layers = 3) {
   return all;
 }
 
-// Method pt: every way in which an update, a message or what is read looks at words, rounds and groups.
+// Method pt: every way in which an update, a message or what is read looks at words, rounds and
+// groups.
 inline std::vector<golden::ModelConfig> prob_transformers() {
   using PT = golden::ProbTransformer;
   const std::vector<int64_t> near_and_far{2, 4};

@@ -26,8 +26,8 @@ double distance(const Tensors& a, const Tensors& b) {
 
 }  // namespace
 
-// fp16 has three bits more than bf16: errors that are roundings are about 8 times smaller there, and
-// any other error is as large in both.
+// fp16 has three bits more than bf16: errors that are roundings are about 8 times smaller there,
+// and any other error is as large in both.
 BOOST_AUTO_TEST_CASE(errors_of_gradients_are_roundings) {
   const Tokens tokens(2, 12);
   std::vector<ModelConfig> all = windowed_models();

@@ -1,5 +1,5 @@
-// Training written a second time: AdamW in plain loops over doubles, with the gradients of a model that is
-// made anew from the weights of every step.
+// Training written a second time: AdamW in plain loops over doubles, with the gradients of a model
+// that is made anew from the weights of every step.
 #pragma once
 
 #include <cmath>
@@ -55,7 +55,8 @@ inline double norm_of(const Values& all) {
   return std::sqrt(squares);
 }
 
-// g the gradient, shortened to max_norm; m and v the moments, which start at 0; step t counts from 1:
+// g the gradient, shortened to max_norm; m and v the moments, which start at 0; step t counts from
+// 1:
 //   m = b1 m + (1 - b1) g         v = b2 v + (1 - b2) g^2
 //   w = w - rate ( m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + decay w )
 // with decay for matrices alone.

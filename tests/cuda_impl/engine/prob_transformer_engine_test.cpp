@@ -55,7 +55,7 @@ BOOST_AUTO_TEST_CASE(taps_are_the_list_of_tensors_in_order_and_stored_as_the_sch
 }
 
 // Everything a pass leaves behind is overwritten by the next one, whatever shapes come between.
-BOOST_AUTO_TEST_CASE(passes_do_not_remember_and_do_not_allocate) {
+BOOST_AUTO_TEST_CASE(passes_carry_nothing_over_and_do_not_allocate) {
   const Tokens large = padded_tokens(2, 9), small = padded_tokens(1, 3);
   for (const auto& [title, config] : pt_variants()) {
     BOOST_TEST_INFO_SCOPE(title);
@@ -149,8 +149,8 @@ BOOST_AUTO_TEST_CASE(gradients_that_nobody_receives_leave_the_loss) {
   BOOST_TEST(model->gradients(tokens.view(), {}) == r["loss"][0]);
 }
 
-// The arrays of a pass move when a larger one asks for more. Other words than before: what the old arrays
-// held would be wrong.
+// The arrays of a pass move when a larger one asks for more. Other words than before: what the old
+// arrays held would be wrong.
 BOOST_AUTO_TEST_CASE(gradients_behind_a_larger_pass_are_those_of_a_new_model) {
   const Tokens small = padded_tokens(2, 7), large = padded_tokens(4, 40);
   Tokens others = small;

@@ -22,7 +22,7 @@ std::unique_ptr<cuda::Model> make_stacked(const ModelConfig& config, Precision p
 }  // namespace
 
 // Four layers: up to three are run again. 37 positions are more than a tile of keys, 74 rows more
-// than one of a product.
+// than one of a gemm.
 BOOST_AUTO_TEST_CASE(stacked_equals_each_to_1e_12) {
   const Tokens tokens = padded(2, 37);
   double worst = 0;

@@ -1,5 +1,5 @@
-// Recomputes that read stored probabilities give what those give that rebuild them; which of the two a pass
-// takes is decided by the size of what would be stored.
+// Recomputes that read stored probabilities give what those give that rebuild them; which of the
+// two a pass takes is decided by the size of what would be stored.
 #include <boost/test/unit_test.hpp>
 
 #include "golden/contract/names.h"

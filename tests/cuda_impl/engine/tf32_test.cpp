@@ -1,4 +1,4 @@
-// An engine in tf32 is one in fp32 whose products with weights, forward and backward, read their
+// An engine in tf32 is one in fp32 whose gemms with weights, forward and backward, read their
 // factors as tf32; one in fp32 never does. Nothing here has a tolerance: a factor of 1 or a single
 // term shows what was read.
 #include <algorithm>
@@ -44,7 +44,7 @@ double distance(const std::vector<double>& a, const std::vector<double>& b) {
 }
 
 // Of 22 significant bits: a product of two tf32 numbers.
-bool is_product_of_tf32(double x) {
+bool is_gemm_of_tf32(double x) {
   if (x == 0) return true;
   const double step = std::ldexp(1.0, std::ilogb(x) - 21);
   return std::nearbyint(x / step) * step == x;
@@ -88,36 +88,36 @@ BOOST_AUTO_TEST_CASE(weights_are_read_as_tf32_in_tf32_alone) {
   }
 }
 
-// What is between products is fp32's, bit for bit: norms, attention, activations, residuals.
-BOOST_AUTO_TEST_CASE(everything_but_products_is_fp32) {
+// What is between gemms is fp32's, bit for bit: norms, attention, activations, residuals.
+BOOST_AUTO_TEST_CASE(everything_but_gemms_is_fp32) {
   const ModelConfig config = tiny("plain");
   const Tokens tokens(2, 7);
   const Recorder fp32 = record(*make_of_thirds(config, Precision::fp32), tokens);
   // fp32's tensors in place of every one: each is then computed from the same inputs.
   const Recorder tf32 = record(*make_of_thirds(config, Precision::tf32), tokens, fp32.seen);
-  const char* products[] = {"attn/q",   "attn/k", "attn/v",  "attn/out",
-                            "mlp/gate", "mlp/up", "mlp/out", "logits"};
+  const char* gemms[] = {"attn/q",   "attn/k", "attn/v",  "attn/out",
+                         "mlp/gate", "mlp/up", "mlp/out", "logits"};
   for (const std::string& name : fp32.order) {
     const bool is_product =
-        std::ranges::any_of(products, [&](const char* product) { return name.ends_with(product); });
+        std::ranges::any_of(gemms, [&](const char* gemm) { return name.ends_with(gemm); });
     BOOST_TEST((tf32[name] != fp32[name]) == is_product, name);
   }
 }
 
 // One counted position: the gradient of the head is a column times a row, of tf32 numbers each.
-BOOST_AUTO_TEST_CASE(backward_products_read_tf32_in_tf32_alone) {
+BOOST_AUTO_TEST_CASE(backward_gemms_read_tf32_in_tf32_alone) {
   const ModelConfig config = tiny("plain");
   const Tokens tokens(1, 2);
   const auto exact = [&](Precision precision) {
     const std::vector<double> head =
         gradients_of_thirds(config, precision, tokens).at("lm_head.weight").values;
-    return std::ranges::count_if(head, is_product_of_tf32);
+    return std::ranges::count_if(head, is_gemm_of_tf32);
   };
   BOOST_TEST(exact(Precision::tf32) == 11 * 16);
   BOOST_TEST(exact(Precision::fp32) < 11 * 16 / 2);
 }
 
-// Further from fp64 than fp32 is, nearer than bf16: every weight behind a product, of every method.
+// Further from fp64 than fp32 is, nearer than bf16: every weight behind a gemm, of every method.
 BOOST_AUTO_TEST_CASE(gradients_in_tf32_lie_between_those_in_fp32_and_bf16) {
   const Tokens tokens(2, 7);
   std::vector<ModelConfig> all = models();

@@ -1,11 +1,11 @@
-// Training on the host executor: a step against AdamW in plain loops, micro-batches, clipping, overflow,
-// master weights, state.
+// Training on the host executor: a step against AdamW in plain loops, micro-batches, clipping,
+// overflow, master weights, state.
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
 #include "cuda_impl/engine/training/adamw_trainer.h"
-#include "cuda_impl/engine/training/trained_inference.h"
+#include "cuda_impl/engine/training/trained_mean_field.h"
 #include "cuda_impl/engine/training/trained_transformer.h"
 #include "golden/contract/precision.h"
 #include "plain_adamw.h"
@@ -55,8 +55,8 @@ void check_near(const Values& got, const Values& expected, double bound) {
   }
 }
 
-// One of each kind of learned parameter, and a tied head; pt predicting the next label, with tied weights,
-// and the position's own.
+// One of each kind of learned parameter, and a tied head; pt predicting the next label, with tied
+// weights, and the position's own.
 std::vector<ModelConfig> kinds() {
   std::vector<ModelConfig> all{
       tiny("plain"), tiny("1"),    tiny("3.2"),    tiny("5.5"),
@@ -78,8 +78,9 @@ Tokens rows_of(const Tokens& all, int64_t first, int64_t count) {
 
 }  // namespace
 
-// Steps with different rates, clipping in all of them. Weight decay is large: forgotten, or put through
-// the moments, it shows. So does a correction of the moments left out, which is largest in early steps.
+// Steps with different rates, clipping in all of them. Weight decay is large: forgotten, or put
+// through the moments, it shows. So does a correction of the moments left out, which is largest in
+// early steps.
 BOOST_AUTO_TEST_CASE(three_steps_equal_adamw_in_plain_loops) {
   const TrainingOptions options{
       .beta1 = 0.8, .beta2 = 0.97, .eps = 1e-6, .weight_decay = 0.5, .max_norm = 0.125};
@@ -105,7 +106,8 @@ BOOST_AUTO_TEST_CASE(three_steps_equal_adamw_in_plain_loops) {
   }
 }
 
-// The micro-batches count 5, 0 and 11 positions: a mean of means, or a sum of them, is another gradient.
+// The micro-batches count 5, 0 and 11 positions: a mean of means, or a sum of them, is another
+// gradient.
 BOOST_AUTO_TEST_CASE(micro_batches_with_unequal_counts_equal_one_batch) {
   Tokens all(4, 7);
   std::fill(all.labels.begin() + 7, all.labels.begin() + 14, -100);
@@ -206,8 +208,8 @@ BOOST_AUTO_TEST_CASE(a_step_that_overflows_changes_nothing_but_the_scale) {
   }
 }
 
-// A loss scale changes no gradient that fits: halved from 2^40 until a step is taken, it is found, and
-// the norm is that of fp32 up to the roundings of 11 bits.
+// A loss scale changes no gradient that fits: halved from 2^40 until a step is taken, it is found,
+// and the norm is that of fp32 up to the roundings of 11 bits.
 BOOST_AUTO_TEST_CASE(a_loss_scale_is_found_and_taken_off_again) {
   const Tokens tokens(2, 7);
   const auto narrow = trainer_of(tiny("1"), Precision::fp16, {.loss_scale = std::ldexp(1.0, 40)});
@@ -257,8 +259,8 @@ BOOST_AUTO_TEST_CASE(updates_below_half_an_ulp_of_bf16_are_kept) {
   BOOST_TEST((rounded() != start));
 }
 
-// The loss of a step is the one before its update: of the master weights as rounded for the kernels, and
-// of coefficients formed from them. Two roundings of fp32 apart.
+// The loss of a step is the one before its update: of the master weights as rounded for the
+// kernels, and of coefficients formed from them. Two roundings of fp32 apart.
 BOOST_AUTO_TEST_CASE(the_kernels_read_the_master_weights_rounded) {
   const Tokens tokens(2, 7);
   for (const ModelConfig& config : kinds()) {
@@ -338,7 +340,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_allocated_after_the_first_step) {
   for (const ModelConfig& config : kinds()) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     if (config.method == "pt") {
-      check_allocations<cuda::TrainedInference<float>>(config);
+      check_allocations<cuda::TrainedMeanField<float>>(config);
     } else {
       check_allocations<cuda::TrainedTransformer<float>>(config);
     }

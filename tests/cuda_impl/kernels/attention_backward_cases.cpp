@@ -3,7 +3,7 @@
 
 #include "attention_backward_problem.h"
 #include "cases.h"
-#include "cuda_impl/kernels/attention/attention_backward_rungs.h"
+#include "cuda_impl/kernels/attention/attention_backward_variants.h"
 
 namespace assay::kernel_test {
 namespace {

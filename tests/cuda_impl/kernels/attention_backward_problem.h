@@ -41,7 +41,7 @@ struct Sum {
 
 // One problem and its naive solution in double. lse and delta are inputs of the kernel, so the
 // solution starts from them as stored. on_tensor_cores: with the bounds of attention_backward_mma,
-// and without gradients by the coefficients.
+// and without gradients with respect to the coefficients.
 template <class S>
 struct Problem {
   using A = accum_t<S>;
@@ -51,9 +51,9 @@ struct Problem {
   Values v, dcontext;           // [B,Hkv,T,Dh], [B,T,H*Dh]
   Values coefficients, offset;  // by their strides; [T] or empty
   cuda::Coefficients<A> strides;
-  std::vector<uint8_t> real;     // [B,T]
-  Values lse, delta;             // [B,H,T]
-  std::vector<Values> dq0, dk0;  // what dq and dk hold before
+  std::vector<uint8_t> padding_mask;  // [B,T]
+  Values lse, delta;                  // [B,H,T]
+  std::vector<Values> dq0, dk0;       // what dq and dk hold before
   Values dc0;
   std::vector<std::vector<Sum>> dq, dk;
   std::vector<Sum> dc, dv;
@@ -71,7 +71,7 @@ struct Problem {
       dq0.push_back(random_values<A>(s.queries(), seed + 2));
       dk0.push_back(random_values<A>(s.keys(), seed + 3));
     }
-    for (int64_t n = 0; n < s.B * s.T; ++n) real.push_back(s.is_real(n / s.T, n % s.T));
+    for (int64_t n = 0; n < s.B * s.T; ++n) padding_mask.push_back(s.is_real(n / s.T, n % s.T));
     set_coefficients();
     start();
     for (int64_t b = 0; b < s.B; ++b)
@@ -112,7 +112,7 @@ struct Problem {
   }
   bool visible(int64_t b, int64_t t, int64_t key) const {
     const bool near = s.window == 0 || t - key < s.window || key < s.sinks;
-    return key <= t && near && real[at(b * s.T + key)] != 0;
+    return key <= t && near && padding_mask[at(b * s.T + key)] != 0;
   }
   std::size_t query_at(int64_t b, int64_t h, int64_t t) const {
     return at(((b * s.H + h) * s.T + t) * s.Dh);
@@ -250,11 +250,12 @@ struct Problem {
   }
 };
 
-// attention_backward or one of its rungs.
+// attention_backward or one of its variants.
 template <class S>
 using Differentiate = void (*)(View<accum_t<S>, 4> dv,
                                const cuda::ScoreGradients<accum_t<S>>& gradients,
-                               const cuda::AttentionUse<S>& use, cuda::Stream stream);
+                               const cuda::AttentionBackwardArguments<S>& arguments,
+                               cuda::Stream stream);
 
 // The problem in device memory.
 template <class S>
@@ -273,7 +274,7 @@ struct OnDevice {
         dc(upload<A>(p.dc0)),
         parts(at(s.layers * s.B * s.H * cuda::coefficient_parts(s.T))),
         dv(at(s.keys())),
-        real(p.real) {
+        padding_mask(p.padding_mask) {
     std::vector<const S*> q_table, k_table;
     std::vector<A*> dq_table, dk_table;
     const auto add = [](auto& arrays, auto& table, auto array) {
@@ -296,7 +297,7 @@ struct OnDevice {
     cuda::ScoreOperands<S> scores;
     scores.q = q.get();
     scores.k = k.get();
-    scores.real = {real.get(), {s.B, s.T}};
+    scores.padding_mask = {padding_mask.get(), {s.B, s.T}};
     scores.coefficients = strides;
     scores.coefficients.data = coefficients.get();
     scores.offset = s.varying() ? offset.get() : nullptr;
@@ -345,7 +346,7 @@ struct OnDevice {
   simt::Buffer<A> coefficients, offset;
   cuda::Coefficients<A> strides;
   simt::Buffer<A> lse, delta, dc, parts, dv;
-  simt::Buffer<uint8_t> real;
+  simt::Buffer<uint8_t> padding_mask;
 };
 
 }  // namespace assay::kernel_test::attention_backward

@@ -4,7 +4,7 @@
 
 #include "attention_problem.h"
 #include "cases.h"
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/attention/stored_attention.h"
 
 namespace assay::kernel_test {
@@ -72,8 +72,8 @@ Case stored_case(const char* kernel, StoredAttention<S> attend,
           [=] { return problem->context(unit_of<S>(), smallest_half<S>()); }};
 }
 
-// Besides what attention rounds: each exponential to S, and lse's longer chain of 16 for each tile of
-// 64 keys, and 2.
+// Besides what attention rounds: each exponential to S, and lse's longer chain of 16 for each tile
+// of 64 keys, and 2.
 template <class S>
 void add_mma_cases_of(const Shape& s, std::vector<Case>& cases) {
   using A = accum_t<S>;

@@ -20,8 +20,8 @@ struct Shape {
   int64_t window = 0, sinks = 0;
 
   int64_t queries() const { return chunk == 0 ? T : chunk; }
-  int64_t first(int64_t b) const { return chunk == 0 ? 0 : T - b - chunk; }
-  int64_t end(int64_t b) const { return first(b) + queries(); }
+  int64_t position_offset(int64_t b) const { return chunk == 0 ? 0 : T - b - chunk; }
+  int64_t end(int64_t b) const { return position_offset(b) + queries(); }
 };
 
 // Of a table that stands for positions up to some P > T, as learned tables do.
@@ -45,15 +45,15 @@ template <class S>
 struct Problem {
   using A = accum_t<S>;
   Shape s;
-  std::vector<Values> q, k;   // per layer, [B,H,T,Dh] and [B,Hkv,T,Dh]
-  Values v;                   // [B,Hkv,T,Dh]
-  Values table, offsets;      // coefficients by their strides; [T] or empty
-  std::vector<uint8_t> real;  // [B,T]
-  Values scores;              // [B,H,T,T], -inf where hidden
-  Values score_errors;        // [B,H,T,T], bound of a kernel's score
-  Values lse, lse_errors;     // [B,H,T], bound of a kernel's lse
-  Values probs;               // [B,H,T,T], 0 where hidden
-  Values prob_errors;         // [B,H,T,T], relative
+  std::vector<Values> q, k;           // per layer, [B,H,T,Dh] and [B,Hkv,T,Dh]
+  Values v;                           // [B,Hkv,T,Dh]
+  Values table, offsets;              // coefficients by their strides; [T] or empty
+  std::vector<uint8_t> padding_mask;  // [B,T]
+  Values scores;                      // [B,H,T,T], -inf where hidden
+  Values score_errors;                // [B,H,T,T], bound of a kernel's score
+  Values lse, lse_errors;             // [B,H,T], bound of a kernel's lse
+  Values probs;                       // [B,H,T,T], 0 where hidden
+  Values prob_errors;                 // [B,H,T,T], relative
 
   explicit Problem(const Shape& shape) : s(shape), v(random_values<S>(values(), 3)) {
     for (int64_t i = 0; i < s.layers; ++i) {
@@ -62,7 +62,7 @@ struct Problem {
       k.push_back(random_values<S>(values(), seed + 1, 2.0));
     }
     set_coefficients();
-    for (int64_t n = 0; n < s.B * s.T; ++n) real.push_back(is_real(n / s.T, n % s.T));
+    for (int64_t n = 0; n < s.B * s.T; ++n) padding_mask.push_back(is_real(n / s.T, n % s.T));
     solve();
     for (Values& keys : k) spoil(keys);
     spoil(v);
@@ -82,7 +82,7 @@ struct Problem {
     Values out;
     for (int64_t b = 0; b < s.B; ++b) {
       for (int64_t h = 0; h < s.H; ++h) {
-        const auto from = values.begin() + row(b, h, s.first(b)) * width;
+        const auto from = values.begin() + row(b, h, s.position_offset(b)) * width;
         out.insert(out.end(), from, from + s.queries() * width);
       }
     }
@@ -121,7 +121,7 @@ struct Problem {
   }
   bool visible(int64_t b, int64_t t, int64_t key) const {
     const bool near = s.window == 0 || t - key < s.window || key < s.sinks;
-    return key <= t && near && real[at(b * s.T + key)] != 0;
+    return key <= t && near && padding_mask[at(b * s.T + key)] != 0;
   }
   int64_t row(int64_t b, int64_t h, int64_t t) const { return (b * s.H + h) * s.T + t; }
   int64_t kv_row(int64_t b, int64_t h, int64_t t) const {
@@ -180,12 +180,12 @@ struct Problem {
     }
   }
 
-  // What attention and its replay give: [B,queries,H*Dh]. On tensor cores each probability may besides be
-  // off by extra (relative) and half_step.
+  // What attention and its replay give: [B,queries,H*Dh]. On tensor cores each probability may
+  // besides be off by extra (relative) and half_step.
   std::vector<Expected> context(double extra = 0, double half_step = 0) const {
     std::vector<Expected> out;
     for (int64_t b = 0; b < s.B; ++b)
-      for (int64_t t = s.first(b); t < s.end(b); ++t)
+      for (int64_t t = s.position_offset(b); t < s.end(b); ++t)
         for (int64_t h = 0; h < s.H; ++h)
           for (int64_t d = 0; d < s.Dh; ++d) {
             double sum = 0, error = 0;
@@ -211,7 +211,7 @@ struct OnDevice {
   explicit OnDevice(const Problem<S>& p)
       : shape(p.s),
         v(upload<S>(p.v)),
-        real(p.real),
+        padding_mask(p.padding_mask),
         lse(upload<accum_t<S>>(p.of_queries(p.lse, 1))),
         table(upload<accum_t<S>>(p.table)),
         offsets(upload<accum_t<S>>(p.offsets)) {
@@ -223,8 +223,9 @@ struct OnDevice {
       k_table.push_back(arrays.back().get());
     }
     std::vector<int32_t> positions;
-    for (int64_t b = 0; b < shape.B; ++b) positions.push_back(static_cast<int32_t>(shape.first(b)));
-    first = simt::Buffer<int32_t>(positions);
+    for (int64_t b = 0; b < shape.B; ++b)
+      positions.push_back(static_cast<int32_t>(shape.position_offset(b)));
+    position_offset = simt::Buffer<int32_t>(positions);
     q = simt::Buffer<const S*>(q_table);
     k = simt::Buffer<const S*>(k_table);
   }
@@ -233,8 +234,8 @@ struct OnDevice {
     coefficients.data = table.get();
     return {.q = q.get(),
             .k = k.get(),
-            .real = {real.get(), {shape.B, shape.T}},
-            .first = shape.chunk == 0 ? nullptr : first.get(),
+            .padding_mask = {padding_mask.get(), {shape.B, shape.T}},
+            .position_offset = shape.chunk == 0 ? nullptr : position_offset.get(),
             .coefficients = coefficients,
             .offset = offsets.size() == 0 ? nullptr : offsets.get(),
             .layers = shape.layers,
@@ -250,8 +251,8 @@ struct OnDevice {
   std::vector<simt::Buffer<S>> arrays;
   simt::Buffer<const S*> q, k;
   simt::Buffer<S> v;
-  simt::Buffer<uint8_t> real;
-  simt::Buffer<int32_t> first;
+  simt::Buffer<uint8_t> padding_mask;
+  simt::Buffer<int32_t> position_offset;
   simt::Buffer<accum_t<S>> lse, table, offsets;
 };
 

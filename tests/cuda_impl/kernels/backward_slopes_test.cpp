@@ -58,23 +58,23 @@ void check_gradients(const Inputs& inputs, const Forward& forward, const Backwar
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(product_gradients_are_slopes) {
+BOOST_AUTO_TEST_CASE(gemm_gradients_are_slopes) {
   constexpr int64_t N = 5, M = 7, K = 3;
   check_gradients(
       {random_values<double>(N * K, 1), random_values<double>(M * K, 2)},
       [](const Inputs& in) {
         const auto x = upload<double>(in[0]), w = upload<double>(in[1]), y = zeros(N * M);
-        cuda::product<double>(View<double, 2>{y.get(), {N, M}}, {x.get(), {N, K}},
-                              {w.get(), {M, K}}, {}, nullptr);
+        cuda::gemm<double>(View<double, 2>{y.get(), {N, M}}, {x.get(), {N, K}}, {w.get(), {M, K}},
+                           {}, nullptr);
         return values_of(y);
       },
       [](const Inputs& in, const Values& dy) -> Inputs {
         const auto x = upload<double>(in[0]), w = upload<double>(in[1]), g_dy = upload<double>(dy);
         const auto dx = zeros(N * K), dw = zeros(M * K);
-        cuda::product_nn<double>(View<double, 2>{dx.get(), {N, K}}, {g_dy.get(), {N, M}},
-                                 {w.get(), {M, K}}, false, nullptr);
-        cuda::product_tn<double>({dw.get(), {M, K}}, {g_dy.get(), {N, M}}, {x.get(), {N, K}}, false,
-                                 nullptr);
+        cuda::gemm_nn<double>(View<double, 2>{dx.get(), {N, K}}, {g_dy.get(), {N, M}},
+                              {w.get(), {M, K}}, false, nullptr);
+        cuda::gemm_tn<double>({dw.get(), {M, K}}, {g_dy.get(), {N, M}}, {x.get(), {N, K}}, false,
+                              nullptr);
         return {values_of(dx), values_of(dw)};
       });
 }
@@ -179,7 +179,7 @@ struct Attention {
   static constexpr int64_t kQueries = B * H * T * Dh, kKeys = B * Hkv * T * Dh;
   std::vector<Buffer> arrays;  // q_0, q_1, k_0, k_1, v, w
   simt::Buffer<const double*> q, k;
-  simt::Buffer<uint8_t> real;
+  simt::Buffer<uint8_t> padding_mask;
   Buffer coefficients = upload<double>(Values(layers, 1 / std::sqrt(double{Dh})));
   bool varying;  // coefficients by layer, b, t and s, and an offset; else 1/sqrt(Dh)
   bool windowed;
@@ -194,13 +194,13 @@ struct Attention {
     k = simt::Buffer<const double*>(std::vector<const double*>{arrays[2].get(), arrays[3].get()});
     std::vector<uint8_t> is_real(B * T, 1);
     for (const int64_t n : kHidden) is_real[at(n)] = 0;
-    real = simt::Buffer<uint8_t>(is_real);
+    padding_mask = simt::Buffer<uint8_t>(is_real);
   }
   cuda::ScoreOperands<double> scores() const {
     cuda::ScoreOperands<double> operands;
     operands.q = q.get();
     operands.k = k.get();
-    operands.real = {real.get(), {B, T}};
+    operands.padding_mask = {padding_mask.get(), {B, T}};
     operands.coefficients = {.data = coefficients.get(), .layer = 1};
     if (varying) operands.coefficients = {varied.get(), B * T * T, T * T, T, 1};
     if (varying) operands.offset = offset.get();

@@ -101,7 +101,7 @@ void download(const simt::Buffer<T>& buffer, Values& values) {
   for (const T value : all) values.push_back(static_cast<double>(simt::to_accum(value)));
 }
 
-// As a product reads its factors: rounded to 11 significant bits for tf32, to nearest even. None of
+// As a gemm reads its factors: rounded to 11 significant bits for tf32, to nearest even. None of
 // them is near an end of float's range.
 inline Values as_read(Values values, cuda::Operands operands) {
   if (operands == cuda::Operands::as_stored) return values;
@@ -143,13 +143,13 @@ void add_coefficient_gradient_cases(std::vector<Case>& cases);
 template <class S>
 void add_gate_cases(std::vector<Case>& cases);
 template <class S>
-void add_product_cases(std::vector<Case>& cases);
+void add_gemm_cases(std::vector<Case>& cases);
 template <class S>
 void add_attention_cases(std::vector<Case>& cases);
 template <class S>
 void add_cross_entropy_cases(std::vector<Case>& cases);
 template <class S>
-void add_product_backward_cases(std::vector<Case>& cases);
+void add_gemm_backward_cases(std::vector<Case>& cases);
 template <class S>
 void add_norm_backward_cases(std::vector<Case>& cases);
 template <class S>
@@ -159,7 +159,7 @@ void add_attention_backward_cases(std::vector<Case>& cases);
 template <class S>
 void add_optimizer_cases(std::vector<Case>& cases);
 template <class S>
-void add_inference_cases(std::vector<Case>& cases);
+void add_mean_field_cases(std::vector<Case>& cases);
 template <class S>
 void add_head_messages_cases(std::vector<Case>& cases);
 template <class S>
@@ -174,15 +174,15 @@ std::vector<Case> all_cases() {
   add_stream_cases<S>(cases);
   add_coefficient_gradient_cases<S>(cases);
   add_gate_cases<S>(cases);
-  add_product_cases<S>(cases);
+  add_gemm_cases<S>(cases);
   add_attention_cases<S>(cases);
   add_cross_entropy_cases<S>(cases);
-  add_product_backward_cases<S>(cases);
+  add_gemm_backward_cases<S>(cases);
   add_norm_backward_cases<S>(cases);
   add_pointwise_backward_cases<S>(cases);
   add_attention_backward_cases<S>(cases);
   add_optimizer_cases<S>(cases);
-  add_inference_cases<S>(cases);
+  add_mean_field_cases<S>(cases);
   add_head_messages_cases<S>(cases);
   add_stack_cases<S>(cases);
   return cases;

@@ -25,7 +25,7 @@ struct Problem {
   Shape s;
   std::vector<Values> q, k;
   Values v, dcontext, table, lse, delta, before;
-  std::vector<uint8_t> real;
+  std::vector<uint8_t> padding_mask;
   cuda::Coefficients<A> c;
 
   explicit Problem(const Shape& shape) : s(shape) {
@@ -38,7 +38,7 @@ struct Problem {
     dcontext = random_values<S>(rows * s.Dh, 4);
     lse = random_values<A>(rows, 5, 3.0);
     delta = random_values<A>(rows, 6);
-    for (int64_t n = 0; n < s.B * s.T; ++n) real.push_back((n * 5) % 7 != 0);
+    for (int64_t n = 0; n < s.B * s.T; ++n) padding_mask.push_back((n * 5) % 7 != 0);
     const std::string kind = s.kind;
     const int64_t P = s.T + 2;  // a table for more positions than there are
     if (kind == "element") c = {.layer = P * P, .query = P, .key = 1};
@@ -62,7 +62,7 @@ struct Problem {
       for (int64_t h = 0; h < s.H; ++h)
         for (int64_t t = 0; t < s.T; ++t)
           for (int64_t key = 0; key <= t; ++key) {
-            if (s.visible(t, key) && real[at(b * s.T + key)] != 0)
+            if (s.visible(t, key) && padding_mask[at(b * s.T + key)] != 0)
               add_pair(b, h, t, key, adds, sums, errors);
           }
     std::vector<Expected> out;
@@ -123,24 +123,24 @@ struct Problem {
     const auto g_v = upload<S>(v), g_dcontext = upload<S>(dcontext);
     const auto g_table = upload<A>(table), g_lse = upload<A>(lse), g_delta = upload<A>(delta);
     const auto g_dc = upload<A>(before);
-    const simt::Buffer<uint8_t> g_real(real);
-    cuda::AttentionUse<S> use;
-    use.scores.q = g_q.get();
-    use.scores.k = g_k.get();
-    use.scores.real = {g_real.get(), {s.B, s.T}};
-    use.scores.coefficients = c;
-    use.scores.coefficients.data = g_table.get();
-    use.scores.layers = s.layers;
-    use.scores.H = s.H;
-    use.scores.Hkv = s.Hkv;
-    use.scores.Dh = s.Dh;
-    use.scores.window = s.window;
-    use.scores.sinks = s.sinks;
-    use.lse = {g_lse.get(), {s.B, s.H, s.T}};
-    use.v = {g_v.get(), {s.B, s.Hkv, s.T, s.Dh}};
-    use.dcontext = {g_dcontext.get(), {s.B, s.T, s.H * s.Dh}};
-    use.delta = {g_delta.get(), {s.B, s.H, s.T}};
-    cuda::coefficient_gradient<S>(g_dc.get(), use, nullptr);
+    const simt::Buffer<uint8_t> g_padding_mask(padding_mask);
+    cuda::AttentionBackwardArguments<S> arguments;
+    arguments.scores.q = g_q.get();
+    arguments.scores.k = g_k.get();
+    arguments.scores.padding_mask = {g_padding_mask.get(), {s.B, s.T}};
+    arguments.scores.coefficients = c;
+    arguments.scores.coefficients.data = g_table.get();
+    arguments.scores.layers = s.layers;
+    arguments.scores.H = s.H;
+    arguments.scores.Hkv = s.Hkv;
+    arguments.scores.Dh = s.Dh;
+    arguments.scores.window = s.window;
+    arguments.scores.sinks = s.sinks;
+    arguments.lse = {g_lse.get(), {s.B, s.H, s.T}};
+    arguments.v = {g_v.get(), {s.B, s.Hkv, s.T, s.Dh}};
+    arguments.dcontext = {g_dcontext.get(), {s.B, s.T, s.H * s.Dh}};
+    arguments.delta = {g_delta.get(), {s.B, s.H, s.T}};
+    cuda::coefficient_gradient<S>(g_dc.get(), arguments, nullptr);
     Values out;
     download(g_dc, out);
     return out;

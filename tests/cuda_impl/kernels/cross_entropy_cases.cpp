@@ -9,7 +9,7 @@ namespace {
 // the quotient.
 // In tiles of `rows` positions, or with 0 at once.
 template <class S>
-Case cross_entropy_case(int64_t B, int64_t T, int64_t V, bool ignore_all, int ahead = 1,
+Case cross_entropy_case(int64_t B, int64_t T, int64_t V, bool ignore_all, int label_shift = 1,
                         int64_t rows = 0) {
   const Values logits = random_values<S>(B * T * V, 1, 20.0);
   std::vector<int32_t> labels;
@@ -17,7 +17,7 @@ Case cross_entropy_case(int64_t B, int64_t T, int64_t V, bool ignore_all, int ah
     const bool ignored = ignore_all || n % 5 == 2;
     labels.push_back(ignored ? cuda::kIgnoredLabel : static_cast<int32_t>((n * 13 + 1) % V));
   }
-  return {"cross_entropy", shape_of("B T V ahead rows", B, T, V, ahead, rows),
+  return {"cross_entropy", shape_of("B T V label_shift rows", B, T, V, label_shift, rows),
           [=] {
             using A = accum_t<S>;
             const auto g_logits = upload<S>(logits);
@@ -28,13 +28,13 @@ Case cross_entropy_case(int64_t B, int64_t T, int64_t V, bool ignore_all, int ah
             for (int64_t first = 0; rows > 0 && first < B * T; first += rows) {
               const int64_t n = std::min(rows, B * T - first);
               cuda::position_losses<S>(losses_view, {g_logits.get() + first * V, {n, V}}, first,
-                                       labels_view, nullptr, ahead);
+                                       labels_view, nullptr, label_shift);
             }
             if (rows > 0) {
-              cuda::mean_loss<A>({loss.get(), {1}}, losses_view, labels_view, nullptr, ahead);
+              cuda::mean_loss<A>({loss.get(), {1}}, losses_view, labels_view, nullptr, label_shift);
             } else {
               cuda::cross_entropy<S>({loss.get(), {1}}, losses_view, {g_logits.get(), {B, T, V}},
-                                     labels_view, nullptr, ahead);
+                                     labels_view, nullptr, label_shift);
             }
             Values out;
             download(loss, out);
@@ -44,10 +44,11 @@ Case cross_entropy_case(int64_t B, int64_t T, int64_t V, bool ignore_all, int ah
             double total = 0, magnitude = 0, largest = 0, counted = 0;
             for (const double z : logits) largest = std::max(largest, std::fabs(z));
             for (int64_t n = 0; n < B * T; ++n) {
-              if (n % T + ahead == T || labels[at(n + ahead)] == cuda::kIgnoredLabel) continue;
+              if (n % T + label_shift == T || labels[at(n + label_shift)] == cuda::kIgnoredLabel)
+                continue;
               double sum = 0;  // amplitude 20: no overflow in double
               for (int64_t v = 0; v < V; ++v) sum += std::exp(logits[at(n * V + v)]);
-              const double z = logits[at(n * V + labels[at(n + ahead)])];
+              const double z = logits[at(n * V + labels[at(n + label_shift)])];
               total += std::log(sum) - z;
               magnitude += std::fabs(std::log(sum)) + 3 * largest + 1;
               ++counted;

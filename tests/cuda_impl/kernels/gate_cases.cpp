@@ -70,7 +70,8 @@ Case gate_case(const Shape& s) {
 }
 
 // With what stands in front of each sum: z's norm (chain/2 + 8), pre's chain over D and z's error,
-// inner and its slope to 12 units and through pre (|GELU''| < 1.1), dinner's chain, dz's chain over m.
+// inner and its slope to 12 units and through pre (|GELU''| < 1.1), dinner's chain, dz's chain over
+// m.
 template <class S>
 Case gate_backward_case(const Shape& s) {
   using A = accum_t<S>;

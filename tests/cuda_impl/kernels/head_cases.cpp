@@ -11,8 +11,9 @@ Case rope_case(int64_t B, int64_t H, int64_t T, int64_t Dh, bool decodes = false
   const int64_t half = Dh / 2;
   const Values x = random_values<A>(B * T * H * Dh, 1);  // [B,T,H*Dh]
   const int64_t R = decodes ? T + B + 2 : T;
-  std::vector<int32_t> first;
-  for (int64_t b = 0; b < B; ++b) first.push_back(decodes ? static_cast<int32_t>(3 + b) : 0);
+  std::vector<int32_t> position_offset;
+  for (int64_t b = 0; b < B; ++b)
+    position_offset.push_back(decodes ? static_cast<int32_t>(3 + b) : 0);
   Values cosines, sines;  // [R,Dh/2]
   for (int64_t t = 0; t < R; ++t) {
     for (int64_t i = 0; i < half; ++i) {
@@ -25,11 +26,11 @@ Case rope_case(int64_t B, int64_t H, int64_t T, int64_t Dh, bool decodes = false
           [=] {
             const auto g_x = upload<A>(x), g_cosines = upload<A>(cosines),
                        g_sines = upload<A>(sines);
-            const simt::Buffer<int32_t> g_first(first);
+            const simt::Buffer<int32_t> g_position_offset(position_offset);
             const simt::Buffer<S> y(x.size());
             cuda::rope<S>({y.get(), {B, H, T, Dh}}, {g_x.get(), {B, T, H * Dh}},
                           {g_cosines.get(), {R, half}}, {g_sines.get(), {R, half}},
-                          decodes ? g_first.get() : nullptr, nullptr);
+                          decodes ? g_position_offset.get() : nullptr, nullptr);
             Values out;
             download(y, out);
             return out;
@@ -42,7 +43,7 @@ Case rope_case(int64_t B, int64_t H, int64_t T, int64_t Dh, bool decodes = false
                   for (int64_t d = 0; d < Dh; ++d) {
                     const int64_t head = ((b * T + t) * H + h) * Dh;
                     const bool second = d >= half;
-                    const int64_t angle = (first[at(b)] + t) * half + d % half;
+                    const int64_t angle = (position_offset[at(b)] + t) * half + d % half;
                     const double c = cosines[at(angle)];
                     const double s = sines[at(angle)] * (second ? 1 : -1);
                     const double straight = x[at(head + d)] * c;
@@ -90,9 +91,9 @@ Case append_rows_case(int64_t H, int64_t W) {
   return {"append_rows", shape_of("B H R C W", B, H, R, C, W),
           [=] {
             const auto g_cache = upload<S>(cache), g_rows = upload<S>(rows);
-            const simt::Buffer<int32_t> first(kFirst), counts(kCounts);
+            const simt::Buffer<int32_t> position_offset(kFirst), counts(kCounts);
             cuda::append_rows<S>({g_cache.get(), {B, H, R, W}}, {g_rows.get(), {B, H, C, W}},
-                                 first.get(), counts.get(), nullptr);
+                                 position_offset.get(), counts.get(), nullptr);
             Values out;
             download(g_cache, out);
             return out;

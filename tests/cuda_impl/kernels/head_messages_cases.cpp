@@ -54,10 +54,11 @@ struct OnDevice {
         offsets(p.s.offsets()) {
     std::vector<uint8_t> all;
     for (int64_t n = 0; n < s.B * s.T; ++n) all.push_back(s.is_real(n / s.T, n % s.T));
-    real = simt::Buffer<uint8_t>(all);
+    padding_mask = simt::Buffer<uint8_t>(all);
     std::vector<int32_t> positions;
-    for (int64_t b = 0; b < s.B; ++b) positions.push_back(static_cast<int32_t>(s.first(b)));
-    first = simt::Buffer<int32_t>(positions);
+    for (int64_t b = 0; b < s.B; ++b)
+      positions.push_back(static_cast<int32_t>(s.position_offset(b)));
+    position_offset = simt::Buffer<int32_t>(positions);
   }
   cuda::HeadOperands<S> heads() const {
     const bool from_even = s.step != 1 || s.updates == 0;
@@ -65,8 +66,8 @@ struct OnDevice {
             .k = k.get(),
             .lse = lse.get(),
             .even = from_even ? View<const A, 2>{even.get(), {s.B, s.words()}} : View<const A, 2>{},
-            .real = {real.get(), {s.B, s.T}},
-            .first = s.decoded == 0 ? nullptr : first.get(),
+            .padding_mask = {padding_mask.get(), {s.B, s.T}},
+            .position_offset = s.decoded == 0 ? nullptr : position_offset.get(),
             .offsets = {offsets.get(), {s.K(), 2}},
             .updates = s.updates,
             .terms = s.terms,
@@ -92,8 +93,8 @@ struct OnDevice {
   Table<A> lse, delta;
   simt::Buffer<A> even, weights;
   simt::Buffer<S> v;
-  simt::Buffer<int32_t> offsets, first;
-  simt::Buffer<uint8_t> real;
+  simt::Buffer<int32_t> offsets, position_offset;
+  simt::Buffer<uint8_t> padding_mask;
 };
 
 template <class S>
@@ -248,8 +249,8 @@ class Cases {
   std::vector<Case>& cases_;
 };
 
-// Words in the middle of a sequence, of more than one tile and of one alone; the second row's stand one
-// position ahead of the first's.
+// Words in the middle of a sequence, of more than one tile and of one alone; the second row's stand
+// one position ahead of the first's.
 template <class S>
 void add_decoded(std::vector<Case>& cases) {
   std::vector<Shape> shapes{{.B = 2, .T = 36, .C = 2, .r = 4, .causal = true, .decoded = 2}};

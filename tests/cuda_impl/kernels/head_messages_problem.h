@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "cases.h"
-#include "cuda_impl/kernels/prob_transformer.h"
+#include "cuda_impl/kernels/mean_field.h"
 
 namespace assay::kernel_test::heads {
 
@@ -17,18 +17,18 @@ struct Shape {
   std::vector<int64_t> starts = {};  // of distance groups; {} with both_sides: one a side
   bool both_sides = false;
   bool causal = false;
-  // In decoding: how many words a row has, the last of its first T - b positions; behind them nothing has
-  // been read yet. 0: all T, and no positions are given.
+  // In decoding: how many words a row has, the last of its first T - b positions; behind them
+  // nothing has been read yet. 0: all T, and no positions are given.
   int64_t decoded = 0;
 
   int64_t words() const { return decoded == 0 ? T : decoded; }
-  int64_t first(int64_t b) const { return decoded == 0 ? 0 : T - b - decoded; }
+  int64_t position_offset(int64_t b) const { return decoded == 0 ? 0 : T - b - decoded; }
   // Of an array [B,n,T,inner] the rows of the words.
   template <class X>
   std::vector<X> of_words(const std::vector<X>& all, int64_t n, int64_t inner) const {
     std::vector<X> rows;
     for (int64_t i = 0; i < B * n; ++i) {
-      const auto from = all.begin() + (i * T + first(i / n)) * inner;
+      const auto from = all.begin() + (i * T + position_offset(i / n)) * inner;
       rows.insert(rows.end(), from, from + words() * inner);
     }
     return rows;

@@ -3,9 +3,9 @@
 #include <boost/test/unit_test.hpp>
 
 #include "cases.h"
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/attention/stored_attention.h"
-#include "cuda_impl/kernels/prob_transformer.h"
+#include "cuda_impl/kernels/mean_field.h"
 
 using namespace assay::kernel_test;
 
@@ -79,14 +79,14 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
   float* m = memory().get();
   check_refused(
       [&] {
-        cuda::product<float>(View<float, 2>{m, {2, 3}}, {m, {2, 4}}, {m, {3, 5}}, {}, nullptr);
+        cuda::gemm<float>(View<float, 2>{m, {2, 3}}, {m, {2, 4}}, {m, {3, 5}}, {}, nullptr);
       },
-      "product: w [M,K]: expected [3,4], got [3,5]");
+      "gemm: w [M,K]: expected [3,4], got [3,5]");
   const simt::Buffer<simt::bf16> narrow(64);
   const View<simt::bf16, 2> square{narrow.get(), {2, 2}};
   check_refused(
-      [&] { cuda::product<simt::bf16>(square, square, square, {}, nullptr, cuda::Operands::tf32); },
-      "product: operands: expected as_stored, got tf32, which only float is read as");
+      [&] { cuda::gemm<simt::bf16>(square, square, square, {}, nullptr, cuda::Operands::tf32); },
+      "gemm: operands: expected as_stored, got tf32, which only float is read as");
   check_refused(
       [&] {
         cuda::rms_norm<float>({m, {2, 3}}, {m, {2, 3}}, {m, {4}}, 1e-5, nullptr);
@@ -109,11 +109,11 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
       },
       "rope: Dh: expected an even head size, got 3");
 
-  const uint8_t real[2] = {1, 1};
+  const uint8_t padding_mask[2] = {1, 1};
   const float* tables[1] = {m};
   cuda::ScoreOperands<float> scores{.q = tables,
                                     .k = tables,
-                                    .real = {real, {1, 2}},
+                                    .padding_mask = {padding_mask, {1, 2}},
                                     .coefficients = {.data = m},
                                     .offset = nullptr,
                                     .layers = 1,
@@ -140,51 +140,52 @@ BOOST_AUTO_TEST_CASE(launchers_refuse_shapes_that_do_not_fit) {
                                       nullptr);
       },
       "stored_attention_tiled: probs [B,H,T,T]: expected [1,3,2,2], got [1,3,2,3]");
-  scores.real.shape = {1, 3};
-  check_refused(
-      attend,
-      "attention_tiled: T: expected as many queries as keys (3) where first is null, got 2");
-  const int32_t first[1] = {1};
-  scores.first = first;
-  scores.real.shape = {1, 2};
+  scores.padding_mask.shape = {1, 3};
+  check_refused(attend,
+                "attention_tiled: T: expected as many queries as keys (3) where position_offset is "
+                "null, got 2");
+  const int32_t position_offset[1] = {1};
+  scores.position_offset = position_offset;
+  scores.padding_mask.shape = {1, 2};
   check_refused(
       [&] {
         cuda::attention_scores<float>({m, {1, 3, 2, 2}}, scores, nullptr);
       },
-      "attention_scores: first: expected null, the whole sequence at once");
+      "attention_scores: position_offset: expected null, the whole sequence at once");
 }
 
 BOOST_AUTO_TEST_CASE(heads_refuse_positions_that_are_not_there) {
   namespace cuda = assay::cuda;
   float* m = memory().get();
-  const uint8_t real[3] = {1, 1, 1};
-  const int32_t offsets[2] = {-9, 9}, first[1] = {1};
+  const uint8_t padding_mask[3] = {1, 1, 1};
+  const int32_t offsets[2] = {-9, 9}, position_offset[1] = {1};
   const float* tables[1] = {m};
   cuda::HeadOperands<float> heads{.q = tables,
                                   .k = tables,
                                   .lse = tables,
                                   .even = {},
-                                  .real = {real, {1, 3}},
+                                  .padding_mask = {padding_mask, {1, 3}},
                                   .offsets = {offsets, {1, 2}},
                                   .channels = 2,
                                   .rank = 4};
   const auto lse = [&](int64_t T) {
     return [&heads, m, T] { cuda::head_lse<float>({m, {1, 2, T}}, heads, nullptr); };
   };
-  check_refused(lse(2),
-                "head_lse: T: expected as many words as heads (3) where first is null, got 2");
-  heads.first = first;
+  check_refused(
+      lse(2),
+      "head_lse: T: expected as many words as heads (3) where position_offset is null, got 2");
+  heads.position_offset = position_offset;
   check_refused(lse(4), "head_lse: T: expected 1 to 3, got 4");
   check_refused(
       [&] {
         cuda::head_probs<float>({m, {1, 2, 3, 3}}, heads, nullptr);
       },
-      "head_probs: first: expected null, the whole sequence at once");
+      "head_probs: position_offset: expected null, the whole sequence at once");
   check_refused(
       [&] {
         cuda::dependents_sum<float>({m, {1, 3, 8}}, heads, {m, {1, 2, 3, 4}}, false, nullptr);
       },
-      "dependents_sum: first: expected null, the whole sequence at once");
+      "dependents_sum: position_offset: expected null, the whole sequence at once");
 }
 
 BOOST_AUTO_TEST_CASE(tensor_core_attention_refuses_what_it_has_no_tile_for) {
@@ -192,11 +193,11 @@ BOOST_AUTO_TEST_CASE(tensor_core_attention_refuses_what_it_has_no_tile_for) {
   using simt::bf16;
   const simt::Buffer<bf16> halves(64);
   bf16* m = halves.get();
-  const uint8_t real[2] = {1, 1};
+  const uint8_t padding_mask[2] = {1, 1};
   const bf16* tables[1] = {m};
   cuda::ScoreOperands<bf16> scores{.q = tables,
                                    .k = tables,
-                                   .real = {real, {1, 2}},
+                                   .padding_mask = {padding_mask, {1, 2}},
                                    .coefficients = {.data = memory().get()},
                                    .offset = nullptr,
                                    .layers = 1,
@@ -219,19 +220,19 @@ BOOST_AUTO_TEST_CASE(backward_launchers_refuse_what_does_not_fit) {
   float* m = memory().get();
   check_refused(
       [&] {
-        cuda::product_tn<float>({m, {2, 3}}, {m, {4, 2}}, {m, {5, 3}}, false, nullptr);
+        cuda::gemm_tn<float>({m, {2, 3}}, {m, {4, 2}}, {m, {5, 3}}, false, nullptr);
       },
-      "product_tn: x [N,K]: expected [4,3], got [5,3]");
-  const auto differentiate_product = [&](const cuda::BackwardLayout& layout) {
-    cuda::product_nn<float>(View<float, 2>{m, {2, 3}}, {m, {2, 4}}, {m, {4, 3}}, false, nullptr,
-                            cuda::Operands::as_stored, layout);
+      "gemm_tn: x [N,K]: expected [4,3], got [5,3]");
+  const auto differentiate_gemm = [&](const cuda::BackwardLayout& layout) {
+    cuda::gemm_nn<float>(View<float, 2>{m, {2, 3}}, {m, {2, 4}}, {m, {4, 3}}, false, nullptr,
+                         cuda::Operands::as_stored, layout);
   };
-  check_refused([&] { differentiate_product({.count = 0}); },
-                "product_nn: count: expected 1 to 65535, got 0");
-  check_refused([&] { differentiate_product({.count = 2}); },
-                "product_nn: out of several products: expected a stride, got 0");
-  check_refused([&] { differentiate_product({.factor_row = 2}); },
-                "product_nn: factor_row: expected 0 or K = 3 at least, got 2");
+  check_refused([&] { differentiate_gemm({.count = 0}); },
+                "gemm_nn: count: expected 1 to 65535, got 0");
+  check_refused([&] { differentiate_gemm({.count = 2}); },
+                "gemm_nn: out of several gemms: expected a stride, got 0");
+  check_refused([&] { differentiate_gemm({.factor_row = 2}); },
+                "gemm_nn: factor_row: expected 0 or K = 3 at least, got 2");
   check_refused(
       [&] {
         cuda::column_sum<float>({m, {3}}, {m, {1, 3}}, {m, {33, 3}}, false, nullptr);
@@ -257,27 +258,27 @@ BOOST_AUTO_TEST_CASE(backward_launchers_refuse_what_does_not_fit) {
       },
       "adamw: max_norm: expected a positive number with a norm, got 0.000000");
 
-  const uint8_t real[2] = {1, 1};
+  const uint8_t padding_mask[2] = {1, 1};
   const float* tables[1] = {m};
-  cuda::AttentionUse<float> use;
-  use.scores.q = use.scores.k = tables;
-  use.scores.real = {real, {1, 2}};
-  use.scores.H = use.scores.Hkv = 1;
-  use.scores.Dh = 4;
-  use.scores.coefficients.data = m;
-  use.lse = use.delta = {m, {1, 1, 2}};
-  use.v = {m, {1, 1, 2, 4}};
-  use.dcontext = {m, {1, 2, 4}};
+  cuda::AttentionBackwardArguments<float> arguments;
+  arguments.scores.q = arguments.scores.k = tables;
+  arguments.scores.padding_mask = {padding_mask, {1, 2}};
+  arguments.scores.H = arguments.scores.Hkv = 1;
+  arguments.scores.Dh = 4;
+  arguments.scores.coefficients.data = m;
+  arguments.lse = arguments.delta = {m, {1, 1, 2}};
+  arguments.v = {m, {1, 1, 2, 4}};
+  arguments.dcontext = {m, {1, 2, 4}};
   cuda::ScoreGradients<float> gradients;
   gradients.dcoefficients = {m, {1}};
   const auto differentiate = [&] {
-    cuda::attention_backward<float>({m, {1, 1, 2, 4}}, gradients, use, nullptr);
+    cuda::attention_backward<float>({m, {1, 1, 2, 4}}, gradients, arguments, nullptr);
   };
   check_refused(
       differentiate,
       "attention_backward_tiled: coefficient_parts [layers,B,H,parts]: expected [1,1,1,4], got "
       "[0,0,0,0]");
-  use.dcontext = {m, {1, 2, 5}};
+  arguments.dcontext = {m, {1, 2, 5}};
   check_refused(differentiate,
                 "attention_backward_tiled: dcontext [B,T,H*Dh]: expected [1,2,4], got [1,2,5]");
 }

@@ -47,9 +47,9 @@ Case rms_norm_case(int64_t N, int64_t D, bool with_addend) {
           }};
 }
 
-// y = gain (z - mean) / deviation + bias. The mean is off by (chain + 1) units of mean|z|, which moves
-// the numerator by as much and the deviation in second order; the deviation's own roundings are
-// (chain + 8)/2, then three products and sums.
+// y = gain (z - mean) / deviation + bias. The mean is off by (chain + 1) units of mean|z|, which
+// moves the numerator by as much and the deviation in second order; the deviation's own roundings
+// are (chain + 8)/2, then three products and sums.
 template <class S>
 Case layer_norm_case(int64_t N, int64_t D, bool with_addend) {
   const Values x = random_values<S>(N * D, 1, 2.0), addend = random_values<S>(N * D, 2, 2.0);

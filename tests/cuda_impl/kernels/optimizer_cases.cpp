@@ -19,58 +19,58 @@ std::vector<int32_t> some_labels(int64_t B, int64_t T, int64_t V, bool ignore_al
 // of the exponentials in it, the quotient; then the difference, the factor and its product.
 // In tiles of `rows` positions.
 template <class S>
-Case cross_entropy_backward_case(int64_t B, int64_t T, int64_t V, bool ignore_all, int ahead = 1,
-                                 int64_t rows = 1 << 20) {
+Case cross_entropy_backward_case(int64_t B, int64_t T, int64_t V, bool ignore_all,
+                                 int label_shift = 1, int64_t rows = 1 << 20) {
   constexpr double kScale = 1.75;
   const Values logits = random_values<S>(B * T * V, 1, 8.0);
   const std::vector<int32_t> labels = some_labels(B, T, V, ignore_all);
-  return {
-      "cross_entropy_backward", shape_of("B T V ahead rows", B, T, V, ahead, rows),
-      [=] {
-        using A = accum_t<S>;
-        const auto dlogits = upload<S>(logits);  // in place
-        const simt::Buffer<int32_t> g_labels(labels);
-        const simt::Buffer<A> counted(1);
-        cuda::counted_positions<A>({counted.get(), {1}}, {g_labels.get(), {B, T}}, nullptr, ahead);
-        for (int64_t first = 0; first < B * T; first += rows) {
-          const View<S, 2> tile{dlogits.get() + first * V, {std::min(rows, B * T - first), V}};
-          cuda::cross_entropy_backward<S>(tile, tile, first, {g_labels.get(), {B, T}},
-                                          {counted.get(), {1}}, kScale, nullptr, ahead);
-        }
-        Values out;
-        download(dlogits, out);
-        download(counted, out);
-        return out;
-      },
-      [=] {
-        const auto label_of = [&](int64_t n) {
-          return n % T + ahead == T ? cuda::kIgnoredLabel : labels[at(n + ahead)];
-        };
-        double counted = 0;
-        for (int64_t n = 0; n < B * T; ++n) counted += label_of(n) != cuda::kIgnoredLabel;
-        std::vector<Expected> out;
-        for (int64_t n = 0; n < B * T; ++n) {
-          const double* row = &logits[at(n * V)];
-          double highest = row[0], sum = 0, spread = 0;
-          for (int64_t v = 0; v < V; ++v) highest = std::max(highest, row[v]);
-          for (int64_t v = 0; v < V; ++v) sum += std::exp(row[v] - highest);
-          for (int64_t v = 0; v < V; ++v) {
-            spread += std::exp(row[v] - highest) / sum * (highest - row[v]);
-          }
-          const double chain = std::ceil(static_cast<double>(V) / 32) + 5;
-          for (int64_t v = 0; v < V; ++v) {
-            const double p = std::exp(row[v] - highest) / sum;
-            const bool counts = label_of(n) != cuda::kIgnoredLabel;
-            const double difference = p - (v == label_of(n) ? 1 : 0);
-            const double error =
-                p * (5 + highest - row[v] + spread + chain) + 3 * std::fabs(difference);
-            const double factor = counts ? kScale / counted : 0;
-            out.push_back(expected<S>(difference * factor, 1, error * factor));
-          }
-        }
-        out.push_back({counted, 0.0});
-        return out;
-      }};
+  return {"cross_entropy_backward", shape_of("B T V label_shift rows", B, T, V, label_shift, rows),
+          [=] {
+            using A = accum_t<S>;
+            const auto dlogits = upload<S>(logits);  // in place
+            const simt::Buffer<int32_t> g_labels(labels);
+            const simt::Buffer<A> counted(1);
+            cuda::counted_positions<A>({counted.get(), {1}}, {g_labels.get(), {B, T}}, nullptr,
+                                       label_shift);
+            for (int64_t first = 0; first < B * T; first += rows) {
+              const View<S, 2> tile{dlogits.get() + first * V, {std::min(rows, B * T - first), V}};
+              cuda::cross_entropy_backward<S>(tile, tile, first, {g_labels.get(), {B, T}},
+                                              {counted.get(), {1}}, kScale, nullptr, label_shift);
+            }
+            Values out;
+            download(dlogits, out);
+            download(counted, out);
+            return out;
+          },
+          [=] {
+            const auto label_of = [&](int64_t n) {
+              return n % T + label_shift == T ? cuda::kIgnoredLabel : labels[at(n + label_shift)];
+            };
+            double counted = 0;
+            for (int64_t n = 0; n < B * T; ++n) counted += label_of(n) != cuda::kIgnoredLabel;
+            std::vector<Expected> out;
+            for (int64_t n = 0; n < B * T; ++n) {
+              const double* row = &logits[at(n * V)];
+              double highest = row[0], sum = 0, spread = 0;
+              for (int64_t v = 0; v < V; ++v) highest = std::max(highest, row[v]);
+              for (int64_t v = 0; v < V; ++v) sum += std::exp(row[v] - highest);
+              for (int64_t v = 0; v < V; ++v) {
+                spread += std::exp(row[v] - highest) / sum * (highest - row[v]);
+              }
+              const double chain = std::ceil(static_cast<double>(V) / 32) + 5;
+              for (int64_t v = 0; v < V; ++v) {
+                const double p = std::exp(row[v] - highest) / sum;
+                const bool counts = label_of(n) != cuda::kIgnoredLabel;
+                const double difference = p - (v == label_of(n) ? 1 : 0);
+                const double error =
+                    p * (5 + highest - row[v] + spread + chain) + 3 * std::fabs(difference);
+                const double factor = counts ? kScale / counted : 0;
+                out.push_back(expected<S>(difference * factor, 1, error * factor));
+              }
+            }
+            out.push_back({counted, 0.0});
+            return out;
+          }};
 }
 
 // Roundings of the sum: squares and chains, as in the kernel's header; the root halves them.

@@ -4,7 +4,8 @@
 namespace assay::kernel_test {
 namespace {
 
-// With learned positions: one rounding, that of the sum. In decoding row b begins at position 3 - b.
+// With learned positions: one rounding, that of the sum. In decoding row b begins at position 3 -
+// b.
 template <class S>
 Case embedding_case(int64_t B, int64_t T, int64_t V, int64_t D, bool with_positions = false,
                     bool decodes = false) {
@@ -12,18 +13,19 @@ Case embedding_case(int64_t B, int64_t T, int64_t V, int64_t D, bool with_positi
   const Values table = random_values<S>(V * D, 1), positions = random_values<S>(P * D, 2);
   std::vector<int32_t> tokens;
   for (int64_t n = 0; n < N; ++n) tokens.push_back(static_cast<int32_t>((n * 7 + 3) % V));
-  std::vector<int32_t> first;
-  for (int64_t b = 0; b < B; ++b) first.push_back(decodes ? static_cast<int32_t>(3 - b) : 0);
+  std::vector<int32_t> position_offset;
+  for (int64_t b = 0; b < B; ++b)
+    position_offset.push_back(decodes ? static_cast<int32_t>(3 - b) : 0);
   return {"embedding", shape_of("B T V D positions decodes", B, T, V, D, with_positions, decodes),
           [=] {
             const auto g_table = upload<S>(table), g_positions = upload<S>(positions);
             const View<const S, 2> positions_view{g_positions.get(), {P, D}};
-            const simt::Buffer<int32_t> g_tokens(tokens), g_first(first);
+            const simt::Buffer<int32_t> g_tokens(tokens), g_position_offset(position_offset);
             const simt::Buffer<S> y(at(N * D));
             cuda::embedding<S>({y.get(), {N, D}}, {g_table.get(), {V, D}},
                                with_positions ? positions_view : View<const S, 2>{},
-                               {g_tokens.get(), {B, T}}, decodes ? g_first.get() : nullptr,
-                               nullptr);
+                               {g_tokens.get(), {B, T}},
+                               decodes ? g_position_offset.get() : nullptr, nullptr);
             Values out;
             download(y, out);
             return out;
@@ -33,7 +35,7 @@ Case embedding_case(int64_t B, int64_t T, int64_t V, int64_t D, bool with_positi
             for (int64_t n = 0; n < N; ++n) {
               for (int64_t d = 0; d < D; ++d) {
                 const double row = table[at(tokens[at(n)] * D + d)];
-                const double position = positions[at((first[at(n / T)] + n % T) * D + d)];
+                const double position = positions[at((position_offset[at(n / T)] + n % T) * D + d)];
                 const double sum = row + position;
                 const double magnitude = std::fabs(row) + std::fabs(position);
                 out.push_back(with_positions ? expected<S>(sum, 1, magnitude) : Expected{row, 0.0});
@@ -67,8 +69,8 @@ Case swiglu_case(int64_t N, int64_t F) {
           }};
 }
 
-// Roundings beside erf or tanh, which are good to 2 units here: of the argument 2 (tanh: 5), 1 + erf,
-// two products. Where 1 + erf cancels, its error is one of 1.
+// Roundings beside erf or tanh, which are good to 2 units here: of the argument 2 (tanh: 5), 1 +
+// erf, two products. Where 1 + erf cancels, its error is one of 1.
 template <class S, class Operand>
 Case gelu_case(bool with_tanh, int64_t N, int64_t F) {
   const Values x = random_values<Operand>(N * F, 4, 6.0);

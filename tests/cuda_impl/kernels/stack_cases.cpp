@@ -1,7 +1,7 @@
 // Kernels on several layers at once, which give the bits of a launch for each layer; and what joins
-// layers: fold_norm and its gradient, close_sum.
+// layers: fold_norm and its gradient, sum_epilogue.
 #include "cases.h"
-#include "cuda_impl/kernels/attention/attention_rungs.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 
 namespace assay::kernel_test {
 namespace {
@@ -137,8 +137,8 @@ Case activation_case(bool is_gelu, int64_t N, int64_t F) {
       });
 }
 
-// Values [B,layers*Hkv,T,Dh], contexts side by side in [B,T,layers*H*Dh]. What is kept of an attention is its
-// lse [B,H,T] or its probabilities [B,H,T,T].
+// Values [B,layers*Hkv,T,Dh], contexts side by side in [B,T,layers*H*Dh]. What is kept of an
+// attention is its lse [B,H,T] or its probabilities [B,H,T,T].
 template <class S, class Kept, int kRank>
 using Replay = void (*)(View<S, 3>, In<Kept, kRank>, const cuda::ScoreOperands<S>&, In<S, 4>,
                         simt::Stream, const cuda::ReplayLayout<accum_t<S>>&);
@@ -164,11 +164,11 @@ Case replay_case(const char* kernel, Replay<S, Kept, kRank> replay, int64_t T, i
       keys.push_back(g_k.get() + j * B * Hkv * T * Dh);
     }
     const simt::Buffer<const S*> q_table(queries), k_table(keys);
-    const simt::Buffer<uint8_t> real(std::vector<uint8_t>(at(B * T), 1));
+    const simt::Buffer<uint8_t> padding_mask(std::vector<uint8_t>(at(B * T), 1));
     const auto coefficient = upload<A>({0.25});
     const cuda::ScoreOperands<S> scores{.q = q_table.get(),
                                         .k = k_table.get(),
-                                        .real = {real.get(), {B, T}},
+                                        .padding_mask = {padding_mask.get(), {B, T}},
                                         .coefficients = {.data = coefficient.get()},
                                         .H = H,
                                         .Hkv = Hkv,
@@ -230,7 +230,8 @@ Case fold_norm_case(int64_t M, int64_t K, bool with_shift) {
           }};
 }
 
-// Roundings: dw two products, their sum and that with what dw holds; the sums over M a chain and theirs.
+// Roundings: dw two products, their sum and that with what dw holds; the sums over M a chain and
+// theirs.
 template <class S>
 Case fold_norm_backward_case(int64_t M, int64_t K, bool with_norm) {
   using A = accum_t<S>;
@@ -281,19 +282,19 @@ Case fold_norm_backward_case(int64_t M, int64_t K, bool with_norm) {
 }
 
 template <class S>
-Case close_sum_case(int64_t N, int64_t D, bool with_biases, bool with_own) {
+Case sum_epilogue_case(int64_t N, int64_t D, bool with_biases, bool with_own) {
   using A = accum_t<S>;
   const int64_t stride = D + 2;
   const Values x = random_values<A>(N * D, 1), own = random_values<S>(N * D, 2),
                biases = random_values<S>(kLayers * stride, 3),
                weights = random_values<A>(kLayers, 4);
   return {
-      "close_sum", shape_of("N D biases own", N, D, with_biases, with_own),
+      "sum_epilogue", shape_of("N D biases own", N, D, with_biases, with_own),
       [=] {
         const auto g_x = upload<A>(x), g_weights = upload<A>(weights);
         const auto g_own = upload<S>(own), g_biases = upload<S>(biases);
         const simt::Buffer<S> y(at(N * D));
-        cuda::close_sum<S>(
+        cuda::sum_epilogue<S>(
             {y.get(), {N, D}}, {g_x.get(), {N, D}},
             {.data = with_biases ? g_biases.get() : nullptr, .stride = stride, .count = kLayers},
             {g_weights.get(), A(2)}, with_own ? g_own.get() : nullptr, 0.25, nullptr);
@@ -327,9 +328,9 @@ void add_stack_cases(std::vector<Case>& cases) {
     cases.push_back(norm_backward_case<S>(second, kSmall ? 3 : 35, 33));
     cases.push_back(fold_norm_case<S>(5, 70, second));
     cases.push_back(fold_norm_backward_case<S>(5, 70, second));
-    cases.push_back(close_sum_case<S>(5, 33, second, true));
+    cases.push_back(sum_epilogue_case<S>(5, 33, second, true));
   }
-  cases.push_back(close_sum_case<S>(1, 1, false, false));
+  cases.push_back(sum_epilogue_case<S>(1, 1, false, false));
   cases.push_back(replay_case<S, accum_t<S>, 3>(
       "replay_attention_tiled", cuda::replay_attention_tiled<S>, kSmall ? 5 : 33, 8));
   cases.push_back(replay_case<S, S, 4>("stored_attention_tiled", cuda::stored_attention_tiled<S>,

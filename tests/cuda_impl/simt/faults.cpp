@@ -1,5 +1,5 @@
-// simt_faults NAME..: runs kernels one after the other, each with a planted fault, which ASan, UBSan
-// or TSan is expected to report.
+// simt_faults NAME..: runs kernels one after the other, each with a planted fault, which ASan,
+// UBSan or TSan is expected to report.
 #include <cstdio>
 #include <cstring>
 #include <exception>

@@ -1,5 +1,5 @@
-// bf16, f16 and tf32 against their definition: value = (-1)^sign (fraction + implicit) 2^(exponent -
-// bias).
+// bf16, f16 and tf32 against their definition: value = (-1)^sign (fraction + implicit) 2^(exponent
+// - bias).
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <limits>

@@ -1,0 +1,48 @@
+// The Probabilistic Transformer as AdamwTrainer trains it. All that it learns are matrices, which
+// the kernels read as they are stored.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "cuda_impl/engine/mean_field/mean_field_backward.h"
+#include "cuda_impl/engine/training/trained_arrays.h"
+
+namespace assay::cuda {
+inline namespace SIMT_BACKEND {
+
+template <class S>
+class TrainedMeanField {
+ public:
+  using Scalar = S;
+  using A = accum_t<S>;
+  using Numbers = FactorWeights<A>;
+
+  // No option of a model concerns this one.
+  TrainedMeanField(const golden::ModelConfig& config, golden::Precision precision,
+                   const golden::WeightSource& weights, const ModelOptions& options);
+
+  const golden::ModelConfig& config() const { return parts_->config; }
+  Stream queue() const { return parts_->queue; }
+  int label_shift() const { return parts_->schedule.label_shift(); }
+  int64_t allocations() const { return pass_.allocations() + backward_.allocations(); }
+
+  Numbers numbers(const golden::WeightSource& source) const { return {config(), source}; }
+  std::vector<FlatArray<A>> arrays(Numbers& numbers) const;
+  std::vector<FlatArray<S>> stored() const;
+  std::vector<FlatArray<A>> clear_gradients();
+
+  void add_gradients(const Batch& batch, double scale);
+  View<const A, 1> loss() const { return backward_.loss(); }
+  void form_gradients() {}
+  void follow(const Numbers&) {}
+  void read_back(const Numbers& numbers, const ReceiveTensor& receive) const;
+
+ private:
+  std::shared_ptr<MeanFieldParts<S>> parts_;
+  MeanFieldPass<S> pass_;
+  MeanFieldBackward<S> backward_;
+};
+
+}  // namespace SIMT_BACKEND
+}  // namespace assay::cuda
