@@ -1,7 +1,7 @@
 // What the kernels of the Probabilistic Transformer compute from what. With causal heads every
 // element of every tensor depends on exactly the past that the specification gives it. Heads on
 // both sides are compared with the reference's graph, in dependences_graph_test.cpp. Planted
-// defects are in CMakeLists.txt.
+// defects are in tests/mutants/kernels.
 #include <boost/test/unit_test.hpp>
 
 #include "dependence_judge.h"
