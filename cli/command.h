@@ -9,7 +9,7 @@ namespace assay::cli {
 
 struct Outcome {
   int exit_code = 0;
-  std::string command_line;  // as typed, for "again:" lines and reports
+  std::string command_line;  // as typed, for reports
   bool colour = false;       // a terminal that wants colour
 };
 
@@ -23,5 +23,6 @@ void add_inspect(CLI::App& app, Outcome& outcome);
 void add_suite(CLI::App& app, Outcome& outcome);
 void add_export(CLI::App& app, Outcome& outcome);
 void add_bench(CLI::App& app, Outcome& outcome);
+void add_subjects(CLI::App& app, Outcome& outcome);
 
 }  // namespace assay::cli

@@ -2,27 +2,95 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include "cli/command_line.h"
+#include "cli/subjects.h"
+#include "golden/exchange/checkpoint.h"
+#include "golden/file/golden_file.h"
+#include "reference/methods/registry.h"
 #include "verify/judge/equality.h"
+#include "verify/judge/numerics.h"
+#include "verify/leakage/structural.h"
+#include "verify/subjects/bindings.h"
 
 namespace assay::cli {
+namespace {
 
-verify::RunReport judge(const golden::GoldenReader& golden, verify::Subject& subject,
-                        const verify::NumericsOptions& options, bool equal) {
-  const verify::NumericsResult numerics = equal ? verify::verify_equality(golden, subject, options)
-                                                : verify::verify_numerics(golden, subject, options);
+// The first positions of a batch: detectors run it once per position and need no long one.
+verify::Batch shortened(const verify::Batch& batch, int64_t positions) {
+  verify::Batch part;
+  part.batch = batch.batch;
+  part.positions = std::min(positions, batch.positions);
+  for (int64_t b = 0; b < batch.batch; ++b) {
+    for (int64_t t = 0; t < part.positions; ++t) {
+      const auto i = static_cast<std::size_t>(b * batch.positions + t);
+      part.tokens.push_back(batch.tokens[i]);
+      part.attention_mask.push_back(batch.attention_mask[i]);
+      part.labels.push_back(batch.labels[i]);
+    }
+  }
+  return part;
+}
+
+// The proof takes time and memory as T x T a tensor: it is of a graph of at most 32 positions.
+void look_for_leaks_in(const JudgeOptions& options, const golden::GoldenReader& golden,
+                       verify::Subject& subject, verify::RunReport& report) {
+  const golden::ModelConfig& config = golden.header().config;
+  const verify::Batch batch = shortened(verify::read_batch(golden), options.leakage_positions);
+  const auto graph = reference::build_model(config, 1, std::min<int64_t>(batch.positions, 32));
+  look_for_leaks(report, *graph, subject, config, batch);
+}
+
+void compare_numbers(const JudgeOptions& options, const golden::GoldenReader& golden,
+                     verify::Subject& subject, verify::RunReport& report) {
+  verify::NumericsOptions numerics_options;
+  numerics_options.pattern = options.pattern;
+  numerics_options.left_out = options.left_out;
+  numerics_options.command = judging_command(options);
+  verify::NumericsResult numerics =
+      options.equal ? verify::verify_equality(golden, subject, numerics_options)
+                    : verify::verify_numerics(golden, subject, numerics_options);
+  report.checks = std::move(numerics.checks);
+  report.rows = std::move(numerics.rows);
+  report.first_divergence = std::move(numerics.first_divergence);
+  report.diagnosis = std::move(numerics.diagnosis);
+}
+
+}  // namespace
+
+verify::RunReport judge(const JudgeOptions& options) {
+  golden::GoldenReader golden(options.golden_path);
+  const golden::Header& header = golden.header();
+  std::optional<golden::CheckpointWeights> checkpoint;
+  if (!options.checkpoint.empty()) {
+    checkpoint.emplace(options.checkpoint, header.config);
+    golden.weights_from(*checkpoint, options.checkpoint);
+  }
+  const auto subject = make_subject(options.subject, options.precision, header.config, golden);
   verify::RunReport report;
-  report.title = fmt::format("method {}, {}", golden.header().config.method, subject.describe());
+  report.title = fmt::format("method {}, {}", header.config.method, subject->describe());
+  report.command_line = judging_command(options);
   report.golden_path = golden.path();
   report.root_hash = golden.root_hash();
-  report.config_json = golden::to_json(golden.header().config);
-  report.method = golden.header().config.method;
-  report.seed = golden.header().seed;
-  report.subject = subject.describe();
-  report.checks = numerics.checks;
-  report.rows = numerics.rows;
-  report.first_divergence = numerics.first_divergence;
-  report.diagnosis = numerics.diagnosis;
+  report.config_json = golden::to_json(header.config);
+  report.method = header.config.method;
+  report.seed = header.seed;
+  report.subject = subject->describe();
+  compare_numbers(options, golden, *subject, report);
+  if (options.leakage) look_for_leaks_in(options, golden, *subject, report);
   return report;
+}
+
+void look_for_leaks(verify::RunReport& report, const reference::Graph& graph,
+                    verify::Subject& subject, const golden::ModelConfig& config,
+                    const verify::Batch& batch, const verify::LeakOptions& options) {
+  report.checks.push_back(verify::prove_causality(graph).check);
+  verify::LeakResult result = verify::detect_leaks(subject, config, batch, options);
+  report.checks.insert(report.checks.end(), result.checks.begin(), result.checks.end());
+  if (result.runs > 0) report.influence = std::move(result.influence);
 }
 
 }  // namespace assay::cli

@@ -1,15 +1,37 @@
-// One golden file, one subject, one report: what `assay verify` and `assay suite verify` share.
+// From a golden file and a subject to a report: what every command that judges shares.
 #pragma once
 
-#include "golden/file/golden_file.h"
-#include "verify/judge/numerics.h"
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "golden/contract/config.h"
+#include "golden/contract/precision.h"
+#include "reference/graph/graph.h"
+#include "verify/leakage/detectors.h"
 #include "verify/report/report.h"
 #include "verify/subjects/subject.h"
 
 namespace assay::cli {
 
-// equal: judged by equality (verify/judge/equality.h), else within derived bounds.
-verify::RunReport judge(const golden::GoldenReader& golden, verify::Subject& subject,
-                        const verify::NumericsOptions& options, bool equal);
+struct JudgeOptions {
+  std::string golden_path;
+  std::string subject = "auto";  // a spelling of the table of subjects
+  golden::Precision precision = golden::Precision::fp32;
+  std::string pattern;                // of the checkpoints to compare; "" = all
+  std::vector<std::string> left_out;  // patterns of checkpoints that are not judged
+  std::string checkpoint;             // folder to take weights from; "" = as the golden file says
+  bool equal = false;  // judged by equality (verify/judge/equality.h), else within derived bounds
+  bool leakage = false;
+  int64_t leakage_positions = 40;  // that detectors run on: the first ones of the batch
+};
+
+// Throws InputError or NoDevice where there is nothing to judge.
+verify::RunReport judge(const JudgeOptions& options);
+
+// Adds to the report the structural proof of the graph and what every detector finds.
+void look_for_leaks(verify::RunReport& report, const reference::Graph& graph,
+                    verify::Subject& subject, const golden::ModelConfig& config,
+                    const verify::Batch& batch, const verify::LeakOptions& options = {});
 
 }  // namespace assay::cli

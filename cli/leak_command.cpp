@@ -1,67 +1,66 @@
 // assay prove and assay leak: what a method can see, and what an implementation does see.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/judge.h"
 #include "cli/model_options.h"
+#include "cli/report_options.h"
 #include "cli/subjects.h"
 #include "golden/contract/weights.h"
 #include "reference/methods/registry.h"
-#include "verify/leakage/detectors.h"
 #include "verify/leakage/structural.h"
-#include "verify/report/report.h"
 
 namespace assay::cli {
 namespace {
 
-verify::Check prove(const ModelOptions& options) {
-  const auto graph =
-      reference::build_model(model_config(options), options.batch, options.positions);
-  return verify::prove_causality(*graph).check;
+struct LeakCommandOptions {
+  ModelOptions model;
+  std::string subject = "auto", precision = "fp32";
+  ReportOptions report;
+};
+
+// A report on a model that no golden file stands behind.
+verify::RunReport report_of(const ModelOptions& options, const golden::ModelConfig& config,
+                            const std::string& subject, const Outcome& outcome) {
+  verify::RunReport report;
+  report.title = fmt::format("method {}, [{},{}]; {}", config.method, options.batch,
+                             options.positions, subject);
+  report.command_line = outcome.command_line;
+  report.config_json = golden::to_json(config);
+  report.method = config.method;
+  report.seed = options.seed;
+  report.subject = subject;
+  return report;
 }
 
-// The influence matrix as text: '.' nothing, a digit for the first layer, '!' for the future.
-void print_influence(const verify::InfluenceMatrix& influence) {
-  fmt::print(
-      "\nwho sees whom (row: position, column: token it depends on; digit: first layer, 0 = "
-      "embedding)\n");
-  for (int64_t t = 0; t < influence.positions; ++t) {
-    std::string row;
-    for (int64_t s = 0; s < influence.positions; ++s) {
-      const int layer =
-          influence.first_layer[static_cast<std::size_t>(t * influence.positions + s)];
-      row += layer < 0 ? '.' : s > t ? '!' : static_cast<char>('0' + std::min(layer, 9));
-    }
-    fmt::print("{:>4} {}\n", t, row);
-  }
-}
-
-int leak(const ModelOptions& options, const std::string& subject_name, const std::string& precision,
-         const Outcome& outcome) {
+verify::RunReport prove(const ModelOptions& options, const Outcome& outcome) {
   const golden::ModelConfig config = model_config(options);
-  const golden::SyntheticWeights weights(config, options.seed);
+  const auto graph = reference::build_model(config, options.batch, options.positions);
+  verify::RunReport report = report_of(options, config, "the method's graph", outcome);
+  report.checks = {verify::prove_causality(*graph).check};
+  return report;
+}
+
+verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome) {
+  const ModelOptions& model = options.model;
+  const golden::ModelConfig config = model_config(model);
+  const golden::SyntheticWeights weights(config, model.seed);
   const auto subject =
-      make_subject(subject_name, golden::parse_precision(precision), config, weights);
+      make_subject(options.subject, golden::parse_precision(options.precision), config, weights);
   verify::Batch batch;
-  batch.batch = options.batch;
-  batch.positions = options.positions;
-  batch.tokens = model_tokens(options, config);
+  batch.batch = model.batch;
+  batch.positions = model.positions;
+  batch.tokens = model_tokens(model, config);
   batch.labels = batch.tokens;
   batch.attention_mask.assign(batch.tokens.size(), 1);
-
-  std::vector<verify::Check> checks{prove(options)};
-  verify::LeakOptions prefix_options;
-  prefix_options.seed = options.seed;
-  const verify::LeakResult result = verify::detect_leaks(*subject, config, batch, prefix_options);
-  checks.insert(checks.end(), result.checks.begin(), result.checks.end());
-  fmt::print("method {}, [{},{}]; {}\n", config.method, options.batch, options.positions,
-             subject->describe());
-  for (const verify::Check& check : checks)
-    fmt::print("{}", verify::check_text(check, outcome.colour));
-  if (result.influence.positions <= 64) print_influence(result.influence);
-  return verify::exit_code(checks);
+  const auto graph = reference::build_model(config, model.batch, model.positions);
+  verify::RunReport report = report_of(model, config, subject->describe(), outcome);
+  verify::LeakOptions leak_options;
+  leak_options.seed = model.seed;
+  look_for_leaks(report, *graph, *subject, config, batch, leak_options);
+  return report;
 }
 
 }  // namespace
@@ -69,29 +68,26 @@ int leak(const ModelOptions& options, const std::string& subject_name, const std
 void add_prove(CLI::App& app, Outcome& outcome) {
   CLI::App* command =
       app.add_subcommand("prove", "prove causality of a method over its graph, for all inputs");
-  auto options = std::make_shared<ModelOptions>();
-  options->positions = 32;
-  add_model_options(*command, *options);
+  auto options = std::make_shared<LeakCommandOptions>();
+  options->model.positions = 32;
+  add_model_options(*command, options->model);
+  add_report_options(*command, options->report);
   command->callback([options, &outcome] {
-    const verify::Check check = prove(*options);
-    fmt::print("{}", verify::check_text(check, outcome.colour));
-    outcome.exit_code = verify::exit_code({check});
+    outcome.exit_code = conclude(prove(options->model, outcome), options->report, outcome);
   });
 }
 
 void add_leak(CLI::App& app, Outcome& outcome) {
   CLI::App* command = app.add_subcommand("leak", "look for leaks with every detector there is");
-  auto options = std::make_shared<ModelOptions>();
-  auto subject = std::make_shared<std::string>("auto");
-  auto precision = std::make_shared<std::string>("fp32");
-  options->batch = 2;
-  options->positions = 33;
-  add_model_options(*command, *options);
-  command->add_option("--subject", *subject, "simt, cuda or reference; auto: cuda with a GPU")
-      ->capture_default_str();
-  command->add_option("--precision", *precision, "fp32, bf16 or fp64")->capture_default_str();
-  command->callback([options, subject, precision, &outcome] {
-    outcome.exit_code = leak(*options, *subject, *precision, outcome);
+  auto options = std::make_shared<LeakCommandOptions>();
+  options->model.batch = 2;
+  options->model.positions = 33;
+  add_model_options(*command, options->model);
+  add_subject_option(*command, options->subject);
+  add_precision_option(*command, options->precision);
+  add_report_options(*command, options->report);
+  command->callback([options, &outcome] {
+    outcome.exit_code = conclude(leak(*options, outcome), options->report, outcome);
   });
 }
 

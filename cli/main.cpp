@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/command_line.h"
 #include "cli/subjects.h"
 #include "golden/contract/error.h"
 
@@ -16,12 +17,6 @@ namespace {
 constexpr int kBadInput = 2;
 constexpr int kInternalError = 4;
 constexpr int kSkipped = 77;
-
-std::string joined(int argc, char** argv) {
-  std::string line = "assay";
-  for (int i = 1; i < argc; ++i) line += std::string(" ") + argv[i];
-  return line;
-}
 
 // https://no-color.org
 bool colour_wanted() { return isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr; }
@@ -55,7 +50,7 @@ int run(int argc, char** argv) {
   app.name("assay");
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("assay " ASSAY_VERSION));
-  assay::cli::Outcome outcome{0, joined(argc, argv), colour_wanted()};
+  assay::cli::Outcome outcome{0, assay::cli::typed_command(argc, argv), colour_wanted()};
   assay::cli::add_methods(app, outcome);
   assay::cli::add_generate(app, outcome);
   assay::cli::add_verify(app, outcome);
@@ -66,6 +61,7 @@ int run(int argc, char** argv) {
   assay::cli::add_suite(app, outcome);
   assay::cli::add_export(app, outcome);
   assay::cli::add_bench(app, outcome);
+  assay::cli::add_subjects(app, outcome);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -34,7 +34,8 @@ struct ModelOptions {
 void add_model_options(CLI::App& command, ModelOptions& options);
 
 // Throws InputError for an unknown preset, block or method, an option that the block or the method
-// does not take, or a bad config.json. A preset's score_positions are the positions of the run unless stated.
+// does not take, or a bad config.json. A preset's score_positions are the positions of the run
+// unless stated.
 golden::ModelConfig model_config(const ModelOptions& options);
 
 std::vector<int32_t> model_tokens(const ModelOptions& options, const golden::ModelConfig& config);

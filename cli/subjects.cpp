@@ -1,5 +1,12 @@
 #include "cli/subjects.h"
 
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <vector>
+
+#include "cli/command.h"
 #include "cli/engine_subject.h"
 #include "cuda_impl/engine/interface/backend_name.h"
 #include "cuda_impl/engine/interface/model.h"
@@ -12,6 +19,7 @@ namespace assay::cli {
 namespace {
 
 using golden::Precision;
+using SubjectPointer = std::unique_ptr<verify::Subject>;
 
 // What an implementation elsewhere is taken to do: kernels compute in fp32 at least, and a dump
 // holds scores and probabilities as it stores them.
@@ -21,30 +29,139 @@ golden::PrecisionSchedule schedule_of(Precision storage, bool wide_attention) {
   return schedule;
 }
 
+SubjectPointer make_simt(const SubjectRequest& request) {
+  const cuda::ModelOptions options = cuda::parse_backend_name(request.name).options;
+  return std::make_unique<EngineSubject>(
+      "simt", cuda::make_host_model(request.config, request.precision, request.weights, options),
+      options);
+}
+
+SubjectPointer make_cuda(const SubjectRequest& request) {
+  const cuda::ModelOptions options = cuda::parse_backend_name(request.name).options;
+  const std::string reason = cuda::device_unavailable();
+  if (!reason.empty()) throw NoDevice("--subject cuda: skipped: " + reason);
+  return std::make_unique<EngineSubject>(
+      "cuda", cuda::make_device_model(request.config, request.precision, request.weights, options),
+      options);
+}
+
+SubjectPointer make_auto(const SubjectRequest& request) {
+  return cuda::device_unavailable().empty() ? make_cuda(request) : make_simt(request);
+}
+
+SubjectPointer make_reference(const SubjectRequest& request) {
+  return std::make_unique<verify::GraphSubject>("reference", reference::build_model, request.config,
+                                                request.weights,
+                                                schedule_of(request.precision, true));
+}
+
+SubjectPointer make_file(const SubjectRequest& request) {
+  return std::make_unique<verify::FileSubject>(request.argument,
+                                               schedule_of(request.precision, false));
+}
+
+constexpr const char* kEngineSuffixes =
+    ":stacked (earlier layers run again all at once), :stored=BYTES (they read stored "
+    "probabilities where these fit), :fast-atomics";
+
+constexpr verify::Capabilities kAll{.can_run = true, .can_force = true};
+
+constexpr SubjectRow kSubjects[] = {
+    {"simt", "our kernels on the host executor", kEngineSuffixes, kAll, make_simt},
+    {"cuda", "our kernels on the GPU", kEngineSuffixes, kAll, make_cuda},
+    {"reference", "the reference itself, which must pass", "", kAll, make_reference},
+    {"file:PATH", "a dump made elsewhere: HDF5, .npz or .safetensors", "", {}, make_file},
+    {"auto", "cuda where there is a GPU, else simt", kEngineSuffixes, kAll, make_auto},
+};
+
+// "simt, cuda, reference, file:PATH or auto"
+std::string spellings() {
+  std::string text;
+  for (const SubjectRow& row : kSubjects) {
+    const bool last = &row == std::end(kSubjects) - 1;
+    text += fmt::format("{}{}", text.empty() ? "" : last ? " or " : ", ", row.spelling);
+  }
+  return text;
+}
+
+// "cannot run on other tokens, cannot be forced"; "" if it can do everything.
+std::string limits(const verify::Capabilities& can) {
+  std::vector<std::string> list;
+  if (!can.can_run) list.push_back("cannot run on other tokens");
+  if (!can.can_force) list.push_back("cannot be forced");
+  return fmt::format("{}", fmt::join(list, ", "));
+}
+
+// The suffixes, each list of them once, with the subjects that take it.
+std::string suffix_text() {
+  std::string text;
+  std::vector<std::string> told;
+  for (const SubjectRow& row : kSubjects) {
+    const std::string suffixes = row.suffixes;
+    if (suffixes.empty() || std::find(told.begin(), told.end(), suffixes) != told.end()) continue;
+    told.push_back(suffixes);
+    std::vector<std::string> takers;
+    for (const SubjectRow& taker : kSubjects) {
+      if (taker.suffixes == suffixes) takers.push_back(taker.spelling);
+    }
+    text += fmt::format("Behind {}: {}", fmt::join(takers, ", "), suffixes);
+  }
+  return text;
+}
+
+void show_subjects() {
+  constexpr const char* kRow = "{:<11} {:<52} {:<13} {:<13}\n";
+  const auto yes = [](bool can) { return can ? "yes" : "no"; };
+  fmt::print(kRow, "subject", "what it is", "other tokens", "forced inputs");
+  for (const SubjectRow& row : kSubjects) {
+    fmt::print(kRow, row.spelling, row.what, yes(row.can.can_run), yes(row.can.can_force));
+  }
+  fmt::print("\n{}\n", suffix_text());
+}
+
 }  // namespace
 
-std::unique_ptr<verify::Subject> make_subject(const std::string& name, Precision precision,
-                                              const golden::ModelConfig& config,
-                                              const golden::WeightSource& weights) {
-  if (name == "reference") {
-    return std::make_unique<verify::GraphSubject>("reference", reference::build_model, config,
-                                                  weights, schedule_of(precision, true));
+std::span<const SubjectRow> subjects() { return kSubjects; }
+
+SubjectPointer make_subject(const std::string& name, Precision precision,
+                            const golden::ModelConfig& config,
+                            const golden::WeightSource& weights) {
+  const std::size_t colon = name.find(':');
+  const std::string argument = colon == std::string::npos ? "" : name.substr(colon + 1);
+  for (const SubjectRow& row : kSubjects) {
+    const std::string spelling = row.spelling;
+    const std::size_t end = spelling.find(':');
+    if (name.substr(0, colon) != spelling.substr(0, end)) continue;
+    const bool wants_argument = end != std::string::npos;
+    const bool takes_suffix = *row.suffixes != '\0';
+    if (wants_argument ? argument.empty() : colon != std::string::npos && !takes_suffix) break;
+    return row.make({name, argument, precision, config, weights});
   }
-  if (name.starts_with("file:")) {
-    return std::make_unique<verify::FileSubject>(name.substr(5), schedule_of(precision, false));
+  throw InputError(fmt::format("--subject {}: expected {}", name, spellings()));
+}
+
+void add_subject_option(CLI::App& command, std::string& subject) {
+  std::string text;
+  for (const SubjectRow& row : kSubjects) {
+    const std::string limit = limits(row.can);
+    text += fmt::format("{}{} ({}{})", text.empty() ? "" : ", ", row.spelling, row.what,
+                        limit.empty() ? "" : "; " + limit);
   }
-  const auto [engine, options] = cuda::parse_backend_name(name);
-  if (engine == "simt" || (engine == "auto" && !cuda::device_unavailable().empty())) {
-    return std::make_unique<EngineSubject>(
-        "simt", cuda::make_host_model(config, precision, weights, options), options);
-  }
-  if (engine == "cuda" || engine == "auto") {
-    const std::string reason = cuda::device_unavailable();
-    if (!reason.empty()) throw NoDevice("--subject cuda: skipped: " + reason);
-    return std::make_unique<EngineSubject>(
-        "cuda", cuda::make_device_model(config, precision, weights, options), options);
-  }
-  throw InputError("--subject " + name + ": expected simt, cuda, reference, file:PATH or auto");
+  command.add_option("--subject", subject, fmt::format("{}. {}", text, suffix_text()))
+      ->capture_default_str();
+}
+
+void add_precision_option(CLI::App& command, std::string& precision) {
+  command
+      .add_option("--precision", precision,
+                  "storage type judged for: fp32, bf16, fp16, fp64, or tf32: fp32 whose products "
+                  "read their factors as tf32")
+      ->capture_default_str();
+}
+
+void add_subjects(CLI::App& app, Outcome&) {
+  CLI::App* command = app.add_subcommand("subjects", "list what can be judged");
+  command->callback(show_subjects);
 }
 
 }  // namespace assay::cli

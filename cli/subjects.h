@@ -1,7 +1,9 @@
-// Subjects by the name a user gives them.
+// The table of subjects: what a user can name behind --subject. Help texts, errors and the command
+// `assay subjects` are made of it.
 #pragma once
 
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 
@@ -10,6 +12,10 @@
 #include "golden/contract/weights.h"
 #include "verify/subjects/subject.h"
 
+namespace CLI {
+class App;
+}
+
 namespace assay::cli {
 
 // A device was asked for and there is none. Exit code 77.
@@ -17,11 +23,35 @@ struct NoDevice : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// simt, cuda, reference, file:PATH, or auto: cuda where there is a device, else simt; behind simt, cuda and
-// auto the options of cuda::parse_backend_name. `weights` must outlive the subject. Throws InputError for
-// any other name, NoDevice for cuda without a device.
+// What a subject is made from.
+struct SubjectRequest {
+  std::string name;      // as typed: "file:dump.h5"
+  std::string argument;  // behind the first ':' of it: "dump.h5"
+  golden::Precision precision = golden::Precision::fp32;
+  const golden::ModelConfig& config;
+  const golden::WeightSource& weights;
+};
+
+struct SubjectRow {
+  const char* spelling;  // "simt", "file:PATH"; what stands before the ':' names it
+  const char* what;      // it is
+  const char* suffixes;  // that may follow the spelling, "" if none
+  verify::Capabilities can;
+  std::unique_ptr<verify::Subject> (*make)(const SubjectRequest& request);
+};
+
+std::span<const SubjectRow> subjects();
+
+// Makes a subject of the table. `config` and `weights` must outlive it. Throws InputError for a
+// name that is not in the table, NoDevice for a device that is not there.
 std::unique_ptr<verify::Subject> make_subject(const std::string& name, golden::Precision precision,
                                               const golden::ModelConfig& config,
                                               const golden::WeightSource& weights);
+
+// --subject, whose help names every subject and what it cannot do.
+void add_subject_option(CLI::App& command, std::string& subject);
+
+// --precision, the storage type of the subject.
+void add_precision_option(CLI::App& command, std::string& precision);
 
 }  // namespace assay::cli

@@ -6,7 +6,9 @@
 #include <chrono>
 #include <memory>
 
+#include "cli/command_line.h"
 #include "cli/judge.h"
+#include "cli/report_options.h"
 #include "cli/subjects.h"
 #include "cli/suite_progress.h"
 #include "golden/contract/error.h"
@@ -22,83 +24,56 @@ struct SuiteVerifyOptions {
   std::string name, only, folder;
   std::string subject = "auto";
   std::vector<std::string> precisions;
-  bool quiet = false;
-  std::string json_path, junit_path;
+  ReportOptions report;
 };
 
-std::string one_line(const verify::RunReport& report) {
-  int64_t checkpoints = 0, elements = 0;
-  double free = 0, local = 0;
-  for (const verify::CheckpointRow& row : report.rows) {
-    checkpoints += row.compared;
-    elements += row.compared ? row.elements : 0;
-    free = std::max(free, row.free_ratio);
-    local = std::max(local, row.local_ratio);
-  }
-  std::string text = fmt::format("{} checkpoints, {} elements", checkpoints, elements);
-  if (free > 0 || local > 0) {
-    text += fmt::format("; largest error / bound {:.3g} free-running, {:.3g} local", free, local);
-  }
-  return text;
+// A report of one check: why the case could not be judged.
+verify::RunReport unjudged(const JudgeOptions& options, const char* check, Status status,
+                           const std::string& reason) {
+  verify::RunReport report;
+  report.command_line = judging_command(options);
+  report.golden_path = options.golden_path;
+  report.subject = options.subject;
+  report.checks = {
+      {.name = check, .status = status, .summary = reason, .details = {}, .seconds = 0}};
+  return report;
 }
 
-// What is told of a case: a line when it passes, else the checks that did not and why.
-void tell(const verify::RunReport& report, Check& check) {
-  check.status = verify::overall(report.checks);
-  check.summary = one_line(report);
-  for (const Check& part : report.checks) {
-    if (part.status == Status::pass) continue;
-    check.details.push_back(
-        fmt::format("{}: {}: {}", verify::status_name(part.status), part.name, part.summary));
-    for (const std::string& line : part.details) check.details.push_back("  " + line);
+verify::RunReport try_judge(const golden::SuiteCase& c, const JudgeOptions& options) {
+  if (const std::string stale = golden::why_stale(c, options.golden_path); !stale.empty()) {
+    return unjudged(
+        options, "golden file", Status::inconclusive,
+        fmt::format("{}: {}; 'assay suite generate' makes it", options.golden_path, stale));
   }
-}
-
-void judge_file(const golden::SuiteCase& c, const std::string& path, const std::string& subject,
-                golden::Precision precision, Check& check) {
-  const golden::GoldenReader golden(path);
-  const auto judged = make_subject(subject, precision, golden.header().config, golden);
-  verify::NumericsOptions options;
-  options.left_out = c.settings.left_out;
-  options.command = fmt::format("assay verify {} --subject {} --precision {}", path, subject,
-                                golden::precision_name(precision));
-  if (c.settings.equal) options.command += " --equal";
-  for (const std::string& pattern : c.settings.left_out) {
-    options.command += " --leave-out " + pattern;
+  try {
+    return judge(options);
+  } catch (const Unsupported& reason) {
+    return unjudged(options, "subject", Status::skipped, reason.what());
+  } catch (const NoDevice& reason) {
+    return unjudged(options, "subject", Status::skipped, reason.what());
+  } catch (const InputError&) {
+    throw;  // of the command line: the golden file is in order
+  } catch (const std::exception& error) {
+    return unjudged(options, "subject", Status::fail,
+                    fmt::format("{} threw: {}", options.subject, error.what()));
   }
-  tell(judge(golden, *judged, options, c.settings.equal), check);
 }
 
 }  // namespace
 
-Check judge_case(const golden::SuiteCase& c, const std::string& folder, const std::string& subject,
-                 golden::Precision precision) {
+verify::RunReport judge_case(const golden::SuiteCase& c, const std::string& folder,
+                             const std::string& subject, golden::Precision precision) {
   const auto start = std::chrono::steady_clock::now();
-  Check check{.name = fmt::format("{} {}", c.name, golden::precision_name(precision)),
-              .status = Status::inconclusive,
-              .summary = {},
-              .details = {}};
-  const std::string path = golden::case_path(folder, c);
-  if (const std::string stale = golden::why_stale(c, path); !stale.empty()) {
-    check.summary = fmt::format("{}: {}; 'assay suite generate' makes it", path, stale);
-    return check;
-  }
-  try {
-    judge_file(c, path, subject, precision, check);
-  } catch (const Unsupported& reason) {
-    check.status = Status::skipped;
-    check.summary = reason.what();
-  } catch (const NoDevice& reason) {
-    check.status = Status::skipped;
-    check.summary = reason.what();
-  } catch (const InputError&) {
-    throw;  // of the command line: the golden file is in order
-  } catch (const std::exception& error) {
-    check.status = Status::fail;
-    check.summary = fmt::format("{} threw: {}", subject, error.what());
-  }
-  check.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return check;
+  JudgeOptions options;
+  options.golden_path = golden::case_path(folder, c);
+  options.subject = subject;
+  options.precision = precision;
+  options.left_out = c.settings.left_out;
+  options.equal = c.settings.equal;
+  verify::RunReport report = try_judge(c, options);
+  report.title = fmt::format("{} {}", c.name, golden::precision_name(precision));
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
 }
 
 namespace {
@@ -133,28 +108,26 @@ int run_verify(const SuiteVerifyOptions& options, const Outcome& outcome) {
   for (const golden::SuiteCase& c : suite.cases) {
     total += precisions_of(c).size() * golden::estimated_live_bytes(c);
   }
-  SuiteProgress progress(suite.cases.size(), options.quiet);
+  SuiteProgress progress(suite.cases.size(), options.report.quiet);
   for (const golden::SuiteCase& c : suite.cases) {
     std::string lines;
     for (const golden::Precision precision : precisions_of(c)) {
-      report.checks.push_back(judge_case(c, folder, options.subject, precision));
+      verify::add_case(report, judge_case(c, folder, options.subject, precision));
       lines += verify::check_text(report.checks.back(), outcome.colour);
       done += golden::estimated_live_bytes(c);
     }
     lines.pop_back();  // the last end of line
     progress.ended(lines, done, total);
   }
+  report.seconds = progress.seconds();
   const Status verdict = verify::overall(report.checks);
-  if (!options.quiet) {
+  if (!options.report.quiet) {
     fmt::print("suite {} on {}: {} verdicts{}; {:.1f} s\nverdict: {}{}\n", suite.name,
-               options.subject, report.checks.size(), counts_text(report.checks),
-               progress.seconds(), verify::status_name(verdict),
+               options.subject, report.checks.size(), counts_text(report.checks), report.seconds,
+               verify::status_name(verdict),
                verdict == Status::skipped ? ": nothing was judged, which is not a pass" : "");
   }
-  if (!options.json_path.empty())
-    verify::write_report(verify::json_text(report), options.json_path);
-  if (!options.junit_path.empty())
-    verify::write_report(verify::junit_text(report), options.junit_path);
+  write_reports(report, options.report);
   return verify::exit_code(report.checks);
 }
 
@@ -171,15 +144,10 @@ void add_suite_verify(CLI::App& suite, Outcome& outcome) {
   command->add_option("--only", options->only, "cases to take, e.g. '1-llama-*'");
   command->add_option("--dir", options->folder,
                       "folder of the golden files; default: the suite's name");
-  command
-      ->add_option("--subject", options->subject,
-                   "simt, cuda, reference or auto; options as in assay verify")
-      ->capture_default_str();
+  add_subject_option(*command, options->subject);
   command->add_option("--precision", options->precisions,
                       "storage types judged for; default: those that each case names");
-  command->add_option("--json", options->json_path, "JSON report to write");
-  command->add_option("--junit", options->junit_path, "JUnit report to write");
-  command->add_flag("--quiet", options->quiet, "print errors only");
+  add_report_options(*command, options->report);
   command->callback([options, &outcome] { outcome.exit_code = run_verify(*options, outcome); });
 }
 

@@ -6,15 +6,15 @@
 #include "cli/command.h"
 #include "golden/contract/precision.h"
 #include "golden/suites/suite.h"
-#include "verify/verdict.h"
+#include "verify/report/report.h"
 
 namespace assay::cli {
 
-// The verdict on one case as one check, named "<case> <precision>": pass, fail, untrusted as its
-// checks are; skipped(reason) where the subject cannot run it; inconclusive where its golden file is
-// missing, damaged or another case's. A subject that throws has failed.
-verify::Check judge_case(const golden::SuiteCase& suite_case, const std::string& folder,
-                         const std::string& subject, golden::Precision precision);
+// The report on one case, titled "<case> <precision>", as `assay verify` gives it. Where the subject
+// cannot run the case it is one skipped check, where the golden file is missing, damaged or another
+// case's an inconclusive one. A subject that throws has failed.
+verify::RunReport judge_case(const golden::SuiteCase& suite_case, const std::string& folder,
+                             const std::string& subject, golden::Precision precision);
 
 void add_suite_verify(CLI::App& suite, Outcome& outcome);
 

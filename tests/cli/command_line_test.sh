@@ -22,10 +22,25 @@ expect() {
 
 # Help is everywhere and succeeds.
 expect 0 'generate.*write a golden file' --help
-for command in methods generate verify compare export prove leak inspect suite bench; do
+for command in methods generate verify compare export prove leak inspect suite bench subjects; do
   expect 0 'help' "$command" --help
 done
 expect 0 '^assay [0-9]+\.' --version
+
+# Every command that takes a subject names each one of the table, and so does the error.
+subjects=$("$ASSAY" subjects | sed -n '/^subject /,/^$/{/^subject /d; /^$/d; s/ .*//p}')
+[ "$(wc -w <<<"$subjects")" -ge 5 ] || { echo "assay subjects: expected 5 or more, got: $subjects"; failures=$((failures + 1)); }
+for subject in $subjects; do
+  for command in verify leak 'suite verify'; do
+    # shellcheck disable=SC2086
+    "$ASSAY" $command --help | grep -F -- --subject | grep -qF "$subject (" ||
+      { echo "assay $command --help: no $subject"; failures=$((failures + 1)); }
+  done
+  expect 2 "--subject tpu: expected .*$subject" leak --subject tpu
+done
+for subject in file file: reference:stacked simtx; do
+  expect 2 "--subject $subject: expected simt, cuda, reference" leak --subject $subject
+done
 
 # What is mistyped gets told what was expected.
 expect 2 'expected a command: methods, generate' frobnicate
@@ -90,6 +105,15 @@ expect 2 'subject nobody: expected' suite verify ci --only '*-b1-t33' --dir v --
 expect 1 '[0-9]+ of 52 checkpoints differ' verify v/plain-llama-gqa-b1-t33.h5 --equal --precision bf16
 grep -q 'plain-llama-gqa-b1-t33 fp32' v.json || { echo 'v.json: no case'; failures=$((failures + 1)); }
 grep -q 'plain-llama-gqa-b1-t33 bf16' v.xml || { echo 'v.xml: no case'; failures=$((failures + 1)); }
+# with every check and checkpoint of each case, and the command that judges it alone.
+for part in 'numerics: ledger' 'layers/0/attn/probs'; do
+  for file in v.json v.xml; do
+    grep -q "\"$part\"" $file || { echo "$file: no $part"; failures=$((failures + 1)); }
+  done
+done
+again=$(sed -n 's/^ *"command": "\(assay verify v.*\)",$/\1/p' v.json | head -1)
+# shellcheck disable=SC2086
+expect 0 'verdict: pass' ${again#assay }
 
 # Without a rounding: our kernels have the golden values bit for bit, in every precision.
 expect 0 '3 written' suite generate exact --only '*-llama-gqa-b3-*' --dir x
@@ -203,7 +227,7 @@ expect 0 '' verify real.h5 --subject simt --weights other
 for file in t.npz t.safetensors; do
   expect 0 'tensors of g.h5' export g.h5 --to $file --only 'forward/*'
   expect 0 '' compare g.h5 $file --precision fp64
-  expect 1 '' compare other.h5 $file --precision fp64
+  expect 1 "again: assay compare other.h5 $file --precision fp64 --only /" compare other.h5 $file --precision fp64
 done
 expect 2 'does not hold .* exactly; --round' export g.h5 --to f.npz --dtype fp32
 expect 0 '' export g.h5 --to f.npz --dtype fp32 --round
@@ -216,6 +240,28 @@ expect 2 'short.safetensors: ' compare g.h5 short.safetensors
 expect 0 'causal for all inputs' prove --method 1
 expect 1 'leak at ' prove --method pt
 expect 0 'who sees whom' leak --method 1 --subject simt --precision fp32 --seq 12
+
+# Their reports hold the same verdict in every form, as those of verify do.
+# reports_hold VERDICT EXIT_CODE CHECK ARGUMENTS..
+reports_hold() {
+  local verdict=$1 code=$2 check=$3
+  shift 3
+  rm -f l.json l.xml l.html
+  [ -z "$("$ASSAY" "$@" --quiet --json l.json --junit l.xml --report l.html 2>&1)" ] ||
+    { echo "assay $* --quiet: expected no output"; failures=$((failures + 1)); }
+  expect "$code" "verdict: $verdict" "$@" --json l.json --junit l.xml --report l.html
+  grep -q "\"verdict\": \"$verdict\"" l.json && grep -q "\"name\": \"$check\"" l.json &&
+    grep -q "name=\"$check\"" l.xml && grep -q "<p class=\"verdict $verdict\">$verdict</p>" l.html &&
+    grep -q "<td>$check</td>" l.html ||
+    { echo "assay $*: a report lacks the verdict or $check"; failures=$((failures + 1)); }
+}
+reports_hold pass 0 'structural proof' prove --method 1
+reports_hold fail 1 'structural proof' prove --method pt
+grep -q '<failure message="fail: leak at ' l.xml || { echo 'l.xml: no failure'; failures=$((failures + 1)); }
+reports_hold pass 0 prefix leak --method 1 --subject simt --seq 9
+grep -q '"first_layer"' l.json || { echo 'l.json: no influence'; failures=$((failures + 1)); }
+grep -q '<svg class="influence"' l.html || { echo 'l.html: no map'; failures=$((failures + 1)); }
+reports_hold fail 1 prefix leak --method pt --subject simt --seq 9
 if ! command -v nvidia-smi >/dev/null; then
   expect 77 'skipped' verify g.h5 --subject cuda
 fi

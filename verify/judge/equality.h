@@ -1,5 +1,5 @@
-// Judges by equality: each checkpoint is the golden value rounded once to the type that it is handed
-// over in. For golden files whose values no implementation has to round on the way
+// Judges by equality: each checkpoint is the golden value rounded once to the type that it is
+// handed over in. For golden files whose values no implementation has to round on the way
 // (golden/suites/exact_weights.h), so a difference of one bit is a defect and no tolerance enters.
 //
 // Zeros of either sign are equal, an infinity is equal to itself, a NaN to nothing. A golden tensor

@@ -17,7 +17,8 @@ constexpr const char* kStyle = R"css(
   --panel: #f5f7f9; --good: #1a7f4b; --bad: #b3261e; --warn: #8a5a00; --past: #1f5fa8;
   --r1: #eaf2fb; --r2: #cfe1f5; --r3: #a9c9ec; --r4: #7fb0e2; --on-ramp: #10243a; }
 @media (prefers-color-scheme: dark) { :root { --ground: #14171b; --ink: #e4e8ec; --faint: #98a2ad;
-  --line: #333a42; --panel: #1d2228; --good: #5fcf94; --bad: #ff8a80; --warn: #e6b450; --past: #79b4f2;
+  --line: #333a42; --panel: #1d2228; --good: #5fcf94; --bad: #ff8a80; --warn: #e6b450;
+  --past: #79b4f2;
   --r1: #1c2733; --r2: #22364a; --r3: #2b4a69; --r4: #356291; --on-ramp: #e4eef8; } }
 body { margin: 0 auto; padding: 2rem 1.5rem 4rem; max-width: 76rem; background: var(--ground);
   color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
@@ -58,8 +59,9 @@ std::string lines(const std::vector<std::string>& parts) {
 
 std::string run_html(const RunReport& report) {
   const auto row = [](const char* name, const std::string& value) {
-    return fmt::format("<tr><th>{}</th><td><code>{}</code></td></tr>\n", name,
-                       escape_markup(value));
+    return value.empty() ? ""
+                         : fmt::format("<tr><th>{}</th><td><code>{}</code></td></tr>\n", name,
+                                       escape_markup(value));
   };
   return "<h2>The run</h2>\n<table>" + row("command", report.command_line) +
          row("subject", report.subject) + row("golden file", report.golden_path) +
@@ -68,10 +70,10 @@ std::string run_html(const RunReport& report) {
          "</table>\n";
 }
 
-std::string checks_html(const std::vector<Check>& checks) {
-  if (checks.empty()) return "<h2>Checks</h2>\n<p>Nothing was checked.</p>\n";
+std::string checks_table(const std::vector<Check>& checks) {
+  if (checks.empty()) return "<p>Nothing was checked.</p>\n";
   std::string html =
-      "<h2>Checks</h2>\n<table><thead><tr><th>verdict</th><th>check</th><th>what came out</th>"
+      "<table><thead><tr><th>verdict</th><th>check</th><th>what came out</th>"
       "<th>seconds</th></tr></thead>\n<tbody>\n";
   for (const Check& check : checks) {
     html += fmt::format("<tr><td class=\"{0}\"><b>{0}</b></td><td>{1}</td><td>{2}",
@@ -85,6 +87,11 @@ std::string checks_html(const std::vector<Check>& checks) {
     html += fmt::format("</td><td>{:.2f}</td></tr>\n", check.seconds);
   }
   return html + "</tbody></table>\n";
+}
+
+std::string first_divergence_html(const RunReport& report) {
+  if (report.first_divergence.empty()) return "";
+  return "<h2>First divergence</h2>\n<pre>" + lines(report.first_divergence) + "</pre>\n";
 }
 
 std::string map_html(const std::vector<CheckpointRow>& rows) {
@@ -123,14 +130,33 @@ std::string rows_html(const std::vector<CheckpointRow>& rows) {
   return html + "</tbody></table></div></details>\n";
 }
 
+std::string cases_html(const std::vector<RunReport>& cases) {
+  if (cases.empty()) return "";
+  std::string html = "<h2>Every case</h2>\n";
+  for (const RunReport& report : cases) {
+    const std::string verdict = status_name(overall(report.checks));
+    html += fmt::format(
+        "<details><summary class=\"{0}\"><b>{0}</b> {1}</summary>\n<p><code>{2}</code></p>\n{3}{4}"
+        "</details>\n",
+        verdict, escape_markup(report.title), escape_markup(report.command_line),
+        checks_table(report.checks), map_html(report.rows));
+  }
+  return html;
+}
+
 std::string limits_html(const RunReport& report) {
   double blind = 0;
   for (const CheckpointRow& row : report.rows) {
     if (row.compared) blind = std::max(blind, row.relative_bound);
   }
-  std::string html =
-      "<h2>What a pass does not prove</h2>\n<ul>\n<li>It speaks of the tokens and weights of this "
-      "golden file, and of its shape; not of other lengths, tiles or inputs.</li>\n";
+  const bool ran = !report.rows.empty() || !report.cases.empty() || report.influence;
+  std::string html = "<h2>What a pass does not prove</h2>\n<ul>\n";
+  if (!ran) {
+    return html + "<li>No subject ran: nothing is said about an implementation.</li>\n</ul>\n";
+  }
+  html +=
+      "<li>It speaks of these tokens and weights, and of their shape; not of other lengths, tiles "
+      "or inputs.</li>\n";
   if (blind > 0) {
     html += fmt::format(
         "<li>An error that is smaller than a checkpoint's bound passes. The widest free-running "
@@ -154,10 +180,8 @@ std::string html_text(const RunReport& report) {
       "content=\"width=device-width, initial-scale=1\">\n<title>{0}: {1}</title>\n<style>{2}"
       "</style></head>\n<body>\n<h1>{1}</h1>\n<p class=\"verdict {0}\">{0}</p>\n",
       verdict, escape_markup(report.title), kStyle);
-  if (!report.first_divergence.empty()) {
-    html += "<h2>First divergence</h2>\n<pre>" + lines(report.first_divergence) + "</pre>\n";
-  }
-  html += checks_html(report.checks) + map_html(report.rows);
+  html += first_divergence_html(report) + "<h2>Checks</h2>\n" + checks_table(report.checks) +
+          map_html(report.rows) + cases_html(report.cases);
   if (report.influence) html += influence_html(*report.influence);
   return html + limits_html(report) + run_html(report) + rows_html(report.rows) +
          "</body></html>\n";

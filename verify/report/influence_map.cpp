@@ -95,4 +95,20 @@ class Picture {
 
 std::string influence_map_svg(const InfluenceMatrix& influence) { return Picture(influence).svg(); }
 
+std::string influence_map_text(const InfluenceMatrix& influence) {
+  std::string text =
+      "who sees whom (row: position, column: token it depends on; digit: first layer, 0 = "
+      "embedding)\n";
+  for (int64_t t = 0; t < influence.positions; ++t) {
+    std::string row;
+    for (int64_t s = 0; s < influence.positions; ++s) {
+      const int layer =
+          influence.first_layer[static_cast<std::size_t>(t * influence.positions + s)];
+      row += layer < 0 ? '.' : s > t ? '!' : static_cast<char>('0' + std::min(layer, 9));
+    }
+    text += fmt::format("{:>4} {}\n", t, row);
+  }
+  return text;
+}
+
 }  // namespace assay::verify

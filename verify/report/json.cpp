@@ -50,9 +50,9 @@ Json influence_json(const InfluenceMatrix& influence) {
   return {{"positions", influence.positions}, {"first_layer", rows}};
 }
 
-}  // namespace
+Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
-std::string json_text(const RunReport& report) {
+Json report_json(const RunReport& report) {
   Json config = Json::parse(report.config_json, nullptr, false);
   if (config.is_discarded()) config = nullptr;
   Json json{{"assay_report", 1},
@@ -61,8 +61,8 @@ std::string json_text(const RunReport& report) {
             {"exit_code", exit_code(report.checks)},
             {"command", report.command_line},
             {"golden",
-             {{"path", report.golden_path},
-              {"root_hash", report.root_hash},
+             {{"path", or_null(report.golden_path)},
+              {"root_hash", or_null(report.root_hash)},
               {"method", report.method},
               {"seed", report.seed},
               {"config", config}}},
@@ -71,12 +71,21 @@ std::string json_text(const RunReport& report) {
             {"first_divergence", report.first_divergence},
             {"diagnosis", report.diagnosis},
             {"checkpoints", Json::array()},
-            {"influence", nullptr}};
+            {"influence", nullptr},
+            {"seconds", number(report.seconds)},
+            {"cases", Json::array()}};
   for (const Check& check : report.checks) json["checks"].push_back(check_json(check));
   for (const CheckpointRow& row : report.rows) json["checkpoints"].push_back(row_json(row));
   if (report.influence) json["influence"] = influence_json(*report.influence);
+  for (const RunReport& part : report.cases) json["cases"].push_back(report_json(part));
+  return json;
+}
+
+}  // namespace
+
+std::string json_text(const RunReport& report) {
   // Paths and command lines are bytes; what is not UTF-8 in them is replaced.
-  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return report_json(report).dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace assay::verify

@@ -14,8 +14,8 @@ struct Suite {
   void add(const std::string& test, Status status, const std::string& message,
            const std::string& body, double seconds) {
     ++tests;
-    cases += fmt::format("    <testcase classname=\"assay.{}\" name=\"{}\" time=\"{:.3f}\"", name,
-                         escape_markup(test), seconds);
+    cases += fmt::format("    <testcase classname=\"assay.{}\" name=\"{}\" time=\"{:.3f}\"",
+                         escape_markup(name), escape_markup(test), seconds);
     if (status == Status::pass) {
       cases += "/>\n";
       return;
@@ -38,7 +38,7 @@ struct Suite {
     return fmt::format(
         "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">\n{}"
         "  </testsuite>\n",
-        name, tests, failures, errors, skipped, cases);
+        escape_markup(name), tests, failures, errors, skipped, cases);
   }
 };
 
@@ -54,26 +54,51 @@ std::string row_message(const CheckpointRow& row) {
                      row.free_outside, row.elements, row.local_outside);
 }
 
+void add_checks(const RunReport& report, Suite& suite) {
+  if (report.checks.empty()) {
+    suite.add("anything", Status::inconclusive, "nothing was checked", "", 0);
+  }
+  for (const Check& check : report.checks) {
+    suite.add(check.name, check.status, check.summary, lines(check.details), check.seconds);
+  }
+}
+
+void add_checkpoints(const RunReport& report, Suite& suite) {
+  for (const CheckpointRow& row : report.rows) {
+    suite.add(row.name, row.status, row_message(row), "", 0);
+  }
+}
+
+std::vector<Suite> suites_of(const RunReport& report) {
+  std::vector<Suite> suites;
+  for (const RunReport& part : report.cases) {
+    Suite& suite = suites.emplace_back(Suite{part.title, {}});
+    add_checks(part, suite);
+    add_checkpoints(part, suite);
+  }
+  if (suites.empty()) {
+    suites = {Suite{"checks", {}}, Suite{"checkpoints", {}}};
+    add_checks(report, suites[0]);
+    add_checkpoints(report, suites[1]);
+  }
+  return suites;
+}
+
 }  // namespace
 
 std::string junit_text(const RunReport& report) {
-  Suite checks{"checks", {}};
-  if (report.checks.empty()) {
-    checks.add("anything", Status::inconclusive, "nothing was checked", "", 0);
-  }
-  for (const Check& check : report.checks) {
-    checks.add(check.name, check.status, check.summary, lines(check.details), check.seconds);
-  }
-  Suite checkpoints{"checkpoints", {}};
-  for (const CheckpointRow& row : report.rows) {
-    checkpoints.add(row.name, row.status, row_message(row), "", 0);
+  int tests = 0, failures = 0, errors = 0;
+  std::string text;
+  for (const Suite& suite : suites_of(report)) {
+    tests += suite.tests;
+    failures += suite.failures;
+    errors += suite.errors;
+    text += suite.text();
   }
   return fmt::format(
       "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"assay: {}\" tests=\"{}\" "
-      "failures=\"{}\" errors=\"{}\">\n{}{}</testsuites>\n",
-      escape_markup(report.title), checks.tests + checkpoints.tests,
-      checks.failures + checkpoints.failures, checks.errors + checkpoints.errors, checks.text(),
-      checkpoints.text());
+      "failures=\"{}\" errors=\"{}\">\n{}</testsuites>\n",
+      escape_markup(report.title), tests, failures, errors, text);
 }
 
 }  // namespace assay::verify

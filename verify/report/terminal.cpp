@@ -1,6 +1,7 @@
 // The report as lines for a terminal or a log.
 #include <fmt/format.h>
 
+#include "verify/report/influence_map.h"
 #include "verify/report/report.h"
 
 namespace assay::verify {
@@ -36,9 +37,16 @@ std::string check_text(const Check& check, bool colour) {
 }
 
 std::string terminal_text(const RunReport& report, bool colour) {
-  std::string text =
-      fmt::format("{}\n{}  root hash {}\n\n", report.title, report.golden_path, report.root_hash);
+  constexpr int64_t kMostPositions = 64;  // of a map that fits on a screen
+  std::string text = report.title + "\n";
+  if (!report.golden_path.empty()) {
+    text += fmt::format("{}  root hash {}\n", report.golden_path, report.root_hash);
+  }
+  text += "\n";
   for (const Check& check : report.checks) text += check_text(check, colour);
+  if (report.influence && report.rows.empty() && report.influence->positions <= kMostPositions) {
+    text += "\n" + influence_map_text(*report.influence);
+  }
   text += fmt::format("\nverdict: {}\n", status_text(overall(report.checks), 0, colour));
   return text;
 }

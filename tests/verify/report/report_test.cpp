@@ -140,6 +140,98 @@ BOOST_AUTO_TEST_CASE(a_run_without_checks_is_no_pass_in_any_form) {
   BOOST_TEST(count(html_text(report), "Nothing was checked") == 1);
 }
 
+namespace {
+
+// Two cases of a suite: one failed with a checkpoint outside, one passed.
+RunReport suite() {
+  RunReport failed = failing();
+  failed.title = "1-llama <t33> bf16";
+  RunReport passed;
+  passed.title = "plain fp32";
+  passed.checks = {check("numerics: ledger", Status::pass, "3 checkpoints")};
+  passed.rows = {row("embed", 0.5, 0.25)};
+  RunReport report;
+  report.title = "suite mine, simt";
+  report.golden_path = "mine";
+  add_case(report, failed);
+  add_case(report, passed);
+  return report;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_suite_has_a_check_for_each_case_that_says_why_it_did_not_pass) {
+  const RunReport report = suite();
+  BOOST_REQUIRE(report.checks.size() == 2u);
+  BOOST_TEST(report.checks[0].name == "1-llama <t33> bf16");
+  BOOST_TEST((report.checks[0].status == Status::fail));
+  BOOST_TEST(report.checks[0].details[0] == "fail: numerics: local: 1 of 3 < 4");
+  BOOST_TEST((report.checks[1].status == Status::pass));
+  BOOST_TEST(report.checks[1].summary ==
+             "1 checkpoints, 6 elements; largest error / bound 0.5 free-running, 0.25 local");
+  BOOST_TEST(report.checks[1].details.empty());
+  BOOST_TEST(exit_code(report.checks) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_case_that_was_not_judged_gives_the_reason) {
+  RunReport report, unjudged;
+  unjudged.title = "plain fp64";
+  unjudged.checks = {check("subject", Status::skipped, "no device")};
+  add_case(report, unjudged);
+  BOOST_TEST((report.checks[0].status == Status::skipped));
+  BOOST_TEST(report.checks[0].summary == "no device");
+}
+
+BOOST_AUTO_TEST_CASE(json_of_a_suite_keeps_every_check_and_checkpoint_of_its_cases) {
+  const auto json = nlohmann::json::parse(json_text(suite()));
+  BOOST_TEST(json["verdict"] == "fail");
+  BOOST_TEST(json["checks"].size() == 2u);
+  BOOST_REQUIRE(json["cases"].size() == 2u);
+  BOOST_TEST(json["cases"][0]["title"] == "1-llama <t33> bf16");
+  BOOST_TEST(json["cases"][0]["verdict"] == "fail");
+  BOOST_TEST(json["cases"][0]["checks"].size() == 4u);
+  BOOST_TEST(json["cases"][0]["checkpoints"].size() == 3u);
+  BOOST_TEST(json["cases"][1]["checks"][0]["name"] == "numerics: ledger");
+  BOOST_TEST(json["cases"][1]["checkpoints"][0]["free_ratio"] == 0.5);
+}
+
+// No case is counted twice: there is no suite of cases beside those of their checks.
+BOOST_AUTO_TEST_CASE(junit_of_a_suite_has_a_suite_for_each_case) {
+  const ptree tree = parse_xml(junit_text(suite()));
+  const ptree& suites = tree.get_child("testsuites");
+  BOOST_TEST(suites.count("testsuite") == 2u);
+  BOOST_TEST(suites.get<std::string>("testsuite.<xmlattr>.name") == "1-llama <t33> bf16");
+  BOOST_TEST(suites.get<int>("<xmlattr>.tests") == 9);
+  BOOST_TEST(suites.get<int>("<xmlattr>.failures") == 2);
+}
+
+BOOST_AUTO_TEST_CASE(html_of_a_suite_shows_the_checks_of_every_case) {
+  const std::string html = html_text(suite());
+  BOOST_TEST(count(html, "<b>fail</b> 1-llama &lt;t33&gt; bf16</summary>") == 1);
+  BOOST_TEST(count(html, "<td>numerics: ledger</td>") == 1);
+}
+
+// A run that judges dependences alone: its map is on the terminal, and no golden file is spoken of.
+BOOST_AUTO_TEST_CASE(a_report_without_a_golden_file_names_none) {
+  RunReport report;
+  report.title = "method 1, [1,2]; simt";
+  report.checks = {check("prefix", Status::pass, "fine")};
+  report.influence = InfluenceMatrix{2, {0, -1, 1, 0}};
+  const std::string text = terminal_text(report, false);
+  BOOST_TEST(count(text, "root hash") == 0);
+  BOOST_TEST(count(text, "\n   0 0.\n   1 10\n\nverdict: pass\n") == 1);
+  BOOST_TEST(nlohmann::json::parse(json_text(report))["golden"]["path"].is_null());
+  BOOST_TEST(count(html_text(report), "golden file") == 0);
+  BOOST_TEST(count(terminal_text(failing(), false), "who sees whom") == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_proof_says_nothing_about_an_implementation) {
+  RunReport report;
+  report.checks = {check("structural proof", Status::pass, "causal for all inputs")};
+  BOOST_TEST(count(html_text(report), "nothing is said about an implementation") == 1);
+  BOOST_TEST(count(html_text(failing()), "nothing is said about an implementation") == 0);
+}
+
 BOOST_AUTO_TEST_CASE(worst_check_decides) {
   const auto verdict = [](const std::vector<Status>& all) {
     std::vector<Check> checks;
@@ -205,6 +297,12 @@ BOOST_AUTO_TEST_CASE(the_future_has_a_colour_of_its_own) {
   const std::string leaking = influence_map_svg({3, {0, -1, 2, 1, 0, -1, 1, 1, 0}});
   BOOST_TEST(count(leaking, "<rect class=\"future\"") == 2);
   BOOST_TEST(count(leaking, "position 0 sees token 2 from layer 1 on: the future") == 1);
+}
+
+// One character a pair; layers of two digits still take one.
+BOOST_AUTO_TEST_CASE(the_map_as_text_marks_the_future) {
+  const std::string text = influence_map_text({3, {0, -1, 2, 12, 0, -1, 1, 1, 0}});
+  BOOST_TEST(text.substr(text.find('\n')) == "\n   0 0.!\n   1 90.\n   2 110\n");
 }
 
 BOOST_AUTO_TEST_CASE(markup_holds_no_byte_that_xml_refuses) {

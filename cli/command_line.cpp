@@ -1,0 +1,38 @@
+#include "cli/command_line.h"
+
+namespace assay::cli {
+namespace {
+
+// In single quotes where a shell would read more than the characters.
+std::string quoted(const std::string& word) {
+  static const std::string kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+}  // namespace
+
+std::string typed_command(int argc, const char* const* argv) {
+  std::string line = "assay";
+  for (int i = 1; i < argc; ++i) line += " " + quoted(argv[i]);
+  return line;
+}
+
+std::string judging_command(const JudgeOptions& options) {
+  const std::string file = "file:";
+  std::string line =
+      options.subject.starts_with(file)
+          ? "assay compare " + quoted(options.golden_path) + " " +
+                quoted(options.subject.substr(file.size()))
+          : "assay verify " + quoted(options.golden_path) + " --subject " + quoted(options.subject);
+  line += " --precision " + golden::precision_name(options.precision);
+  if (!options.checkpoint.empty()) line += " --weights " + quoted(options.checkpoint);
+  if (options.equal) line += " --equal";
+  for (const std::string& pattern : options.left_out) line += " --leave-out " + quoted(pattern);
+  return line;
+}
+
+}  // namespace assay::cli
