@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cli/engine_subject.h"
+#include "cli/engine/engine_subject.h"
 #include "cli/gpu_check/checks.h"
 #include "cli/gpu_check/collected.h"
 #include "golden/contract/names.h"

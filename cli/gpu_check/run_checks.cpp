@@ -6,7 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "cli/engine_subject.h"
+#include "cli/engine/engine_subject.h"
 #include "golden/contract/error.h"
 #include "golden/contract/methods.h"
 #include "golden/contract/prob_transformer.h"

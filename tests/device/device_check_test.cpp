@@ -11,7 +11,7 @@
 #include <limits>
 #include <map>
 
-#include "cli/engine_subject.h"
+#include "cli/engine/engine_subject.h"
 #include "cli/gpu_check/run_checks.h"
 #include "golden/contract/error.h"
 #include "golden/contract/test_bundle.h"

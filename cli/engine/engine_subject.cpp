@@ -1,4 +1,4 @@
-#include "cli/engine_subject.h"
+#include "cli/engine/engine_subject.h"
 
 #include <algorithm>
 
