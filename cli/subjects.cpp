@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cli/command.h"
-#include "cli/engine_subject.h"
+#include "cli/engine/engine_subject.h"
 #include "cuda_impl/engine/interface/backend_name.h"
 #include "cuda_impl/engine/interface/model.h"
 #include "golden/contract/error.h"

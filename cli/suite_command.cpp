@@ -1,4 +1,4 @@
-// assay suite list, generate, hashes; verify and pack stand beside it.
+// assay suite list, generate, hashes; verify and bundle stand beside it.
 #include <fmt/format.h>
 
 #include <fstream>
@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
-#include "cli/suite_pack.h"
+#include "cli/suite_bundle.h"
 #include "cli/suite_progress.h"
 #include "cli/suite_verify.h"
 #include "golden/contract/error.h"
@@ -211,7 +211,7 @@ void add_suite(CLI::App& app, Outcome& outcome) {
   generate->callback([options, &outcome] { outcome.exit_code = run_generate(*options); });
 
   add_suite_verify(*suite, outcome);
-  add_suite_pack(*suite, outcome);
+  add_suite_bundle(*suite, outcome);
 
   CLI::App* hashes =
       add_action(*suite, "hashes", "print the root hash of every case, computed here", *options);

@@ -1,16 +1,6 @@
 # Whether device code is built, and for which GPUs. AUTO compiles it where there is a GPU to run it, for that GPU; ON
 # compiles it wherever there is an nvcc, for CMAKE_CUDA_ARCHITECTURES (80;90). Without it the kernels run on the host.
 
-# gpu_architecture(RESULT): "90" for compute capability 9.0 of the first GPU; "" where there is none.
-function(gpu_architecture RESULT)
-  set(${RESULT} "" PARENT_SCOPE)
-  execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader
-    OUTPUT_VARIABLE CAPABILITIES ERROR_QUIET RESULT_VARIABLE FAILED)
-  if(NOT FAILED AND CAPABILITIES MATCHES "^([0-9]+)\\.([0-9]+)")
-    set(${RESULT} ${CMAKE_MATCH_1}${CMAKE_MATCH_2} PARENT_SCOPE)
-  endif()
-endfunction()
-
 set(ASSAY_WITH_CUDA OFF)
 set(ASSAY_NO_CUDA_BECAUSE "CUDA is switched off")
 if(ASSAY_CUDA STREQUAL "AUTO")

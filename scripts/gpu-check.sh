@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
 # Builds the CUDA side and runs every check and the bench on this machine's GPU. Needs nvcc, cmake, ninja (pip's will do)
-# or make, a C++20 compiler, python3 with PyTorch, and a pack (scripts/gpu-pack.sh makes one where Assay's packages are).
+# or make, a C++20 compiler, python3 with PyTorch, and a bundle (scripts/gpu-bundle.sh makes one where Assay's packages are).
 #
-#   scripts/gpu-check.sh OUT [--quick] [--pack DIR]     --quick: no bench; DIR: default build/gpu-pack
+#   scripts/gpu-check.sh OUT [--quick] [--bundle DIR]     --quick: no bench; DIR: default build/gpu-bundle
 #
 # Writes OUT/gpu-check.json, OUT/gpu-check.md and a log of every part. A part that crashes or runs out of time is reported
-# and stops no other. Exit codes: 0 everything that was asked for passed; 1 not; 2 usage, no pack; 77 no CUDA device.
+# and stops no other. Exit codes: 0 everything that was asked for passed; 1 not; 2 usage, no bundle; 77 no CUDA device.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
-usage() { echo "scripts/gpu-check.sh: $1; usage: scripts/gpu-check.sh OUT [--quick] [--pack DIR]" >&2; exit 2; }
+usage() { echo "scripts/gpu-check.sh: $1; usage: scripts/gpu-check.sh OUT [--quick] [--bundle DIR]" >&2; exit 2; }
 
-out='' quick='' pack=build/gpu-pack
+out='' quick='' bundle=build/gpu-bundle
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) quick=1 ;;
-    --pack) [ $# -gt 1 ] || usage "--pack: expected a folder"; pack=$2; shift ;;
+    --bundle) [ $# -gt 1 ] || usage "--bundle: expected a folder"; bundle=$2; shift ;;
     -*) usage "$1: no such option" ;;
     *) [ -z "$out" ] || usage "$1: expected one folder"; out=$1 ;;
   esac
   shift
 done
 [ -n "$out" ] || usage "expected a folder to write to"
-out=$(realpath -m "$out") pack=$(realpath -m "$pack")
-if [ ! -f "$pack/pack.json" ]; then
-  echo "scripts/gpu-check.sh: $pack: no pack; make one where Assay is built: scripts/gpu-pack.sh $pack" >&2
+out=$(realpath -m "$out") bundle=$(realpath -m "$bundle")
+if [ ! -f "$bundle/bundle.json" ]; then
+  echo "scripts/gpu-check.sh: $bundle: no bundle; make one where Assay is built: scripts/gpu-bundle.sh $bundle" >&2
   exit 2
 fi
 command -v python3 >/dev/null || { echo "scripts/gpu-check.sh: no python3, which writes the report" >&2; exit 2; }
@@ -65,11 +65,11 @@ command -v nvcc >/dev/null || [ ! -x /usr/local/cuda/bin/nvcc ] || PATH=$PATH:/u
 generator=()
 command -v ninja >/dev/null || generator=(-G "Unix Makefiles")
 
-part configure 60 cmake --preset device "${generator[@]}" -DASSAY_PACK="$pack" -Wno-dev
+part configure 60 cmake --preset device "${generator[@]}" -DASSAY_BUNDLE="$bundle" -Wno-dev
 part build 240 cmake --build $build -j "$(nproc)"
 
 export ASSAY_REQUIRE_GPU=1
-part device-check 120 $build/tests/device/device_check "$pack" --json "$out/device-check.json"
+part device-check 120 $build/cli/gpu_check/device_check "$bundle" --json "$out/device-check.json"
 part kernels-check 120 $build/tests/device/kernels_check --json "$out/kernels-check.json"
 part simt-collectives 30 $build/tests/device/simt/simt_collectives_gpu_test
 part simt-mma 30 $build/tests/device/simt/simt_mma_gpu_test
@@ -86,7 +86,7 @@ done
 sanitize() {
   local name=sanitizer-$1-$2
   if command -v compute-sanitizer >/dev/null; then
-    part "$name" 60 compute-sanitizer --tool "$1" --error-exitcode 86 $build/tests/device/device_check "$pack" \
+    part "$name" 60 compute-sanitizer --tool "$1" --error-exitcode 86 $build/cli/gpu_check/device_check "$bundle" \
       --only "1-$2-*-keep" --precision fp32 --precision bf16 --any-methods --json "$out/$name.json"
   else
     record "$name" absent 0
@@ -99,5 +99,5 @@ for tool in memcheck racecheck; do sanitize $tool wide; done
   nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo "no nvidia-smi"
 } | head -n 1 >"$out/device.log"
 nvcc --version 2>/dev/null | sed -n 's/.*release \([^,]*\).*/\1/p' >"$out/cuda.log"
-{ git describe --always --dirty 2>/dev/null || sed 's/$/ (of the pack; no git here)/' "$pack/commit.txt"; } >"$out/commit.log"
+{ git describe --always --dirty 2>/dev/null || sed 's/$/ (of the bundle; no git here)/' "$bundle/commit.txt"; } >"$out/commit.log"
 python3 scripts/gpu-report.py "$out"

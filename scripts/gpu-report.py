@@ -15,7 +15,7 @@ SANITIZERS = ["sanitizer-memcheck-llama-gqa", "sanitizer-racecheck-llama-gqa", "
               "sanitizer-memcheck-wide", "sanitizer-racecheck-wide"]
 BENCHES = ["bench-author", "bench-train", "bench-gemms", "bench-plain", "bench-longest", "bench-wide"]
 PARTS = ["configure", "build"] + CHECKS + ["simt-collectives", "simt-mma"] + BENCHES + SANITIZERS
-FAULTS = {"3": "something refused or absent, or no PyTorch", "124": "out of time", "137": "out of time, killed",
+FAULTS = {"3": "inconclusive: nothing checked, refused or absent; or no PyTorch", "124": "out of time", "137": "out of time, killed",
           "86": "compute-sanitizer found errors", "77": "no CUDA device", "127": "not found: the build failed?"}
 
 
@@ -37,11 +37,11 @@ def judge_counts(result, report):
     """Of device_check and kernels_check."""
     if report is None:
         return "no report"
-    result.update({key: report.get(key, 0) for key in ("passed", "failed", "refused")})
+    result.update({key: report.get(key, 0) for key in ("passed", "failed", "inconclusive")})
     result["absent_methods"] = report.get("absent_methods", [])
     if result["passed"] < 1:
         return "nothing passed"
-    return "its report says otherwise" if result["failed"] or result["refused"] or report.get("exit_code") != 0 else ""
+    return "its report says otherwise" if result["failed"] or result["inconclusive"] or report.get("exit_code") != 0 else ""
 
 
 def judge_bench(result, report):
@@ -93,9 +93,9 @@ def table(results):
 def markdown(summary):
     lines = ["# GPU check", "", f"**{summary['verdict']}**", ""]
     lines += [f"* {key}: {summary[key]}" for key in ("device", "cuda", "commit", "date", "parts", "targets", "absent")]
-    lines += ["", "| part | status | passed | failed | refused | s | why |", "|---|---|---|---|---|---|---|"]
+    lines += ["", "| part | status | passed | failed | inconclusive | s | why |", "|---|---|---|---|---|---|---|"]
     for result in summary["results"]:
-        counts = " | ".join(figure(result.get(key)) for key in ("passed", "failed", "refused"))
+        counts = " | ".join(figure(result.get(key)) for key in ("passed", "failed", "inconclusive"))
         why = result["why"].replace("|", "/").replace("\n", " ")
         lines.append(f"| {result['part']} | {result['status']} | {counts} | {figure(result.get('seconds'))} | {why} |")
     return "\n".join(lines + ["", "## Figures", ""] + table(summary["results"]) + [""])

@@ -52,6 +52,9 @@ shared=$(comm -12 <(awk '$1 ~ /^cuda_impl/ { print $4 }' "$links" | sort -u) \
 for other in cuda_impl cli; do forbid verify "$other"; done
 for folder in golden reference cuda_impl datasets; do forbid "$folder" cli; done
 
+# What judges on a machine that has only a GPU knows neither the reference nor readers of files that need HDF5.
+for other in reference golden/file golden/exchange golden/suites golden/generate datasets; do forbid cli/gpu_check "$other"; done
+[[ -n $(links_between cli/gpu_check verify) ]] || fail "the link of cli/gpu_check to the judge is not seen"
 # The detectors run where there is the contract alone.
 links_of_detectors=$(awk '$2 == "assay_detectors" { print $4 }' "$links" | sort | tr '\n' ' ')
 [[ $links_of_detectors == "assay_contract assay_detectors assay_flags " ]] || fail "assay_detectors links $links_of_detectors"

@@ -71,13 +71,13 @@ expect 2 'suite ci: no case matches 7-' suite list ci --only '7-*'
 expect 0 '2 cases, 2 written, 0 up to date, 0 failed' suite generate ci --only 'plain-*-b1-*' --dir s
 expect 0 '2 cases, 0 written, 2 up to date, 0 failed' suite generate ci --only 'plain-*-b1-*' --dir s --json s.json
 grep -q '"state": "up to date"' s.json || { echo 's.json: no state'; failures=$((failures + 1)); }
-packed=plain-llama-gqa-b2-t7-padded
-expect 0 'pack p: 1 cases of suite device' suite pack device --only $packed --dir d --out p
-grep -q "\"file\": \"$packed.safetensors\"" p/pack.json || { echo 'pack.json: no case'; failures=$((failures + 1)); }
-expect 2 "$packed.safetensors: .*exists" suite pack device --only $packed --dir d --out p
-expect 2 'expected values that fp16 holds' suite pack ci --only 'plain-llama-gqa-b1-t33' --dir s --out q
+bundled=plain-llama-gqa-b2-t7-padded
+expect 0 'bundle p: 1 cases of suite device' suite bundle device --only $bundled --dir d --out p
+grep -q "\"file\": \"$bundled.safetensors\"" p/bundle.json || { echo 'bundle.json: no case'; failures=$((failures + 1)); }
+expect 2 "$bundled.safetensors: .*exists" suite bundle device --only $bundled --dir d --out p
+expect 2 'expected values that fp16 holds' suite bundle ci --only 'plain-llama-gqa-b1-t33' --dir s --out q
 expect 2 'plain-llama-gqa-b1-t1: expected a case judged by bounds on every tensor, got left_out' \
-  suite pack ci --only 'plain-llama-gqa-b1-t1' --dir s --out q
+  suite bundle ci --only 'plain-llama-gqa-b1-t1' --dir s --out q
 expect 2 'failed: case plain.* raise --memory' suite generate ci --only 'plain-*-b3-*' --dir s --memory 1K
 expect 2 'no root hashes are committed' suite hashes full --compare --only 'plain-*-b1-t2'
 expect 0 '^[0-9a-f]{32}  plain-llama-gqa-b1-t1$' suite hashes ci --only 'plain-*-b1-t1'

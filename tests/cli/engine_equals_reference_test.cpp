@@ -7,7 +7,7 @@
 #include <cmath>
 #include <filesystem>
 
-#include "cli/engine_subject.h"
+#include "cli/engine/engine_subject.h"
 #include "cuda_impl/engine/interface/model.h"
 #include "golden/contract/methods.h"
 #include "golden/contract/names.h"

@@ -6,7 +6,7 @@
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 
-#include "cli/engine_subject.h"
+#include "cli/engine/engine_subject.h"
 #include "cuda_impl/engine/interface/model.h"
 #include "golden/contract/names.h"
 #include "golden/file/golden_file.h"

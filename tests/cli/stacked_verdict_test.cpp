@@ -2,7 +2,7 @@
 // on all the others, says what was not judged, and is let off nothing else.
 #include <boost/test/unit_test.hpp>
 
-#include "cli/engine_subject.h"
+#include "cli/engine/engine_subject.h"
 #include "cuda_impl/engine/interface/model.h"
 #include "golden/contract/names.h"
 #include "golden/file/golden_file.h"

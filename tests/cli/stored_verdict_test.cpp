@@ -2,7 +2,7 @@
 // they are, and a wrong one does not.
 #include <boost/test/unit_test.hpp>
 
-#include "cli/engine_subject.h"
+#include "cli/engine/engine_subject.h"
 #include "cuda_impl/engine/interface/model.h"
 #include "golden/contract/names.h"
 #include "golden/file/golden_file.h"

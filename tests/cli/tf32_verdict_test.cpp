@@ -2,7 +2,7 @@
 // never as fp32, on every method and block of suite ci.
 #include <boost/test/unit_test.hpp>
 
-#include "cli/engine_subject.h"
+#include "cli/engine/engine_subject.h"
 #include "cuda_impl/engine/interface/model.h"
 #include "golden/file/golden_file.h"
 #include "tests/cli/golden_cases.h"

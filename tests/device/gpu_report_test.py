@@ -13,7 +13,7 @@ SPEC = importlib.util.spec_from_file_location("gpu_report", SCRIPT)
 gpu_report = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(gpu_report)
 
-COUNTS = {"passed": 7, "failed": 0, "refused": 0, "exit_code": 0, "absent_methods": ["pt"]}
+COUNTS = {"passed": 7, "failed": 0, "inconclusive": 0, "exit_code": 0, "absent_methods": ["pt"]}
 ROW = {"name": "forward", "ours": 1.0, "peer": 5.5, "unit": "ms", "ratio": 5.5, "target": 5.0, "met": True}
 BENCH = {"status": "ok", "small": False, "torch": "2.9", "rows": [ROW], "agreements": [{}], "absent": []}
 
@@ -74,7 +74,7 @@ class Report(unittest.TestCase):
 
     def test_counts_decide_too(self):
         for change, why in (({"passed": 0}, "nothing passed"), ({"failed": 1}, "says otherwise"),
-                            ({"refused": 1}, "says otherwise"), ({"exit_code": 1}, "says otherwise")):
+                            ({"inconclusive": 1}, "says otherwise"), ({"exit_code": 1}, "says otherwise")):
             self.setUp()
             self.reports["device-check"].update(change)
             with self.subTest(change=change):

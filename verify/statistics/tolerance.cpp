@@ -41,21 +41,6 @@ double two_sided_normal_quantile(double p) {
   return high;
 }
 
-golden::DType dtype_of(Precision precision) {
-  switch (precision) {
-    case Precision::fp64:
-      return golden::DType::float64;
-    case Precision::fp32:
-    case Precision::tf32:  // stored in 32 bits
-      return golden::DType::float32;
-    case Precision::bf16:
-      return golden::DType::bfloat16;
-    case Precision::fp16:
-      return golden::DType::float16;
-  }
-  throw InternalError("dtype_of: no such Precision");
-}
-
 double smallest_normal(Precision precision) {
   return golden::smallest(precision) / (2 * golden::unit_roundoff(precision));
 }

@@ -14,9 +14,6 @@ namespace assay::verify {
 // x with P(|N(0,1)| > x) = p, for 0 < p < 1.
 double two_sided_normal_quantile(double p);
 
-// The type that holds a precision's numbers.
-golden::DType dtype_of(golden::Precision precision);
-
 // The smallest normal number of the type: below it an implementation may flush results to zero, so
 // an error of this size is no defect.
 double smallest_normal(golden::Precision precision);

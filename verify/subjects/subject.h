@@ -28,6 +28,9 @@ struct Observed {
   golden::Tensor tensor;
 };
 
+// The type that holds a precision's numbers.
+golden::DType dtype_of(golden::Precision precision);
+
 struct Capabilities {
   bool can_run = false;    // computes on any batch of the model it was made for (a dump cannot)
   bool can_force = false;  // takes forced inputs by name

@@ -1,5 +1,5 @@
 // What the engine's kernels compute from what: every element of every tensor depends on exactly the
-// positions that the method says. Planted defects are in CMakeLists.txt.
+// positions that the method says. Planted defects are in tests/mutants/kernels.
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <map>

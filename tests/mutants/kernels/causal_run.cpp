@@ -1,15 +1,15 @@
 // The judge of dependences as a program, for kernels with a planted defect:
-//   causal_run METHOD PADDING POSITIONS [WINDOW | stacked [STORED_BYTES]]   on a Llama block, B = 2
-// (window 0: none; STORED_BYTES as in ModelOptions)
-// prints the first fault, or what it has looked at, and whether the logits are the fp64 engine's.
-// With `stacked` there are 3 layers, whose recomputes run all at once. Method pt has 2 rounds,
-// causal heads and messages from heads.
+//   causal_run METHOD PADDING POSITIONS [WINDOW | stacked [STORED_BYTES]]
+// on a Llama block with two rows (window 0: none; STORED_BYTES as in ModelOptions). It prints the
+// first fault, or what it has looked at, and whether the logits are the fp64 engine's. With
+// `stacked` there are 3 layers, whose recomputes run all at once. Method pt has 2 rounds, causal
+// heads and messages from heads.
 #include <fmt/format.h>
 
 #include <cstdlib>
 #include <string>
 
-#include "dependence_judge.h"
+#include "tests/cuda_impl/engine/dependence_judge.h"
 
 using namespace assay;
 

@@ -1,4 +1,4 @@
-#include "cli/suite_pack.h"
+#include "cli/suite_bundle.h"
 
 #include <fmt/format.h>
 
@@ -14,7 +14,7 @@
 
 #include "cuda_impl/engine/interface/model.h"
 #include "golden/contract/error.h"
-#include "golden/contract/pack.h"
+#include "golden/contract/test_bundle.h"
 #include "golden/exchange/safetensors.h"
 #include "golden/generate/generate_suite.h"
 #include "golden/suites/suite.h"
@@ -26,14 +26,14 @@ namespace assay::cli {
 namespace {
 
 namespace fs = std::filesystem;
-namespace pack = golden::pack;
+namespace bundle = golden::bundle;
 using golden::Element;
 using golden::Precision;
 using Values = std::vector<double>;
 
 constexpr double kFalseAlarmRate = 1e-6;  // of each case and precision, as in `assay verify`
 
-struct PackOptions {
+struct BundleOptions {
   std::string name, only, golden_folder, out;
   bool force = false, quiet = false;
 };
@@ -73,15 +73,15 @@ void add_bound(Content& content, const std::string& name, const golden::Shape& s
 // Expected values of what the candidate rounds to 16 bits as F32; what that rounds off widens the
 // bound, by 2^-13 of it at most.
 void add_local(Content& content, Precision precision, verify::Expectation e) {
-  const bool wide = pack::schedule_of(precision, "").storage_of(e.name) == Precision::fp32;
+  const bool wide = bundle::schedule_of(precision, "").storage_of(e.name) == Precision::fp32;
   for (std::size_t i = 0; !wide && i < e.expected.size(); ++i) {
     const double kept = golden::round_to(Precision::fp32, e.expected[i]);
     e.bound[i] += kept == e.expected[i] ? 0 : std::fabs(kept - e.expected[i]);
     e.expected[i] = kept;
   }
-  content.add(pack::local_name(precision, e.name), wide ? Element::f64 : Element::f32, e.shape,
+  content.add(bundle::local_name(precision, e.name), wide ? Element::f64 : Element::f32, e.shape,
               std::move(e.expected));
-  add_bound(content, pack::local_bound_name(precision, e.name), e.shape, std::move(e.bound));
+  add_bound(content, bundle::local_bound_name(precision, e.name), e.shape, std::move(e.bound));
 }
 
 void add_inputs(Content& content, const golden::GoldenReader& golden) {
@@ -118,7 +118,7 @@ void add_gradients(Content& content, const golden::GoldenReader& golden) {
 // Which of the engine's attention kernels a case takes is the engine's to say.
 std::string narrow_probs_of(const golden::ModelConfig& config) {
   std::string precisions;
-  for (const Precision precision : pack::kPrecisions) {
+  for (const Precision precision : bundle::kPrecisions) {
     const auto model =
         cuda::make_host_model(config, precision, golden::SyntheticWeights(config, 0));
     if (!model->precision().narrow_probs) continue;
@@ -129,8 +129,8 @@ std::string narrow_probs_of(const golden::ModelConfig& config) {
 
 void add_expectations(Content& content, const verify::Case& file) {
   verify::GoldenValues golden(file.golden);
-  for (const Precision precision : pack::kPrecisions) {
-    const golden::PrecisionSchedule schedule = pack::schedule_of(precision, content.narrow_probs);
+  for (const Precision precision : bundle::kPrecisions) {
+    const golden::PrecisionSchedule schedule = bundle::schedule_of(precision, content.narrow_probs);
     verify::require_weights_in(file.golden, schedule.storage);
     const verify::AnalyticTolerance tolerance(schedule, file.elements(), kFalseAlarmRate);
     verify::free_expectations(file, schedule, tolerance, golden, [&](verify::Expectation e) {
@@ -138,9 +138,9 @@ void add_expectations(Content& content, const verify::Case& file) {
       if (content.values.count(name) == 0) {
         content.add(name, Element::f64, e.shape, std::move(e.expected));
       }
-      add_bound(content, pack::bound_name(precision, e.name), e.shape, std::move(e.bound));
+      add_bound(content, bundle::bound_name(precision, e.name), e.shape, std::move(e.bound));
     });
-    if (!pack::has_local(precision)) continue;
+    if (!bundle::has_local(precision)) continue;
     verify::local_expectations(file, schedule, golden, [&](verify::Expectation e) {
       add_local(content, precision, std::move(e));
     });
@@ -162,7 +162,7 @@ std::string bytes_of(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-nlohmann::ordered_json write_case(const golden::SuiteCase& c, const PackOptions& options) {
+nlohmann::ordered_json write_case(const golden::SuiteCase& c, const BundleOptions& options) {
   if (!c.settings.left_out.empty() || c.settings.equal) {
     throw InputError(fmt::format("{}: expected a case judged by bounds on every tensor, got {}",
                                  c.name, c.settings.equal ? "equal" : "left_out"));
@@ -177,7 +177,7 @@ nlohmann::ordered_json write_case(const golden::SuiteCase& c, const PackOptions&
        {"root_hash", golden.root_hash()}},
       [&](const std::string& name) { return content.values.at(name); }, golden::Rounding::refuse,
       options.force);
-  return {{"name", c.name}, {"file", file}, {"hash", pack::file_hash(bytes_of(path))}};
+  return {{"name", c.name}, {"file", file}, {"hash", bundle::file_hash(bytes_of(path))}};
 }
 
 void generate(const golden::Suite& suite, const std::string& folder) {
@@ -189,7 +189,7 @@ void generate(const golden::Suite& suite, const std::string& folder) {
   }
 }
 
-void run_pack(const PackOptions& options) {
+void run_bundle(const BundleOptions& options) {
   const golden::Suite suite = golden::selected(golden::load_suite(options.name), options.only);
   generate(suite, options.golden_folder);
   std::error_code failed;
@@ -199,24 +199,24 @@ void run_pack(const PackOptions& options) {
                                  failed ? failed.message() : "a file of this name"));
   }
   nlohmann::ordered_json manifest{
-      {"assay_pack", pack::kVersion}, {"suite", suite.name}, {"cases", {}}};
+      {"assay_bundle", bundle::kVersion}, {"suite", suite.name}, {"cases", {}}};
   uint64_t bytes = 0;
   for (const golden::SuiteCase& c : suite.cases) {
     manifest["cases"].push_back(write_case(c, options));
     bytes += fs::file_size(options.out + "/" + c.name + ".safetensors");
   }
-  verify::write_report(manifest.dump(1) + "\n", options.out + "/" + pack::kManifest);
+  verify::write_report(manifest.dump(1) + "\n", options.out + "/" + bundle::kManifest);
   if (options.quiet) return;
-  fmt::print("pack {}: {} cases of suite {}, {:.1f} MB\n", options.out, suite.cases.size(),
+  fmt::print("bundle {}: {} cases of suite {}, {:.1f} MB\n", options.out, suite.cases.size(),
              suite.name, static_cast<double>(bytes) / 1e6);
 }
 
 }  // namespace
 
-void add_suite_pack(CLI::App& suite, Outcome& outcome) {
+void add_suite_bundle(CLI::App& suite, Outcome& outcome) {
   CLI::App* command = suite.add_subcommand(
-      "pack", "write cases with golden values and bounds for a machine that has only a GPU");
-  auto options = std::make_shared<PackOptions>();
+      "bundle", "write cases with golden values and bounds for a machine that has only a GPU");
+  auto options = std::make_shared<BundleOptions>();
   command
       ->add_option(
           "suite", options->name,
@@ -227,11 +227,11 @@ void add_suite_pack(CLI::App& suite, Outcome& outcome) {
       ->add_option("--dir", options->golden_folder,
                    "folder of the golden files; those that are not up to date are made")
       ->required();
-  command->add_option("--out", options->out, "folder of the pack")->required();
-  command->add_flag("--force", options->force, "replace files of an earlier pack");
+  command->add_option("--out", options->out, "folder of the bundle")->required();
+  command->add_flag("--force", options->force, "replace files of an earlier bundle");
   command->add_flag("--quiet", options->quiet, "print errors only");
   command->callback([options, &outcome] {
-    run_pack(*options);
+    run_bundle(*options);
     outcome.exit_code = 0;
   });
 }

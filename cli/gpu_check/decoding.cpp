@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "check.h"
-#include "golden/contract/pack.h"
+#include "cli/gpu_check/checks.h"
+#include "golden/contract/test_bundle.h"
 #include "verify/statistics/compare.h"
 
-namespace assay::device_check {
+namespace assay::gpu_check {
 namespace {
 
 using golden::Precision;
@@ -31,7 +31,7 @@ struct Logits {
 
   void compare(TensorRow& row) const {
     if (!std::all_of(bound.begin(), bound.end(), [](double b) { return std::isfinite(b); })) {
-      row.why = "a bound of the pack is not finite";
+      row.why = "a bound of the bundle is not finite";
       return;
     }
     const verify::Comparison seen = verify::compare(expected, got, bound);
@@ -46,10 +46,10 @@ struct Logits {
   }
 };
 
-Logits decode(const PackedCase& packed, cuda::Model& model, const Tensor& golden,
+Logits decode(const BundledCase& bundled, cuda::Model& model, const Tensor& golden,
               const Tensor& bound) {
-  const auto& [B, T, tokens, labels, mask] = packed.inputs;
-  const int64_t V = packed.config.vocab_size;
+  const auto& [B, T, tokens, mask, labels] = bundled.inputs;
+  const int64_t V = bundled.config.vocab_size;
   Logits logits;
   std::vector<double> behind(static_cast<std::size_t>(B * V));
   const std::unique_ptr<cuda::Decoder> decoder = model.decoder(B, T);
@@ -73,23 +73,24 @@ Logits decode(const PackedCase& packed, cuda::Model& model, const Tensor& golden
 
 }  // namespace
 
-Check check_decode(const PackedCase& packed, cuda::Model& model, Precision precision) {
-  Check check{
-      .name = "decode", .case_name = packed.name, .precision = golden::precision_name(precision)};
-  const Tensor* golden = packed.find("golden/logits");
-  const Tensor* bound = packed.find(golden::pack::bound_name(precision, "logits"));
-  const golden::Shape due{packed.inputs.batch, packed.inputs.positions, packed.config.vocab_size};
+CaseCheck check_decode(const BundledCase& bundled, cuda::Model& model, Precision precision) {
+  CaseCheck check = make_check("decode", bundled, precision);
+  const Tensor* golden = bundled.find("golden/logits");
+  const Tensor* bound = bundled.find(golden::bundle::bound_name(precision, "logits"));
+  const golden::Shape due{bundled.inputs.batch, bundled.inputs.positions,
+                          bundled.config.vocab_size};
   TensorRow row{.name = "logits"};
   if (golden == nullptr || bound == nullptr || golden->shape != due || bound->shape != due) {
-    row.why = "logits: not in the pack in their shape";
+    row.why = "logits: not in the bundle in their shape";
   } else {
-    decode(packed, model, *golden, *bound).compare(row);
+    decode(bundled, model, *golden, *bound).compare(row);
   }
-  check.status = row.passed() ? Status::pass : Status::fail;
-  check.summary = fmt::format("{} elements of logits, {} outside; largest error / bound {:.3g}",
-                              row.elements, row.outside, row.ratio);
+  check.check.status = row.passed() ? verify::Status::pass : verify::Status::fail;
+  check.check.summary =
+      fmt::format("{} elements of logits, {} outside; largest error / bound {:.3g}", row.elements,
+                  row.outside, row.ratio);
   check.rows = {row};
   return check;
 }
 
-}  // namespace assay::device_check
+}  // namespace assay::gpu_check

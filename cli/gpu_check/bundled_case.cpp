@@ -1,4 +1,4 @@
-#include "packed_case.h"
+#include "cli/gpu_check/bundled_case.h"
 
 #include <fmt/format.h>
 
@@ -10,9 +10,9 @@
 
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
-#include "golden/contract/pack.h"
+#include "golden/contract/test_bundle.h"
 
-namespace assay::device_check {
+namespace assay::gpu_check {
 namespace {
 
 using golden::Tensor;
@@ -22,7 +22,7 @@ std::string read_bytes(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) {
     throw InputError(path +
-                     ": cannot be read: expected a file of a pack; scripts/gpu-pack.sh "
+                     ": cannot be read: expected a file of a bundle; scripts/gpu-bundle.sh "
                      "makes one");
   }
   return {std::istreambuf_iterator<char>(file), {}};
@@ -93,10 +93,10 @@ std::pair<json, std::string_view> split(const std::string& bytes, const std::str
 }
 
 template <class T>
-std::vector<T> input(const PackedCase& packed, const std::string& name) {
-  const Tensor* tensor = packed.find("inputs/" + name);
+std::vector<T> input(const BundledCase& bundled, const std::string& name) {
+  const Tensor* tensor = bundled.find("inputs/" + name);
   if (tensor == nullptr || tensor->shape.size() != 2) {
-    throw InputError(fmt::format("{}: inputs/{}: expected [B,T], got {}", packed.name, name,
+    throw InputError(fmt::format("{}: inputs/{}: expected [B,T], got {}", bundled.name, name,
                                  tensor == nullptr ? "none" : golden::shape_text(tensor->shape)));
   }
   return {tensor->values.begin(), tensor->values.end()};
@@ -104,36 +104,37 @@ std::vector<T> input(const PackedCase& packed, const std::string& name) {
 
 }  // namespace
 
-const Tensor* PackedCase::find(const std::string& tensor) const {
+const Tensor* BundledCase::find(const std::string& tensor) const {
   const auto found = tensors.find(tensor);
   return found == tensors.end() ? nullptr : &found->second;
 }
 
-bool PackedCase::has_gradients() const {
+bool BundledCase::has_gradients() const {
   const auto first = tensors.lower_bound("gradient/");
   return first != tensors.end() && first->first.starts_with("gradient/");
 }
 
-void PackedWeights::read(const std::string& name, std::span<double> values) const {
-  const Tensor* weight = packed_.find("weights/" + name);
+void BundledWeights::read(const std::string& name, std::span<double> values) const {
+  const Tensor* weight = bundled_.find("weights/" + name);
   if (weight == nullptr || weight->values.size() != values.size()) {
-    throw InputError(fmt::format("{}: weights/{}: expected {} values, got {}", packed_.name, name,
+    throw InputError(fmt::format("{}: weights/{}: expected {} values, got {}", bundled_.name, name,
                                  values.size(), weight == nullptr ? 0 : weight->values.size()));
   }
   std::copy(weight->values.begin(), weight->values.end(), values.begin());
 }
 
-std::vector<PackEntry> read_manifest(const std::string& folder, const std::string& pattern) {
-  const std::string path = folder + "/" + golden::pack::kManifest;
+std::vector<BundleEntry> read_manifest(const std::string& folder, const std::string& pattern) {
+  const std::string path = folder + "/" + golden::bundle::kManifest;
   const json manifest = parse(read_bytes(path), path);
-  if (!manifest.is_object() || manifest.value("assay_pack", 0) != golden::pack::kVersion) {
-    throw InputError(fmt::format("{}: expected \"assay_pack\": {}; scripts/gpu-pack.sh makes it",
-                                 path, golden::pack::kVersion));
+  if (!manifest.is_object() || manifest.value("assay_bundle", 0) != golden::bundle::kVersion) {
+    throw InputError(
+        fmt::format("{}: expected \"assay_bundle\": {}; scripts/gpu-bundle.sh makes it", path,
+                    golden::bundle::kVersion));
   }
-  std::vector<PackEntry> entries;
+  std::vector<BundleEntry> entries;
   try {
     for (const json& c : manifest.at("cases")) {
-      PackEntry entry{c.at("name"), c.at("file"), c.at("hash")};
+      BundleEntry entry{c.at("name"), c.at("file"), c.at("hash")};
       if (golden::matches(pattern, entry.name)) entries.push_back(std::move(entry));
     }
   } catch (const json::exception& error) {
@@ -145,34 +146,34 @@ std::vector<PackEntry> read_manifest(const std::string& folder, const std::strin
   return entries;
 }
 
-PackedCase read_case(const std::string& folder, const PackEntry& entry) {
+BundledCase read_case(const std::string& folder, const BundleEntry& entry) {
   const std::string path = folder + "/" + entry.file;
   const std::string bytes = read_bytes(path);
-  if (const std::string hash = golden::pack::file_hash(bytes); hash != entry.hash) {
-    throw InputError(fmt::format("{}: damaged: expected hash {}, got {}; copy the pack again", path,
-                                 entry.hash, hash));
+  if (const std::string hash = golden::bundle::file_hash(bytes); hash != entry.hash) {
+    throw InputError(fmt::format("{}: damaged: expected hash {}, got {}; copy the bundle again",
+                                 path, entry.hash, hash));
   }
-  PackedCase packed{.name = entry.name};
+  BundledCase bundled{.name = entry.name};
   try {
     const auto [header, data] = split(bytes, path);
     const json& metadata = header.at("__metadata__");
-    packed.config = golden::parse_config(metadata.at("config"), path);
-    packed.narrow_probs = metadata.at("narrow_probs");
+    bundled.config = golden::parse_config(metadata.at("config"), path);
+    bundled.narrow_probs = metadata.at("narrow_probs");
     for (const auto& [name, place] : header.items()) {
       if (name != "__metadata__") {
-        packed.tensors[name] = read_tensor(data, place, path + ": " + name);
+        bundled.tensors[name] = read_tensor(data, place, path + ": " + name);
       }
     }
   } catch (const json::exception& error) {
     throw InputError(path + ": " + error.what());
   }
-  Inputs& inputs = packed.inputs;
-  inputs.tokens = input<int32_t>(packed, "tokens");
-  inputs.labels = input<int32_t>(packed, "labels");
-  inputs.attention_mask = input<uint8_t>(packed, "attention_mask");
-  inputs.batch = packed.find("inputs/tokens")->shape[0];
-  inputs.positions = packed.find("inputs/tokens")->shape[1];
-  return packed;
+  verify::Batch& inputs = bundled.inputs;
+  inputs.tokens = input<int32_t>(bundled, "tokens");
+  inputs.labels = input<int32_t>(bundled, "labels");
+  inputs.attention_mask = input<uint8_t>(bundled, "attention_mask");
+  inputs.batch = bundled.find("inputs/tokens")->shape[0];
+  inputs.positions = bundled.find("inputs/tokens")->shape[1];
+  return bundled;
 }
 
-}  // namespace assay::device_check
+}  // namespace assay::gpu_check

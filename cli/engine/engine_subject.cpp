@@ -1,10 +1,9 @@
-#include "cli/engine_subject.h"
+#include "cli/engine/engine_subject.h"
 
 #include <algorithm>
 
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
-#include "verify/statistics/tolerance.h"
 
 namespace assay::cli {
 namespace {
@@ -39,7 +38,15 @@ class SubjectProbe : public cuda::Probe {
 
 }  // namespace
 
-EngineSubject::EngineSubject(std::string backend, std::unique_ptr<cuda::Model> model,
+cuda::Batch engine_batch(const verify::Batch& batch) {
+  return {.batch = batch.batch,
+          .positions = batch.positions,
+          .tokens = batch.tokens,
+          .attention_mask = batch.attention_mask,
+          .labels = batch.labels};
+}
+
+EngineSubject::EngineSubject(std::string backend, std::shared_ptr<cuda::Model> model,
                              const cuda::ModelOptions& options)
     : backend_(std::move(backend)), model_(std::move(model)), options_(options) {}
 
@@ -69,12 +76,7 @@ golden::DType EngineSubject::dtype_of(const std::string& tensor_name) const {
 void EngineSubject::run(const verify::Batch& batch, const verify::Forced& forced,
                         const verify::Receive& receive) {
   SubjectProbe probe(*this, forced, receive);
-  model_->forward({.batch = batch.batch,
-                   .positions = batch.positions,
-                   .tokens = batch.tokens,
-                   .attention_mask = batch.attention_mask,
-                   .labels = batch.labels},
-                  &probe);
+  model_->forward(engine_batch(batch), &probe);
 }
 
 }  // namespace assay::cli

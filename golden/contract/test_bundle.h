@@ -1,13 +1,13 @@
-// A pack: cases of a suite for a machine that has a GPU and neither HDF5 nor the reference. A
-// folder with pack.json and a .safetensors file for each case.
+// A test bundle: cases of a suite for a machine that has a GPU and neither HDF5 nor the reference.
+// It is a folder with bundle.json and a .safetensors file for each case.
 //
-//   pack.json  {"assay_pack": 1, "suite": "device",
-//               "cases": [{"name": "1-llama-gqa-b2-t9-keep", "file": "<name>.safetensors",
-//                          "hash": FNV-1a of the file's bytes, 64 bits, 16 hex digits}]}
+//   bundle.json  {"assay_bundle": 1, "suite": "device",
+//                 "cases": [{"name": "1-llama-gqa-b2-t9-keep", "file": "<name>.safetensors",
+//                            "hash": FNV-1a of the file's bytes, 64 bits, 16 hex digits}]}
 //
 // A case's metadata has "config", the canonical config.json, and "narrow_probs", the precisions in
-// which the engine rounds probabilities where they meet their values (golden/contract/precision.h), as "bf16
-// fp16". Its tensors, <p> = fp32, tf32, bf16, fp16:
+// which the engine rounds probabilities where they meet their values
+// (golden/contract/precision.h), as "bf16 fp16". Its tensors, <p> = fp32, tf32, bf16, fp16:
 //
 //   inputs/tokens, inputs/labels  I32 [B,T]       inputs/attention_mask  U8 [B,T]
 //   weights/<HF name>             BF16 where that holds them, else F64
@@ -29,9 +29,9 @@
 #include "golden/contract/precision.h"
 #include "golden/contract/random.h"
 
-namespace assay::golden::pack {
+namespace assay::golden::bundle {
 
-inline constexpr char kManifest[] = "pack.json";
+inline constexpr char kManifest[] = "bundle.json";
 inline constexpr int kVersion = 1;
 inline constexpr Precision kPrecisions[] = {Precision::fp32, Precision::tf32, Precision::bf16,
                                             Precision::fp16};
@@ -61,4 +61,4 @@ inline PrecisionSchedule schedule_of(Precision storage, std::string_view narrow_
 
 std::string file_hash(std::string_view bytes);
 
-}  // namespace assay::golden::pack
+}  // namespace assay::golden::bundle

@@ -9,11 +9,14 @@
 
 namespace assay::cli {
 
+// What the engine reads of a batch; it points into it.
+cuda::Batch engine_batch(const verify::Batch& batch);
+
 class EngineSubject : public verify::Subject {
  public:
   // backend: "simt" or "cuda", for describe().
   // options: those that the model was made with.
-  EngineSubject(std::string backend, std::unique_ptr<cuda::Model> model,
+  EngineSubject(std::string backend, std::shared_ptr<cuda::Model> model,
                 const cuda::ModelOptions& options = {});
 
   std::string describe() const override;
@@ -28,7 +31,7 @@ class EngineSubject : public verify::Subject {
 
  private:
   std::string backend_;
-  std::unique_ptr<cuda::Model> model_;
+  std::shared_ptr<cuda::Model> model_;
   cuda::ModelOptions options_;
 };
 

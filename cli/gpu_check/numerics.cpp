@@ -3,27 +3,28 @@
 #include <algorithm>
 #include <cmath>
 
-#include "check.h"
+#include "cli/engine/engine_subject.h"
+#include "cli/gpu_check/checks.h"
+#include "cli/gpu_check/collected.h"
 #include "golden/contract/names.h"
-#include "golden/contract/pack.h"
-#include "taps.h"
+#include "golden/contract/test_bundle.h"
 #include "verify/statistics/compare.h"
 
-namespace assay::device_check {
+namespace assay::gpu_check {
 namespace {
 
-namespace pack = golden::pack;
+namespace bundle = golden::bundle;
 using golden::Precision;
 using golden::Tensor;
 
-// Of the pack, in the tensor's shape, or nullptr with row.why.
-const Tensor* due(const PackedCase& packed, const std::string& name, const golden::Shape& shape,
+// Of the bundle, in the tensor's shape, or nullptr with row.why.
+const Tensor* due(const BundledCase& bundled, const std::string& name, const golden::Shape& shape,
                   TensorRow& row) {
-  const Tensor* tensor = packed.find(name);
+  const Tensor* tensor = bundled.find(name);
   if (tensor == nullptr) {
-    row.why = fmt::format("{}: not in the pack", name);
+    row.why = fmt::format("{}: not in the bundle", name);
   } else if (tensor->shape != shape) {
-    row.why = fmt::format("{}: expected {}, got {} in the pack", name, golden::shape_text(shape),
+    row.why = fmt::format("{}: expected {}, got {} in the bundle", name, golden::shape_text(shape),
                           golden::shape_text(tensor->shape));
     return nullptr;
   }
@@ -38,7 +39,7 @@ bool all_finite(const Tensor& bound) {
 void compare_tensor(const Tensor& expected, const Tensor& bound, const Tensor& got,
                     TensorRow& row) {
   if (!all_finite(bound)) {
-    row.why = "a bound of the pack is negative or not finite";
+    row.why = "a bound of the bundle is negative or not finite";
     return;
   }
   const verify::Comparison seen = verify::compare(expected.values, got.values, bound.values);
@@ -64,10 +65,10 @@ void check_storage(Precision storage, const Tensor& got, TensorRow& row) {
   }
 }
 
-void check_schedule(const PackedCase& packed, const cuda::Model& model, Precision precision,
-                    Check& check) {
-  const golden::PrecisionSchedule has = model.precision(),
-                                  due = pack::schedule_of(precision, packed.narrow_probs);
+void check_schedule(const BundledCase& bundled, const verify::Subject& subject, Precision precision,
+                    CaseCheck& check) {
+  const golden::PrecisionSchedule has = subject.precision(),
+                                  due = bundle::schedule_of(precision, bundled.narrow_probs);
   if (has.storage == due.storage && has.accumulate == due.accumulate &&
       has.wide_attention == due.wide_attention && has.narrow_probs == due.narrow_probs &&
       has.operands == due.operands) {
@@ -77,15 +78,16 @@ void check_schedule(const PackedCase& packed, const cuda::Model& model, Precisio
       {.name = "precision", .why = "the engine's schedule is not the one that the bounds are for"});
 }
 
-void conclude(Check& check, const Taps& taps) {
-  for (const std::string& fault : taps.faults()) {
+void conclude(CaseCheck& check, const Collected& got) {
+  for (const std::string& fault : got.faults()) {
     check.rows.push_back({.name = "taps", .why = fault});
   }
   const auto failed = std::count_if(check.rows.begin(), check.rows.end(),
                                     [](const TensorRow& row) { return !row.passed(); });
-  check.status = failed == 0 && check.compared() > 0 ? Status::pass : Status::fail;
+  check.check.status =
+      failed == 0 && check.compared() > 0 ? verify::Status::pass : verify::Status::fail;
   const TensorRow* worst = check.worst();
-  check.summary = fmt::format(
+  check.check.summary = fmt::format(
       "{} of {} tensors outside, {} elements; largest error / bound {:.3g} "
       "at {}",
       failed, check.rows.size(), check.compared(), worst == nullptr ? 0 : worst->ratio,
@@ -95,64 +97,61 @@ void conclude(Check& check, const Taps& taps) {
 // Names of the expected values and their bounds, by the tensor's.
 using Named = std::string (*)(Precision, const std::string&);
 
-void compare_all(const PackedCase& packed, const cuda::Model& model, Precision precision,
-                 Named expected, Named bounds, const Taps& taps, Check& check) {
-  for (const golden::TensorInfo& info : taps.declared()) {
+void compare_all(const BundledCase& bundled, const verify::Subject& subject, Precision precision,
+                 Named expected, Named bounds, const Collected& collected, CaseCheck& check) {
+  for (const golden::TensorInfo& info : collected.declared()) {
     TensorRow row{.name = info.name};
-    const Tensor* value = due(packed, expected(precision, info.name), info.shape, row);
-    const Tensor* bound = due(packed, bounds(precision, info.name), info.shape, row);
-    const Tensor* got = taps.find(info.name);
+    const Tensor* value = due(bundled, expected(precision, info.name), info.shape, row);
+    const Tensor* bound = due(bundled, bounds(precision, info.name), info.shape, row);
+    const Tensor* got = collected.find(info.name);
     if (got == nullptr) {
       row.why = "the engine did not hand it over";
     } else if (value != nullptr && bound != nullptr) {
       compare_tensor(*value, *bound, *got, row);
-      check_storage(model.precision().storage_of(info.name), *got, row);
+      check_storage(subject.precision().storage_of(info.name), *got, row);
     }
     check.rows.push_back(std::move(row));
   }
-  conclude(check, taps);
+  conclude(check, collected);
+}
+
+Collected collect(const BundledCase& bundled, verify::Subject& subject,
+                  const verify::Forced& forced) {
+  auto due = golden::tensor_list(bundled.config, bundled.inputs.batch, bundled.inputs.positions);
+  std::erase_if(due, [&](const golden::TensorInfo& info) { return !subject.computes(info.name); });
+  Collected collected(std::move(due));
+  subject.run(bundled.inputs, forced, [&](const verify::Observed& observed) {
+    collected.take(observed.name, observed.tensor.view());
+  });
+  return collected;
 }
 
 std::string golden_name(Precision, const std::string& tensor) { return "golden/" + tensor; }
 
-Check check_free_running(const std::string& name, const PackedCase& packed, cuda::Model& model,
-                         Precision precision) {
-  Check check{
-      .name = name, .case_name = packed.name, .precision = golden::precision_name(precision)};
-  check_schedule(packed, model, precision, check);
-  Taps taps(tensors_of(packed, name == "stacked"));
-  model.forward(packed.inputs.view(), &taps);
-  compare_all(packed, model, precision, golden_name, pack::bound_name, taps, check);
+}  // namespace
+
+CaseCheck check_free(const BundledCase& bundled, verify::Subject& subject, Precision precision) {
+  CaseCheck check = make_check("free-running", bundled, precision);
+  check_schedule(bundled, subject, precision, check);
+  compare_all(bundled, subject, precision, golden_name, bundle::bound_name,
+              collect(bundled, subject, {}), check);
   return check;
 }
 
-}  // namespace
-
-Check check_free(const PackedCase& packed, cuda::Model& model, Precision precision) {
-  return check_free_running("free-running", packed, model, precision);
-}
-
-Check check_stacked(const PackedCase& packed, cuda::Model& model, Precision precision) {
-  return check_free_running("stacked", packed, model, precision);
-}
-
-Check check_local(const PackedCase& packed, cuda::Model& model, Precision precision) {
-  Check check{
-      .name = "local", .case_name = packed.name, .precision = golden::precision_name(precision)};
-  check_schedule(packed, model, precision, check);
-  Taps taps(tensors_of(packed));
-  taps.force_with([&](const std::string& name, std::span<double> values) {
-    const Tensor* golden = packed.find("golden/" + name);
-    if (golden == nullptr || golden->values.size() != values.size()) return false;
-    if (golden::is_attention_matrix(name)) return false;
-    const Precision storage = model.precision().storage_of(name);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      values[i] = golden::round_to(storage, golden->values[i]);
-    }
-    return true;
-  });
-  model.forward(packed.inputs.view(), &taps);
-  compare_all(packed, model, precision, pack::local_name, pack::local_bound_name, taps, check);
+CaseCheck check_local(const BundledCase& bundled, verify::Subject& subject, Precision precision) {
+  CaseCheck check = make_check("local", bundled, precision);
+  check_schedule(bundled, subject, precision, check);
+  Tensor rounded;
+  const auto force = [&](const std::string& name) -> const Tensor* {
+    const Tensor* golden = bundled.find("golden/" + name);
+    if (golden == nullptr || golden::is_attention_matrix(name)) return nullptr;
+    rounded = *golden;
+    const Precision storage = subject.precision().storage_of(name);
+    for (double& x : rounded.values) x = golden::round_to(storage, x);
+    return &rounded;
+  };
+  compare_all(bundled, subject, precision, bundle::local_name, bundle::local_bound_name,
+              collect(bundled, subject, force), check);
   return check;
 }
 
@@ -175,33 +174,33 @@ double rms(std::span<const double> values) {
 }
 
 // The sizes that are added up in a gradient.
-double size_of(const PackedCase& packed, const std::string& weight, const Tensor& gradient) {
+double size_of(const BundledCase& bundled, const std::string& weight, const Tensor& gradient) {
   const double own = rms(gradient.values);
   const std::size_t score = weight.find("self_attn.score.");
   if (score == std::string::npos) return own;
-  const Tensor* q = packed.find("gradient/" + weight.substr(0, score) + "self_attn.q_proj.weight");
+  const Tensor* q = bundled.find("gradient/" + weight.substr(0, score) + "self_attn.q_proj.weight");
   return q == nullptr ? own : std::max(own, rms(q->values));
 }
 
 }  // namespace
 
-Check check_gradients(const PackedCase& packed, cuda::Model& model) {
-  Check check{.name = "gradients", .case_name = packed.name, .precision = "fp32"};
-  Taps got(golden::weight_list(packed.config));
-  model.gradients(packed.inputs.view(),
+CaseCheck check_gradients(const BundledCase& bundled, cuda::Model& model) {
+  CaseCheck check = make_check("gradients", bundled, Precision::fp32);
+  Collected got(golden::weight_list(bundled.config));
+  model.gradients(cli::engine_batch(bundled.inputs),
                   [&](const std::string& name, const golden::TensorView& gradient) {
                     got.take(name, gradient);
                   });
   const auto roundings =
-      static_cast<double>(gradient_roundings(packed.config, packed.inputs.positions));
+      static_cast<double>(gradient_roundings(bundled.config, bundled.inputs.positions));
   for (const golden::TensorInfo& info : got.declared()) {
     TensorRow row{.name = info.name};
-    const Tensor* expected = due(packed, "gradient/" + info.name, info.shape, row);
+    const Tensor* expected = due(bundled, "gradient/" + info.name, info.shape, row);
     const Tensor* gradient = got.find(info.name);
     if (gradient == nullptr) {
       row.why = "the engine did not hand it over";
     } else if (expected != nullptr) {
-      const double bound = roundings * 0x1p-24 * size_of(packed, info.name, *expected);
+      const double bound = roundings * 0x1p-24 * size_of(bundled, info.name, *expected);
       compare_tensor(*expected, {info.shape, std::vector<double>(expected->values.size(), bound)},
                      *gradient, row);
     }
@@ -211,4 +210,4 @@ Check check_gradients(const PackedCase& packed, cuda::Model& model) {
   return check;
 }
 
-}  // namespace assay::device_check
+}  // namespace assay::gpu_check

@@ -1,12 +1,13 @@
-// Judges the engine on the cases of a pack: numbers, gradients, dependences, repeatability.
+// Judges the engine on the cases of a bundle: numbers, gradients, dependences, repeatability.
 //
-//   device_check PACK [--backend device|host] [--only PATTERN] [--precision fp32|tf32|bf16|fp16]..
-//                [--without METHOD].. [--any-methods] [--json FILE] [--tensors]
+//   device_check BUNDLE [--backend device|host] [--only PATTERN]
+//                [--precision fp32|tf32|bf16|fp16].. [--without METHOD].. [--any-methods]
+//                [--json FILE] [--tensors]
 //
-// Exit codes: 0 all passed; 1 a failure, or nothing was checked; 2 usage, or a pack that cannot be
-// read; 3 a case is refused by the engine, or a method that is not named by --without has no case;
-// 77 no CUDA device. --any-methods asks for no method; --tensors prints every tensor, else only
-// what failed.
+// Exit codes: 0 all passed; 1 a failure; 2 usage, or a bundle that cannot be read; 3 nothing was
+// checked, the engine refuses a case, or a method that is not named by --without has no case; 77 no
+// CUDA device. --any-methods asks for no method; --tensors prints every tensor, else
+// only what failed.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,21 +16,22 @@
 #include <fstream>
 #include <set>
 
+#include "cli/gpu_check/run_checks.h"
 #include "golden/contract/error.h"
 #include "golden/contract/methods.h"
-#include "golden/contract/pack.h"
-#include "run_checks.h"
+#include "golden/contract/test_bundle.h"
 
 namespace {
 
 using namespace assay;
-using device_check::PackEntry;
 using golden::Precision;
+using gpu_check::BundleEntry;
+using verify::Status;
 
 constexpr int kUsage = 2, kNoDevice = 77;
 
 struct Options {
-  std::string pack, backend = "device", only, json_path;
+  std::string bundle, backend = "device", only, json_path;
   std::vector<Precision> precisions;
   std::vector<std::string> without;
   bool any_methods = false, every_tensor = false;
@@ -58,19 +60,19 @@ Options parse(int argc, char** argv) {
       options.any_methods = true;
     } else if (word == "--tensors") {
       options.every_tensor = true;
-    } else if (word.starts_with("--") || !options.pack.empty()) {
-      throw InputError("device_check: " + word + ": no such option; the pack is named once");
+    } else if (word.starts_with("--") || !options.bundle.empty()) {
+      throw InputError("device_check: " + word + ": no such option; the bundle is named once");
     } else {
-      options.pack = word;
+      options.bundle = word;
     }
   }
-  if (options.pack.empty()) throw InputError("device_check: expected the folder of a pack");
+  if (options.bundle.empty()) throw InputError("device_check: expected the folder of a bundle");
   if (options.backend != "device" && options.backend != "host") {
     throw InputError("--backend " + options.backend + ": expected device or host");
   }
   if (options.precisions.empty()) {
-    options.precisions.assign(std::begin(golden::pack::kPrecisions),
-                              std::end(golden::pack::kPrecisions));
+    options.precisions.assign(std::begin(golden::bundle::kPrecisions),
+                              std::end(golden::bundle::kPrecisions));
   }
   return options;
 }
@@ -84,16 +86,16 @@ std::vector<std::string> absent_methods(const std::set<std::string>& present) {
 }
 
 // Reads, runs and tells of one case at a time.
-void run_pack(const Options& options, device_check::Report& report) {
-  const device_check::MakeModel make =
+void run_bundle(const Options& options, gpu_check::Report& report) {
+  const gpu_check::MakeModel make =
       options.backend == "host" ? cuda::make_host_model : cuda::make_device_model;
   std::set<std::string> methods;
-  for (const PackEntry& entry : device_check::read_manifest(options.pack, options.only)) {
-    const device_check::PackedCase packed = device_check::read_case(options.pack, entry);
-    methods.insert(packed.config.method);
+  for (const BundleEntry& entry : gpu_check::read_manifest(options.bundle, options.only)) {
+    const gpu_check::BundledCase bundled = gpu_check::read_case(options.bundle, entry);
+    methods.insert(bundled.config.method);
     for (const Precision precision : options.precisions) {
-      for (device_check::Check& check : device_check::run_case(packed, precision, make)) {
-        fmt::print("{}", device_check::check_text(check, options.every_tensor));
+      for (gpu_check::CaseCheck& check : gpu_check::run_case(bundled, precision, make)) {
+        fmt::print("{}", gpu_check::check_text(check, options.every_tensor));
         report.checks.push_back(std::move(check));
       }
     }
@@ -102,18 +104,20 @@ void run_pack(const Options& options, device_check::Report& report) {
   if (!options.any_methods) report.absent = absent_methods(methods);
 }
 
-int finish(const Options& options, device_check::Report& report) {
-  const int code = device_check::exit_code(report, options.without);
+int finish(const Options& options, gpu_check::Report& report) {
+  const int code = gpu_check::exit_code(report, options.without);
   for (const std::string& method : report.absent) {
-    fmt::print("ABSENT   method {}: the pack has no case of it\n", method);
+    fmt::print("absent       method {}: the bundle has no case of it\n", method);
   }
-  fmt::print("{} back end: {} checks passed, {} failed, {} refused, {} methods absent, {:.1f} s\n",
-             options.backend, report.count(device_check::Status::pass),
-             report.count(device_check::Status::fail), report.count(device_check::Status::refused),
-             report.absent.size(), report.seconds);
+  fmt::print(
+      "{} back end: {} checks passed, {} failed, {} inconclusive, {} skipped, {} methods absent, "
+      "{:.1f} s\n",
+      options.backend, report.count(Status::pass), report.count(Status::fail),
+      report.count(Status::inconclusive), report.count(Status::skipped), report.absent.size(),
+      report.seconds);
   if (!options.json_path.empty()) {
     std::ofstream file(options.json_path);
-    file << device_check::json_text(report, code);
+    file << gpu_check::json_text(report, code);
     file.close();
     if (!file) throw InputError(options.json_path + ": cannot be written");
   }
@@ -129,8 +133,8 @@ int run(int argc, char** argv) {
     }
   }
   const auto start = std::chrono::steady_clock::now();
-  device_check::Report report{.backend = options.backend, .pack = options.pack};
-  run_pack(options, report);
+  gpu_check::Report report{.backend = options.backend, .bundle = options.bundle};
+  run_bundle(options, report);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return finish(options, report);
 }

@@ -1,0 +1,24 @@
+#include "verify/subjects/subject.h"
+
+#include "golden/contract/error.h"
+
+namespace assay::verify {
+
+using golden::Precision;
+
+golden::DType dtype_of(Precision precision) {
+  switch (precision) {
+    case Precision::fp64:
+      return golden::DType::float64;
+    case Precision::fp32:
+    case Precision::tf32:  // stored in 32 bits
+      return golden::DType::float32;
+    case Precision::bf16:
+      return golden::DType::bfloat16;
+    case Precision::fp16:
+      return golden::DType::float16;
+  }
+  throw InternalError("dtype_of: no such Precision");
+}
+
+}  // namespace assay::verify
