@@ -210,14 +210,4 @@ int64_t distance_groups(const PT& pt) {
   return (pt.causal_heads ? 1 : 2) * (static_cast<int64_t>(pt.distances->size()) + 1);
 }
 
-bool takes_part(const PT& pt, int64_t round, int64_t group) {
-  return pt.updates == PT::Updates::every_round || group < round;
-}
-
-bool is_updated(const PT& pt, int64_t round, int64_t group) {
-  return pt.updates == PT::Updates::every_round || (round - 1) % pt.head_groups == group;
-}
-
-bool starts_even(const PT& pt) { return pt.schedule == PT::Schedule::sync || pt.head_step != 1; }
-
 }  // namespace assay::golden

@@ -68,16 +68,9 @@ std::vector<std::string> prob_transformer_option_texts();
 // Throws InputError naming `where` and the option for what is out of range or does not go together.
 void validate_prob_transformer(const ModelConfig& config, const std::string& where);
 
-// K: 1, or the groups a side times the sides that a head may stand on. `pt` has its defaults filled
-// in, here and below.
+// K: 1, or the groups a side times the sides that a head may stand on. `pt` has its
+// defaults filled in.
 int64_t distance_groups(const ProbTransformer& pt);
-// Whether head group g speaks in round n; whether its heads are computed in it.
-bool takes_part(const ProbTransformer& pt, int64_t round, int64_t group);
-bool is_updated(const ProbTransformer& pt, int64_t round, int64_t group);
-// Whether something reads its Q_c in round n: the update, or the message from dependents.
-bool needs_queries(const ProbTransformer& pt, int64_t round, int64_t group);
-// Whether inference reads heads that no round has computed: they are uniform.
-bool starts_even(const ProbTransformer& pt);
 
 // "pt/2/q"; "q" or, with several groups, "q/1"
 std::string round_name(int64_t round, const std::string& tensor);

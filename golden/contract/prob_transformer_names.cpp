@@ -23,7 +23,7 @@ class Lister {
       add(group_name("embed", pt_.label_groups, m), hidden_, "BTD");
       add(label_tensor(0, "labels", m), hidden_, "BTD");
     }
-    for (int64_t g = 0; g < pt_.head_groups && starts_even(pt_); ++g) {
+    for (int64_t g = 0; g < pt_.head_groups && has_first_heads(); ++g) {
       add(head_tensor(0, "heads", g), scores_, "BHTS");
     }
     for (int64_t n = 1; n <= pt_.iterations; ++n) round(n);
@@ -33,9 +33,23 @@ class Lister {
   }
 
  private:
+  // Which tensors round n has of head group g (any, heads, queries), and whether heads stand ahead of
+  // round 1.
+  // Whoever computes them decides that again by itself; a difference shows in the names.
+  bool speaks(int64_t n, int64_t g) const {
+    return pt_.updates == PT::Updates::every_round || g < n;
+  }
+  bool has_heads(int64_t n, int64_t g) const {
+    return pt_.updates == PT::Updates::every_round || (n - 1) % pt_.head_groups == g;
+  }
+  bool has_queries(int64_t n, int64_t g) const {
+    return has_heads(n, g) || pt_.message == PT::Message::full;
+  }
+  bool has_first_heads() const { return pt_.schedule == PT::Schedule::sync || pt_.head_step != 1; }
+
   void round(int64_t n) {
     for (int64_t g = 0; g < pt_.head_groups; ++g) {
-      if (takes_part(pt_, n, g)) head_group(n, g);
+      if (speaks(n, g)) head_group(n, g);
     }
     if (pt_.label_groups == 1) add(round_name(n, "message/sum"), hidden_, "BTD");
     for (int64_t m = 0; m < pt_.label_groups; ++m) {
@@ -46,10 +60,10 @@ class Lister {
 
   void head_group(int64_t n, int64_t g) {
     for (int64_t m = 0; m < pt_.label_groups; ++m) {
-      if (needs_queries(pt_, n, g)) add(projected_tensor(n, "q", g, m), projected_, "BHTD");
+      if (has_queries(n, g)) add(projected_tensor(n, "q", g, m), projected_, "BHTD");
       add(projected_tensor(n, "k", g, m), projected_, "BGTD");
     }
-    if (is_updated(pt_, n, g)) {
+    if (has_heads(n, g)) {
       add(head_tensor(n, "scores", g), scores_, "BHTS");
       add(head_tensor(n, "heads", g), scores_, "BHTS");
     }
@@ -79,10 +93,6 @@ class Lister {
 };
 
 }  // namespace
-
-bool needs_queries(const PT& pt, int64_t round, int64_t group) {
-  return is_updated(pt, round, group) || pt.message == PT::Message::full;
-}
 
 std::string round_name(int64_t round, const std::string& tensor) {
   return fmt::format("pt/{}/{}", round, tensor);

@@ -85,11 +85,11 @@ class Inference {
   void round(int64_t n) {
     std::vector<std::vector<Node>> messages(labels_.size());  // G by label group, by head group
     for (int64_t g = 0; g < pt_.head_groups; ++g) {
-      if (!golden::takes_part(pt_, n, g)) continue;
+      if (!takes_part(n, g)) continue;
       HeadGroup& group = heads_[static_cast<std::size_t>(g)];
       const std::vector<Projected> projected = project_labels(n, g);
       const std::optional<Node> before = group.heads;
-      if (golden::is_updated(pt_, n, g)) update_heads(n, g, projected);
+      if (is_updated(n, g)) update_heads(n, g, projected);
       const Node heads = pt_.schedule == ProbTransformer::Schedule::sync ? *before : *group.heads;
       for (std::size_t m = 0; m < labels_.size(); ++m) {
         const Node message =
@@ -118,6 +118,23 @@ class Inference {
   }
 
  private:
+  // Whether head group g speaks in round n, and whether (2) and (3) run for it. In turn, round n updates
+  // group (n - 1) mod G alone, and a group that has had no round of its own is silent.
+  bool takes_part(int64_t n, int64_t g) const {
+    return pt_.updates == ProbTransformer::Updates::every_round || g < n;
+  }
+  bool is_updated(int64_t n, int64_t g) const {
+    return pt_.updates == ProbTransformer::Updates::every_round || (n - 1) % pt_.head_groups == g;
+  }
+  // Whether the update or a message from dependents reads Q_c in round n.
+  bool needs_queries(int64_t n, int64_t g) const {
+    return is_updated(n, g) || pt_.message == ProbTransformer::Message::full;
+  }
+  // Whether Qh^(0) is read: (3) looks back at it, or sync sends the first G from it.
+  bool starts_even() const {
+    return pt_.schedule == ProbTransformer::Schedule::sync || pt_.head_step != 1;
+  }
+
   void add_label_group(Node tokens, int64_t m) {
     const Node table = graph_.weight(golden::unary_weight(c_, m), {c_.vocab_size, c_.hidden_size});
     const Node unary = graph_.name(embedding(tokens, table), label_tensor("embed", m));
@@ -136,7 +153,7 @@ class Inference {
                                .distances = std::nullopt});
       if (pt_.distances) group.factors.back().distances = {*pt_.distances, !pt_.causal_heads};
     }
-    if (golden::starts_even(pt_)) {
+    if (starts_even()) {
       const Node scores = even_head_scores(attention_mask_, pt_.channels, rule_);
       group.heads = named(0, head_tensor("heads", g), softmax(scores));  // (4)
     }
@@ -150,7 +167,7 @@ class Inference {
       const Factors& factors = heads_[static_cast<std::size_t>(g)].factors[m];
       projected.push_back(project(labels_[m].labels, factors));  // (1)
       named(n, label_tensor(head_tensor("k", g), index), projected[m].k);
-      if (golden::needs_queries(pt_, n, g)) {
+      if (needs_queries(n, g)) {
         named(n, label_tensor(head_tensor("q", g), index), projected[m].q);
       }
     }

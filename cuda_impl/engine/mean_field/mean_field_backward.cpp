@@ -173,9 +173,9 @@ void MeanFieldBackward<S>::round(int64_t n) {
   const MeanFieldSchedule& schedule = pass_.schedule_;
   for (int64_t m = 0; m < schedule.pt.label_groups; ++m) labels(n, m);
   for (int64_t g = 0; g < schedule.pt.head_groups; ++g) {
-    if (!golden::takes_part(schedule.pt, n, g)) continue;
+    if (!schedule.takes_part(n, g)) continue;
     for (int64_t m = 0; m < schedule.pt.label_groups; ++m) message(n, g, m);
-    if (golden::is_updated(schedule.pt, n, g)) heads(n, g);
+    if (schedule.is_updated(n, g)) heads(n, g);
     for (int64_t m = 0; m < schedule.pt.label_groups; ++m) projections(n, g, m);
   }
 }
@@ -255,7 +255,7 @@ void MeanFieldBackward<S>::projections(int64_t n, int64_t g, int64_t m) {
   };
   const Factors<S>& w = pass_.factors(g + m);
   back(gradients_.factors[index(g + m)].v, scratch_.d_k[index(m)], w.v);
-  if (golden::needs_queries(pass_.schedule_.pt, n, g)) {
+  if (pass_.schedule_.needs_queries(n, g)) {
     back(gradients_.factors[index(g + m)].u, scratch_.d_q[index(m)], w.u);
   }
 }

@@ -95,7 +95,7 @@ void fill_tables(MeanFieldBuffers<S>& x, const MeanFieldParts<S>& parts,
     std::vector<const S*> q, k;
     std::vector<const A*> lse;
     for (int64_t n = 1; n <= schedule.pt.iterations; ++n) {
-      if (!golden::is_updated(schedule.pt, n, g)) continue;
+      if (!schedule.is_updated(n, g)) continue;
       for (int64_t m = 0; m < schedule.pt.label_groups; ++m) {
         q.push_back(x.q_of(n, g + m).data);
         k.push_back((cache != nullptr ? cache->k_of(n, g + m) : x.k_of(n, g + m)).data);

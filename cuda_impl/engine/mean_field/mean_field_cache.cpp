@@ -10,8 +10,8 @@ void MeanFieldCache<S>::carve(Carver& carver, const MeanFieldSchedule& schedule,
   k_.assign(static_cast<std::size_t>(schedule.pt.iterations), {});
   for (std::size_t n = 0; n < k_.size(); ++n) {
     for (int64_t group = 0; group < schedule.groups(); ++group) {
-      const bool speaks = golden::takes_part(schedule.pt, static_cast<int64_t>(n) + 1,
-                                             schedule.pt.head_groups > 1 ? group : 0);
+      const bool speaks =
+          schedule.takes_part(static_cast<int64_t>(n) + 1, schedule.pt.head_groups > 1 ? group : 0);
       k_[n].push_back(speaks ? carver.view<S>({B, schedule.heads(), R, schedule.pt.rank})
                              : View<S, 4>{});
     }

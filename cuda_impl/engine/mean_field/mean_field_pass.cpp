@@ -68,7 +68,7 @@ void MeanFieldPass<S>::copy_inputs(std::span<const int32_t> tokens,
                                    std::span<const int64_t> before) {
   simt::copy_in(buffers_.tokens.data, tokens.data(), tokens.size_bytes(), queue_);
   simt::copy_in(buffers_.padding_mask.data, padding_mask.data(), padding_mask.size_bytes(), queue_);
-  if (!golden::starts_even(schedule_.pt)) return;
+  if (!schedule_.starts_even()) return;
   const std::vector<double> even = schedule_.even_heads(padding_mask, before);
   std::vector<A> stored;
   for (const double share : even) stored.push_back(static_cast<A>(share));
@@ -93,7 +93,7 @@ void MeanFieldPass<S>::start(Taps& taps) {
     softmax_step(labels, {}, unary, 1.0, queue_);
     taps.offer(golden::round_name(0, label_tensor("labels", m)), labels);
   }
-  if (!golden::starts_even(schedule_.pt)) return;
+  if (!schedule_.starts_even()) return;
   for (int64_t g = 0; g < schedule_.pt.head_groups; ++g) offer_heads(0, g, 0, taps);
 }
 
@@ -101,10 +101,10 @@ template <class S>
 void MeanFieldPass<S>::round(int64_t n, Taps& taps) {
   int64_t speaking = 0;  // head groups: the first ones
   for (int64_t g = 0; g < schedule_.pt.head_groups; ++g) {
-    if (!golden::takes_part(schedule_.pt, n, g)) continue;
+    if (!schedule_.takes_part(n, g)) continue;
     ++speaking;
     project_labels(n, g, taps);
-    if (golden::is_updated(schedule_.pt, n, g)) update_heads(n, g, taps);
+    if (schedule_.is_updated(n, g)) update_heads(n, g, taps);
     for (int64_t m = 0; m < schedule_.pt.label_groups; ++m) {
       send_message(n, g, m);
       taps.offer(golden::round_name(n, fmt::format("message/{}", g + m)),
@@ -130,7 +130,7 @@ void MeanFieldPass<S>::project_labels(int64_t n, int64_t g, Taps& taps) {
       return golden::round_name(n, label_tensor(head_tensor(tensor, g), m));
     };
     const View<S, 2> labels = buffers_.states_of(n - 1, m);
-    if (golden::needs_queries(schedule_.pt, n, g)) {
+    if (schedule_.needs_queries(n, g)) {
       project(buffers_.q_of(n, g + m), labels, factors(g + m).u);
       taps.offer(name("q"), buffers_.q_of(n, g + m));
     }
@@ -232,7 +232,7 @@ HeadOperands<S> MeanFieldPass<S>::heads_of(int64_t g, int64_t updates, bool hist
   return {.q = buf.q_table[group] + first * schedule_.pt.label_groups,
           .k = buf.k_table[group] + first * schedule_.pt.label_groups,
           .lse = buf.lse_table[group] + first,
-          .even = golden::starts_even(schedule_.pt) ? buf.even : View<A, 2>{},
+          .even = schedule_.starts_even() ? buf.even : View<A, 2>{},
           .padding_mask = decodes() ? cache_->padding_mask : buf.padding_mask,
           .position_offset = decodes() ? cache_->position_offset.data : nullptr,
           .offsets = buf.offsets,

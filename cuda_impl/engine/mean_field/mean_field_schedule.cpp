@@ -9,17 +9,17 @@ inline namespace SIMT_BACKEND {
 
 int64_t MeanFieldSchedule::updates(int64_t n, int64_t g) const {
   int64_t count = 0;
-  for (int64_t round = 1; round <= n; ++round) count += golden::is_updated(pt, round, g);
+  for (int64_t round = 1; round <= n; ++round) count += is_updated(round, g);
   return count;
 }
 
 int64_t MeanFieldSchedule::updates_heard(int64_t n, int64_t g) const {
-  return updates(pt.schedule == golden::ProbTransformer::Schedule::sync ? n - 1 : n, g);
+  return updates(sync() ? n - 1 : n, g);
 }
 
 double MeanFieldSchedule::share(int64_t i, int64_t n, int64_t g) const {
   const int64_t later = updates_heard(n, g) - 1 - i;
-  if (!golden::takes_part(pt, n, g) || later < 0) return 0;
+  if (!takes_part(n, g) || later < 0) return 0;
   if (!stepped()) return later == 0 ? 1 : 0;
   return pt.head_step * std::pow(1 - pt.head_step, static_cast<double>(later));
 }

@@ -25,6 +25,18 @@ class MeanFieldSchedule {
   int64_t width() const { return heads() * pt.rank; }                // K*C*r
   int64_t groups() const { return pt.head_groups * pt.label_groups; }
 
+  // Whether head group g sends messages in round n, and whether that round updates its heads. In
+  // turn, group g joins in round g + 1, its first own one; its own come every head_groups rounds.
+  bool takes_part(int64_t n, int64_t g) const { return !in_turn() || n > g; }
+  bool is_updated(int64_t n, int64_t g) const {
+    return !in_turn() || n % pt.head_groups == (g + 1) % pt.head_groups;
+  }
+  // Whether the group's q is read in round n: by the update, or by the messages of dependents.
+  bool needs_queries(int64_t n, int64_t g) const { return full() || is_updated(n, g); }
+  // Whether heads are read that no round has made: by a step that looks back, or by messages that
+  // are sent before the update.
+  bool starts_even() const { return stepped() || sync(); }
+
   // How many updates of head group g rounds 1 .. n contain.
   int64_t updates(int64_t n, int64_t g) const;
   // As many as have made the heads that group g's message in round n is sent with.
@@ -32,6 +44,8 @@ class MeanFieldSchedule {
   // How much of update i's softmax is in those heads; 0 where the group sends none.
   double share(int64_t i, int64_t n, int64_t g) const;
 
+  bool in_turn() const { return pt.updates == golden::ProbTransformer::Updates::in_turn; }
+  bool sync() const { return pt.schedule == golden::ProbTransformer::Schedule::sync; }
   bool damped() const { return pt.head_damping != 0; }
   bool stepped() const { return pt.head_step != 1; }
   bool full() const { return pt.message == golden::ProbTransformer::Message::full; }

@@ -1,10 +1,11 @@
 // Doubles of the contract to and from the types that kernels store.
 #pragma once
 
+#include <bit>
+#include <cmath>
 #include <cstdint>
 
 #include "cuda_impl/simt/simt.h"
-#include "golden/contract/precision.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -14,13 +15,22 @@ double widen(T value) {
   return static_cast<double>(simt::to_accum(value));
 }
 
-// Rounds once, to nearest even. By way of float, 16 bits would round twice.
+// The float next to value whose last bit is set, unless value is a float itself: what is rounded from it
+// to fewer bits is what would have been rounded from value (round to odd; Boldo and Melquiond, "Emulation
+// of FMA and correctly rounded sums", 2008).
+inline float round_to_odd(double value) {
+  const float nearest = static_cast<float>(value);
+  const auto wide = static_cast<double>(nearest);
+  if (wide == value || !std::isfinite(nearest)) return nearest;
+  if ((std::bit_cast<uint32_t>(nearest) & 1) != 0) return nearest;
+  return std::nextafter(nearest, wide < value ? INFINITY : -INFINITY);
+}
+
+// Rounds once, to nearest even. By way of the nearest float, 16 bits would round twice.
 template <class T>
 T narrow(double value) {
-  if constexpr (std::is_same_v<T, simt::bf16>) {
-    return simt::bf16(static_cast<float>(golden::round_to(golden::Precision::bf16, value)));
-  } else if constexpr (std::is_same_v<T, simt::f16>) {
-    return simt::f16(static_cast<float>(golden::round_to(golden::Precision::fp16, value)));
+  if constexpr (std::is_same_v<T, simt::bf16> || std::is_same_v<T, simt::f16>) {
+    return T(round_to_odd(value));
   } else {
     return static_cast<T>(value);
   }
