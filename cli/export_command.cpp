@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "golden/contract/error.h"
 #include "golden/exchange/export.h"
+#include "golden/file/output.h"
 
 namespace assay::cli {
 namespace {
@@ -49,6 +50,9 @@ void run_export(const Options& options) {
         "--to {}: a folder holds a whole model: expected no --only, or the name of a .npz or "
         ".safetensors file",
         options.to));
+  }
+  for (const std::string name : {"", "/config.json", "/model.safetensors"}) {
+    golden::require_apart({{"--to", options.to + name}}, {options.golden_path});
   }
   const golden::GoldenReader reader(options.golden_path);
   if (is_file_name(options.to)) {

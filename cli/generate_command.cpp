@@ -56,7 +56,8 @@ void run_generate(const GenerateOptions& options) {
   request.seed = options.model.seed;
   request.batch = options.model.batch;
   request.positions = options.model.positions;
-  request.tokens = model_tokens(options.model, request.config);
+  std::string read_as;
+  request.tokens = model_tokens(options.model, request.config, &read_as);
   request.capture = golden::parse_capture(options.capture);
   request.gradients = options.gradients;
   request.weight_memory = options.weight_memory;
@@ -67,6 +68,8 @@ void run_generate(const GenerateOptions& options) {
   }
   request.calibration.sigma_runs = options.sigma_runs;
   request.calibration.seed = options.model.seed;
+  golden::require_apart({{"--out", options.out}}, model_inputs(options.model));
+  golden::check_target(options.out, options.force, 0);
   request.out = options.out;
   request.force = options.force;
   for (const std::string& left : golden::partial_files(options.out)) {
@@ -85,6 +88,7 @@ void run_generate(const GenerateOptions& options) {
   if (options.quiet) return;
   fmt::print("{}: method {}, {} tensors of [{},{}], loss {:.6f}\n", options.out,
              request.config.method, result.tensors, request.batch, request.positions, result.loss);
+  if (!read_as.empty()) fmt::print("  tokens {}: {}\n", options.model.tokens_path, read_as);
   fmt::print("  root hash {}\n", result.root_hash);
   fmt::print("  {:.2f} s, of which {:.2f} s writing {:.1f} MB\n", result.total_seconds,
              result.write_seconds, static_cast<double>(result.bytes_written) / 1e6);

@@ -4,11 +4,14 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
+#include <string>
 #include <vector>
 
 #include "cli/command.h"
 #include "cli/command_line.h"
+#include "cli/streams.h"
 #include "cli/subjects.h"
 #include "golden/contract/error.h"
 
@@ -73,7 +76,9 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+namespace {
+
+int guarded_run(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const assay::InputError& error) {
@@ -86,4 +91,26 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "assay: internal error: {}\n", error.what());
     return kInternalError;
   }
+}
+
+// Commands that hand over their result on standard output alone: without it they did nothing.
+bool only_prints(int argc, char** argv) {
+  const std::vector<std::string> typed(argv + 1, argv + argc);
+  const auto is = [&](std::size_t i, const char* word) {
+    return i < typed.size() && typed[i] == word;
+  };
+  return is(0, "methods") || is(0, "tensors") || is(0, "subjects") || is(0, "inspect") ||
+         (is(0, "suite") && (is(1, "list") || is(1, "hashes")));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  assay::cli::keep_streams();
+  const int code = guarded_run(argc, argv);
+  const int lost = assay::cli::lost_output();
+  if (lost == 0 || lost == EPIPE) return code;
+  fmt::print(stderr, "assay: standard output cannot be written: {}; part of the output is lost\n",
+             std::strerror(lost));
+  return code == 0 && only_prints(argc, argv) ? kBadInput : code;
 }

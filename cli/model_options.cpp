@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iterator>
+#include <filesystem>
 
 #include "datasets/tokens.h"
 #include "golden/contract/error.h"
@@ -14,10 +13,12 @@
 namespace assay::cli {
 namespace {
 
-std::string read_text(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) throw InputError(path + ": cannot be read: expected a config.json");
-  return {std::istreambuf_iterator<char>(file), {}};
+golden::ModelConfig config_of_file(const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) {
+    throw InputError(path + ": cannot be read: expected a config.json, got nothing there");
+  }
+  return golden::read_config(path);
 }
 
 // "(methods 1, 2, 3.1)": those that take the option.
@@ -141,7 +142,7 @@ golden::ModelConfig base_config(const ModelOptions& options) {
     const std::string block = options.block.empty() ? "llama" : options.block;
     return golden::preset(options.preset, golden::parse_block_name(block, "--block"));
   }
-  return golden::parse_config(read_text(options.config_path), options.config_path);
+  return config_of_file(options.config_path);
 }
 
 }  // namespace
@@ -159,9 +160,15 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   add_method_options(command, options);
   command.add_option("--batch", options.batch, "rows of tokens")->capture_default_str();
   command.add_option("--seq", options.positions, "positions in a row")->capture_default_str();
-  command.add_option(
+  CLI::Option* tokens = command.add_option(
       "--tokens", options.tokens_path,
-      "text file (bytes as tokens) or JSON token lists; default: drawn from the seed");
+      "file of token ids (.bin of uint16 or uint32, .npy, .npz, .json, .jsonl, numbers) or text "
+      "(bytes as tokens); default: drawn from the seed");
+  command
+      .add_option("--tokens-format", options.tokens_format,
+                  fmt::format("of the file: {}", fmt::join(datasets::tokens_format_names(), ", ")))
+      ->capture_default_str()
+      ->needs(tokens);
   command.add_option("--seed", options.seed, "seed of weights and tokens")->capture_default_str();
 }
 
@@ -178,10 +185,22 @@ golden::ModelConfig model_config(const ModelOptions& options) {
   return config;
 }
 
-std::vector<int32_t> model_tokens(const ModelOptions& options, const golden::ModelConfig& config) {
+std::vector<std::string> model_inputs(const ModelOptions& options) {
+  std::vector<std::string> inputs;
+  for (const std::string& path : {options.config_path, options.checkpoint, options.tokens_path}) {
+    if (!path.empty()) inputs.push_back(path);
+  }
+  return inputs;
+}
+
+std::vector<int32_t> model_tokens(const ModelOptions& options, const golden::ModelConfig& config,
+                                  std::string* read_as) {
+  const auto format = datasets::parse_tokens_format(options.tokens_format);
   if (!options.tokens_path.empty()) {
-    return datasets::read_tokens(options.tokens_path, options.batch, options.positions,
-                                 config.vocab_size);
+    datasets::Tokens tokens = datasets::read_tokens(options.tokens_path, format, options.batch,
+                                                    options.positions, config.vocab_size);
+    if (read_as != nullptr) *read_as = tokens.read_as;
+    return std::move(tokens.values);
   }
   return golden::synthetic_tokens(config.vocab_size, options.batch, options.positions,
                                   options.seed);

@@ -124,6 +124,11 @@ void show_subjects() {
 
 std::span<const SubjectRow> subjects() { return kSubjects; }
 
+std::string file_behind(const std::string& subject) {
+  const std::string file = "file:";
+  return subject.starts_with(file) ? subject.substr(file.size()) : "";
+}
+
 SubjectPointer make_subject(const std::string& name, Precision precision,
                             const golden::ModelConfig& config,
                             const golden::WeightSource& weights) {

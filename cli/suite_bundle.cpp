@@ -16,6 +16,7 @@
 #include "golden/contract/error.h"
 #include "golden/contract/test_bundle.h"
 #include "golden/exchange/safetensors.h"
+#include "golden/file/output.h"
 #include "golden/generate/generate_suite.h"
 #include "golden/suites/suite.h"
 #include "verify/numerics/expectation.h"
@@ -198,6 +199,8 @@ void run_bundle(const BundleOptions& options) {
     throw InputError(fmt::format("{}: cannot be made: expected a folder, got {}", options.out,
                                  failed ? failed.message() : "a file of this name"));
   }
+  golden::require_own({"--out", options.out + "/" + bundle::kManifest}, {"{\n \"assay_bundle\""},
+                      options.force);
   nlohmann::ordered_json manifest{
       {"assay_bundle", bundle::kVersion}, {"suite", suite.name}, {"cases", {}}};
   uint64_t bytes = 0;

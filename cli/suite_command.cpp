@@ -101,6 +101,13 @@ int run_generate(const SuiteOptions& options) {
   const Suite suite = chosen(options);
   golden::GenerateSuiteRequest request;
   request.folder = folder_of(options, suite);
+  if (const golden::Output json{"--json", options.json_path}; !json.path.empty()) {
+    std::vector<std::string> files{options.name};  // read or made, and neither is a report
+    for (const SuiteCase& c : suite.cases) files.push_back(golden::case_path(request.folder, c));
+    golden::require_apart({json}, files);
+    golden::check_target(json.path, true, 0);
+    golden::require_own(json, {"{\n \"assay_suite_run\""}, options.force);
+  }
   request.jobs = options.jobs;
   request.memory_bytes = options.memory_bytes;
   request.force = options.force;

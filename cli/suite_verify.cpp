@@ -92,6 +92,9 @@ std::string counts_text(const std::vector<Check>& checks) {
 int run_verify(const SuiteVerifyOptions& options, const Outcome& outcome) {
   const golden::Suite suite = golden::selected(golden::load_suite(options.name), options.only);
   const std::string folder = options.folder.empty() ? suite.name : options.folder;
+  std::vector<std::string> inputs{options.name, file_behind(options.subject)};
+  for (const golden::SuiteCase& c : suite.cases) inputs.push_back(golden::case_path(folder, c));
+  check_report_targets(options.report, inputs);
   std::vector<golden::Precision> wanted;
   for (const std::string& text : options.precisions) {
     wanted.push_back(golden::parse_precision(text));

@@ -29,8 +29,13 @@ void add_judge_options(CLI::App& command, VerifyOptions& options) {
   add_report_options(command, options.report);
 }
 
+std::vector<std::string> inputs_of(const JudgeOptions& judge) {
+  return {judge.golden_path, judge.checkpoint, file_behind(judge.subject)};
+}
+
 int run_verify(VerifyOptions& options, const Outcome& outcome) {
   options.judge.precision = golden::parse_precision(options.precision);
+  check_report_targets(options.report, inputs_of(options.judge));
   verify::RunReport report = judge(options.judge);
   report.command_line = outcome.command_line;
   return conclude(report, options.report, outcome);

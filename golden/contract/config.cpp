@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "golden/contract/config_keys.h"
 #include "golden/contract/error.h"
 #include "golden/contract/gpt2_config.h"
 #include "golden/contract/json_keys.h"
@@ -14,6 +15,14 @@ namespace assay::golden {
 namespace {
 
 using nlohmann::json;
+
+constexpr double kClassEps = 1e-6;  // LlamaConfig's and MistralConfig's rms_norm_eps
+constexpr char kNoNumber[] =
+    "; Python's json writes Infinity and NaN, which JSON does not have: write a number or null";
+
+bool names_no_number(const std::string& text) {
+  return text.find("Infinity") != std::string::npos || text.find("NaN") != std::string::npos;
+}
 
 RopeScaling parse_rope_scaling(const JsonKeys& keys) {
   const std::string kind = keys.text("rope_type", keys.text("type", ""));
@@ -142,7 +151,7 @@ void refuse_biases(const JsonKeys& keys) {
     }
   }
   const std::string activation = keys.text("hidden_act", "silu");
-  if (activation != "silu") {
+  if (activation != "silu" && activation != "swish") {  // two names of one function
     throw InputError(
         fmt::format("{}: hidden_act: expected \"silu\", got \"{}\"", keys.where(), activation));
   }
@@ -161,7 +170,7 @@ ModelConfig parse_llama(const JsonKeys& keys) {
                                                 : keys.integer("head_dim");
   c.vocab_size = keys.integer("vocab_size");
   c.max_position_embeddings = keys.integer("max_position_embeddings", c.max_position_embeddings);
-  c.rms_norm_eps = keys.number("rms_norm_eps", c.rms_norm_eps);
+  c.rms_norm_eps = keys.number("rms_norm_eps", kClassEps);
   c.rope_theta = keys.number("rope_theta", c.rope_theta);
   if (keys.has("rope_scaling")) c.rope_scaling = parse_rope_scaling(keys.object("rope_scaling"));
   c.tie_word_embeddings = keys.boolean("tie_word_embeddings", false);
@@ -223,8 +232,10 @@ ModelConfig parse_config(const std::string& json_text, const std::string& where)
   try {
     document = json::parse(json_text);
   } catch (const json::parse_error& error) {
-    throw InputError(fmt::format("{}: not JSON: {}", where, error.what()));
+    throw InputError(fmt::format("{}: not JSON: {}{}", where, error.what(),
+                                 names_no_number(json_text) ? kNoNumber : ""));
   }
+  document = settle_config(std::move(document), where);
   const JsonKeys keys(document, where);
   ModelConfig c = keys.text("model_type", "llama") == "gpt2" ? parse_gpt2(keys) : parse_llama(keys);
   if (keys.has("assay")) {

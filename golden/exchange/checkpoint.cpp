@@ -54,23 +54,6 @@ json read_json(const std::string& path, const JsonLimits& limits) {
   return parse_strict_json(text, path, limits);
 }
 
-// Newer configs keep rope_theta among rope_parameters and say "default" for no scaling.
-void settle_rope(json& config, const std::string& where) {
-  if (config.contains("rope_parameters") && config["rope_parameters"].is_object()) {
-    json rope = config["rope_parameters"];
-    if (rope.contains("rope_theta")) config["rope_theta"] = rope["rope_theta"];
-    if (!config.contains("rope_scaling")) config["rope_scaling"] = std::move(rope);
-  }
-  if (!config.contains("rope_scaling") || !config["rope_scaling"].is_object()) return;
-  const json& scaling = config["rope_scaling"];
-  if (scaling.value("partial_rotary_factor", json(1)) != json(1)) {
-    throw InputError(fmt::format("{}: partial_rotary_factor: expected 1, got {}", where,
-                                 scaling["partial_rotary_factor"].dump()));
-  }
-  const json kind = scaling.value("rope_type", scaling.value("type", json()));
-  if (kind == "default") config["rope_scaling"] = nullptr;
-}
-
 // One tensor of the folder.
 struct Place {
   const SafetensorsReader* file = nullptr;
@@ -79,18 +62,12 @@ struct Place {
 
 }  // namespace
 
+ModelConfig read_config(const std::string& path) {
+  return parse_config(read_json(path, {.depth = 16, .in_list = 1 << 20}).dump(), path);
+}
+
 ModelConfig read_checkpoint_config(const std::string& folder) {
-  const std::string path = folder + "/config.json";
-  json config = read_json(path, {.depth = 16, .in_list = 1 << 20});
-  const json type = config.value("model_type", json("llama"));
-  if (type != "llama" && type != "gpt2") {
-    throw InputError(fmt::format(
-        "{}: model_type: expected \"llama\" or \"gpt2\", got {}: its mathematics may differ; write "
-        "\"llama\" there if it does not",
-        path, type.dump(-1, ' ', false, json::error_handler_t::replace)));
-  }
-  settle_rope(config, path);
-  return parse_config(config.dump(), path);
+  return read_config(folder + "/config.json");
 }
 
 struct CheckpointWeights::Impl {

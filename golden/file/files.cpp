@@ -33,6 +33,18 @@ void sync_folder(const std::string& folder) {
   ::close(descriptor);
 }
 
+// An empty file of its own, whose content goes to an output that is written through.
+std::string scratch_file(const std::string& shown) {
+  std::string name = (fs::temp_directory_path() / "assay-XXXXXX").string();
+  const int descriptor = mkostemp(name.data(), O_CLOEXEC);
+  if (descriptor < 0) {
+    throw InputError(fmt::format("{}: no temporary file can be made at {}: {}; set TMPDIR", shown,
+                                 name, std::strerror(errno)));
+  }
+  ::close(descriptor);
+  return name;
+}
+
 }  // namespace
 
 void require_readable_file(const std::string& path, const std::string& kind) {
@@ -53,7 +65,12 @@ void require_readable_file(const std::string& path, const std::string& kind) {
 }
 
 void check_target(const std::string& path, bool force, uint64_t expected_bytes) {
-  const std::string folder = folder_of(path);
+  const OutputPlace place = output_place(path);
+  if (place.through) {
+    if (place.descriptor >= 0 || access(place.path.c_str(), W_OK) == 0) return;
+    throw InputError(fmt::format("{}: cannot be written to: {}", path, std::strerror(errno)));
+  }
+  const std::string folder = folder_of(place.path);
   std::error_code ignored;
   if (fs::path(path).filename().empty() || fs::is_directory(path, ignored)) {
     throw InputError(fmt::format("{}: expected the name of a file, got a directory", path));
@@ -85,7 +102,8 @@ void check_target(const std::string& path, bool force, uint64_t expected_bytes) 
 
 std::string partial_prefix(const std::string& path) { return path + ".partial-"; }
 
-std::vector<std::string> partial_files(const std::string& path) {
+std::vector<std::string> partial_files(const std::string& name_of_output) {
+  const std::string path = output_place(name_of_output).path;
   const std::string prefix = fs::path(partial_prefix(path)).filename().string();
   std::vector<std::string> found;
   std::error_code failed;
@@ -106,7 +124,9 @@ std::vector<std::string> partial_files(const std::string& path) {
 PartialFile::PartialFile(std::string path, bool force, uint64_t expected_bytes)
     : path_(std::move(path)), force_(force) {
   check_target(path_, force_, expected_bytes);
-  partial_ = partial_prefix(path_) + std::to_string(getpid());
+  place_ = output_place(path_);
+  partial_ =
+      place_.through ? scratch_file(path_) : partial_prefix(place_.path) + std::to_string(getpid());
 }
 
 PartialFile::~PartialFile() {
@@ -114,17 +134,23 @@ PartialFile::~PartialFile() {
 }
 
 void PartialFile::put_in_place() {
-  int failed =
-      renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, path_.c_str(), force_ ? 0 : RENAME_NOREPLACE);
+  if (place_.through) {
+    write_through(partial_, place_, path_);
+    ::unlink(partial_.c_str());
+    partial_.clear();
+    return;
+  }
+  const char* name = place_.path.c_str();
+  int failed = renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, name, force_ ? 0 : RENAME_NOREPLACE);
   if (failed != 0 && (errno == EINVAL || errno == ENOSYS)) {  // a file system without the flag
-    failed = std::rename(partial_.c_str(), path_.c_str());
+    failed = std::rename(partial_.c_str(), name);
   }
   if (failed != 0) {
     throw InputError(
         fmt::format("{}: cannot be put in place of {}: {}", path_, partial_, std::strerror(errno)));
   }
   partial_.clear();
-  sync_folder(folder_of(path_));
+  sync_folder(folder_of(place_.path));
 }
 
 }  // namespace assay::golden

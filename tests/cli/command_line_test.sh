@@ -1,24 +1,7 @@
 #!/usr/bin/env bash
 # The program as a user runs it. ASSAY is the path of the program.
-set -uo pipefail
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
-
-# expect CODE 'PATTERN' ARGUMENTS..: exit code and an extended regular expression in the output.
-expect() {
-  local code=$1 pattern=$2 status=0 output
-  shift 2
-  output=$("$ASSAY" "$@" 2>&1) || status=$?
-  if [ "$status" -ne "$code" ]; then
-    echo "assay $*: expected exit code $code, got $status: $output"
-    failures=$((failures + 1))
-  elif ! grep -qE -- "$pattern" <<<"$output"; then
-    echo "assay $*: expected output like '$pattern', got: $output"
-    failures=$((failures + 1))
-  fi
-}
+# shellcheck source=tests/cli/expect.sh
+source "$(dirname "$0")/expect.sh"
 
 # Help is everywhere and succeeds.
 expect 0 'generate.*write a golden file' --help
@@ -55,7 +38,8 @@ expect 2 '--capture some: ' generate --capture some --out g.h5
 expect 2 'nowhere/g.h5|nowhere' generate --out nowhere/g.h5
 expect 2 'missing.json: cannot be read' generate --config missing.json --out g.h5
 expect 2 'missing.txt: cannot be read' generate --preset small --tokens missing.txt --out g.h5
-expect 2 'expected vocab_size >= 256, got 64' generate --tokens missing.txt --out g.h5
+echo 'To be, or not to be, that is the question: whether this is nobler in the mind' >text.txt
+expect 2 'expected vocab_size >= 256, got 64' generate --tokens text.txt --out g.h5
 expect 2 'missing.h5' verify missing.h5
 expect 2 'missing.h5' inspect missing.h5
 
