@@ -61,7 +61,7 @@ void add_inspect(CLI::App& app, Outcome&) {
   auto path = std::make_shared<std::string>();
   auto pattern = std::make_shared<std::string>();
   command->add_option("file", *path, "golden file")->required();
-  command->add_option("--only", *pattern, "datasets to list, e.g. '*/attn/*'");
+  add_only_option(*command, *pattern, "datasets to list, e.g. '*/attn/*'");
   command->callback([path, pattern] { inspect(*path, *pattern); });
 }
 

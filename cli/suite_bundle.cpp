@@ -225,7 +225,7 @@ void add_suite_bundle(CLI::App& suite, Outcome& outcome) {
           "suite", options->name,
           fmt::format("{}, or a file ending in .json", fmt::join(golden::suite_names(), ", ")))
       ->required();
-  command->add_option("--only", options->only, "cases to take, e.g. '1-llama-*'");
+  add_only_option(*command, options->only, "cases to take, e.g. '1-llama-*'");
   command
       ->add_option("--dir", options->golden_folder,
                    "folder of the golden files; those that are not up to date are made")

@@ -183,7 +183,7 @@ CLI::App* add_action(CLI::App& suite, const char* name, const char* about, Suite
           "suite", options.name,
           fmt::format("{}, or a file ending in .json", fmt::join(golden::suite_names(), ", ")))
       ->required();
-  action->add_option("--only", options.only, "cases to take, e.g. '1-llama-*'");
+  add_only_option(*action, options.only, "cases to take, e.g. '1-llama-*'");
   return action;
 }
 

@@ -144,7 +144,7 @@ void add_suite_verify(CLI::App& suite, Outcome& outcome) {
           "suite", options->name,
           fmt::format("{}, or a file ending in .json", fmt::join(golden::suite_names(), ", ")))
       ->required();
-  command->add_option("--only", options->only, "cases to take, e.g. '1-llama-*'");
+  add_only_option(*command, options->only, "cases to take, e.g. '1-llama-*'");
   command->add_option("--dir", options->folder,
                       "folder of the golden files; default: the suite's name");
   add_subject_option(*command, options->subject);

@@ -22,7 +22,7 @@ void add_judge_options(CLI::App& command, VerifyOptions& options) {
   command.add_option("--weights", judge.checkpoint,
                      "folder with the checkpoint that the golden file was made from; needed where "
                      "the file has only hashes of it");
-  command.add_option("--only", judge.pattern, "checkpoints to compare, e.g. 'layers/3/*'");
+  add_only_option(command, judge.pattern, "checkpoints to compare, e.g. 'layers/3/*'");
   command.add_option("--leave-out", judge.left_out, "checkpoints not to judge, e.g. loss");
   command.add_flag("--equal", judge.equal,
                    "judge by equality with the golden values: for files of exact data");

@@ -64,6 +64,9 @@ bool is_number_text(std::string_view head) {
 bool is_list_of_numbers(std::string_view head) {
   std::size_t at = head.find_first_not_of(" \t\r\n");
   if (at == std::string_view::npos || head[at] != '[') return false;
+  constexpr std::size_t kLooked = 256;  // bytes in which no letter stands
+  if (head.substr(at, kLooked).find_first_not_of("-+.,0123456789[] \t\r\n") != head.npos)
+    return false;
   at = head.find_first_not_of(" \t\r\n[", at);
   if (at == std::string_view::npos || (head[at] != '-' && std::isdigit(head[at]) == 0))
     return false;

@@ -58,7 +58,7 @@ struct LearnedWeight {
 };
 std::vector<LearnedWeight> learned_weights(const ModelConfig& config, int64_t layer);
 
-// Shell-style pattern: * matches any run of characters, ? one. "" matches everything.
+// Shell-style pattern, or several with commas: * matches any characters, ? one. "" matches all.
 bool matches(const std::string& pattern, const std::string& name);
 
 }  // namespace assay::golden

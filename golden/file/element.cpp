@@ -144,6 +144,12 @@ std::size_t element_bytes(Element element) { return row_of(element).bytes; }
 std::string element_name(Element element) { return row_of(element).name; }
 DType dtype_of(Element element) { return row_of(element).dtype; }
 
+std::vector<std::string> element_names() {
+  std::vector<std::string> names;
+  for (const Row& row : kElements) names.emplace_back(row.name);
+  return names;
+}
+
 std::optional<Element> element_named(const std::string& name) {
   for (const Row& row : kElements) {
     if (row.name == name) return row.element;

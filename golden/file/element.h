@@ -16,6 +16,7 @@ enum class Element { f64, f32, bf16, f16, i64, i32, i16, i8, u64, u32, u16, u8, 
 
 std::size_t element_bytes(Element element);
 std::string element_name(Element element);  // as .safetensors spells it: "F64", "BF16", "BOOL"
+std::vector<std::string> element_names();
 std::optional<Element> element_named(const std::string& name);
 bool is_float(Element element);
 
@@ -30,6 +31,10 @@ Element element_of(DType dtype);
 // boolean that is neither 0 nor 1.
 void decode(Element element, const std::byte* bytes, std::span<double> out,
             const std::string& where);
+
+// Whether a file with members that are no tensors is refused when it is opened, or only the reading
+// of such a member.
+enum class Reading { strict, lenient };
 
 enum class Rounding { refuse, nearest };
 

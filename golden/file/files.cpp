@@ -13,6 +13,8 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <string_view>
 
 #include "golden/contract/error.h"
 
@@ -24,6 +26,12 @@ namespace fs = std::filesystem;
 std::string folder_of(const std::string& path) {
   const std::string folder = fs::path(path).parent_path().string();
   return folder.empty() ? "." : folder;
+}
+
+bool starts_with(const std::string& path, std::string_view text) {
+  std::string start(text.size(), '\0');
+  std::ifstream file(path, std::ios::binary);
+  return file.read(start.data(), static_cast<std::streamsize>(start.size())) && start == text;
 }
 
 void sync_folder(const std::string& folder) {
@@ -50,6 +58,12 @@ std::string scratch_file(const std::string& shown) {
 void require_readable_file(const std::string& path, const std::string& kind) {
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) {
+    std::error_code failed;
+    if (const fs::path link = fs::read_symlink(path, failed); !failed) {
+      throw InputError(fmt::format(
+          "{}: a symbolic link to {}, which leads nowhere; fetch or copy the file itself", path,
+          link.string()));
+    }
     if (errno == ENOENT) throw InputError(fmt::format("{}: no such file", path));
     throw InputError(fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
   }
@@ -61,6 +75,12 @@ void require_readable_file(const std::string& path, const std::string& kind) {
   }
   if (access(path.c_str(), R_OK) != 0) {
     throw InputError(fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
+  }
+  if (starts_with(path, "version https://git-lfs.github.com/spec/")) {
+    throw InputError(fmt::format(
+        "{}: expected {}, got a Git LFS pointer to it; 'git lfs pull' in its repository "
+        "fetches the file itself",
+        path, kind));
   }
 }
 

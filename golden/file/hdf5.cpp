@@ -89,11 +89,16 @@ std::size_t exponent_bits(hid_t real) {
 
 herr_t collect_dataset(hid_t group, const char* name, const H5L_info_t* link,
                        void* found) noexcept {
-  if (link->type != H5L_TYPE_HARD) return 0;
+  auto& names = *static_cast<std::vector<std::string>*>(found);
+  if (link->type == H5L_TYPE_EXTERNAL) {  // info() refuses it by name
+    names.push_back(std::string("/") + name);
+    return 0;
+  }
+  if (link->type == H5L_TYPE_SOFT && H5Oexists_by_name(group, name, H5P_DEFAULT) <= 0) return 0;
   H5O_info_t info;
   if (H5Oget_info_by_name2(group, name, &info, H5O_INFO_BASIC, H5P_DEFAULT) < 0) return -1;
   if (info.type != H5O_TYPE_DATASET) return 0;
-  static_cast<std::vector<std::string>*>(found)->push_back(std::string("/") + name);
+  names.push_back(std::string("/") + name);
   return 0;
 }
 
@@ -300,6 +305,13 @@ bool File::lacks(const std::string& path) const {
 
 Handle File::open_dataset(const std::string& path) const {
   silence_library();
+  H5L_info_t link;
+  if (H5Lget_info(file_.get(), path.c_str(), &link, H5P_DEFAULT) >= 0 &&
+      link.type == H5L_TYPE_EXTERNAL) {
+    throw InputError(fmt::format(
+        "{}: {}: a link to another file, which is not followed; copy the data into this file",
+        shown_, path));
+  }
   Handle dataset(H5Dopen2(file_.get(), path.c_str(), H5P_DEFAULT), H5Dclose);
   if (!dataset) fail(shown_, path, "cannot be opened");
   return dataset;

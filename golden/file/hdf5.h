@@ -67,7 +67,8 @@ class File {
   std::string text_attribute_of(const std::string& dataset, const std::string& name) const;
   uint64_t integer_attribute(const std::string& name) const;
 
-  std::vector<std::string> datasets() const;  // absolute paths, sorted; soft links are not followed
+  // Absolute paths, sorted; soft links to datasets and links to other files among them.
+  std::vector<std::string> datasets() const;
   // False also where the library cannot tell. Looks names up one by one: listing them, as datasets()
   // does, is only safe in a file that is known to be as it was written, for HDF5 1.10 frees what it
   // never set when it lists a damaged group.

@@ -85,7 +85,7 @@ expect 2 'nowhere/r.json: no such folder' prove --method 1 --json nowhere/r.json
 code_of() {
   local expected=$1 redirections=$2 status=0
   shift 2
-  eval "\"\$ASSAY\" \"\$@\" $redirections" || status=$?
+  eval "\"\$ASSAY\" \"\$@\" >/dev/null 2>&1 $redirections" || status=$?
   [ "$status" -eq "$expected" ] ||
     { echo "assay $* $redirections: expected exit code $expected, got $status"; failures=$((failures + 1)); }
 }

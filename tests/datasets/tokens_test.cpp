@@ -163,7 +163,7 @@ BOOST_AUTO_TEST_CASE(numbers_written_out_are_numbers) {
   check_refused(f.put("f.csv", "id,next\n1,2\n"), "number 0: expected a whole number, got 'id'");
   check_refused(f.put("g.csv", "1,2\n3,4\n5,6\n"), "row 0: expected at least 3 tokens, got 2");
   check_refused(f.put("h.txt", "31415926535897932384626433\n1\n2\n3"),
-                "expected a token in 0 .. 50256");
+                "token 0: expected a token in 0 .. 50256");
   check_refused(f.put("i.txt", "-1 2 3 4 5 6"), "token 0: expected a token in 0 .. 50256, got -1");
 }
 
@@ -184,8 +184,9 @@ BOOST_AUTO_TEST_CASE(lists_in_json_are_ids) {
   check_refused(f.put("j.jsonl", "{\"text\": \"hello\"}\n"),
                 "line 1: expected a JSON list of token");
   check_refused(f.put("k.json", "[[1, 2, \"3\"], [4, 5, 6]]"),
-                "expected a whole number, got \"3\"");
-  check_refused(f.put("l.json", "[[[1, 2, 3]]]   "), "expected a whole number, got a list");
+                "row 0, position 2: expected a whole number, got \"3\"");
+  check_refused(f.put("l.json", "[[[1, 2, 3]]]   "),
+                "row 0, position 0: expected a whole number, got a list");
   check_refused(f.put("m.json", "[1, 2, 18446744073709551615, 4, 5]"), "token 2: expected a token");
   // What comes behind the tokens that are needed is not read.
   check(f.put("n.json", "[300, 301, 302, 303, 304, 305, no JSON"), kStream, "lists in JSON");

@@ -33,8 +33,15 @@ struct Case {
   std::set<std::string> not_computed;
 
   bool declares(const std::string& name) const;
+  Interest interest_in(const std::string& name) const;  // of the judge, by pattern and left_out
   bool can_be_forced(const std::string& name) const;
   int64_t elements() const;  // of the checkpoints that are asked for
+
+ private:
+  bool selects(const std::string& name) const;
+
+  std::string pattern_;
+  std::vector<std::string> left_out_;
 };
 
 }  // namespace assay::verify

@@ -40,6 +40,15 @@ struct Capabilities {
 // the next call.
 using Forced = std::function<const golden::Tensor*(const std::string& name)>;
 
+// What the judge does with a tensor that a subject has.
+enum class Interest {
+  needed,  // it is compared
+  useful,  // what is compared may be computed from it
+  named,   // nobody asked for it, and that is a finding: its name is enough
+  none     // nobody looks at it
+};
+using Interests = std::function<Interest(const std::string& name)>;
+
 // Called for every tensor in the order in which the subject computes (a dump: in which it lists)
 // them.
 using Receive = std::function<void(Observed observed)>;
@@ -61,6 +70,8 @@ class Subject {
   // forced may be empty. Whether a tensor that it names was really replaced is the subject's
   // promise by can_force; scores and probabilities are never forced.
   virtual void run(const Batch& batch, const Forced& forced, const Receive& receive) = 0;
+  // Of the runs that follow. A subject that has its tensors in a file reads no others than these.
+  virtual void look_for(const Interests& interests) { (void)interests; }
   // What the subject says of where it comes from; "" if it does not say.
   virtual std::string config_hash() const { return ""; }
   virtual std::string seed() const { return ""; }

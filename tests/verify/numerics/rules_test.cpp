@@ -68,6 +68,19 @@ BOOST_AUTO_TEST_CASE(layout_hints) {
   BOOST_TEST(layout_hint({2, 4, 12, 8}, "BHTD", {2, 12, 32}) ==
              "looks like (B,T,H*Dh), heads concatenated");
   BOOST_TEST(layout_hint({2, 12, 32}, "BTD", {2, 12, 31}) == "");
+  BOOST_TEST(layout_hint({2, 12, 32}, "BTD", {24, 32}) ==
+             "looks like (B*T,D), two axes joined; reshape it");
+  BOOST_TEST(layout_hint({1, 12, 32}, "BTD", {12, 32}) ==
+             "looks like (T,D), without the batch axis; give it an axis of 1 in front");
+  BOOST_TEST(layout_hint({2, 12, 32}, "BTD", {12, 32}) ==
+             "looks like (T,D), one row of the batch; dump all of them");
+  BOOST_TEST(layout_hint({2, 2, 12, 8}, "BGTD", {2, 4, 12, 8}) ==
+             "looks like key/value heads repeated 2 times; dump them before that");
+  BOOST_TEST(layout_hint({2, 12, 50257}, "BTV", {2, 12, 50304}) ==
+             "looks like a vocabulary padded to 50304; cut it to 50257");
+  BOOST_TEST(layout_hint({}, "", {1}) ==
+             "looks like the right values with an axis of 1 too many; squeeze it");
+  BOOST_TEST(layout_hint({2, 12, 32}, "BTD", {3, 5}) == "");
 }
 
 BOOST_AUTO_TEST_CASE(location_says_what_the_marked_elements_share) {
