@@ -133,7 +133,7 @@ Coefficients<accum_t<S>> ForwardPass<S>::gate_coefficients(int64_t l) const {
   const int64_t outputs = layer(l).gate.bias.shape[0];
   const A* data = decodes() ? at(cache_->factors, l).data : buffers_.score_factors.data;
   Coefficients<A> c{.data = data, .layer = 1, .batch = buffers_.R * outputs};
-  (config_.method == "5.1E" ? c.key : c.query) = outputs;
+  (method_.score_axes == ScoreAxes::key ? c.key : c.query) = outputs;
   return c;
 }
 
@@ -155,7 +155,7 @@ ScoreOperands<S> ForwardPass<S>::scores_of(int64_t l) const {
           .position_offset = position_offset(),
           .coefficients = method_.gated_scores ? gate_coefficients(l) : score_coefficients_.of(l),
           .offset = score_coefficients_.offset_of(l),
-          .layers = method_.all_layers_score ? l + 1 : 1,
+          .layers = method_.score_terms(l),
           .H = config_.num_attention_heads,
           .Hkv = config_.num_key_value_heads,
           .Dh = config_.head_dim,

@@ -1,9 +1,42 @@
 #include "cuda_impl/engine/interface/method.h"
 
+#include <map>
+
 #include "golden/contract/error.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
+namespace {
+
+struct Scores {
+  ScoreForm form;  // of gated scores: not read
+  ScoreAxes axes;
+};
+
+// Of the methods that do not have the scores of the plain block.
+Scores scores_of(const std::string& id) {
+  using enum ScoreForm;
+  static const std::map<std::string, Scores> scores{
+      {"5.2", {root_of_layers, ScoreAxes::none}},
+      {"5.3", {mean, ScoreAxes::none}},
+      {"5.4", {powers, ScoreAxes::none}},
+      {"5.5", {divided_root, ScoreAxes::none}},
+      {"5.6", {divided_power, ScoreAxes::none}},
+      {"5.7", {divisor, ScoreAxes::none}},
+      {"5.8", {power, ScoreAxes::none}},
+      {"5.1A", {exponential, ScoreAxes::both}},
+      {"5.1B", {exponential, ScoreAxes::key}},
+      {"5.1C", {exponential, ScoreAxes::query}},
+      {"5.1D", {root, ScoreAxes::query}},
+      {"5.1E", {root, ScoreAxes::key}},
+      {"C-base", {exponential_plus_one, ScoreAxes::query}},
+      {"D-base", {root, ScoreAxes::query}},
+  };
+  const auto found = scores.find(id);
+  return found == scores.end() ? Scores{root, ScoreAxes::none} : found->second;
+}
+
+}  // namespace
 
 Method parse_method(const golden::ModelConfig& config) {
   using golden::Family;
@@ -18,6 +51,9 @@ Method parse_method(const golden::ModelConfig& config) {
   method.detach_stored = config.detach_stored || id == "1-plan-b";
   method.all_layers_score = method.family == Family::score_accumulation ||
                             (method.family == Family::score_factors && id.starts_with("5.1"));
+  method.score_form = scores_of(id).form;
+  method.score_axes = scores_of(id).axes;
+  method.score_offset = id == "C-base";
   method.gated_scores = golden::find_method(id).takes("score_gate_eps");
   return method;
 }

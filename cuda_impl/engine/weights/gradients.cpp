@@ -43,13 +43,13 @@ void carve(WeightGradients<A>& g, Carver& carver, const golden::ModelConfig& c,
                             .mix = {}};
     if (llama) layer.w_gate = affine(F, D);
     if (method.gated_scores) {
-      const int64_t m = l + 1, outputs = c.method == "D-base" ? 1 : m;
+      const int64_t m = l + 1, outputs = method.score_terms(l);
       layer.gate = {.norm = carver.view<A>({D}),
                     .bias = carver.view<A>({outputs}),
                     .w1 = carver.view<A>({m, D}),
                     .w2 = carver.view<A>({outputs, m})};
     } else if (method.learns_scores()) {
-      layer.coefficients = carver.view<A>({coefficient_count(c, l)});
+      layer.coefficients = carver.view<A>({coefficient_count(c, method, l)});
     }
     g.layers.push_back(layer);
   }

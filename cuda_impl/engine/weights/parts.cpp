@@ -39,7 +39,7 @@ Parts<S>::Parts(const golden::ModelConfig& c, golden::Precision p,
       operands(operands_of(p)),
       options(o),
       weights(c, source),
-      score_coefficients(c, source),
+      score_coefficients(c, method, source),
       mix(c, method, source),
       stacked(stacks(c, o) ? std::make_unique<StackedWeights<S>>(c, method, weights, queue)
                            : nullptr) {}

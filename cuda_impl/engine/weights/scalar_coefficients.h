@@ -1,11 +1,12 @@
-// The coefficients c_{l,i} of methods 5.1 to 5.8 (spec/methods.md section 4), i = 0 .. l: one
-// number for each layer whose scores are summed.
+// The coefficients c_{l,i} of scores that depend on no position (ScoreForm): one number for each
+// layer i whose scores are summed in layer l.
 #pragma once
 
 #include <map>
 #include <string>
 #include <vector>
 
+#include "cuda_impl/engine/interface/method.h"
 #include "cuda_impl/simt/backend.h"
 #include "golden/contract/config.h"
 
@@ -16,15 +17,16 @@ inline namespace SIMT_BACKEND {
 // "u".
 using ScoreParameters = std::map<std::string, std::vector<double>>;
 
-// How many c_i(b,t,s) the parameters of a layer give: m, m P^2 (5.1A), m P (5.1B, 5.1C), P
-// (C-base).
-int64_t coefficient_count(const golden::ModelConfig& config, int64_t layer);
+// How many c_i(b,t,s) the parameters of a layer give: one for each layer whose scores are summed,
+// and P = score_positions times as many for each position that they depend on.
+int64_t coefficient_count(const golden::ModelConfig& config, const Method& method, int64_t layer);
 
-std::vector<double> scalar_coefficients(const golden::ModelConfig& config, int64_t layer,
+// For head size Dh. Not for ScoreForm::exponential and exponential_plus_one.
+std::vector<double> scalar_coefficients(const Method& method, int64_t Dh, int64_t layer,
                                         const ScoreParameters& parameters);
 
-// d parameters from dc [m].
-ScoreParameters scalar_coefficients_gradient(const golden::ModelConfig& config, int64_t layer,
+// d parameters from dc, one for each coefficient.
+ScoreParameters scalar_coefficients_gradient(const Method& method, int64_t Dh, int64_t layer,
                                              const ScoreParameters& parameters,
                                              const std::vector<double>& dc);
 

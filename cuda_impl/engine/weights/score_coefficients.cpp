@@ -4,7 +4,6 @@
 
 #include "cuda_impl/engine/memory/convert.h"
 #include "golden/contract/error.h"
-#include "golden/contract/methods.h"
 #include "golden/contract/names.h"
 
 namespace assay::cuda {
@@ -32,40 +31,32 @@ ScoreParameters read_parameters(const golden::ModelConfig& config, int64_t layer
 }  // namespace
 
 template <class S>
-ScoreCoefficients<S>::ScoreCoefficients(const golden::ModelConfig& config,
+ScoreCoefficients<S>::ScoreCoefficients(const golden::ModelConfig& config, const Method& method,
                                         const golden::WeightSource& weights)
-    : config_(config) {
+    : config_(config), method_(method) {
   form(weights, nullptr);
 }
 
 template <class S>
 void ScoreCoefficients<S>::form(const golden::WeightSource& weights, Stream stream) {
-  const std::string& id = config_.method;
-  const int64_t P = golden::score_positions_of(config_);
+  const ScoreForm form = method_.score_form;
   const double root = std::sqrt(static_cast<double>(config_.head_dim));
-  const auto exponentials = [=](const std::vector<double>& w, double added) {
-    std::vector<double> factors;
-    for (const double value : w) factors.push_back((std::exp(value) + added) / root);
-    return factors;
-  };
+  const double added = form == ScoreForm::exponential_plus_one ? 1 : 0;
   std::vector<A> all;
   tables_.clear();
   parameters_.clear();
   for (int64_t l = 0; l < config_.num_hidden_layers; ++l) {
     ScoreParameters learned = read_parameters<S>(config_, l, weights);
-    Table table{.first = all.size(), .strides = {.layer = 1}};
-    std::vector<double> values{1 / root};
-    if (golden::find_method(id).family == golden::Family::score_accumulation) {
-      values = scalar_coefficients(config_, l, learned);
-    } else if (id == "5.1A") {
-      table.strides = {.layer = P * P, .query = P, .key = 1};
-      values = exponentials(learned.at("w"), 0);
-    } else if (id == "5.1B" || id == "5.1C") {
-      table.strides = {.layer = P, .query = id == "5.1C", .key = id == "5.1B"};
-      values = exponentials(learned.at("w"), 0);
-    } else if (id == "C-base") {
-      table.strides = {.query = 1};
-      values = exponentials(learned.at("w"), 1);
+    Table table{.first = all.size(), .strides = strides()};
+    std::vector<double> values;
+    if (method_.gated_scores) {
+      values = {1 / root};
+    } else if (method_.score_axes == ScoreAxes::none) {
+      values = scalar_coefficients(method_, config_.head_dim, l, learned);
+    } else {
+      for (const double w : learned.at("w")) values.push_back((std::exp(w) + added) / root);
+    }
+    if (method_.score_offset) {
       table.offset = table.first + values.size();
       values.insert(values.end(), learned.at("c").begin(), learned.at("c").end());
     }
@@ -78,6 +69,21 @@ void ScoreCoefficients<S>::form(const golden::WeightSource& weights, Stream stre
 }
 
 template <class S>
+Coefficients<accum_t<S>> ScoreCoefficients<S>::strides() const {
+  const int64_t P = golden::score_positions_of(config_);
+  switch (method_.score_axes) {
+    case ScoreAxes::both:
+      return {.layer = P * P, .query = P, .key = 1};
+    case ScoreAxes::query:
+      return {.layer = P, .query = 1};
+    case ScoreAxes::key:
+      return {.layer = P, .key = 1};
+    default:
+      return {.layer = 1};
+  }
+}
+
+template <class S>
 Coefficients<accum_t<S>> ScoreCoefficients<S>::of(int64_t layer) const {
   const Table& table = tables_[static_cast<std::size_t>(layer)];
   Coefficients<A> result = table.strides;
@@ -87,17 +93,16 @@ Coefficients<accum_t<S>> ScoreCoefficients<S>::of(int64_t layer) const {
 
 template <class S>
 const accum_t<S>* ScoreCoefficients<S>::offset_of(int64_t layer) const {
-  return config_.method == "C-base"
-             ? memory_.get() + tables_[static_cast<std::size_t>(layer)].offset
-             : nullptr;
+  return method_.score_offset ? memory_.get() + tables_[static_cast<std::size_t>(layer)].offset
+                              : nullptr;
 }
 
 template <class S>
 ScoreParameters ScoreCoefficients<S>::parameter_gradients(int64_t layer,
                                                           const std::vector<double>& dc) const {
   const ScoreParameters& learned = parameters_[static_cast<std::size_t>(layer)];
-  if (golden::find_method(config_.method).family == golden::Family::score_accumulation) {
-    return scalar_coefficients_gradient(config_, layer, learned, dc);
+  if (method_.score_axes == ScoreAxes::none) {
+    return scalar_coefficients_gradient(method_, config_.head_dim, layer, learned, dc);
   }
   const double root = std::sqrt(static_cast<double>(config_.head_dim));
   ScoreParameters gradient;

@@ -1,4 +1,4 @@
-// The coefficients c_i(b,t,s) of the scores that a layer attends with (spec/methods.md section 4).
+// The coefficients c_i(b,t,s) of the scores that a layer attends with (docs/methods.md).
 #pragma once
 
 #include <vector>
@@ -13,30 +13,34 @@ inline namespace SIMT_BACKEND {
 
 // Those that depend on parameters alone, in device memory from construction on. A learned parameter
 // is rounded to S, as every weight; what is computed from it is rounded to accum_t<S> once.
-// Not for 5.1D, 5.1E and D-base, whose coefficients a kernel computes from the batch (score_gate).
-// Memory: 5.1A holds L(L+1)/2 P^2 scalars, B and C L(L+1)/2 P, the others fewer than L^2.
+// Not for gated scores, whose coefficients a kernel computes from the batch (score_gate).
+// Memory: coefficient_count scalars a layer, P more with an offset.
 template <class S>
 class ScoreCoefficients {
  public:
   using A = accum_t<S>;
-  ScoreCoefficients(const golden::ModelConfig& config, const golden::WeightSource& weights);
+  ScoreCoefficients(const golden::ModelConfig& config, const Method& method,
+                    const golden::WeightSource& weights);
   // Again, from other parameters, in the same memory.
   void form(const golden::WeightSource& weights, Stream stream);
 
   Coefficients<A> of(int64_t layer) const;
-  const A* offset_of(int64_t layer) const;  // [P], null but for C-base
+  const A* offset_of(int64_t layer) const;  // [P]; null: none
 
   // The gradients of the layer's learned parameters but a gate's, from those of the coefficients in
   // their own layout. An offset's is 0: it is constant along a row, and the softmax takes it off.
   ScoreParameters parameter_gradients(int64_t layer, const std::vector<double>& dc) const;
 
  private:
+  Coefficients<A> strides() const;  // data null
+
   struct Table {
     std::size_t first = 0;    // of its values in memory_
     Coefficients<A> strides;  // data null
-    std::size_t offset = 0;   // C-base: first of its offsets
+    std::size_t offset = 0;   // first of its offsets
   };
   golden::ModelConfig config_;
+  Method method_;
   std::vector<ScoreParameters> parameters_;  // [L]
   std::vector<Table> tables_;                // [L]
   simt::Buffer<A> memory_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cuda_impl/engine/interface/method.h"
 #include "cuda_impl/engine/memory/convert.h"
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
@@ -96,11 +97,12 @@ void Weights<S>::load_gpt2(const golden::ModelConfig& c) {
 
 template <class S>
 GateWeights<S> Weights<S>::load_gate(const golden::ModelConfig& c, int64_t layer) {
-  if (!golden::find_method(c.method).takes("score_gate_eps")) return {};
+  const Method method = parse_method(c);
+  if (!method.gated_scores) return {};
   const auto name = [&](const char* weight) {
     return golden::layer_weight(c, layer, std::string("self_attn.score.gate.") + weight);
   };
-  const int64_t m = layer + 1, outputs = c.method == "D-base" ? 1 : m;
+  const int64_t m = layer + 1, outputs = method.score_terms(layer);
   return {.norm = vector(name("norm"), c.hidden_size),
           .bias = vector(name("bias"), outputs),
           .w1 = matrix(name("w1"), m, c.hidden_size),
