@@ -24,7 +24,7 @@ void MeanFieldPass<S>::run(const Batch& batch, Probe* probe, bool save_for_backw
   copy_inputs(batch.tokens, batch.attention_mask, none);
   simt::copy_in(buffers_.labels.data, batch.labels.data(), batch.labels.size_bytes(), queue_);
   Taps taps(probe, list_, queue_);
-  infer(taps);
+  rounds(taps);
   form_logits();
   taps.offer("logits", buffers_.logits);
   const View<S, 3> logits = buffers_.logits.as({buffers_.B, buffers_.T, config_.vocab_size});
@@ -48,7 +48,7 @@ void MeanFieldPass<S>::enqueue_chunk() {
   const auto [B, R] = cache_->padding_mask.shape;
   append(cache_->padding_mask.as({B, 1, R, 1}), buffers_.padding_mask.as({B, 1, buffers_.T, 1}));
   Taps taps(nullptr, list_, queue_);
-  infer(taps);
+  rounds(taps);
   form_logits();
 }
 
@@ -76,7 +76,7 @@ void MeanFieldPass<S>::copy_inputs(std::span<const int32_t> tokens,
 }
 
 template <class S>
-void MeanFieldPass<S>::infer(Taps& taps) {
+void MeanFieldPass<S>::rounds(Taps& taps) {
   start(taps);
   for (int64_t n = 1; n <= schedule_.pt.iterations; ++n) round(n, taps);
 }

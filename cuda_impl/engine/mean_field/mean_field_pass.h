@@ -1,4 +1,4 @@
-// The rounds of mean-field inference: over whole sequences, or in decoding over the next positions
+// The rounds of mean-field updates: over whole sequences, or in decoding over the next positions
 // behind what a cache holds.
 #pragma once
 
@@ -48,7 +48,7 @@ class MeanFieldPass {
   void copy_inputs(std::span<const int32_t> tokens, std::span<const uint8_t> padding_mask,
                    std::span<const int64_t> before);
   void enqueue_chunk();
-  void infer(Taps& taps);
+  void rounds(Taps& taps);
   void start(Taps& taps);
   void round(int64_t n, Taps& taps);
   void project_labels(int64_t n, int64_t g, Taps& taps);

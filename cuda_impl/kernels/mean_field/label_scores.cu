@@ -1,4 +1,4 @@
-// What a round of inference adds up for the labels of a word, with damping:
+// What a mean-field round adds up for the labels of a word, with damping:
 //   Mz[n,d] = (1 - damping) (unary[n,d] + sum[n,d]) + damping before[n,d]
 //   scores[n,d] = scale * Mz[n,d]
 //
