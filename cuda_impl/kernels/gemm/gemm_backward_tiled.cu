@@ -13,56 +13,29 @@
 // Longest addition chain M for dx, N for dw, and 1 to accumulate.
 // CPU counterpart: reference/ops/linear.cpp
 #include "cuda_impl/kernels/gemm/gemm_backward_variants.h"
+#include "cuda_impl/kernels/gemm/gemm_scalar_tile.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 namespace {
 
-constexpr int kTile = 64;           // rows, and columns, of the output per block
-constexpr int kDepth = 32;          // of the summed index per step
-constexpr int kStride = kTile + 4;  // of the tiles: spreads transposed stores over banks
-constexpr int kRows = 4;            // of the output per thread
-constexpr int kHalf = 4;            // columns per thread: kHalf in each half of the tile
-constexpr int kThreadsX = kTile / (2 * kHalf);
-constexpr int kThreads = kThreadsX * kTile / kRows;
+using namespace gemm_scalar_tile;
 
-// s_tile[k][i] = g_matrix[i0 + i, k0 + k] of a matrix [extent,depth]; i past the end as zeros
-// (their results are not stored), k past the end is never read.
-template <class F, class S>
-SIMT_DEVICE void load_across(accum_t<S>* s_tile, const S* __restrict__ g_matrix, int i0, int extent,
-                             int k0, int depth) {
-  for (int e = static_cast<int>(threadIdx.x); e < kTile * kDepth; e += kThreads) {
-    const int i = e / kDepth, k = e % kDepth;
-    if (k0 + k >= depth) continue;
-    s_tile[k * kStride + i] =
-        i0 + i < extent ? read_as<F>(g_matrix[int64_t{i0 + i} * depth + k0 + k]) : accum_t<S>(0);
-  }
-}
-
-// s_tile[k][i] = g_matrix[k0 + k, i0 + i] of a matrix [depth,extent] whose rows lie `stride` apart
-template <class F, class S>
-SIMT_DEVICE void load_along(accum_t<S>* s_tile, const S* __restrict__ g_matrix, int64_t stride,
-                            int i0, int extent, int k0, int depth) {
-  for (int e = static_cast<int>(threadIdx.x); e < kTile * kDepth; e += kThreads) {
-    const int k = e / kTile, i = e % kTile;
-    if (k0 + k >= depth) continue;
-    s_tile[k * kStride + i] =
-        i0 + i < extent ? read_as<F>(g_matrix[(k0 + k) * stride + i0 + i]) : accum_t<S>(0);
-  }
-}
+// Of blocks per SM, among which its registers are shared out.
+template <class S, bool kTransposed>
+constexpr int kBlocks = (std::is_same_v<S, double> ? 3 : 7) + (kTransposed ? 1 : 0);
 
 // g_out [rows,columns] = a b with b [depth,columns], and a stored as [depth,rows] if kTransposed,
 // else as [rows,depth].
 template <class S, class F, class Out, bool kTransposed>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks<S, kTransposed>)
     gemm_backward_tiled_kernel(Out* __restrict__ g_out, const S* __restrict__ g_a,
                                const S* __restrict__ g_b, int rows, int columns, int depth,
                                BackwardStrides strides, bool accumulate) {
   using A = accum_t<S>;
-  SIMT_SHARED(A, s_a, kDepth * kStride);  // [k][row]
-  SIMT_SHARED(A, s_b, kDepth * kStride);  // [k][column]
-  const int tid = static_cast<int>(threadIdx.x);
-  const int tile_row = tid / kThreadsX * kRows, tile_column = tid % kThreadsX * kHalf;
+  SIMT_SHARED(A, s_a, kShared);  // [k][row]
+  SIMT_SHARED(A, s_b, kShared);  // [k][column]
+  const ThreadPlace thread = ThreadPlace::of_thread();
   const int row0 = static_cast<int>(blockIdx.y) * kTile;
   const int column0 = static_cast<int>(blockIdx.x) * kTile;
 
@@ -71,36 +44,17 @@ __global__ void __launch_bounds__(kThreads)
   g_a += j * strides.dy;
   g_b += j * strides.factor;
 
-  A r_out[kRows][2 * kHalf] = {};
-  for (int k0 = 0; k0 < depth; k0 += kDepth) {
-    if constexpr (kTransposed) {
-      load_along<F>(s_a, g_a, rows, row0, rows, k0, depth);
-    } else {
-      load_across<F>(s_a, g_a, row0, rows, k0, depth);
-    }
-    load_along<F>(s_b, g_b, strides.factor_row, column0, columns, k0, depth);
-    __syncthreads();  // both tiles are complete
-    const int steps = depth - k0 < kDepth ? depth - k0 : kDepth;
-    for (int k = 0; k < steps; ++k) {
-      const A* s_rows = s_a + k * kStride + tile_row;
-      const A* s_columns = s_b + k * kStride + tile_column;
-      A r_b[2 * kHalf];
-      SIMT_UNROLL for (int c = 0; c < kHalf; ++c) {
-        r_b[c] = s_columns[c];
-        r_b[kHalf + c] = s_columns[kTile / 2 + c];
-      }
-      SIMT_UNROLL for (int r = 0; r < kRows; ++r) {
-        SIMT_UNROLL for (int c = 0; c < 2 * kHalf; ++c) r_out[r][c] += s_rows[r] * r_b[c];
-      }
-    }
-    __syncthreads();  // every thread has read the tiles: the next step may overwrite them
-  }
+  Sums<A> r_out = {};
+  const auto a = kTransposed ? Factor<S>::outer(g_a, rows, row0, rows)
+                             : Factor<S>::inner(g_a, depth, row0, rows);
+  const auto b = Factor<S>::outer(g_b, strides.factor_row, column0, columns);
+  add_gemm<F, kTransposed, true>(r_out, s_a, s_b, a, b, depth, thread);
 
   for (int r = 0; r < kRows; ++r) {
-    const int row = row0 + tile_row + r;
+    const int row = row0 + thread.row + r;
     if (row >= rows) break;
-    for (int c = 0; c < 2 * kHalf; ++c) {
-      const int column = column0 + tile_column + c % kHalf + c / kHalf * (kTile / 2);
+    for (int c = 0; c < kColumns; ++c) {
+      const int column = column0 + thread.column_of(c);
       if (column >= columns) continue;
       Out& out = g_out[int64_t{row} * columns + column];
       out = static_cast<Out>(accumulate ? static_cast<A>(out) + r_out[r][c] : r_out[r][c]);

@@ -11,46 +11,27 @@
 // M, K >= 1.
 // Longest addition chain K + 1.
 // CPU counterpart: reference/ops/linear.cpp
-#include "cuda_impl/kernels/gemm/gemm_variants.h"
+#include "cuda_impl/kernels/gemm/gemm_scalar_tile.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 namespace {
 
-constexpr int kTile = 64;           // rows, and columns, of y per block
-constexpr int kDepth = 32;          // of k per step
-constexpr int kStride = kTile + 4;  // of the transposed tiles: spreads the stores over banks
-constexpr int kRows = 4;            // of y per thread
-constexpr int kHalf = 4;            // columns per thread: kHalf in each half of the tile
-constexpr int kThreadsX = kTile / (2 * kHalf);
-constexpr int kThreads = kThreadsX * kTile / kRows;
+using namespace gemm_scalar_tile;
 
-// s_tile[k][row] = g_matrix[row0 + row, k0 + k], whose rows lie `stride` apart; rows past the end
-// as zeros (their results are not stored).
-template <class F, class S>
-SIMT_DEVICE void load_transposed(accum_t<S>* s_tile, const S* __restrict__ g_matrix, int64_t stride,
-                                 int row0, int rows, int k0, int K) {
-  for (int i = static_cast<int>(threadIdx.x); i < kTile * kDepth; i += kThreads) {
-    const int row = i / kDepth, k = i % kDepth;
-    if (k0 + k >= K) continue;  // never read
-    s_tile[k * kStride + row] =
-        row0 + row < rows ? read_as<F>(g_matrix[(row0 + row) * stride + k0 + k]) : accum_t<S>(0);
-  }
-}
-
-// A thread's column c of its 2 * kHalf.
-SIMT_DEVICE int column_of(int first, int c) { return first + c % kHalf + c / kHalf * (kTile / 2); }
+// Of blocks per SM, among which its registers are shared out.
+template <class S>
+constexpr int kBlocks = std::is_same_v<S, double> ? 3 : 5;
 
 template <class S, class F, class Out>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __launch_bounds__(kThreads, kBlocks<S>)
     gemm_tiled_kernel(Out* __restrict__ g_y, const S* __restrict__ g_x, const S* __restrict__ g_w,
                       const S* __restrict__ g_bias, int N, int M, int K, GemmStrides strides,
                       bool accumulate) {
   using A = accum_t<S>;
-  SIMT_SHARED(A, s_x, kDepth * kStride);  // [k][row]
-  SIMT_SHARED(A, s_w, kDepth * kStride);  // [k][column]
-  const int tid = static_cast<int>(threadIdx.x);
-  const int tile_row = tid / kThreadsX * kRows, tile_column = tid % kThreadsX * kHalf;
+  SIMT_SHARED(A, s_x, kShared);  // [k][row]
+  SIMT_SHARED(A, s_w, kShared);  // [k][column]
+  const ThreadPlace thread = ThreadPlace::of_thread();
   const int row0 = static_cast<int>(blockIdx.y) * kTile;
   const int column0 = static_cast<int>(blockIdx.x) * kTile;
 
@@ -60,40 +41,23 @@ __global__ void __launch_bounds__(kThreads, 1)
   g_w += j * strides.w;
   if (g_bias != nullptr) g_bias += j * strides.bias;
 
-  A r_y[kRows][2 * kHalf] = {};
+  Sums<A> r_y = {};
   if constexpr (std::is_same_v<Out, A>) {
     SIMT_UNROLL for (int r = 0; r < kRows; ++r) {
-      SIMT_UNROLL for (int c = 0; c < 2 * kHalf; ++c) {
-        const int row = row0 + tile_row + r, column = column_of(column0 + tile_column, c);
+      SIMT_UNROLL for (int c = 0; c < kColumns; ++c) {
+        const int row = row0 + thread.row + r, column = column0 + thread.column_of(c);
         if (accumulate && row < N && column < M) r_y[r][c] = g_y[int64_t{row} * M + column];
       }
     }
   }
-  for (int k0 = 0; k0 < K; k0 += kDepth) {
-    load_transposed<F>(s_x, g_x, K, row0, N, k0, K);
-    load_transposed<F>(s_w, g_w, strides.w_row, column0, M, k0, K);
-    __syncthreads();  // both tiles are complete
-    const int depth = K - k0 < kDepth ? K - k0 : kDepth;
-    for (int k = 0; k < depth; ++k) {
-      const A* s_rows = s_x + k * kStride + tile_row;
-      const A* s_columns = s_w + k * kStride + tile_column;
-      A r_w[2 * kHalf];
-      SIMT_UNROLL for (int c = 0; c < kHalf; ++c) {
-        r_w[c] = s_columns[c];
-        r_w[kHalf + c] = s_columns[kTile / 2 + c];
-      }
-      SIMT_UNROLL for (int r = 0; r < kRows; ++r) {
-        SIMT_UNROLL for (int c = 0; c < 2 * kHalf; ++c) r_y[r][c] += s_rows[r] * r_w[c];
-      }
-    }
-    __syncthreads();  // every thread has read the tiles: the next step may overwrite them
-  }
+  add_gemm<F, false, false>(r_y, s_x, s_w, Factor<S>::inner(g_x, K, row0, N),
+                            Factor<S>::inner(g_w, strides.w_row, column0, M), K, thread);
 
   for (int r = 0; r < kRows; ++r) {
-    const int row = row0 + tile_row + r;
+    const int row = row0 + thread.row + r;
     if (row >= N) break;
-    for (int c = 0; c < 2 * kHalf; ++c) {
-      const int column = column_of(column0 + tile_column, c);
+    for (int c = 0; c < kColumns; ++c) {
+      const int column = column0 + thread.column_of(c);
       if (column >= M) continue;
       A value = r_y[r][c];
       if (g_bias != nullptr) value += simt::to_accum(g_bias[column]);
