@@ -92,7 +92,7 @@ std::string limits(const verify::Capabilities& can) {
   return fmt::format("{}", fmt::join(list, ", "));
 }
 
-// The suffixes, each list of them once, with the subjects that take it.
+// The suffixes, each list of them once behind the subjects that take it.
 std::string suffix_text() {
   std::string text;
   std::vector<std::string> told;
@@ -104,13 +104,14 @@ std::string suffix_text() {
     for (const SubjectRow& taker : kSubjects) {
       if (taker.suffixes == suffixes) takers.push_back(taker.spelling);
     }
-    text += fmt::format("Behind {}: {}", fmt::join(takers, ", "), suffixes);
+    text +=
+        fmt::format("{}behind {}: {}", text.empty() ? "" : "\n", fmt::join(takers, ", "), suffixes);
   }
   return text;
 }
 
 void show_subjects() {
-  constexpr const char* kRow = "{:<11} {:<52} {:<13} {:<13}\n";
+  constexpr const char* kRow = "{:<11} {:<52} {:<13} {}\n";
   const auto yes = [](bool can) { return can ? "yes" : "no"; };
   fmt::print(kRow, "subject", "what it is", "other tokens", "forced inputs");
   for (const SubjectRow& row : kSubjects) {
@@ -144,11 +145,9 @@ void add_subject_option(CLI::App& command, std::string& subject) {
   std::string text;
   for (const SubjectRow& row : kSubjects) {
     const std::string limit = limits(row.can);
-    text += fmt::format("{}{} ({}{})", text.empty() ? "" : ", ", row.spelling, row.what,
-                        limit.empty() ? "" : "; " + limit);
+    text += fmt::format("{} ({}{})\n", row.spelling, row.what, limit.empty() ? "" : "; " + limit);
   }
-  command.add_option("--subject", subject, fmt::format("{}. {}", text, suffix_text()))
-      ->capture_default_str();
+  command.add_option("--subject", subject, text + suffix_text())->capture_default_str();
 }
 
 void add_precision_option(CLI::App& command, std::string& precision) {

@@ -10,9 +10,9 @@
 
 namespace assay::cli {
 
-// The report on one case, titled "<case> <precision>", as `assay verify` gives it. Where the subject
-// cannot run the case it is one skipped check, where the golden file is missing, damaged or another
-// case's an inconclusive one. A subject that throws has failed.
+// The report on one case, titled "<case> <precision>", as `assay verify` gives it. Where the
+// subject cannot run the case it is one skipped check, where the golden file is missing, damaged or
+// another case's an inconclusive one. A subject that throws has failed.
 verify::RunReport judge_case(const golden::SuiteCase& suite_case, const std::string& folder,
                              const std::string& subject, golden::Precision precision);
 

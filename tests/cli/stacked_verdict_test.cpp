@@ -1,5 +1,5 @@
-// What the judge makes of a stacked recompute, which has no tensors below recompute/: it is judged on
-// all the others, says what was not judged, and is let off nothing else.
+// What the judge makes of a stacked recompute, which has no tensors below recompute/: it is judged
+// on all the others, says what was not judged, and is let off nothing else.
 #include <boost/test/unit_test.hpp>
 
 #include "cli/engine/engine_subject.h"
@@ -90,8 +90,8 @@ BOOST_AUTO_TEST_CASE(what_is_promised_and_missing_stays_a_fault) {
   });
 }
 
-// Behind the gap the local view's worst case spans a whole recompute: in bf16 it lets this sum through,
-// and the free-running view does not.
+// Behind the gap the local view's worst case spans a whole recompute: in bf16 it lets this sum
+// through, and the free-running view does not.
 BOOST_AUTO_TEST_CASE(a_wrong_sum_fails) {
   for_cases([](const golden::GoldenReader& golden) {
     for (const Precision precision : {Precision::fp64, Precision::fp32, Precision::bf16}) {

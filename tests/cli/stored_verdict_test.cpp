@@ -1,5 +1,5 @@
-// What the judge makes of recomputes that read stored probabilities: they pass suite ci as what they are, and a
-// wrong one does not.
+// What the judge makes of recomputes that read stored probabilities: they pass suite ci as what
+// they are, and a wrong one does not.
 #include <boost/test/unit_test.hpp>
 
 #include "cli/engine/engine_subject.h"

@@ -1,5 +1,5 @@
-// What the judge makes of tf32: an engine that reads factors as tf32 passes as what it is, and never
-// as fp32, on every method and block of suite ci.
+// What the judge makes of tf32: an engine that reads factors as tf32 passes as what it is, and
+// never as fp32, on every method and block of suite ci.
 #include <boost/test/unit_test.hpp>
 
 #include "cli/engine/engine_subject.h"

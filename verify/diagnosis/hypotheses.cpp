@@ -112,8 +112,8 @@ class Dictionary {
     }
   }
 
-  // A message from a word's head, sum_c A_c V_c U^(c)T; with message = full the word also hears from
-  // the words whose head it is, sum_c A_c^T Q_c V^(c)T.
+  // A message from a word's head, sum_c A_c V_c U^(c)T; with message = full the word also hears
+  // from the words whose head it is, sum_c A_c^T Q_c V^(c)T.
   void dependents_added() {
     const NodeData& t = node(target_);
     if (t.op == nullptr || t.op->name() != "linear" || node(t.inputs[0]).op == nullptr) return;

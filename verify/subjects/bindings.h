@@ -18,8 +18,8 @@ reference::Bindings bind(const Batch& batch, const golden::WeightSource& weights
 
 // A candidate holds its weights in its storage type. Throws InputError, naming weight and value,
 // when that type does not hold the golden file's weights exactly: the candidate would compute with
-// other weights, which no bound here allows for. What the method itself learns (golden/contract/methods.h)
-// is exempt: its parameters may stand in a wider type.
+// other weights, which no bound here allows for. What the method itself learns
+// (golden/contract/methods.h) is exempt: its parameters may stand in a wider type.
 void require_weights_in(const golden::GoldenReader& golden, golden::Precision storage);
 
 }  // namespace assay::verify

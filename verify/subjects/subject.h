@@ -52,8 +52,8 @@ class Subject {
   virtual golden::PrecisionSchedule precision() const = 0;
   // The type in which it hands a tensor over; another one in its output is a failure.
   virtual golden::DType dtype_of(const std::string& tensor_name) const = 0;
-  // false: it has no such tensor, for it computes past it (layers joined in one product). Nobody asks
-  // for that tensor or forces it, and the verdict says so.
+  // false: it has no such tensor, for it computes past it (layers joined in one product). Nobody
+  // asks for that tensor or forces it, and the verdict says so.
   virtual bool computes(const std::string& tensor_name) const {
     (void)tensor_name;
     return true;

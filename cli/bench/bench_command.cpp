@@ -8,8 +8,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "cli/bench/workload.h"
 #include "cli/command.h"
-#include "cli/workload.h"
 #include "golden/contract/error.h"
 #include "reference/ops/rules.h"
 
