@@ -101,6 +101,9 @@ function(assay_test NAME)
   if(NOT ARG_COST)
     set(ARG_COST 0)
   endif()
+  if(ARG_COST GREATER_EQUAL 10)  # scripts/test.sh --fast leaves these out
+    list(APPEND ARG_LABELS slow)
+  endif()
   set_tests_properties(${NAME} PROPERTIES
     LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT} COST ${ARG_COST} SKIP_RETURN_CODE 77 ENVIRONMENT "${ARG_ENVIRONMENT}")
 endfunction()
