@@ -16,8 +16,8 @@ inline constexpr golden::Precision kPrecisions[] = {
     golden::Precision::fp64, golden::Precision::fp32, golden::Precision::tf32,
     golden::Precision::bf16, golden::Precision::fp16};
 
-// All of a list; every third under ASan, which is after accesses and not after numbers: what the others
-// run is what these run, in other combinations. ASSAY_TEST_ALL=1: all there too.
+// All of a list; every third under ASan, which is after accesses and not after numbers: what the
+// others run is what these run, in other combinations. ASSAY_TEST_ALL=1: all there too.
 template <class T>
 std::vector<T> sampled(std::vector<T> all) {
 #if defined(__SANITIZE_ADDRESS__)
