@@ -48,7 +48,8 @@ std::string terminal_text(const RunReport& report, bool colour) {
   text += "\n";
   for (const Check& check : report.checks) text += check_text(check, colour);
   if (report.influence && report.rows.empty() && report.influence->positions <= kMostPositions) {
-    text += fmt::format("\n{}", influence_map_text(*report.influence));
+    text += '\n';
+    text += influence_map_text(*report.influence);
   }
   text += fmt::format("\nverdict: {}\n", status_text(overall(report.checks), 0, colour));
   return text;
