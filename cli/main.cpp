@@ -9,8 +9,11 @@
 
 #include "cli/command.h"
 #include "cli/command_line.h"
+#include "cli/memory.h"
 #include "cli/subjects.h"
 #include "golden/contract/error.h"
+#include "golden/contract/names.h"
+#include "golden/file/partials.h"
 
 namespace {
 
@@ -71,19 +74,31 @@ int run(int argc, char** argv) {
   return outcome.exit_code;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int guarded_run(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const assay::InputError& error) {
-    fmt::print(stderr, "assay: {}\n", error.what());
+    fmt::print(stderr, "assay: {}\n", assay::golden::one_line(error.what()));
     return kBadInput;
   } catch (const assay::cli::NoDevice& error) {
     fmt::print(stderr, "assay: {}\n", error.what());
     return kSkipped;
+  } catch (const assay::cli::NotEnoughMemory& error) {
+    fmt::print(stderr, "assay: {}\n", error.what());
+    return kInternalError;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "assay: internal error: {}\n", error.what());
+    if (assay::cli::is_want_of_memory(error)) {
+      fmt::print(stderr, "assay: not enough memory: {}\n", assay::cli::memory_text());
+    } else {
+      fmt::print(stderr, "assay: internal error: {}\n", error.what());
+    }
     return kInternalError;
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  assay::golden::end_cleanly_on_signals();
+  return assay::cli::leave(guarded_run(argc, argv));
 }

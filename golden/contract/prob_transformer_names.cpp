@@ -124,7 +124,7 @@ std::vector<TensorInfo> prob_transformer_tensors(const ModelConfig& config, int6
 std::vector<TensorInfo> prob_transformer_weights(const ModelConfig& c) {
   const PT pt = prob_transformer_of(c);
   const Shape table{c.vocab_size, c.hidden_size};
-  const Shape factor{distance_groups(pt) * pt.channels * pt.rank, c.hidden_size};
+  const Shape factor{element_count({distance_groups(pt), pt.channels, pt.rank}), c.hidden_size};
   std::vector<TensorInfo> weights;
   for (int64_t m = 0; m < pt.label_groups; ++m) {
     weights.push_back({unary_weight(c, m), table, "DD"});

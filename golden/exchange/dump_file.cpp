@@ -6,10 +6,12 @@
 #include <stdexcept>
 
 #include "golden/contract/error.h"
+#include "golden/contract/names.h"
 #include "golden/exchange/npz.h"
 #include "golden/exchange/safetensors.h"
+#include "golden/file/foreign_hdf5.h"
 #include "golden/file/golden_file.h"
-#include "golden/file/hdf5.h"
+#include "golden/file/sealed_file.h"
 
 namespace assay::golden {
 namespace {
@@ -41,7 +43,7 @@ class Format {
 
 class Hdf5Format : public Format {
  public:
-  explicit Hdf5Format(const std::string& path) : file_(hdf5::File::open(path)) {}
+  explicit Hdf5Format(const std::string& path) : file_((check_golden(path), path)) {}
 
   std::vector<std::string> paths() const override { return file_.datasets(); }
   DumpEntry describe(const std::string& path) const override {
@@ -49,14 +51,15 @@ class Hdf5Format : public Format {
     return {"", info.dtype, info.shape};
   }
   Tensor read(const std::string& path) const override { return file_.read(path); }
-  std::string attribute(const std::string& name) const override {
-    if (!file_.has_attribute(name)) return "";
-    return name == "seed" ? std::to_string(file_.integer_attribute(name))
-                          : file_.text_attribute(name);
-  }
+  std::string attribute(const std::string& name) const override { return file_.attribute(name); }
 
  private:
-  hdf5::File file_;
+  // A golden file that serves as a dump is as it was written, or refused.
+  static void check_golden(const std::string& path) {
+    if (is_golden_file(path)) SealedFile(path).check_all();
+  }
+
+  hdf5::ForeignFile file_;
 };
 
 class SafetensorsFormat : public Format {
@@ -133,6 +136,10 @@ DumpReader::DumpReader(const std::string& path) : impl_(new Impl{path, open_form
   for (const std::string& dataset : impl_->format->paths()) {
     if (is_part_of_a_golden_file(dataset)) continue;
     const std::string name = name_of(dataset);
+    if (one_line(name) != name) {
+      throw InputError(fmt::format("{}: {}: a name with control characters; rename it", path,
+                                   one_line(dataset)));
+    }
     const auto [known, is_new] = impl_->paths.emplace(name, dataset);
     if (!is_new) {
       throw InputError(fmt::format("{}: {}: the same tensor also stands at {}; keep one of them",

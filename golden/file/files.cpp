@@ -15,6 +15,8 @@
 #include <filesystem>
 
 #include "golden/contract/error.h"
+#include "golden/file/partials.h"
+#include "golden/file/raw_file.h"
 
 namespace assay::golden {
 namespace {
@@ -26,11 +28,15 @@ std::string folder_of(const std::string& path) {
   return folder.empty() ? "." : folder;
 }
 
-void sync_folder(const std::string& folder) {
+// A new name is in the folder for good only once the folder is on the disk.
+void sync_folder(const std::string& folder, const std::string& path) {
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return;  // a folder that can be written but not read
-  fsync(descriptor);
+  const int failure = fsync(descriptor) == 0 ? 0 : errno;
   ::close(descriptor);
+  if (failure == 0 || failure == EINVAL) return;  // EINVAL: a file system without folders to sync
+  throw InputError(fmt::format("{}: is in place, but the folder {} cannot be synced: {}", path,
+                               folder, std::strerror(failure)));
 }
 
 }  // namespace
@@ -50,6 +56,19 @@ void require_readable_file(const std::string& path, const std::string& kind) {
   if (access(path.c_str(), R_OK) != 0) {
     throw InputError(fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
   }
+}
+
+std::string read_text(const std::string& path, const std::string& kind, uint64_t most_bytes) {
+  require_readable_file(path, kind);
+  const RawFile file(path, RawFile::Mode::read);
+  const uint64_t bytes = file.size();
+  if (bytes > most_bytes) {
+    throw InputError(
+        fmt::format("{}: expected {} of at most {} bytes, got {}", path, kind, most_bytes, bytes));
+  }
+  std::string text(bytes, '\0');
+  file.read({0, bytes}, text.data());
+  return text;
 }
 
 void check_target(const std::string& path, bool force, uint64_t expected_bytes) {
@@ -95,8 +114,9 @@ std::vector<std::string> partial_files(const std::string& path) {
     pid_t owner = 0;
     const char* end = name.data() + name.size();
     const auto parsed = std::from_chars(name.data() + prefix.size(), end, owner);
-    if (parsed.ec != std::errc() || parsed.ptr != end || owner <= 0) continue;
-    if (kill(owner, 0) == 0 || errno == EPERM) continue;  // its process is alive: no leftover
+    if (parsed.ec != std::errc() || owner <= 0) continue;
+    if (parsed.ptr != end && *parsed.ptr != '.') continue;  // ".1", and libzip's own of six letters
+    if (kill(owner, 0) == 0 || errno == EPERM) continue;    // its process is alive: no leftover
     found.push_back((fs::path(path).parent_path() / name).string());
   }
   std::sort(found.begin(), found.end());
@@ -106,11 +126,13 @@ std::vector<std::string> partial_files(const std::string& path) {
 PartialFile::PartialFile(std::string path, bool force, uint64_t expected_bytes)
     : path_(std::move(path)), force_(force) {
   check_target(path_, force_, expected_bytes);
-  partial_ = partial_prefix(path_) + std::to_string(getpid());
+  partial_ = make_partial(path_, path_);
 }
 
 PartialFile::~PartialFile() {
-  if (!partial_.empty()) ::unlink(partial_.c_str());
+  if (partial_.empty()) return;
+  ::unlink(partial_.c_str());
+  forget_partial(partial_);
 }
 
 void PartialFile::put_in_place() {
@@ -123,8 +145,9 @@ void PartialFile::put_in_place() {
     throw InputError(
         fmt::format("{}: cannot be put in place of {}: {}", path_, partial_, std::strerror(errno)));
   }
+  forget_partial(partial_);
   partial_.clear();
-  sync_folder(folder_of(path_));
+  sync_folder(folder_of(path_), path_);
 }
 
 }  // namespace assay::golden

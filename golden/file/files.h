@@ -11,6 +11,10 @@ namespace assay::golden {
 // of it ("an HDF5 file").
 void require_readable_file(const std::string& path, const std::string& kind);
 
+// The whole file. Throws InputError as require_readable_file does, and for more than most_bytes.
+std::string read_text(const std::string& path, const std::string& kind,
+                      uint64_t most_bytes = uint64_t{1} << 26);
+
 // Everything about a name to write to that can be known before hours of work: throws InputError for
 // a directory, a folder that is missing or read-only, an existing file without force, and fewer
 // free bytes than expected_bytes.
@@ -25,10 +29,10 @@ std::string partial_prefix(const std::string& path);
 std::vector<std::string> partial_files(const std::string& path);
 
 // A file that gets its name when it is whole. Destroyed before that, it removes what was written; a
-// killed process leaves only "<path>.partial-<pid>".
+// killed process leaves only "<path>.partial-<pid>" (partials.h).
 class PartialFile {
  public:
-  // Checks the target as check_target does; makes no file.
+  // Checks the target as check_target does; makes written(), empty.
   PartialFile(std::string path, bool force, uint64_t expected_bytes);
   ~PartialFile();
   PartialFile(const PartialFile&) = delete;
