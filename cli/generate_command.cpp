@@ -8,6 +8,7 @@
 
 #include "cli/command.h"
 #include "cli/model_options.h"
+#include "cli/process/memory.h"
 #include "golden/contract/error.h"
 #include "golden/exchange/checkpoint.h"
 #include "golden/file/files.h"
@@ -43,10 +44,10 @@ golden::GenerateResult generate_within_memory(const golden::GenerateRequest& req
   try {
     return golden::generate(request);
   } catch (const std::bad_alloc&) {
-    throw InputError(fmt::format(
-        "{}: out of memory; --weight-memory 1G bounds what weights take, a smaller --batch or "
+    throw NotEnoughMemory(fmt::format(
+        "{}: out of memory: {}; --weight-memory 1G bounds what weights take, a smaller --batch or "
         "--seq what tensors take",
-        request.out));
+        request.out, memory_text()));
   }
 }
 
@@ -61,6 +62,10 @@ void run_generate(const GenerateOptions& options) {
   request.capture = golden::parse_capture(options.capture);
   request.gradients = options.gradients;
   request.weight_memory = options.weight_memory;
+  if (options.weight_memory && *options.weight_memory < 0) {
+    throw InputError(
+        fmt::format("--weight-memory {}: expected at least 0", *options.weight_memory));
+  }
   request.dependence = options.dependence;
   request.calibration.bounds = options.bounds;
   for (const std::string& name : options.sigmas) {
@@ -72,11 +77,6 @@ void run_generate(const GenerateOptions& options) {
   golden::check_target(options.out, options.force, 0);
   request.out = options.out;
   request.force = options.force;
-  for (const std::string& left : golden::partial_files(options.out)) {
-    fmt::print(stderr,
-               "assay generate: {} was left by a run that did not finish; it can be removed\n",
-               left);
-  }
   if (!options.quiet && isatty(STDERR_FILENO) != 0) request.progress = show_progress;
   std::optional<golden::CheckpointWeights> checkpoint;
   if (!options.model.checkpoint.empty()) {

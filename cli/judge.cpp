@@ -63,6 +63,7 @@ void compare_numbers(const JudgeOptions& options, const golden::GoldenReader& go
 
 verify::RunReport judge(const JudgeOptions& options) {
   golden::GoldenReader golden(options.golden_path);
+  golden.check_all();  // also of what no view reads: gradients, bounds, sigmas, dependences
   const golden::Header& header = golden.header();
   std::optional<golden::CheckpointWeights> checkpoint;
   if (!options.checkpoint.empty()) {

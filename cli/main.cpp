@@ -11,9 +11,12 @@
 
 #include "cli/command.h"
 #include "cli/command_line.h"
-#include "cli/streams.h"
+#include "cli/process/memory.h"
+#include "cli/process/streams.h"
 #include "cli/subjects.h"
 #include "golden/contract/error.h"
+#include "golden/contract/names.h"
+#include "golden/file/partials.h"
 
 namespace {
 
@@ -74,21 +77,24 @@ int run(int argc, char** argv) {
   return outcome.exit_code;
 }
 
-}  // namespace
-
-namespace {
-
 int guarded_run(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const assay::InputError& error) {
-    fmt::print(stderr, "assay: {}\n", error.what());
+    fmt::print(stderr, "assay: {}\n", assay::golden::one_line(error.what()));
     return kBadInput;
   } catch (const assay::cli::NoDevice& error) {
     fmt::print(stderr, "assay: {}\n", error.what());
     return kSkipped;
+  } catch (const assay::cli::NotEnoughMemory& error) {
+    fmt::print(stderr, "assay: {}\n", error.what());
+    return kInternalError;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "assay: internal error: {}\n", error.what());
+    if (assay::cli::is_want_of_memory(error)) {
+      fmt::print(stderr, "assay: not enough memory: {}\n", assay::cli::memory_text());
+    } else {
+      fmt::print(stderr, "assay: internal error: {}\n", error.what());
+    }
     return kInternalError;
   }
 }
@@ -107,10 +113,11 @@ bool only_prints(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   assay::cli::keep_streams();
+  assay::golden::end_cleanly_on_signals();
   const int code = guarded_run(argc, argv);
   const int lost = assay::cli::lost_output();
-  if (lost == 0 || lost == EPIPE) return code;
+  if (lost == 0 || lost == EPIPE) return assay::cli::leave(code);
   fmt::print(stderr, "assay: standard output cannot be written: {}; part of the output is lost\n",
              std::strerror(lost));
-  return code == 0 && only_prints(argc, argv) ? kBadInput : code;
+  return assay::cli::leave(code == 0 && only_prints(argc, argv) ? kBadInput : code);
 }

@@ -2,24 +2,16 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
-
 #include "datasets/tokens.h"
 #include "golden/contract/error.h"
 #include "golden/contract/methods.h"
+#include "golden/contract/names.h"
 #include "golden/contract/weights.h"
 #include "golden/exchange/checkpoint.h"
+#include "golden/file/files.h"
 
 namespace assay::cli {
 namespace {
-
-golden::ModelConfig config_of_file(const std::string& path) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) {
-    throw InputError(path + ": cannot be read: expected a config.json, got nothing there");
-  }
-  return golden::read_config(path);
-}
 
 // "(methods 1, 2, 3.1)": those that take the option.
 std::string takers(const std::string& option) {
@@ -28,6 +20,14 @@ std::string takers(const std::string& option) {
     if (method.takes(option)) ids.push_back(method.id);
   }
   return fmt::format(" (methods {})", fmt::join(ids, ", "));
+}
+
+// An unsigned number is read modulo 2^64, and an empty text would be taken for an absent option.
+std::string not_negative(const std::string& text) {
+  return text.starts_with('-') ? "expected a whole number >= 0, got " + text : "";
+}
+std::string not_empty(const std::string& text) {
+  return text.empty() ? "expected a value, got an empty one" : "";
 }
 
 void add_method_options(CLI::App& command, ModelOptions& options) {
@@ -87,7 +87,7 @@ void set_block_options(const ModelOptions& options, golden::ModelConfig& config)
     config.activation =
         options.activation == "gelu" ? golden::Activation::gelu : golden::Activation::gelu_new;
   }
-  if (options.kv_heads != 0) config.num_key_value_heads = options.kv_heads;
+  if (options.kv_heads) config.num_key_value_heads = *options.kv_heads;
   if (options.window) config.window = *options.window;
   if (options.sink_tokens) config.sink_tokens = *options.sink_tokens;
 }
@@ -121,11 +121,15 @@ void set_method_options(const ModelOptions& options, golden::ModelConfig& config
   }
   if (given("--detach-stored", "detach_stored", options.detach_stored)) config.detach_stored = true;
   if (given("--form", "form", !options.form.empty())) config.form = options.form;
-  if (given("--score-gate-eps", "score_gate_eps", options.score_gate_eps != 0)) {
-    config.score_gate_eps = options.score_gate_eps;
+  if (given("--score-gate-eps", "score_gate_eps", options.score_gate_eps.has_value())) {
+    config.score_gate_eps = *options.score_gate_eps;
   }
-  if (given("--score-positions", "score_positions", options.score_positions != 0)) {
-    config.score_positions = options.score_positions;
+  if (given("--score-positions", "score_positions", options.score_positions.has_value())) {
+    if (*options.score_positions < 1) {
+      throw InputError(
+          fmt::format("--score-positions {}: expected at least 1", *options.score_positions));
+    }
+    config.score_positions = *options.score_positions;
   } else if (options.config_path.empty() && options.checkpoint.empty() &&
              method.takes("score_positions")) {
     config.score_positions = options.positions;
@@ -142,7 +146,16 @@ golden::ModelConfig base_config(const ModelOptions& options) {
     const std::string block = options.block.empty() ? "llama" : options.block;
     return golden::preset(options.preset, golden::parse_block_name(block, "--block"));
   }
-  return config_of_file(options.config_path);
+  return golden::read_config(options.config_path);
+}
+
+void check_run(const ModelOptions& options, const golden::ModelConfig& config) {
+  try {
+    golden::check_sizes(config, options.batch, options.positions);
+  } catch (const InputError& error) {
+    throw InputError(
+        fmt::format("--batch {} --seq {}: {}", options.batch, options.positions, error.what()));
+  }
 }
 
 }  // namespace
@@ -169,7 +182,12 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
                   fmt::format("of the file: {}", fmt::join(datasets::tokens_format_names(), ", ")))
       ->capture_default_str()
       ->needs(tokens);
-  command.add_option("--seed", options.seed, "seed of weights and tokens")->capture_default_str();
+  command.add_option("--seed", options.seed, "seed of weights and tokens")
+      ->capture_default_str()
+      ->check(not_negative);
+  for (CLI::Option* option : command.get_options()) {
+    if (!option->get_lnames().empty() && option->get_type_size() > 0) option->check(not_empty);
+  }
 }
 
 golden::ModelConfig model_config(const ModelOptions& options) {
@@ -182,6 +200,7 @@ golden::ModelConfig model_config(const ModelOptions& options) {
   }
   set_method_options(options, config);
   golden::validate(config, options.config_path.empty() ? "options" : options.config_path);
+  check_run(options, config);
   return config;
 }
 

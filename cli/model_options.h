@@ -17,13 +17,12 @@ struct ModelOptions {
   std::string checkpoint;        // folder whose config.json counts; excludes both
   std::string block;             // of a preset; "" is llama
   std::string norm, activation;  // of the GPT-2 block; "" leaves what the config says
-  int64_t kv_heads = 0;          // 0 leaves what the config says
-  std::optional<int64_t> window, sink_tokens;
-  std::string method;          // "" leaves what the config says
-  std::string residual, form;  // options of the method; "" and 0 leave what the config says
+  std::optional<int64_t> kv_heads, window, sink_tokens;  // empty: what the config says
+  std::string method;                                    // "" leaves what the config says
+  std::string residual, form;  // options of the method; empty: what the config says
   bool detach_stored = false;
-  double score_gate_eps = 0;
-  int64_t score_positions = 0;
+  std::optional<double> score_gate_eps;
+  std::optional<int64_t> score_positions;
   std::string params;
   int64_t batch = 1;
   int64_t positions = 64;

@@ -120,30 +120,44 @@ void show_subjects() {
   fmt::print("\n{}\n", suffix_text());
 }
 
-}  // namespace
-
-std::span<const SubjectRow> subjects() { return kSubjects; }
-
-std::string file_behind(const std::string& subject) {
-  const std::string file = "file:";
-  return subject.starts_with(file) ? subject.substr(file.size()) : "";
+// "dump.h5" of "file:dump.h5"
+std::string argument_of(const std::string& name) {
+  const std::size_t colon = name.find(':');
+  return colon == std::string::npos ? "" : name.substr(colon + 1);
 }
 
-SubjectPointer make_subject(const std::string& name, Precision precision,
-                            const golden::ModelConfig& config,
-                            const golden::WeightSource& weights) {
+const SubjectRow& row_of(const std::string& name) {
   const std::size_t colon = name.find(':');
-  const std::string argument = colon == std::string::npos ? "" : name.substr(colon + 1);
   for (const SubjectRow& row : kSubjects) {
     const std::string spelling = row.spelling;
     const std::size_t end = spelling.find(':');
     if (name.substr(0, colon) != spelling.substr(0, end)) continue;
     const bool wants_argument = end != std::string::npos;
     const bool takes_suffix = *row.suffixes != '\0';
-    if (wants_argument ? argument.empty() : colon != std::string::npos && !takes_suffix) break;
-    return row.make({name, argument, precision, config, weights});
+    if (wants_argument ? argument_of(name).empty() : colon != std::string::npos && !takes_suffix) {
+      break;
+    }
+    return row;
   }
   throw InputError(fmt::format("--subject {}: expected {}", name, spellings()));
+}
+
+}  // namespace
+
+std::span<const SubjectRow> subjects() { return kSubjects; }
+
+std::string file_behind(const std::string& subject) {
+  return subject.starts_with("file:") ? argument_of(subject) : "";
+}
+
+void require_subject(const std::string& name) {
+  if (*row_of(name).suffixes != '\0') cuda::parse_backend_name(name);
+}
+
+SubjectPointer make_subject(const std::string& name, Precision precision,
+                            const golden::ModelConfig& config,
+                            const golden::WeightSource& weights) {
+  return row_of(name).make({name, argument_of(name), precision, config, weights});
 }
 
 void add_subject_option(CLI::App& command, std::string& subject) {

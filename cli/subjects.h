@@ -51,6 +51,9 @@ std::unique_ptr<verify::Subject> make_subject(const std::string& name, golden::P
                                               const golden::ModelConfig& config,
                                               const golden::WeightSource& weights);
 
+// Throws InputError for a name that make_subject has no row for, whatever the model.
+void require_subject(const std::string& name);
+
 // --subject, whose help names every subject and what it cannot do.
 void add_subject_option(CLI::App& command, std::string& subject);
 

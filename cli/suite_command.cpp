@@ -1,8 +1,6 @@
 // assay suite list, generate, hashes; verify and bundle stand beside it.
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -111,13 +109,6 @@ int run_generate(const SuiteOptions& options) {
   request.jobs = options.jobs;
   request.memory_bytes = options.memory_bytes;
   request.force = options.force;
-  for (const SuiteCase& c : suite.cases) {
-    for (const std::string& left : golden::partial_files(golden::case_path(request.folder, c))) {
-      fmt::print(stderr,
-                 "assay suite: {} was left by a run that did not finish; it can be removed\n",
-                 left);
-    }
-  }
   int counts[3] = {};
   SuiteProgress progress(suite.cases.size(), options.quiet);
   request.ended = [&](const CaseOutcome& outcome, uint64_t done, uint64_t total) {
@@ -151,9 +142,7 @@ std::string committed_text(const SuiteOptions& options) {
         fmt::format("suite {}: no root hashes are committed for it; name a file with --hash-file",
                     options.name));
   }
-  std::ifstream file(options.hash_file);
-  if (!file) throw InputError(options.hash_file + ": cannot be read: expected root hashes");
-  return {std::istreambuf_iterator<char>(file), {}};
+  return golden::read_text(options.hash_file, "a file of root hashes");
 }
 
 int run_hashes(const SuiteOptions& options) {

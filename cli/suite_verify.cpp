@@ -8,6 +8,7 @@
 
 #include "cli/command_line.h"
 #include "cli/judge.h"
+#include "cli/process/memory.h"
 #include "cli/report_options.h"
 #include "cli/subjects.h"
 #include "cli/suite_progress.h"
@@ -40,22 +41,28 @@ verify::RunReport unjudged(const JudgeOptions& options, const char* check, Statu
 }
 
 verify::RunReport try_judge(const golden::SuiteCase& c, const JudgeOptions& options) {
-  if (const std::string stale = golden::why_stale(c, options.golden_path); !stale.empty()) {
-    return unjudged(
-        options, "golden file", Status::inconclusive,
-        fmt::format("{}: {}; 'assay suite generate' makes it", options.golden_path, stale));
-  }
   try {
+    if (const std::string stale = golden::why_stale(c, options.golden_path); !stale.empty()) {
+      return unjudged(
+          options, "golden file", Status::inconclusive,
+          fmt::format("{}: {}; 'assay suite generate' makes it", options.golden_path, stale));
+    }
     return judge(options);
   } catch (const Unsupported& reason) {
     return unjudged(options, "subject", Status::skipped, reason.what());
   } catch (const NoDevice& reason) {
     return unjudged(options, "subject", Status::skipped, reason.what());
-  } catch (const InputError&) {
-    throw;  // of the command line: the golden file is in order
+  } catch (const InputError& problem) {  // of this case: the command line was checked before
+    return unjudged(options, "case", Status::inconclusive, problem.what());
   } catch (const std::exception& error) {
-    return unjudged(options, "subject", Status::fail,
-                    fmt::format("{} threw: {}", options.subject, error.what()));
+    if (!is_want_of_memory(error)) {
+      return unjudged(options, "subject", Status::fail,
+                      fmt::format("{} threw: {}", options.subject, error.what()));
+    }
+    return unjudged(options, "memory", Status::inconclusive,
+                    fmt::format("not enough memory, which is not the subject's fault: needs about "
+                                "{} MB, {}",
+                                (golden::estimated_live_bytes(c) >> 20) + 1, memory_text()));
   }
 }
 
@@ -95,6 +102,7 @@ int run_verify(const SuiteVerifyOptions& options, const Outcome& outcome) {
   std::vector<std::string> inputs{options.name, file_behind(options.subject)};
   for (const golden::SuiteCase& c : suite.cases) inputs.push_back(golden::case_path(folder, c));
   check_report_targets(options.report, inputs);
+  require_subject(options.subject);
   std::vector<golden::Precision> wanted;
   for (const std::string& text : options.precisions) {
     wanted.push_back(golden::parse_precision(text));

@@ -10,6 +10,7 @@
 
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
+#include "golden/contract/strict_json.h"
 #include "golden/contract/test_bundle.h"
 
 namespace assay::gpu_check {
@@ -29,9 +30,7 @@ std::string read_bytes(const std::string& path) {
 }
 
 json parse(const std::string& text, const std::string& where) {
-  const json document = json::parse(text, nullptr, false);
-  if (document.is_discarded()) throw InputError(where + ": expected JSON, got something else");
-  return document;
+  return golden::parse_strict_json(text, where, golden::kHandWritten);
 }
 
 template <class T>

@@ -10,6 +10,8 @@
 #include "golden/contract/gpt2_config.h"
 #include "golden/contract/json_keys.h"
 #include "golden/contract/methods.h"
+#include "golden/contract/names.h"
+#include "golden/contract/strict_json.h"
 
 namespace assay::golden {
 namespace {
@@ -17,13 +19,6 @@ namespace {
 using nlohmann::json;
 
 constexpr double kClassEps = 1e-6;  // LlamaConfig's and MistralConfig's rms_norm_eps
-constexpr char kNoNumber[] =
-    "; Python's json writes Infinity and NaN, which JSON does not have: write a number or null";
-
-bool names_no_number(const std::string& text) {
-  return text.find("Infinity") != std::string::npos || text.find("NaN") != std::string::npos;
-}
-
 RopeScaling parse_rope_scaling(const JsonKeys& keys) {
   const std::string kind = keys.text("rope_type", keys.text("type", ""));
   if (kind != "llama3") {
@@ -228,14 +223,7 @@ void validate_llama(const ModelConfig& c, const std::string& where) {
 }  // namespace
 
 ModelConfig parse_config(const std::string& json_text, const std::string& where) {
-  json document;
-  try {
-    document = json::parse(json_text);
-  } catch (const json::parse_error& error) {
-    throw InputError(fmt::format("{}: not JSON: {}{}", where, error.what(),
-                                 names_no_number(json_text) ? kNoNumber : ""));
-  }
-  document = settle_config(std::move(document), where);
+  const json document = settle_config(parse_strict_json(json_text, where, kHandWritten), where);
   const JsonKeys keys(document, where);
   ModelConfig c = keys.text("model_type", "llama") == "gpt2" ? parse_gpt2(keys) : parse_llama(keys);
   if (keys.has("assay")) {
@@ -253,19 +241,24 @@ std::string to_json(const ModelConfig& c) {
 }
 
 void validate(const ModelConfig& c, const std::string& where) {
-  const auto positive = [&](const char* key, int64_t value) {
-    if (value < 1 || value > (int64_t{1} << 31)) {
-      throw InputError(fmt::format("{}: {}: expected 1 .. 2^31, got {}", where, key, value));
+  const auto within = [&](const char* key, int64_t value, int64_t most, const char* shown) {
+    if (value < 1 || value > most) {
+      throw InputError(fmt::format("{}: {}: expected 1 .. {}, got {}", where, key, shown, value));
     }
+  };
+  const auto positive = [&](const char* key, int64_t value) {
+    within(key, value, int64_t{1} << 31, "2^31");
   };
   positive("hidden_size", c.hidden_size);
   positive("intermediate_size", c.intermediate_size);
-  positive("num_hidden_layers", c.num_hidden_layers);
+  within("num_hidden_layers", c.num_hidden_layers, kMostLayers, "1024");
   positive("num_attention_heads", c.num_attention_heads);
   positive("num_key_value_heads", c.num_key_value_heads);
   positive("head_dim", c.head_dim);
   positive("vocab_size", c.vocab_size);
   positive("max_position_embeddings", c.max_position_embeddings);
+  within("num_attention_heads * head_dim", c.num_attention_heads * c.head_dim, int64_t{1} << 31,
+         "2^31");
   if (c.num_attention_heads % c.num_key_value_heads != 0) {
     throw InputError(fmt::format(
         "{}: num_key_value_heads: expected a divisor of num_attention_heads = {}, got {}", where,

@@ -62,7 +62,8 @@ struct ModelConfig {
   int64_t window = 0;
   int64_t sink_tokens = 0;  // with a window only
 
-  // The method by its number and its options; golden/contract/methods.h says which method takes which.
+  // The method by its number and its options; golden/contract/methods.h says which method takes
+  // which.
   std::string method = "plain";
   Residual residual = Residual::keep;
   bool detach_stored = false;       // stored probabilities are constants for gradients

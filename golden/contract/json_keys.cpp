@@ -13,15 +13,24 @@ JsonKeys::JsonKeys(const nlohmann::json& object, std::string where)
   if (!object_.is_object()) throw InputError(where_ + ": expected a JSON object");
 }
 
+namespace {
+
+// A whole number that int64_t holds.
+bool is_whole(const nlohmann::json& value) {
+  return value.is_number_integer() &&
+         (!value.is_number_unsigned() || value.get<uint64_t>() <= uint64_t{INT64_MAX});
+}
+
+}  // namespace
+
 int64_t JsonKeys::integer(const char* key) const {
-  if (!required(key).is_number_integer()) refuse(key, "a whole number");
+  if (!is_whole(required(key))) refuse(key, "a whole number");
   return object_[key].get<int64_t>();
 }
 
 std::vector<int64_t> JsonKeys::integers(const char* key) const {
   const nlohmann::json& list = required(key);
-  const auto whole = [](const nlohmann::json& item) { return item.is_number_integer(); };
-  if (!list.is_array() || !std::all_of(list.begin(), list.end(), whole)) {
+  if (!list.is_array() || !std::all_of(list.begin(), list.end(), is_whole)) {
     refuse(key, "a list of whole numbers");
   }
   return list.get<std::vector<int64_t>>();

@@ -129,6 +129,23 @@ NamedShapes gpt2_layer(const ModelConfig& c) {
           {"mlp.c_proj.bias", {d}}};
 }
 
+// The same list; throws for sizes that cannot be.
+std::vector<TensorInfo> of_possible_size(std::vector<TensorInfo> tensors) {
+  int64_t total = 0;
+  for (const TensorInfo& t : tensors) {
+    try {
+      total += element_count(t.shape);
+    } catch (const InputError& error) {
+      throw InputError(fmt::format("{}: {}", t.name, error.what()));
+    }
+    if (total > kMostElements) {
+      throw InputError(fmt::format("tensors up to {}: expected at most {} = 2^40 elements, got {}",
+                                   t.name, kMostElements, total));
+    }
+  }
+  return tensors;
+}
+
 }  // namespace
 
 std::string layer_name(int64_t layer, const std::string& tensor) {
@@ -157,18 +174,20 @@ std::vector<TensorInfo> tensor_list(const ModelConfig& config, int64_t batch, in
         config.method, score_positions_of(config), score_positions_of(config), positions));
   }
   if (find_method(config.method).family == Family::prob_transformer) {
-    return prob_transformer_tensors(config, batch, positions);
+    return of_possible_size(prob_transformer_tensors(config, batch, positions));
   }
   if (config.block == BlockKind::gpt2 && positions > config.max_position_embeddings) {
     throw InputError(
         fmt::format("tokens: the model has learned {} positions: expected T <= {}, got {}",
                     config.max_position_embeddings, config.max_position_embeddings, positions));
   }
-  return Lister(config, batch, positions).list();
+  return of_possible_size(Lister(config, batch, positions).list());
 }
 
 std::vector<TensorInfo> weight_list(const ModelConfig& c) {
-  if (find_method(c.method).family == Family::prob_transformer) return prob_transformer_weights(c);
+  if (find_method(c.method).family == Family::prob_transformer) {
+    return of_possible_size(prob_transformer_weights(c));
+  }
   std::vector<TensorInfo> weights;
   const auto add = [&](std::string name, Shape shape) {
     std::string axes(shape.size(), 'D');
@@ -194,7 +213,17 @@ std::vector<TensorInfo> weight_list(const ModelConfig& c) {
     add("transformer.ln_f.bias", {c.hidden_size});
   }
   if (!c.tie_word_embeddings) add("lm_head.weight", {c.vocab_size, c.hidden_size});
-  return weights;
+  return of_possible_size(std::move(weights));
+}
+
+void check_sizes(const ModelConfig& config, int64_t batch, int64_t positions) {
+  if (batch < 1 || positions < 1) {
+    throw InputError(fmt::format("tokens [{},{}]: expected at least one row and one position",
+                                 batch, positions));
+  }
+  element_count({batch, positions});
+  tensor_list(config, batch, positions);
+  weight_list(config);
 }
 
 std::vector<LearnedWeight> learned_weights(const ModelConfig& c, int64_t layer) {

@@ -32,10 +32,17 @@ struct TensorInfo {
   std::string axes;  // one letter per axis of shape
 };
 
+// More elements than this is a mistake, a damaged file or an attack: of a tensor (element_count
+// throws InputError), and of all tensors of a model together.
+inline constexpr int64_t kMostElements = int64_t{1} << 40;
+
+// Layers or rounds of a model: lists of tensors grow with their square.
+inline constexpr int64_t kMostLayers = 1024;
+
 // Every tensor that a forward pass of the config's method computes for tokens [B,T], in order of
 // computation: the checkpoints that a golden file declares. tensor_meanings.h says what each is.
 // Throws InputError for an unknown method and for T > P of a method with parameters per position,
-// or of a GPT-2 with P positions.
+// or of a GPT-2 with P positions, and for more than kMostElements elements.
 //
 // Method pt with several head groups: q, k, scores and heads end in /{g}; with several label
 // groups embed, q, k, label_scores and labels do, and there is no message/sum, for each label
@@ -57,6 +64,15 @@ struct LearnedWeight {
   Parameter parameter;  // its row of the table of methods
 };
 std::vector<LearnedWeight> learned_weights(const ModelConfig& config, int64_t layer);
+
+// Throws InputError, which names the tensor, if a run of the model on tokens [B,T] would pass a
+// limit, before anything of such a size is made.
+void check_sizes(const ModelConfig& config, int64_t batch, int64_t positions);
+
+// A name or text from a file as it may reach a terminal: '?' stands for each control character, of
+// ASCII and of C1 (U+0080 .. U+009F), and for those that turn the direction of writing (U+202A ..
+// U+202E, U+2066 .. U+2069).
+std::string one_line(const std::string& text);
 
 // Shell-style pattern, or several with commas: * matches any characters, ? one. "" matches all.
 bool matches(const std::string& pattern, const std::string& name);

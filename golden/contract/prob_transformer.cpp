@@ -8,6 +8,7 @@
 #include "golden/contract/config.h"
 #include "golden/contract/error.h"
 #include "golden/contract/json_keys.h"
+#include "golden/contract/names.h"
 
 namespace assay::golden {
 namespace {
@@ -45,16 +46,16 @@ void read_word(const JsonKeys& keys, const char* key, const Words& words, Enum& 
 }
 
 void check_sizes(const PT& pt, const std::string& where) {
-  const auto at_least_one = [&](const char* option, int64_t value) {
-    if (value < 1 || value > (int64_t{1} << 31)) {
-      refuse(where, option, fmt::format("expected 1 .. 2^31, got {}", value));
+  const auto within = [&](const char* option, int64_t value, int64_t most, const char* shown) {
+    if (value < 1 || value > most) {
+      refuse(where, option, fmt::format("expected 1 .. {}, got {}", shown, value));
     }
   };
-  at_least_one("rank", pt.rank);
-  at_least_one("channels", pt.channels);
-  at_least_one("iterations", pt.iterations);
-  at_least_one("head_groups", pt.head_groups);
-  at_least_one("label_groups", pt.label_groups);
+  within("rank", pt.rank, int64_t{1} << 31, "2^31");
+  within("channels", pt.channels, int64_t{1} << 31, "2^31");
+  within("iterations", pt.iterations, kMostLayers, "1024");
+  within("head_groups", pt.head_groups, kMostLayers, "1024");
+  within("label_groups", pt.label_groups, kMostLayers, "1024");
   int64_t last = 1;
   for (const int64_t start : pt.distances.value_or(std::vector<int64_t>{})) {
     if (start <= last) {

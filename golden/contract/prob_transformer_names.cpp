@@ -33,8 +33,8 @@ class Lister {
   }
 
  private:
-  // Which tensors round n has of head group g (any, heads, queries), and whether heads stand ahead of
-  // round 1.
+  // Which tensors round n has of head group g (any, heads, queries), and whether heads stand ahead
+  // of round 1.
   // Whoever computes them decides that again by itself; a difference shows in the names.
   bool speaks(int64_t n, int64_t g) const {
     return pt_.updates == PT::Updates::every_round || g < n;
@@ -124,7 +124,7 @@ std::vector<TensorInfo> prob_transformer_tensors(const ModelConfig& config, int6
 std::vector<TensorInfo> prob_transformer_weights(const ModelConfig& c) {
   const PT pt = prob_transformer_of(c);
   const Shape table{c.vocab_size, c.hidden_size};
-  const Shape factor{distance_groups(pt) * pt.channels * pt.rank, c.hidden_size};
+  const Shape factor{element_count({distance_groups(pt), pt.channels, pt.rank}), c.hidden_size};
   std::vector<TensorInfo> weights;
   for (int64_t m = 0; m < pt.label_groups; ++m) {
     weights.push_back({unary_weight(c, m), table, "DD"});

@@ -3,12 +3,20 @@
 #include <fmt/format.h>
 
 #include "golden/contract/error.h"
+#include "golden/contract/names.h"
 
 namespace assay::golden {
 
 int64_t element_count(const Shape& shape) {
   int64_t count = 1;
-  for (const int64_t extent : shape) count *= extent;
+  for (const int64_t extent : shape) {
+    if (extent < 0 || (extent > 0 && count > kMostElements / extent)) {
+      throw InputError(fmt::format("shape {}: expected at most {} = 2^40 elements, got {}",
+                                   shape_text(shape), kMostElements,
+                                   extent < 0 ? "a negative extent" : "more"));
+    }
+    count *= extent;
+  }
   return count;
 }
 

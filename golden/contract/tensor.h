@@ -10,7 +10,7 @@ namespace assay::golden {
 
 using Shape = std::vector<int64_t>;
 
-int64_t element_count(const Shape& shape);   // 1 for a scalar (empty shape)
+int64_t element_count(const Shape& shape);   // 1 for a scalar; throws: see kMostElements, names.h
 std::string shape_text(const Shape& shape);  // "[2,8,64,64]"
 
 // How the elements of a dataset are stored. bfloat16 is kept as its 16 bits; float16 is read from

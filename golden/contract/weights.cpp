@@ -162,7 +162,7 @@ MaskedTokens mask_tokens(const std::vector<int32_t>& tokens,
 
 std::vector<int32_t> synthetic_tokens(int64_t vocab_size, int64_t batch, int64_t positions,
                                       uint64_t seed) {
-  std::vector<uint32_t> words(static_cast<std::size_t>(batch * positions));
+  std::vector<uint32_t> words(static_cast<std::size_t>(element_count({batch, positions})));
   random_words(seed, stream_id("tokens"), 0, words);
   std::vector<int32_t> tokens(words.size());
   for (std::size_t i = 0; i < words.size(); ++i) {

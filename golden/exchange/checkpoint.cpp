@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <set>
 
@@ -44,14 +42,7 @@ bool is_harmless(const std::string& name) {
 }
 
 json read_json(const std::string& path, const JsonLimits& limits) {
-  require_readable_file(path, "a JSON file");
-  if (const auto bytes = fs::file_size(path); bytes > kMostJsonBytes) {
-    throw InputError(
-        fmt::format("{}: expected at most {} bytes, got {}", path, kMostJsonBytes, bytes));
-  }
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  return parse_strict_json(text, path, limits);
+  return parse_strict_json(read_text(path, "a JSON file", kMostJsonBytes), path, limits);
 }
 
 bool looks_like_hub_name(const std::string& folder) {
@@ -131,7 +122,7 @@ struct Place {
 }  // namespace
 
 ModelConfig read_config(const std::string& path) {
-  return parse_config(read_json(path, {.depth = 16, .in_list = 1 << 20}).dump(), path);
+  return parse_config(read_text(path, "a JSON file", kMostJsonBytes), path);
 }
 
 ModelConfig read_checkpoint_config(const std::string& folder) {

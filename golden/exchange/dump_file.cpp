@@ -9,11 +9,13 @@
 #include <string_view>
 
 #include "golden/contract/error.h"
+#include "golden/contract/names.h"
 #include "golden/exchange/npz.h"
 #include "golden/exchange/safetensors.h"
 #include "golden/file/files.h"
+#include "golden/file/foreign_hdf5.h"
 #include "golden/file/golden_file.h"
-#include "golden/file/hdf5.h"
+#include "golden/file/sealed_file.h"
 
 namespace assay::golden {
 namespace {
@@ -76,6 +78,15 @@ std::string advice_on(const std::string& message) {
   return "";
 }
 
+template <class Call>
+auto with_advice(Call&& call) {
+  try {
+    return call();
+  } catch (const InputError& error) {
+    throw InputError(error.what() + advice_on(error.what()));
+  }
+}
+
 // A file of named tensors in one of the formats. Paths begin with "/", also where the format's own
 // names do not.
 class Format {
@@ -90,9 +101,11 @@ class Format {
 class Hdf5Format : public Format {
  public:
   Hdf5Format(const std::string& path, Reading reading)
-      : file_(open_hdf5(path)), reading_(reading) {}
+      : file_((check(path), path)), reading_(reading) {}
 
-  std::vector<std::string> paths() const override { return file_.datasets(); }
+  std::vector<std::string> paths() const override {
+    return with_advice([&] { return file_.datasets(); });
+  }
   DumpEntry describe(const std::string& path) const override {
     try {
       const hdf5::DatasetInfo info = file_.info(path);
@@ -103,29 +116,18 @@ class Hdf5Format : public Format {
     }
   }
   Tensor read(const std::string& path) const override {
-    try {
-      return file_.read(path);
-    } catch (const InputError& error) {
-      throw InputError(error.what() + advice_on(error.what()));
-    }
+    return with_advice([&] { return file_.read(path); });
   }
-  std::string attribute(const std::string& name) const override {
-    if (!file_.has_attribute(name)) return "";
-    return name == "seed" ? std::to_string(file_.integer_attribute(name))
-                          : file_.text_attribute(name);
-  }
+  std::string attribute(const std::string& name) const override { return file_.attribute(name); }
 
  private:
-  static hdf5::File open_hdf5(const std::string& path) {
+  // A golden file that serves as a dump is as it was written, or refused.
+  static void check(const std::string& path) {
     refuse_other_formats(path);
-    try {
-      return hdf5::File::open(path);
-    } catch (const InputError& error) {
-      throw InputError(error.what() + advice_on(error.what()));
-    }
+    if (is_golden_file(path)) SealedFile(path).check_all();
   }
 
-  hdf5::File file_;
+  hdf5::ForeignFile file_;
   Reading reading_;
 };
 
@@ -204,6 +206,10 @@ DumpReader::DumpReader(const std::string& path, Reading reading)
   for (const std::string& dataset : impl_->format->paths()) {
     if (is_part_of_a_golden_file(dataset)) continue;
     const std::string name = name_of(dataset);
+    if (one_line(name) != name) {
+      throw InputError(fmt::format("{}: {}: a name with control characters; rename it", path,
+                                   one_line(dataset)));
+    }
     const auto [known, is_new] = impl_->paths.emplace(name, dataset);
     if (!is_new) {
       throw InputError(fmt::format("{}: {}: the same tensor also stands at {}; keep one of them",

@@ -11,6 +11,7 @@
 #include "golden/exchange/npz.h"
 #include "golden/exchange/safetensors.h"
 #include "golden/file/files.h"
+#include "golden/file/raw_file.h"
 
 namespace assay::golden {
 namespace {
@@ -103,6 +104,7 @@ void write_text(const std::string& path, const std::string& text, bool force) {
   file << text;
   file.close();
   if (!file) throw InputError(fmt::format("{}: cannot be written: is the disk full?", path));
+  sync_file(target.written());
   target.put_in_place();
 }
 

@@ -150,7 +150,7 @@ void write_npz(const std::string& path, const std::vector<ExchangeTensor>& tenso
   for (const Source& source : sources) expected += source.header.size() + source.tensor->bytes();
   PartialFile target(path, force, expected);
   write_archive(target.written(), path, sources);
-  RawFile(target.written(), RawFile::Mode::update).sync();
+  sync_file(target.written());
   target.put_in_place();
 }
 

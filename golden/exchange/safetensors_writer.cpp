@@ -59,7 +59,7 @@ void write_safetensors(const std::string& path, const std::vector<ExchangeTensor
     file.close();
     if (!file) throw InputError(fmt::format("{}: cannot be written: is the disk full?", path));
   }
-  RawFile(target.written(), RawFile::Mode::update).sync();
+  sync_file(target.written());
   target.put_in_place();
 }
 

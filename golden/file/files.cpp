@@ -17,6 +17,8 @@
 #include <string_view>
 
 #include "golden/contract/error.h"
+#include "golden/file/partials.h"
+#include "golden/file/raw_file.h"
 
 namespace assay::golden {
 namespace {
@@ -34,24 +36,19 @@ bool starts_with(const std::string& path, std::string_view text) {
   return file.read(start.data(), static_cast<std::streamsize>(start.size())) && start == text;
 }
 
-void sync_folder(const std::string& folder) {
+// A new name is in the folder for good only once the folder is on the disk.
+void sync_folder(const std::string& folder, const std::string& path) {
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return;  // a folder that can be written but not read
-  fsync(descriptor);
+  const int failure = fsync(descriptor) == 0 ? 0 : errno;
   ::close(descriptor);
+  if (failure == 0 || failure == EINVAL) return;  // EINVAL: a file system without folders to sync
+  throw InputError(fmt::format("{}: is in place, but the folder {} cannot be synced: {}", path,
+                               folder, std::strerror(failure)));
 }
 
-// An empty file of its own, whose content goes to an output that is written through.
-std::string scratch_file(const std::string& shown) {
-  std::string name = (fs::temp_directory_path() / "assay-XXXXXX").string();
-  const int descriptor = mkostemp(name.data(), O_CLOEXEC);
-  if (descriptor < 0) {
-    throw InputError(fmt::format("{}: no temporary file can be made at {}: {}; set TMPDIR", shown,
-                                 name, std::strerror(errno)));
-  }
-  ::close(descriptor);
-  return name;
-}
+// Of the file whose content goes to an output that is written through.
+std::string scratch_name() { return (fs::temp_directory_path() / "assay-output").string(); }
 
 }  // namespace
 
@@ -82,6 +79,19 @@ void require_readable_file(const std::string& path, const std::string& kind) {
         "fetches the file itself",
         path, kind));
   }
+}
+
+std::string read_text(const std::string& path, const std::string& kind, uint64_t most_bytes) {
+  require_readable_file(path, kind);
+  const RawFile file(path, RawFile::Mode::read);
+  const uint64_t bytes = file.size();
+  if (bytes > most_bytes) {
+    throw InputError(
+        fmt::format("{}: expected {} of at most {} bytes, got {}", path, kind, most_bytes, bytes));
+  }
+  std::string text(bytes, '\0');
+  file.read({0, bytes}, text.data());
+  return text;
 }
 
 void check_target(const std::string& path, bool force, uint64_t expected_bytes) {
@@ -133,8 +143,9 @@ std::vector<std::string> partial_files(const std::string& name_of_output) {
     pid_t owner = 0;
     const char* end = name.data() + name.size();
     const auto parsed = std::from_chars(name.data() + prefix.size(), end, owner);
-    if (parsed.ec != std::errc() || parsed.ptr != end || owner <= 0) continue;
-    if (kill(owner, 0) == 0 || errno == EPERM) continue;  // its process is alive: no leftover
+    if (parsed.ec != std::errc() || owner <= 0) continue;
+    if (parsed.ptr != end && *parsed.ptr != '.') continue;  // ".1", and libzip's own of six letters
+    if (kill(owner, 0) == 0 || errno == EPERM) continue;    // its process is alive: no leftover
     found.push_back((fs::path(path).parent_path() / name).string());
   }
   std::sort(found.begin(), found.end());
@@ -145,18 +156,20 @@ PartialFile::PartialFile(std::string path, bool force, uint64_t expected_bytes)
     : path_(std::move(path)), force_(force) {
   check_target(path_, force_, expected_bytes);
   place_ = output_place(path_);
-  partial_ =
-      place_.through ? scratch_file(path_) : partial_prefix(place_.path) + std::to_string(getpid());
+  partial_ = make_partial(place_.through ? scratch_name() : place_.path, path_);
 }
 
 PartialFile::~PartialFile() {
-  if (!partial_.empty()) ::unlink(partial_.c_str());
+  if (partial_.empty()) return;
+  ::unlink(partial_.c_str());
+  forget_partial(partial_);
 }
 
 void PartialFile::put_in_place() {
   if (place_.through) {
     write_through(partial_, place_, path_);
     ::unlink(partial_.c_str());
+    forget_partial(partial_);
     partial_.clear();
     return;
   }
@@ -169,8 +182,9 @@ void PartialFile::put_in_place() {
     throw InputError(
         fmt::format("{}: cannot be put in place of {}: {}", path_, partial_, std::strerror(errno)));
   }
+  forget_partial(partial_);
   partial_.clear();
-  sync_folder(folder_of(place_.path));
+  sync_folder(folder_of(place_.path), path_);
 }
 
 }  // namespace assay::golden

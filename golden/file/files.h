@@ -13,6 +13,10 @@ namespace assay::golden {
 // of it ("an HDF5 file").
 void require_readable_file(const std::string& path, const std::string& kind);
 
+// The whole file. Throws InputError as require_readable_file does, and for more than most_bytes.
+std::string read_text(const std::string& path, const std::string& kind,
+                      uint64_t most_bytes = uint64_t{1} << 26);
+
 // Everything about a name to write to that can be known before hours of work: throws InputError for
 // a directory, a folder that is missing or read-only, an existing file without force, and fewer
 // free bytes than expected_bytes. Of an output that is written through (output.h), only that it
@@ -28,11 +32,11 @@ std::string partial_prefix(const std::string& path);
 std::vector<std::string> partial_files(const std::string& path);
 
 // A file that gets its name when it is whole. Destroyed before that, it removes what was written; a
-// killed process leaves only "<path>.partial-<pid>". Behind a symbolic link it is the file that the
-// link leads to, and what is no regular file gets the content written through once it is whole.
+// killed process leaves only "<path>.partial-<pid>" (partials.h). Behind a symbolic link it is the
+// file that the link leads to, and what is no regular file gets the content written through once it is whole.
 class PartialFile {
  public:
-  // Checks the target as check_target does; makes no file.
+  // Checks the target as check_target does; makes written(), empty.
   PartialFile(std::string path, bool force, uint64_t expected_bytes);
   ~PartialFile();
   PartialFile(const PartialFile&) = delete;

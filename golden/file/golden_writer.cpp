@@ -111,6 +111,7 @@ struct GoldenWriter::Impl {
   void check_new(const std::string& dataset, const Shape& shape, std::size_t count);
   void write_attributes(const std::string& root);
   void close_signed();
+  void read_back(const std::string& root) const;
 };
 
 void GoldenWriter::Impl::check_new(const std::string& dataset, const Shape& shape,
@@ -199,7 +200,31 @@ void GoldenWriter::Impl::close_signed() {
   block.metadata_hash = metadata_hash(raw, block.file_bytes, extents, path);
   raw.write(0, block_text(block));
   raw.sync();
+  raw.close();
   bytes_written = block.file_bytes;
+}
+
+// The finished file as a reader finds it, every dataset checked. What the seal covers is taken from
+// the file, so a piece of metadata that never reached it would be sealed as lost. Names are looked
+// up one by one before they are listed: see hdf5::File::lacks.
+void GoldenWriter::Impl::read_back(const std::string& root) const {
+  try {
+    {
+      const hdf5::File written = hdf5::File::open(target.written());
+      for (const ManifestRow& row : rows) {
+        if (row.stored && written.lacks(row.path)) throw InputError(row.path + " is not in it");
+      }
+    }
+    const GoldenReader reader(target.written());
+    reader.check_all();
+    if (reader.root_hash() != root) {
+      throw InputError(fmt::format("root hash: expected {}, got {}", root, reader.root_hash()));
+    }
+  } catch (const InputError& error) {
+    throw InputError(fmt::format(
+        "{}: the file written is not as it was computed: {}; is the disk full or failing?", path,
+        error.what()));
+  }
 }
 
 GoldenWriter::GoldenWriter(const std::string& path, Header header, Capture capture, bool force,
@@ -271,6 +296,7 @@ std::string GoldenWriter::finish() {
   std::string root = root_hash(to_json(impl_->header.config), impl_->header.seed, impl_->rows);
   impl_->write_attributes(root);
   impl_->close_signed();
+  impl_->read_back(root);
   impl_->target.put_in_place();
   impl_->write_seconds += watch.seconds();
   return root;

@@ -14,7 +14,9 @@
 
 namespace assay::golden::hdf5 {
 
-// Closes its id when it goes out of scope; a negative id is empty.
+// Closes its id when it goes out of scope; a negative id is empty. The library defers small writes
+// until an object is closed, and a destructor has to swallow their failure: whoever writes through
+// a handle calls reset() and looks at the answer.
 class Handle {
  public:
   using Close = herr_t (*)(hid_t);
@@ -67,11 +69,12 @@ class File {
   std::string text_attribute_of(const std::string& dataset, const std::string& name) const;
   uint64_t integer_attribute(const std::string& name) const;
 
-  // Absolute paths, sorted; soft links to datasets and links to other files among them.
+  // Absolute paths, sorted; soft links to datasets among them, a link into another file is an
+  // InputError.
   std::vector<std::string> datasets() const;
-  // False also where the library cannot tell. Looks names up one by one: listing them, as datasets()
-  // does, is only safe in a file that is known to be as it was written, for HDF5 1.10 frees what it
-  // never set when it lists a damaged group.
+  // False also where the library cannot tell. Looks names up one by one: listing them, as
+  // datasets() does, is only safe in a file that is known to be as it was written, for HDF5 1.10
+  // frees what it never set when it lists a damaged group.
   bool lacks(const std::string& path) const;
   // Throws InputError for an element type that is neither a real number nor an integer.
   DatasetInfo info(const std::string& path) const;
@@ -80,7 +83,10 @@ class File {
  private:
   File(Handle file, std::string shown) : file_(std::move(file)), shown_(std::move(shown)) {}
   void make_groups(const std::string& path);
+  // Closes what was written through the handle; throws if the library could not.
+  void close_written(Handle& handle, const std::string& object) const;
   Handle open_dataset(const std::string& path) const;
+  void refuse_elsewhere(hid_t dataset, const std::string& path) const;
   void put_text(hid_t object, const std::string& object_path, const std::string& name,
                 const std::string& text);
   // The attribute of the root, or of a dataset, that holds a text.

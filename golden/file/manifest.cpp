@@ -13,6 +13,7 @@
 #include <limits>
 
 #include "golden/contract/error.h"
+#include "golden/contract/names.h"
 #include "golden/file/hasher.h"
 
 namespace assay::golden {
@@ -225,7 +226,7 @@ ManifestRow from_record(const ManifestRecord& record, const std::string& where) 
   int64_t count = 1;
   for (int64_t axis = 0; axis < record.rank; ++axis) {
     const int64_t extent = record.shape[axis];
-    if (extent < 0 || (extent > 0 && count > (int64_t{1} << 48) / extent)) reject("no such shape");
+    if (extent < 0 || (extent > 0 && count > kMostElements / extent)) reject("no such shape");
     row.shape.push_back(extent);
     count *= extent;
   }

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "golden/contract/error.h"
 
@@ -20,7 +21,9 @@ RawFile::RawFile(std::string path, Mode mode)
   }
 }
 
-RawFile::~RawFile() { ::close(descriptor_); }
+RawFile::~RawFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
 
 uint64_t RawFile::size() const {
   struct stat status {};
@@ -46,9 +49,14 @@ void RawFile::read(Extent extent, void* out) const {
 }
 
 void RawFile::write(uint64_t offset, const std::string& text) {
-  if (pwrite(descriptor_, text.data(), text.size(), static_cast<off_t>(offset)) !=
-      static_cast<ssize_t>(text.size())) {
-    throw InputError(fmt::format("{}: cannot be written: {}", path_, std::strerror(errno)));
+  for (std::size_t done = 0; done < text.size();) {
+    const ssize_t wrote = pwrite(descriptor_, text.data() + done, text.size() - done,
+                                 static_cast<off_t>(offset + done));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) {
+      throw InputError(fmt::format("{}: cannot be written: {}", path_, std::strerror(errno)));
+    }
+    done += static_cast<std::size_t>(wrote);
   }
 }
 
@@ -56,6 +64,19 @@ void RawFile::sync() {
   if (fsync(descriptor_) != 0) {
     throw InputError(fmt::format("{}: cannot be synced: {}", path_, std::strerror(errno)));
   }
+}
+
+void RawFile::close() {
+  const int descriptor = std::exchange(descriptor_, -1);
+  if (::close(descriptor) != 0) {
+    throw InputError(fmt::format("{}: cannot be closed: {}", path_, std::strerror(errno)));
+  }
+}
+
+void sync_file(const std::string& path) {
+  RawFile file(path, RawFile::Mode::update);
+  file.sync();
+  file.close();
 }
 
 }  // namespace assay::golden

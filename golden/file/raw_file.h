@@ -27,10 +27,14 @@ class RawFile {
   void read(Extent extent, void* out) const;  // safe from any number of threads
   void write(uint64_t offset, const std::string& text);
   void sync();
+  void close();  // throws what a destructor has to swallow
 
  private:
   std::string path_;
   int descriptor_;
 };
+
+// What was written to the file is on the disk, or InputError.
+void sync_file(const std::string& path);
 
 }  // namespace assay::golden

@@ -46,6 +46,16 @@ Block read_block(const std::string& path, const RawFile& raw) {
 
 }  // namespace
 
+bool is_golden_file(const std::string& path) {
+  require_readable_file(path, "an HDF5 file");
+  const RawFile raw(path, RawFile::Mode::read);
+  const std::string schema = kSchema;
+  std::string begin(schema.size(), '\0');
+  if (raw.size() < begin.size()) return false;
+  raw.read({0, begin.size()}, begin.data());
+  return begin == schema;
+}
+
 std::string damaged(const std::string& where, const std::string& what, const std::string& expected,
                     const std::string& got) {
   return fmt::format("{}: {} does not match its hash: expected {}, got {}; generate the file again",

@@ -59,6 +59,9 @@ class SealedFile {
   std::map<std::string, std::size_t> index_;
 };
 
+// Whether the file starts as golden files do; throws InputError for one that cannot be read.
+bool is_golden_file(const std::string& path);
+
 // Messages that the reader of a file's HDF5 side words alike.
 std::string damaged(const std::string& where, const std::string& what, const std::string& expected,
                     const std::string& got);

@@ -31,10 +31,7 @@ void check_length(const char* what, std::size_t got, const GenerateRequest& requ
 // Fills in the defaults and checks everything that can be checked before hours of work.
 GenerateRequest completed(GenerateRequest request) {
   validate(request.config, "config");
-  if (request.batch < 1 || request.positions < 1) {
-    throw InputError(fmt::format("tokens: expected at least one row and one position, got [{},{}]",
-                                 request.batch, request.positions));
-  }
+  check_sizes(request.config, request.batch, request.positions);
   if (request.gradients && request.weight_memory) {
     throw InputError(
         "weight memory: a gradient keeps every weight: expected a bound or gradients, got both");

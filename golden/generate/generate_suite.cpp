@@ -5,13 +5,17 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <new>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <thread>
 
 #include "golden/contract/error.h"
+#include "golden/contract/strict_json.h"
 #include "golden/file/hdf5.h"
 #include "golden/file/manifest.h"
 #include "golden/file/output.h"
@@ -48,6 +52,19 @@ class Budget {
   uint64_t free_, next_ = 0, serving_ = 0;
 };
 
+// What a case has of the budget while it runs.
+class Share {
+ public:
+  Share(Budget& budget, uint64_t bytes) : budget_(budget), bytes_(bytes) { budget_.take(bytes_); }
+  ~Share() { budget_.give(bytes_); }
+  Share(const Share&) = delete;
+  Share& operator=(const Share&) = delete;
+
+ private:
+  Budget& budget_;
+  uint64_t bytes_;
+};
+
 uint64_t work_of(const SuiteCase& c) { return estimated_live_bytes(c) + 1; }
 
 CaseOutcome failed(const SuiteCase& c, const std::string& path, std::string problem) {
@@ -75,18 +92,19 @@ CaseOutcome run_case(const SuiteCase& c, const GenerateSuiteRequest& request, Bu
                                 "raise --memory",
                                 c.name, bytes, budget_bytes));
     }
-    budget.take(bytes);
-    CaseOutcome outcome = failed(c, path, "");
-    try {
+    CaseOutcome outcome;
+    {
+      const Share share(budget, bytes);
       outcome = generate_case(c, path, true);
-    } catch (const std::exception& error) {
-      outcome.problem = error.what();
     }
-    budget.give(bytes);
     if (outcome.state == CaseState::written && fs::exists(path) && stale != "no file") {
       outcome.problem = stale;
     }
     return outcome;
+  } catch (const std::bad_alloc&) {
+    return failed(c, path,
+                  fmt::format("not enough memory: needs about {} MB; lower --jobs or --memory",
+                              (estimated_live_bytes(c) >> 20) + 1));
   } catch (const std::exception& error) {
     return failed(c, path, error.what());
   }
@@ -112,11 +130,12 @@ std::string why_stale(const SuiteCase& c, const std::string& path) {
     if (to_json(header.config) != to_json(c.config)) return "made for another config";
     if (header.seed != c.settings.seed) return "made from another seed";
     if (file.capture() != c.settings.capture) return "made with another capture";
-    const auto provenance = nlohmann::json::parse(header.provenance, nullptr, false);
-    const auto recipe = provenance.is_object() ? provenance.value("recipe", "") : "";
-    if (recipe != recipe_hash(c, kGoldenVersion)) {
+    const nlohmann::json provenance =
+        parse_strict_json(header.provenance, path + ": provenance", kHandWritten);
+    if (provenance.value("recipe", nlohmann::json()) != recipe_hash(c, kGoldenVersion)) {
       return "made from another shape, padding, data or version of the reference";
     }
+    file.check_all();  // the header can be in order and data damaged
     return "";
   } catch (const InputError& error) {
     return error.what();
@@ -165,7 +184,8 @@ std::vector<CaseOutcome> generate_suite(const Suite& suite, const GenerateSuiteR
   std::vector<CaseOutcome> outcomes(suite.cases.size());
   std::mutex mutex;
   std::size_t next = 0;
-  const auto worker = [&] {
+  std::exception_ptr problem;  // of a thread, which must not throw: no memory for an outcome
+  const auto work = [&] {
     for (;;) {
       std::unique_lock lock(mutex);
       if (next == suite.cases.size()) return;
@@ -178,10 +198,23 @@ std::vector<CaseOutcome> generate_suite(const Suite& suite, const GenerateSuiteR
       outcomes[i] = std::move(outcome);
     }
   };
+  const auto worker = [&] {
+    try {
+      work();
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      problem = std::current_exception();
+    }
+  };
   std::vector<std::jthread> threads;
-  for (int i = threads_for(suite, request.jobs); i > 1; --i) threads.emplace_back(worker);
+  try {
+    for (int i = threads_for(suite, request.jobs); i > 1; --i) threads.emplace_back(worker);
+  } catch (const std::system_error&) {
+    // There is no room for more threads: those that are there do the work.
+  }
   worker();
   threads.clear();  // joins
+  if (problem) std::rethrow_exception(problem);
   return outcomes;
 }
 

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <numeric>
 
 #include "golden/contract/names.h"
+#include "golden/contract/strict_json.h"
+#include "golden/file/files.h"
 #include "golden/suites/suite_fields.h"
 #include "golden/suites/suite_texts.h"
 
@@ -73,6 +73,7 @@ CaseShape read_shape(const SuiteJson& json, const SuiteSettings& settings,
     throw InputError(fmt::format("{}: expected batch and positions >= 1, got [{},{}]", where,
                                  shape.batch, shape.positions));
   }
+  at(where, [&] { return element_count({shape.batch, shape.positions}); });
   const std::vector<int64_t> none(static_cast<std::size_t>(shape.batch), 0);
   shape.left = fields.get("left", "a list of whole numbers", none);
   shape.right = fields.get("right", "a list of whole numbers", none);
@@ -83,8 +84,8 @@ CaseShape read_shape(const SuiteJson& json, const SuiteSettings& settings,
     }
   }
   for (std::size_t b = 0; b < none.size(); ++b) {
-    if (shape.left[b] < 0 || shape.right[b] < 0 ||
-        shape.left[b] + shape.right[b] >= shape.positions) {
+    if (shape.left[b] < 0 || shape.right[b] < 0 || shape.left[b] >= shape.positions ||
+        shape.right[b] >= shape.positions - shape.left[b]) {
       throw InputError(fmt::format(
           "{}: row {}: expected padding that leaves a token of {} positions, got left {} right {}",
           where, b, shape.positions, shape.left[b], shape.right[b]));
@@ -159,7 +160,11 @@ int64_t kv_heads(int64_t all, int64_t own, const std::string& heads, const std::
 // its own config.json has no keys for.
 ModelConfig case_config(SuiteJson block, const std::string& heads, const SuiteJson& options,
                         const std::string& where) {
-  const bool gpt2 = block.value("model_type", "") == "gpt2";
+  if (!block.is_object() || !block.value("assay", SuiteJson::object()).is_object()) {
+    throw InputError(fmt::format("{}: block: expected an object, \"assay\" of it another, got {}",
+                                 where, block.dump()));
+  }
+  const bool gpt2 = block.value("model_type", SuiteJson()) == "gpt2";
   const auto number = [&](const SuiteJson& from, const char* key) {
     return SuiteFields(from, where).get<int64_t>(key, "a whole number", 0);
   };
@@ -209,6 +214,8 @@ void expand(const SuiteJson& entry, const SuiteJson& blocks, const SuiteSettings
                            fmt::format("suite {}: case {}", suite.name, c.name));
     c.batch = shape.batch;
     c.positions = shape.positions;
+    at(fmt::format("suite {}: case {}", suite.name, c.name),
+       [&] { check_sizes(c.config, c.batch, c.positions); });
     c.left = shape.left;
     c.right = shape.right;
     c.settings = shape.settings;
@@ -240,12 +247,6 @@ void refuse_duplicates(const Suite& suite, const std::string& where) {
   }
 }
 
-std::string read_text(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) throw InputError(path + ": cannot be read: expected a suite file");
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 }  // namespace
 
 Data parse_data(const std::string& text, const std::string& where) {
@@ -259,12 +260,7 @@ Data parse_data(const std::string& text, const std::string& where) {
 std::string data_name(Data data) { return kData[static_cast<std::size_t>(data)].second; }
 
 Suite parse_suite(const std::string& json_text, const std::string& name, const std::string& where) {
-  SuiteJson document;
-  try {
-    document = SuiteJson::parse(json_text);
-  } catch (const SuiteJson::parse_error& error) {
-    throw InputError(fmt::format("{}: not JSON: {}", where, error.what()));
-  }
+  const SuiteJson document = parse_strict_ordered_json(json_text, where, kHandWritten);
   SuiteFields fields(document, where);
   if (const auto version = fields.get<int64_t>("assay_suite", "a whole number", 0); version != 1) {
     throw InputError(fmt::format("{}: assay_suite: expected 1, got {}", where, version));
@@ -289,7 +285,8 @@ Suite parse_suite(const std::string& json_text, const std::string& name, const s
 
 Suite load_suite(const std::string& name) {
   if (name.ends_with(".json")) {
-    return parse_suite(read_text(name), std::filesystem::path(name).stem().string(), name);
+    return parse_suite(read_text(name, "a suite file"), std::filesystem::path(name).stem().string(),
+                       name);
   }
   for (const EmbeddedText& text : kSuiteTexts) {
     if (name == text.name) return parse_suite(text.text, name, "suite " + name);

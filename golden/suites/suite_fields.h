@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -79,7 +80,8 @@ class SuiteFields {
     } else if constexpr (std::is_unsigned_v<T>) {
       return value.is_number_unsigned();
     } else if constexpr (std::is_integral_v<T>) {
-      return value.is_number_integer();
+      return value.is_number_integer() &&
+             (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX);
     } else if constexpr (std::is_same_v<T, std::string>) {
       return value.is_string();
     } else {  // a vector

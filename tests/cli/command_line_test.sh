@@ -36,7 +36,7 @@ expect 2 '--residual swap: expected keep or replace' generate --method 1 --resid
 expect 2 '--residual: method 5.1 has no such option' generate --method 5.1 --residual keep --out g.h5
 expect 2 '--capture some: ' generate --capture some --out g.h5
 expect 2 'nowhere/g.h5|nowhere' generate --out nowhere/g.h5
-expect 2 'missing.json: cannot be read' generate --config missing.json --out g.h5
+expect 2 'missing.json: (cannot be read|no such file)' generate --config missing.json --out g.h5
 expect 2 'missing.txt: cannot be read' generate --preset small --tokens missing.txt --out g.h5
 echo 'To be, or not to be, that is the question: whether this is nobler in the mind' >text.txt
 expect 2 'expected vocab_size >= 256, got 64' generate --tokens text.txt --out g.h5

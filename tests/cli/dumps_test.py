@@ -68,7 +68,6 @@ def beside_the_tensors(tensors):
         file["names"] = np.array(["a", "b"], dtype=h5py.string_dtype())
         file["flags"] = np.array([True, False])
         file["ids"] = np.arange(5)
-        file["elsewhere"] = h5py.ExternalLink("other.h5", "/x")
         file["dangling"] = h5py.SoftLink("/nowhere")
 
     write_hdf5("d.h5", tensors, notes)
@@ -79,15 +78,13 @@ def beside_the_tensors(tensors):
         expect(0, "verdict: pass", *judged, path, "--only", "layers/*,embed", "--only", "logits")
         expect(1, "extra", *judged, path)
         expect(0, "verdict: pass", *judged, path, "--leave-out",
-               "notes,names,flags,ids,elsewhere,dangling,objects,scaled")
-    expect(1, "elsewhere: the golden file does not declare it", *judged, "d.h5")
+               "notes,names,flags,ids,objects,scaled")
 
     # Asked for, they are refused by name.
     bad = dict(tensors)
     bad.pop("embed")
     write_hdf5("bad.h5", bad, lambda file: file.__setitem__("embed", h5py.ExternalLink("g.h5", "/forward/embed")))
-    expect(2, "bad.h5: /embed: a link to another file", *judged, "bad.h5")
-    expect(0, "verdict: pass", *judged, "bad.h5", "--only", "layers/2/*")
+    expect(2, "bad.h5: /embed: a link into another file", *judged, "bad.h5")
     np.savez("bad.npz", **bad, embed=np.array([{}], dtype=object))
     expect(2, "bad.npz: embed.npy: dtype: expected one of", *judged, "bad.npz")
     write_safetensors("bad.safetensors", bad, [("embed", "F8_E4M3", b"abcd")])

@@ -278,13 +278,13 @@ BOOST_AUTO_TEST_CASE(killed_writer_leaves_only_a_partial_file_that_is_listed) {
 }
 
 // A limit on file sizes stands in for a full disk. The limits end the writing while the file is
-// created, in the middle of data, and only when HDF5 closes it; the process ends cleanly all the
+// created, in the middle of data, and only when HDF5 flushes it; the process ends cleanly all the
 // same.
 BOOST_AUTO_TEST_CASE(disk_that_fills_up_is_an_error_and_leaves_nothing) {
   const std::vector<std::pair<rlim_t, std::string>> cases{
       {100, ": cannot be created: "},
       {1 << 20, ": /forward/big: cannot be written: "},
-      {(2 << 20) + 4096, ": cannot be closed: "}};
+      {(2 << 20) + 4096, ": cannot be written: "}};
   for (const auto& [most_bytes, expected] : cases) {
     const TemporaryFolder folder;
     const std::string path = folder.file("g.h5");

@@ -1,5 +1,5 @@
-// Options of the Probabilistic Transformer: defaults from the model's sizes, one canonical text, and
-// a refusal with a reason for what does not go together.
+// Options of the Probabilistic Transformer: defaults from the model's sizes, one canonical text,
+// and a refusal with a reason for what does not go together.
 #include "golden/contract/prob_transformer.h"
 
 #include <boost/test/unit_test.hpp>
@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(what_does_not_go_together_is_refused) {
 
 BOOST_AUTO_TEST_CASE(what_is_out_of_range_is_refused_by_its_option) {
   check_refused({{"rank", -1}}, "pt: rank: expected 1 .. 2^31, got -1");
-  check_refused({{"label_groups", 0}}, "pt: label_groups: expected 1 .. 2^31, got 0");
+  check_refused({{"label_groups", 0}}, "pt: label_groups: expected 1 .. 1024, got 0");
   check_refused({{"lambda_h", -0.5}}, "pt: lambda_h: expected a number > 0, got -0.5");
   check_refused({{"lambda_z", 0}}, "pt: lambda_z: expected a number > 0, got 0");
   check_refused({{"head_step", 0}}, "pt: head_step: expected a step size in (0, 1], got 0");

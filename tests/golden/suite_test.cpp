@@ -110,7 +110,7 @@ BOOST_AUTO_TEST_CASE(what_is_mistyped_is_named_with_suite_case_and_key) {
                "data: expected drawn, exact, large or positive, got odd");
   expect_error(suite_text(R"(["plain"])", R"(["mha"])", kT5, R"(, "capture": "some")"),
                "suite s: entry 0: --capture some");
-  expect_error("{", "suite s: not JSON");
+  expect_error("{", "suite s: expected JSON, got ");
   expect_error("{}", "assay_suite: expected 1, got 0");
 }
 

@@ -1,6 +1,7 @@
 // The report as lines for a terminal or a log.
 #include <fmt/format.h>
 
+#include "golden/contract/names.h"
 #include "verify/report/influence_map.h"
 #include "verify/report/report.h"
 
@@ -31,21 +32,24 @@ std::string status_text(Status status, int width, bool colour) {
 
 std::string check_text(const Check& check, bool colour) {
   std::string text = fmt::format("{} {:<22} {} ({:.2f} s)\n", status_text(check.status, 13, colour),
-                                 check.name, check.summary, check.seconds);
-  for (const std::string& line : check.details) text += fmt::format("    {}\n", line);
+                                 check.name, golden::one_line(check.summary), check.seconds);
+  for (const std::string& line : check.details) {
+    text += fmt::format("    {}\n", golden::one_line(line));
+  }
   return text;
 }
 
 std::string terminal_text(const RunReport& report, bool colour) {
   constexpr int64_t kMostPositions = 64;  // of a map that fits on a screen
-  std::string text = report.title + "\n";
+  std::string text = golden::one_line(report.title) + "\n";
   if (!report.golden_path.empty()) {
     text += fmt::format("{}  root hash {}\n", report.golden_path, report.root_hash);
   }
   text += "\n";
   for (const Check& check : report.checks) text += check_text(check, colour);
   if (report.influence && report.rows.empty() && report.influence->positions <= kMostPositions) {
-    text += fmt::format("\n{}", influence_map_text(*report.influence));
+    text += '\n';
+    text += influence_map_text(*report.influence);
   }
   text += fmt::format("\nverdict: {}\n", status_text(overall(report.checks), 0, colour));
   return text;

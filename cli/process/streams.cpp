@@ -1,10 +1,11 @@
-#include "cli/streams.h"
+#include "cli/process/streams.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <initializer_list>
 
 namespace assay::cli {
 namespace {

@@ -1,0 +1,25 @@
+// Want of memory, which is neither bad input nor a fault of a subject.
+#pragma once
+
+#include <exception>
+#include <stdexcept>
+#include <string>
+
+namespace assay::cli {
+
+// Exit code 4. A run over many cases goes on with the next.
+struct NotEnoughMemory : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Whether the exception says that memory or threads, which take memory, are used up.
+bool is_want_of_memory(const std::exception& error);
+
+// The exit code. Where memory is limited (ulimit -v) the process ends here and at once: libraries
+// that could not get their threads or buffers would wait for them for ever at the end.
+int leave(int code);
+
+// "this process held 812 MB of at most 1024 MB, 220 MB are free on this machine"
+std::string memory_text();
+
+}  // namespace assay::cli

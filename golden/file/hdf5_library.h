@@ -1,0 +1,15 @@
+// The HDF5 library itself, for what wraps it: its silence and its words.
+#pragma once
+
+#include <string>
+
+namespace assay::golden::hdf5 {
+
+// Once per thread before any call: the library prints nothing, and does nothing when the process
+// ends.
+void silence_library();
+
+// Throws InputError "file: object: what: HDF5 says: ..".
+[[noreturn]] void fail(const std::string& file, const std::string& object, const std::string& what);
+
+}  // namespace assay::golden::hdf5

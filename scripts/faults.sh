@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# The long campaigns of faults from outside, on a release build; tests/faults runs short ones of each with CTest.
+#
+#   scripts/faults.sh [BUILD_DIR]    default build/release
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+build=${1:-build/release}
+
+cmake --build "$build" --target assay assay_fail_call
+python3 tests/faults/failed_calls.py "$build/cli/assay" "$build/tests/faults/libassay_fail_call.so"
+python3 tests/faults/hostile_inputs.py "$build/cli/assay"
+/usr/bin/python3 tests/faults/foreign_hdf5.py "$build/cli/assay" --flips 5000 --seed "$RANDOM"  # Debian's has h5py

@@ -1,0 +1,260 @@
+"""The program against inputs and surroundings that nobody means well with: options that overflow, files that are none,
+JSON that is made to hurt, planted temporary files, signals, too little memory, damaged suites. Each ends within 20 s
+with the exit code and the words expected, and never by a signal of its own.
+
+usage: hostile_inputs.py ASSAY [--only PART]
+"""
+
+import argparse
+import errno
+import json
+import os
+import pathlib
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+HANG_S = 20
+CONFIG = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+          "num_key_value_heads": 2, "vocab_size": 40}
+SUITE = {"assay_suite": 1, "blocks": {"b": CONFIG},
+         "entries": [{"methods": ["plain", "1"], "blocks": ["b"], "heads": ["mha"], "shapes": [{"positions": 6}]}]}
+
+
+class Bench:
+    """Runs the program in a folder of its own and collects what is not as expected."""
+
+    def __init__(self, assay, folder):
+        self.assay, self.folder, self.problems, self.runs = assay, pathlib.Path(folder), [], 0
+
+    def path(self, name):
+        return str(self.folder / name)
+
+    def put(self, name, content):
+        data = content if isinstance(content, bytes) else content.encode()
+        (self.folder / name).write_bytes(data)
+        return self.path(name)
+
+    def run(self, *words, memory=None):
+        def limit():
+            if memory is not None:
+                resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+        self.runs += 1
+        return subprocess.run([self.assay, *map(str, words)], capture_output=True, text=True, errors="replace",
+                              timeout=HANG_S, preexec_fn=limit)
+
+    def expect(self, code, text, *words):
+        """The run ends with the code, and says the text on one of its streams."""
+        shown = " ".join(map(str, words))
+        try:
+            done = self.run(*words)
+        except subprocess.TimeoutExpired:
+            self.problems.append(f"assay {shown}: hangs")
+            return
+        said = done.stdout + done.stderr
+        if done.returncode != code or text not in said:
+            self.problems.append(f"assay {shown}: expected {code} and '{text}', got {done.returncode}: {said[-600:]}")
+
+    def check(self, holds, what):
+        if not holds:
+            self.problems.append(what)
+
+
+def sizes(b):
+    generate = ["generate", "--quiet", "--out", b.path("g.h5"), "--force"]
+    for options, text in [
+        (["--batch", 6148914691236517206], "--batch 6148914691236517206 --seq 64: shape [6148914691236517206,64]"),
+        (["--batch", 6148914691236517206, "--seq", 3], "expected at most 1099511627776 = 2^40 elements"),
+        (["--seq", 2147483648], "2^40"),
+        (["--method", "5.1A", "--score-positions", 4294967296], "score_positions: expected 1 .. 2^31"),
+        (["--score-positions", 0, "--method", "5.1A"], "--score-positions 0: expected at least 1"),
+        (["--seed", -1], "expected a whole number >= 0, got -1"),
+        (["--kv-heads", 0], "num_key_value_heads: expected 1 .. 2^31, got 0"),
+        (["--method", ""], "expected a value, got an empty one"),
+        (["--weight-memory", "-1"], "--weight-memory"),
+    ]:
+        b.expect(2, text, *generate, *options)
+    huge = CONFIG | {"hidden_size": 1 << 30, "head_dim": 16, "vocab_size": 1 << 30}
+    b.expect(2, "2^40 elements", *generate, "--config", b.put("huge.json", json.dumps(huge)))
+    for shape in [{"positions": 5, "left": [9223372036854775807], "right": [9]},
+                  {"positions": 18446744073709551615}, {"batch": 1 << 40, "positions": 1 << 40}]:
+        suite = json.loads(json.dumps(SUITE))
+        suite["entries"][0]["shapes"] = [shape]
+        b.expect(2, "shape 0", "suite", "list", b.put("suite.json", json.dumps(suite)))
+
+
+def json_texts(b):
+    good = json.dumps(CONFIG)
+    for text, said in [
+        ("{\"a\":" + "[" * 100000, "at most 16 nested levels"),
+        ("{\"a\":" * 100000, "at most 16 nested levels"),
+        (good[:-1] + ", \"vocab_size\": 41}", "each key once, got 'vocab_size' twice"),
+        (good.encode() + b"\0{}", "a NUL byte at line 1, column"),
+        (good[:-1] + ", \"rope_theta\": 1e999}", "number overflow"),
+        (good.replace("40}", "40.0}"), "vocab_size: expected a whole number"),
+        (good.replace("40}", "18446744073709551615}"), "vocab_size: expected a whole number"),
+        ("[1]", "expected a JSON object"),
+        ("", "expected JSON"),
+        ("{\n  \"a\": 1,\n  ?\n}", "at line 3, column 3"),
+        (b"{\"\xff\": 1}", "expected JSON"),
+    ]:
+        path = b.put("config.json", text)
+        b.expect(2, said, "generate", "--config", path, "--out", b.path("g.h5"))
+    for change in [{"blocks": {"b": 3}}, {"blocks": {"b": {"model_type": 4}}}, {"blocks": [1]}, {"entries": {}},
+                   {"blocks": {"b": CONFIG | {"assay": 3}}}, {"defaults": []}]:
+        b.expect(2, "expected a", "suite", "list", b.put("suite.json", json.dumps(SUITE | change)))
+
+
+def files(b):
+    fifo = b.path("fifo")
+    os.mkfifo(fifo)
+    os.symlink(b.path("nothing"), b.path("dangling"))
+    for config in [fifo, "/dev/zero", b.path("dangling"), str(b.folder)]:
+        b.expect(2, config, "generate", "--config", config, "--out", b.path("g.h5"))
+        b.expect(2, config, "inspect", config)
+        b.expect(2, config, "compare", config, config)
+    os.symlink("/dev/zero", b.path("zero.json"))
+    for suite in ["fifo.json", "zero.json", "dangling.json"]:
+        if not os.path.lexists(b.path(suite)):
+            os.symlink(fifo if suite.startswith("fifo") else b.path("nothing"), b.path(suite))
+        b.expect(2, b.path(suite), "suite", "list", b.path(suite))
+
+
+def temporary_files(b):
+    # What killed runs left goes, what lives stays, and a planted link is not followed.
+    out = b.path("g.h5")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = [pathlib.Path(f"{out}.partial-{dead.pid}"), pathlib.Path(f"{out}.partial-{dead.pid}.aBcDeF")]
+    for path in left:
+        path.write_text("half")
+    alive = pathlib.Path(f"{out}.partial-{os.getpid()}")
+    alive.write_text("mine")
+    b.check(b.run("generate", "--quiet", "--seq", 4, "--out", out).returncode == 0, "generate beside leftovers fails")
+    b.check(not any(path.exists() for path in left), "leftovers of a killed run stay")
+    b.check(alive.exists(), "the file of a run that lives was removed")
+    alive.unlink()
+    victim = b.folder / "victim"
+    victim.write_text("precious")
+    # The number of the next process is not known: links for the next thousand.
+    links = [pathlib.Path(f"{out}.partial-{dead.pid + n}") for n in range(1, 1000)]
+    for link in links:
+        if not os.path.lexists(link):
+            os.symlink(victim, link)
+    done = b.run("generate", "--quiet", "--seq", 4, "--out", out, "--force")
+    b.check(done.returncode == 0 and victim.read_text() == "precious", f"a planted link was followed: {done.stderr}")
+    for link in links:
+        link.unlink(missing_ok=True)
+
+
+def signals(b):
+    out = b.path("big.h5")
+    words = [b.assay, "generate", "--preset", "author", "--seq", "512", "--grad", "--capture", "full", "--out", out]
+    for number in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]:
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        begin = time.monotonic()
+        while not list(b.folder.glob("big.h5.partial-*")) and time.monotonic() - begin < HANG_S:
+            time.sleep(0.01)
+        begun = bool(list(b.folder.glob("big.h5.partial-*")))
+        process.send_signal(number)
+        code = process.wait(timeout=HANG_S)
+        b.runs += 1
+        b.check(begun and code == -number, f"signal {number}: begun: {begun}, exit code {code}")
+        b.check(not list(b.folder.glob("big.h5*")), f"signal {number} leaves {list(b.folder.glob('big.h5*'))}")
+
+
+def suites(b):
+    suite, folder = b.put("suite.json", json.dumps(SUITE)), b.path("s")
+    generate = ["suite", "generate", suite, "--dir", folder]
+    b.expect(0, "2 written", *generate)
+    b.expect(0, "2 up to date", *generate)
+    damaged = sorted(pathlib.Path(folder).glob("*.h5"))[0]
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    b.expect(3, "1 pass, 1 inconclusive", "suite", "verify", suite, "--dir", folder, "--subject", "reference",
+             "--precision", "fp64")
+    b.expect(2, "--subject nonsense: expected", "suite", "verify", suite, "--dir", folder, "--subject", "nonsense")
+    b.expect(0, "1 written, 1 up to date", *generate)
+    b.expect(0, "verdict: pass", "suite", "verify", suite, "--dir", folder, "--subject", "reference", "--precision",
+             "fp64")
+
+
+def unread_parts(b):
+    """A flipped bit in what a comparison does not read: verify and compare refuse the file all the same."""
+    out = b.path("g.h5")
+    b.expect(0, "", "generate", "--quiet", "--seq", 4, "--grad", "--bound", "--sigma", "bf16", "--dependence", "--out",
+             out)
+    content = pathlib.Path(out).read_bytes()
+    block = content[:512].decode().split()
+    offset, size = int(block[block.index("manifest") + 1]), int(block[block.index("manifest") + 2])
+    roles = set()
+    for at in range(offset, offset + size, 392):  # records of golden/file/manifest.h
+        record = content[at:at + 392]
+        role = record[208:224].rstrip(b"\0").decode()
+        place, length = struct.unpack("<qq", record[376:392])
+        if role in roles or role not in {"grad", "bound", "sigma", "dependence"} or length == 0:
+            continue
+        roles.add(role)
+        damaged = bytearray(content)
+        damaged[place] ^= 1
+        path = b.put("damaged.h5", bytes(damaged))
+        name = record[:192].rstrip(b"\0").decode()
+        b.expect(2, f"{name}: data does not match its hash", "verify", path, "--subject", "reference")
+        b.expect(2, f"{name}: data does not match its hash", "compare", path, out)
+        b.expect(2, f"{name}: data does not match its hash", "compare", out, path)
+    b.check(len(roles) == 4, f"only {roles} were damaged")
+
+
+def memory(b):
+    suite, folder = b.put("suite.json", json.dumps(SUITE)), b.path("m")
+    b.expect(0, "", "suite", "generate", suite, "--dir", folder, "--quiet")
+    kinds = {}
+    # Below 120 MB OpenBLAS ends the process while it is loaded.
+    for megabytes in [120, 160, 240, 320, 480, 800]:
+        for words in [["generate", "--preset", "author", "--seq", "256", "--quiet", "--out", b.path("o.h5"), "--force"],
+                      ["suite", "generate", suite, "--dir", b.path("n"), "--force", "--quiet", "--jobs", "2"],
+                      ["suite", "verify", suite, "--dir", folder, "--subject", "reference", "--precision", "fp64"]]:
+            try:
+                done = b.run(*words, memory=megabytes << 20)
+            except subprocess.TimeoutExpired:
+                b.problems.append(f"{megabytes} MB: assay {' '.join(words)}: hangs")
+                continue
+            code, said = done.returncode, done.stdout + done.stderr
+            kinds[code] = kinds.get(code, 0) + 1
+            short = "memory" in said or os.strerror(errno.EAGAIN) in said  # of memory, or of threads
+            fine = code == 0 or (code in {2, 3, 4} and short and "internal error" not in said)
+            b.check(fine, f"{megabytes} MB: assay {' '.join(words)}: exit code {code}: {said[-300:]}")
+    b.check(kinds.get(4, 0) > 0, f"no limit made a run end with code 4: {kinds}")
+
+
+PARTS = [sizes, json_texts, files, temporary_files, signals, suites, unread_parts, memory]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("assay")
+    parser.add_argument("--only")
+    options = parser.parse_args()
+    problems = []
+    for part in PARTS:
+        if options.only not in {None, part.__name__}:
+            continue
+        with tempfile.TemporaryDirectory(prefix="assay-hostile-") as folder:
+            bench = Bench(os.path.abspath(options.assay), os.path.realpath(folder))
+            begin = time.monotonic()
+            part(bench)
+            print(f"{part.__name__}: {bench.runs} runs, {len(bench.problems)} problems, "
+                  f"{time.monotonic() - begin:.1f} s", flush=True)
+            problems += [f"{part.__name__}: {problem}" for problem in bench.problems]
+    print("\n".join(problems))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
