@@ -50,7 +50,9 @@ verify::RunReport try_judge(const golden::SuiteCase& c, const JudgeOptions& opti
   } catch (const Unsupported& reason) {
     return unjudged(options, "subject", Status::skipped, reason.what());
   } catch (const NoDevice& reason) {
-    return unjudged(options, "subject", Status::skipped, reason.what());
+    verify::RunReport report = unjudged(options, "subject", Status::skipped, reason.what());
+    report.checks[0].wants_device = true;
+    return report;
   } catch (const InputError&) {
     throw;  // of the command line: the golden file is in order
   } catch (const std::exception& error) {
@@ -125,7 +127,7 @@ int run_verify(const SuiteVerifyOptions& options, const Outcome& outcome) {
     fmt::print("suite {} on {}: {} verdicts{}; {:.1f} s\nverdict: {}{}\n", suite.name,
                options.subject, report.checks.size(), counts_text(report.checks), report.seconds,
                verify::status_name(verdict),
-               verdict == Status::skipped ? ": nothing was judged, which is not a pass" : "");
+               verdict == Status::skipped ? ": what is skipped is not a pass" : "");
   }
   write_reports(report, options.report);
   return verify::exit_code(report.checks);
