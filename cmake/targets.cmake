@@ -43,7 +43,7 @@ set(ASSAY_STANDARD_HEADERS
   <set> <span> <stdexcept> <string> <string_view> <tuple> <type_traits> <utility> <vector>)
 
 # Several sources as one: shared headers and templates are compiled once for all of them. For a build from nothing; after
-# a small change it compiles more than the file. Kernels stay apart: each is a program of its own.
+# a small change it compiles more than the file. Of the libraries named to assay_in_batches; kernels stay apart.
 option(ASSAY_UNITY "compile sources together, in batches" OFF)
 
 # assay_precompile(TARGET header..): the standard headers and these, once for all sources of a target.
@@ -51,7 +51,6 @@ function(assay_precompile TARGET)
   if(ASSAY_PCH AND NOT ASSAY_DEVICE_ONLY)
     target_precompile_headers(${TARGET} PRIVATE ${ASSAY_STANDARD_HEADERS} ${ARGN})
   endif()
-  assay_unite(${TARGET})
 endfunction()
 
 # assay_precompiled_like(TARGET OTHER): what OTHER, compiled with the same options, has precompiled.
@@ -59,15 +58,15 @@ function(assay_precompiled_like TARGET OTHER)
   if(ASSAY_PCH AND NOT ASSAY_DEVICE_ONLY)
     target_precompile_headers(${TARGET} REUSE_FROM ${OTHER})
   endif()
-  assay_unite(${TARGET})
 endfunction()
 
-function(assay_unite TARGET)
-  if(ASSAY_UNITY AND NOT "${TARGET}" MATCHES "kernel|test_main")
-    set_target_properties(${TARGET} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
-    # There a class with a member of an unnamed namespace's type is no class of a header.
-    target_compile_options(${TARGET} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
-  endif()
+function(assay_in_batches)
+  foreach(TARGET ${ARGN})
+    set_target_properties(${TARGET} PROPERTIES UNITY_BUILD ${ASSAY_UNITY} UNITY_BUILD_BATCH_SIZE 8)
+    if(ASSAY_UNITY)  # there a class with a member of an unnamed namespace's type is no class of a header
+      target_compile_options(${TARGET} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
+    endif()
+  endforeach()
 endfunction()
 
 # assay_test(NAME SOURCES file.. LINK target.. LABELS label.. [FLAGS target] [ENVIRONMENT VAR=value..]
@@ -100,6 +99,9 @@ function(assay_test NAME)
   endif()
   if(NOT ARG_COST)
     set(ARG_COST 0)
+  endif()
+  if(ARG_COST GREATER_EQUAL 10)  # scripts/test.sh --fast leaves these out
+    list(APPEND ARG_LABELS slow)
   endif()
   set_tests_properties(${NAME} PROPERTIES
     LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT} COST ${ARG_COST} SKIP_RETURN_CODE 77 ENVIRONMENT "${ARG_ENVIRONMENT}")

@@ -1,4 +1,5 @@
-// The engine's Probabilistic Transformer (docs/methods.md) on kernels that store their results as S:
+// The engine's Probabilistic Transformer (docs/methods.md) on kernels that store their results as
+// S:
 // the rounds of mean-field updates, every option of golden/contract/prob_transformer.h.
 #pragma once
 

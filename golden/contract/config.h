@@ -62,7 +62,8 @@ struct ModelConfig {
   int64_t window = 0;
   int64_t sink_tokens = 0;  // with a window only
 
-  // The method by its number and its options; golden/contract/methods.h says which method takes which.
+  // The method by its number and its options; golden/contract/methods.h says which method takes
+  // which.
   std::string method = "plain";
   Residual residual = Residual::keep;
   bool detach_stored = false;       // stored probabilities are constants for gradients
@@ -82,9 +83,10 @@ int64_t score_positions_of(const ModelConfig& config);
 // Throws InputError naming `where` and the key for anything missing, mistyped or inconsistent
 // (extents < 1, Hkv not dividing H, odd Dh, biases, an unknown rope_scaling kind, an unknown method
 // or an option that the method does not take). Keys of config.json that do not change the
-// mathematics are ignored; under "assay" stand the method, its options and those of attention by the
-// names they have here, and for GPT-2 norm, num_key_value_heads (default: n_head) and head_dim (default: n_embd/n_head),
-// which its own config has no keys for. "model_type": "gpt2" makes it a GPT-2, else it is a Llama.
+// mathematics are ignored; under "assay" stand the method, its options and those of attention by
+// the names they have here, and for GPT-2 norm, num_key_value_heads (default: n_head) and head_dim
+// (default: n_embd/n_head), which its own config has no keys for. "model_type": "gpt2" makes it a
+// GPT-2, else it is a Llama.
 ModelConfig parse_config(const std::string& json_text, const std::string& where);
 
 // Canonical JSON: sorted keys; every key of the model, of the options those that apply.

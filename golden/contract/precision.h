@@ -16,8 +16,8 @@ double round_to(Precision precision, double x);  // nearest, ties to even; beyon
 double spacing(Precision precision, double x);   // between neighbours at x, subnormals included
 double smallest(Precision precision);            // positive number, a subnormal: 2^-149 for fp32
 
-// Whether a tensor of golden::tensor_list is attention scores or probabilities, of `pt` what heads are
-// made of: what a fused kernel never writes.
+// Whether a tensor of golden::tensor_list is attention scores or probabilities, of `pt` what heads
+// are made of: what a fused kernel never writes.
 bool is_attention_matrix(const std::string& tensor_name);
 
 // storage: what tensors between kernels are stored in. accumulate: what a kernel computes in.
@@ -39,8 +39,8 @@ struct PrecisionSchedule {
   Precision read_as(const std::string& tensor_name) const;
 };
 
-// What kernels of this storage type usually do: they accumulate in fp32 at least, tf32 reads factors
-// of fp32 tensors.
+// What kernels of this storage type usually do: they accumulate in fp32 at least, tf32 reads
+// factors of fp32 tensors.
 PrecisionSchedule usual_schedule(Precision storage);
 
 }  // namespace assay::golden

@@ -33,8 +33,8 @@ class Lister {
   }
 
  private:
-  // Which tensors round n has of head group g (any, heads, queries), and whether heads stand ahead of
-  // round 1.
+  // Which tensors round n has of head group g (any, heads, queries), and whether heads stand ahead
+  // of round 1.
   // Whoever computes them decides that again by itself; a difference shows in the names.
   bool speaks(int64_t n, int64_t g) const {
     return pt_.updates == PT::Updates::every_round || g < n;

@@ -21,9 +21,9 @@ class WeightSource {
   virtual void read(const std::string& name, std::span<double> out) const = 0;
 };
 
-// Weights drawn from the counter-based generator of golden/contract/random.h, stream = the weight's name.
-// Every value is exactly representable in bfloat16, so fp64, fp32 and bf16 candidates compute with
-// the very same weights and weight rounding never enters an error.
+// Weights drawn from the counter-based generator of golden/contract/random.h, stream = the weight's
+// name. Every value is exactly representable in bfloat16, so fp64, fp32 and bf16 candidates compute
+// with the very same weights and weight rounding never enters an error.
 //
 //   norm gains          uniform in [0.5, 1.5)
 //   biases              uniform in [-0.5, 0.5)
@@ -36,8 +36,9 @@ class WeightSource {
 //   unary of pt         uniform, standard deviation 1
 //   u, v of pt          uniform, standard deviation 0.75 r^(-1/4): heads neither flat nor one-hot
 //   all other matrices  uniform, standard deviation 1/sqrt(fan_in)
-//   learned parameters  Params::generic: as golden/contract/methods.h says of each; Params::initial: exactly
-//                       the values that training starts from, which bfloat16 may not hold (normal
+//   learned parameters  Params::generic: as golden/contract/methods.h says of each;
+//                       Params::initial: exactly the values that training starts from, which
+//                       bfloat16 may not hold (normal
 //                       ones it does: they are rounded to it)
 class SyntheticWeights : public WeightSource {
  public:

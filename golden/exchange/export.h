@@ -1,4 +1,5 @@
-// Golden files for people who do not use HDF5: a folder that Hugging Face loads, .safetensors, .npz.
+// Golden files for people who do not use HDF5: a folder that Hugging Face loads, .safetensors,
+// .npz.
 #pragma once
 
 #include <optional>
@@ -18,17 +19,17 @@ struct ExportOptions {
   bool force = false;  // replace existing files
 };
 
-// Writes the tensors that match, inputs and weights among them, to a .npz or .safetensors file under
-// their paths ("forward/layers/0/attn/q"); returns how many. A .safetensors file says config_hash,
-// seed and root_hash in its metadata. Throws InputError for a pattern that matches nothing and for
-// a tensor of which the golden file has only the hash.
+// Writes the tensors that match, inputs and weights among them, to a .npz or .safetensors file
+// under their paths ("forward/layers/0/attn/q"); returns how many. A .safetensors file says
+// config_hash, seed and root_hash in its metadata. Throws InputError for a pattern that matches
+// nothing and for a tensor of which the golden file has only the hash.
 int64_t export_tensors(const GoldenReader& golden, const std::string& path,
                        const ExportOptions& options);
 
 // Writes config.json and model.safetensors as LlamaForCausalLM.from_pretrained or
 // GPT2LMHeadModel.from_pretrained loads them, float64 unless options.element says otherwise; the
-// folder is made if need be. Throws InputError for a GPT-2 that transformers does not have: post-norm,
-// grouped heads, heads of another size. Weights that are not in the
+// folder is made if need be. Throws InputError for a GPT-2 that transformers does not have:
+// post-norm, grouped heads, heads of another size. Weights that are not in the
 // golden file are obtained as GoldenReader::read does. Returns the number of weights.
 int64_t export_model(const GoldenReader& golden, const std::string& folder,
                      const ExportOptions& options);

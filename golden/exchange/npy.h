@@ -21,8 +21,8 @@ struct NpyHeader {
 inline constexpr std::size_t kNpyPreamble = 10;
 inline constexpr std::size_t kMostNpyHeaderBytes = 1 << 16;
 
-// Bytes of the whole header, given its first kNpyPreamble + 2 or all of it. Throws InputError beginning with
-// `where` for what is no header and for one of more than kMostNpyHeaderBytes.
+// Bytes of the whole header, given its first kNpyPreamble + 2 or all of it. Throws InputError
+// beginning with `where` for what is no header and for one of more than kMostNpyHeaderBytes.
 std::size_t npy_header_bytes(const std::string& start, const std::string& where);
 
 // Parses a whole header. Little-endian '<f8', '<f4', '<f2', '<i8', '<i4', '|u1', '|b1'; throws

@@ -8,11 +8,12 @@
 //   /forward/<name>         float64
 //   /grad/<name>            float64
 //   /bound/<name>           float64 scalar: largest |element - its value in double-double|
-//   /sigma/<schedule>/<name>  float32: noise of rounding under a schedule ("bf16"), root mean square
-//                           over K runs; /sigma/<schedule>/setup int32 [2] holds K and the seed
+//   /sigma/<schedule>/<name>  float32: noise of rounding under a schedule ("bf16"), root mean
+//                           square over K runs; /sigma/<schedule>/setup int32 [2] has K and seed
 //   /dependence/<name>      uint8 [T,T], of each tensor with positions: 1 where its position t may
 //                           depend on position s of tokens or attention_mask, of its own row of the
-//                           batch, 0 where it does not for any values of them; attribute axes = "TS"
+//                           batch, 0 where it does not for any values of them; attribute
+//                           axes = "TS"
 //   /manifest               one row a dataset (ManifestRow and the offset of its raw data in the
 //                           file), rows in order of writing
 //
@@ -21,8 +22,8 @@
 // the block nor raw data), and a hash of the block itself. The manifest holds a hash of each
 // dataset's raw data. So no byte of the file is without a check, and the reader checks block, size,
 // manifest and metadata, in this order, with plain reads: HDF5 interprets metadata only once they
-// are known to be as written (golden/file/manifest.h). An HDF5 tool that rewrites the file breaks the
-// seal.
+// are known to be as written (golden/file/manifest.h). An HDF5 tool that rewrites the file breaks
+// the seal.
 #pragma once
 
 #include <cstdint>

@@ -68,9 +68,9 @@ class File {
   uint64_t integer_attribute(const std::string& name) const;
 
   std::vector<std::string> datasets() const;  // absolute paths, sorted; soft links are not followed
-  // False also where the library cannot tell. Looks names up one by one: listing them, as datasets()
-  // does, is only safe in a file that is known to be as it was written, for HDF5 1.10 frees what it
-  // never set when it lists a damaged group.
+  // False also where the library cannot tell. Looks names up one by one: listing them, as
+  // datasets() does, is only safe in a file that is known to be as it was written, for HDF5 1.10
+  // frees what it never set when it lists a damaged group.
   bool lacks(const std::string& path) const;
   // Throws InputError for an element type that is neither a real number nor an integer.
   DatasetInfo info(const std::string& path) const;

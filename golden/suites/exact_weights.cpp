@@ -78,7 +78,8 @@ std::string norm_before(const std::string& stem, int64_t layer) {
 
 }  // namespace
 
-// A weight under construction: rows of coefficients of stream channels, and four random words a row.
+// A weight under construction: rows of coefficients of stream channels, and four random words a
+// row.
 class ExactWeights::Matrix {
  public:
   Matrix(const std::string& name, const Shape& shape, std::span<double> out, uint64_t seed)

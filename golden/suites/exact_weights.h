@@ -1,6 +1,6 @@
-// Weights and tokens with which a Llama block computes without one rounding in bfloat16 storage with
-// float32 accumulation, in float32 and in float64: what differs from the golden value by one bit is
-// wrong. Sums may run in any order. The loss takes a logarithm and stays inexact.
+// Weights and tokens with which a Llama block computes without one rounding in bfloat16 storage
+// with float32 accumulation, in float32 and in float64: what differs from the golden value by one
+// bit is wrong. Sums may run in any order. The loss takes a logarithm and stays inexact.
 //
 // The stream [D] of every position holds
 //
@@ -23,9 +23,9 @@
 //     q . k = 2 M 4^l N,   N = u r + K sum_{j<4} b_j c_j
 //   u, b_j belong to the query, r, c_j to the key. Two keys of different tokens have N that differ
 //   by >= 1: sum_j b_j c_j differs by 0 or by >= 2, and |u (r - r')| < V < 2 K. Summed over layers
-//   (5.1) the coefficients U = sum 4^l u and B_j are odd again, |U| <= 21, 21 V < 2 K. 1/sqrt(Dh) is
-//   a power of two for Dh = 4^n. |N| < 2^24 (|b_j| <= 73 by the table, L <= 3, V <= 128): float32
-//   holds every partial sum.
+//   (5.1) the coefficients U = sum 4^l u and B_j are odd again, |U| <= 21, 21 V < 2 K.
+//   1/sqrt(Dh) is a power of two for Dh = 4^n. |N| < 2^24 (|b_j| <= 73 by the table, L <= 3,
+//   V <= 128): float32 holds every partial sum.
 // Softmax. Scores of one row differ by >= 2 M / sqrt(Dh) >= 2048, and exp(-746) is 0 in float64:
 //   a row has a single 1. Tokens of one row of the batch are distinct, so there is no tie.
 // SwiGLU. gate = 1024 z for a whole number z: silu(gate) is gate for z > 0 (1 + exp(-1024) = 1) and

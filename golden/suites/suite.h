@@ -78,7 +78,8 @@ Suite parse_suite(const std::string& json_text, const std::string& name, const s
 Suite load_suite(const std::string& name_or_path);
 std::vector<std::string> suite_names();
 
-// The cases whose name matches the pattern (golden/contract/names.h). Throws InputError if there is none.
+// The cases whose name matches the pattern (golden/contract/names.h). Throws InputError if there is
+// none.
 Suite selected(Suite suite, const std::string& pattern);
 
 // "ci.hashes" of the suites that come with the program: lines "<root hash>  <case>"; "" if there is

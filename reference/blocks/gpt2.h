@@ -11,8 +11,8 @@
 //
 // Every projection has a bias. No RoPE: q and k are the plain projections. logits = ln_f(X_L) wte^T
 // with norm = pre. With norm = post there is no norm around the whole stack, as in the original
-// Transformer, GPT and BERT: X_L has just been through mlp_norm, so a second one would only multiply
-// gains. The embedding is not normed in either. Positions are mixed by attention only.
+// Transformer, GPT and BERT: X_L has just been through mlp_norm, so a second one would only
+// multiply gains. The embedding is not normed in either. Positions are mixed by attention only.
 //
 // Methods with norm = post: v_{j>l} = X_l Wv_j, o_{j>l} = concat_h(A_j v_{j>l}) Wo_j,
 // r_{j>l} = MLP_j(attn_norm_j(X_l + o_{j>l})), and what a method adds at a site enters before the

@@ -1,9 +1,9 @@
 // A number as the unevaluated sum of two doubles, hi + lo with |lo| <= ulp(hi)/2: at least 104
 // significant bits.
 //
-// Sums and products are those of Dekker (1971) and Knuth with one fused multiply-add; relative error
-// of each at most 2^-102 (Joldes, Muller and Popescu, "Tight and rigorous error bounds for basic
-// building blocks of double-word arithmetic", ACM TOMS 44(2), 2017, algorithms 6, 12 and 17).
+// Sums and products are those of Dekker (1971) and Knuth with one fused multiply-add; relative
+// error of each at most 2^-102 (Joldes, Muller and Popescu, "Tight and rigorous error bounds for
+// basic building blocks of double-word arithmetic", ACM TOMS 44(2), 2017, algorithms 6, 12 and 17).
 // Transcendental functions go through libquadmath's 113 bits.
 #pragma once
 

@@ -1,5 +1,6 @@
-// A number and its derivative along one direction: arithmetic on it is forward-mode differentiation.
-// Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., 2008, section 3.1.
+// A number and its derivative along one direction: arithmetic on it is forward-mode
+// differentiation. Source: Griewank and Walther, "Evaluating Derivatives", 2nd ed., 2008, section
+// 3.1.
 #pragma once
 
 #include <cmath>

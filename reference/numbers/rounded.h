@@ -1,8 +1,8 @@
 // A double that is rounded to a narrower type after every operation, to nearest or stochastically:
 // what a kernel with that accumulator computes, step by step.
 //
-// + - * / sqrt and the fused multiply-add of fp32 and narrower types are correctly rounded this way:
-// double has more than twice their bits and two to spare (Figueroa, "When is double rounding
+// + - * / sqrt and the fused multiply-add of fp32 and narrower types are correctly rounded this
+// way: double has more than twice their bits and two to spare (Figueroa, "When is double rounding
 // innocuous?", SIGNUM 30(3), 1995; for the multiply-add but for ties of a 53-bit sum).
 #pragma once
 

@@ -50,7 +50,8 @@ class LayerNorm final : public Computed<LayerNorm> {
   }
 
   // With z_d = c_d / r and u_d = g_d dy_d:
-  //   dx_d = ( u_d - mean(u) - z_d mean(u z) ) / r;   dg_d = sum_rows dy_d z_d;   dh_d = sum_rows dy_d
+  //   dx_d = ( u_d - mean(u) - z_d mean(u z) ) / r
+  //   dg_d = sum_rows dy_d z_d;   dh_d = sum_rows dy_d
   void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
                 std::span<Array> grad_in) const override {
     const int64_t width = in[1].size(), rows = grad_out.size() / width;

@@ -84,11 +84,11 @@ inline double error_at(const Array& error, int64_t i) {
 // The last term holds because a running sum of K terms is at most of the order of its end value or
 // of its terms' root sum square, whichever is larger.
 //
-// Where the factors are read in fewer bits (model.operands), eA and eB are what they are after that.
-// A tensor core may round them off or drop them, and its maker does not say which: an element is off
-// by up to a spacing, 2 v |A| with v the unit roundoff of what it is read as, and exact if it has no
-// more bits. Dropped bits make every factor smaller, by v of it on average, and so the whole of C:
-// 2 v |C| is added to the deviation.
+// Where the factors are read in fewer bits (model.operands), eA and eB are what they are after
+// that. A tensor core may round them off or drop them, and its maker does not say which: an element
+// is off by up to a spacing, 2 v |A| with v the unit roundoff of what it is read as, and exact if
+// it has no more bits. Dropped bits make every factor smaller, by v of it on average, and so the
+// whole of C: 2 v |C| is added to the deviation.
 void product_error(const ErrorModel& model, ConstMatrix a, ConstMatrix a_error, ConstMatrix b,
                    ConstMatrix b_error, ConstMatrix c, Matrix c_error);
 

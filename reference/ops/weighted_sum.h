@@ -1,4 +1,5 @@
-// y = sum_i f_i x_i, i ascending: terms x_0 .. x_{n-1} of one shape, each times a factor of its own.
+// y = sum_i f_i x_i, i ascending: terms x_0 .. x_{n-1} of one shape, each times a factor of its
+// own.
 //
 // The factor of a term, at an element (b,h,t,s) of scores:
 //   term           f[i]          f [n], or a scalar for one term; terms of any shape

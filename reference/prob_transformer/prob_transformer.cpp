@@ -118,8 +118,8 @@ class Inference {
   }
 
  private:
-  // Whether head group g speaks in round n, and whether (2) and (3) run for it. In turn, round n updates
-  // group (n - 1) mod G alone, and a group that has had no round of its own is silent.
+  // Whether head group g speaks in round n, and whether (2) and (3) run for it. In turn, round n
+  // updates group (n - 1) mod G alone, and a group that has had no round of its own is silent.
   bool takes_part(int64_t n, int64_t g) const {
     return pt_.updates == ProbTransformer::Updates::every_round || g < n;
   }

@@ -8,7 +8,7 @@ import re
 import sys
 
 ROOTS = ["golden", "datasets", "reference", "cuda_impl", "verify", "cli", "bench", "tests", "scripts", "docs", "cmake"]
-COMMENTS = ["golden", "datasets", "reference", "verify", "cli", "bench", "tests"]
+COMMENTS = ["golden", "cuda_impl", "datasets", "reference", "verify", "cli", "bench", "tests"]
 PATH = re.compile(r"`((?:%s)/[\w./-]*)`" % "|".join(ROOTS))
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 PAGE = re.compile(r"[\w./-]*\b[\w-]+\.md\b")

@@ -1,5 +1,5 @@
-// Options of the Probabilistic Transformer: defaults from the model's sizes, one canonical text, and
-// a refusal with a reason for what does not go together.
+// Options of the Probabilistic Transformer: defaults from the model's sizes, one canonical text,
+// and a refusal with a reason for what does not go together.
 #include "golden/contract/prob_transformer.h"
 
 #include <boost/test/unit_test.hpp>

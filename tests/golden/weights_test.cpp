@@ -42,8 +42,8 @@ Due due(const TensorInfo& info) {
 
 namespace {
 
-// Five standard deviations of the mean, and of the variance of a uniform variable: its fourth moment
-// is 9/5 of the variance squared.
+// Five standard deviations of the mean, and of the variance of a uniform variable: its fourth
+// moment is 9/5 of the variance squared.
 void check_distribution(const std::string& name, const std::vector<double>& values, Due expected) {
   const auto n = static_cast<double>(values.size());
   double sum = 0, squares = 0, largest = 0;

@@ -45,7 +45,7 @@ std::string terminal_text(const RunReport& report, bool colour) {
   text += "\n";
   for (const Check& check : report.checks) text += check_text(check, colour);
   if (report.influence && report.rows.empty() && report.influence->positions <= kMostPositions) {
-    text += "\n";
+    text += '\n';
     text += influence_map_text(*report.influence);
   }
   const Status verdict = overall(report.checks);

@@ -48,8 +48,8 @@ class StackedBackward {
   // The recompute has been planned for the same [B,T].
   void plan(int64_t B, int64_t T);
 
-  // clear(), then add() for every l that runs earlier layers again, then epilogue(): the gradients of
-  // these layers' weights and of layer l's mix have been added.
+  // clear(), then add() for every l that runs earlier layers again, then epilogue(): the gradients
+  // of these layers' weights and of layer l's mix have been added.
   void clear();
   void add(const WeightGradients<A>& gradients, const Input& input);
   void epilogue(const WeightGradients<A>& gradients);

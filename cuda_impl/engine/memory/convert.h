@@ -15,9 +15,9 @@ double widen(T value) {
   return static_cast<double>(simt::to_accum(value));
 }
 
-// The float next to value whose last bit is set, unless value is a float itself: what is rounded from it
-// to fewer bits is what would have been rounded from value (round to odd; Boldo and Melquiond, "Emulation
-// of FMA and correctly rounded sums", 2008).
+// The float next to value whose last bit is set, unless value is a float itself: what is rounded
+// from it to fewer bits is what would have been rounded from value (round to odd; Boldo and
+// Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
 inline float round_to_odd(double value) {
   const float nearest = static_cast<float>(value);
   const auto wide = static_cast<double>(nearest);

@@ -13,8 +13,9 @@ namespace {
 
 using namespace assay;
 
-// Numbers whose rounding is decided by their last bits: halfway between two 16-bit numbers, a hair beside that
-// (which a float does not hold: rounding by way of the nearest float is wrong there), subnormals, overflow.
+// Numbers whose rounding is decided by their last bits: halfway between two 16-bit numbers, a hair
+// beside that (which a float does not hold: rounding by way of the nearest float is wrong there),
+// subnormals, overflow.
 std::vector<double> awkward_numbers(golden::Precision precision) {
   std::mt19937_64 random(7);
   std::uniform_real_distribution<double> mantissa(1, 2);

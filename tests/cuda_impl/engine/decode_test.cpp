@@ -94,7 +94,7 @@ class Reader {
 // A prompt of 35 positions, which is more than a tile of keys, then token by token.
 BOOST_AUTO_TEST_CASE(every_method_decodes_what_its_forward_pass_computes) {
   const Tokens tokens(2, 38);
-  for (const ModelConfig& config : decoding_models()) {
+  for (const ModelConfig& config : sampled(decoding_models())) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     for (const Precision precision : kPrecisions) {
       if (precision != Precision::fp64 && config.block != golden::BlockKind::llama) continue;
@@ -109,7 +109,7 @@ BOOST_AUTO_TEST_CASE(every_method_decodes_what_its_forward_pass_computes) {
 // The cache keeps what has left a window; nobody sees it.
 BOOST_AUTO_TEST_CASE(windowed_models_decode_what_their_forward_pass_computes) {
   const Tokens tokens(2, 38);
-  for (const ModelConfig& config : windowed_models()) {
+  for (const ModelConfig& config : sampled(windowed_models())) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     for (const Precision precision : kPrecisions) {
       const auto model = make(config, precision);
@@ -143,8 +143,8 @@ BOOST_AUTO_TEST_CASE(chunks_of_any_sizes_and_ragged_rows_with_padding) {
   for (const std::size_t place : {0u, 1u, 5u, 38u + 36u, 38u + 20u, 76u + 0u})
     tokens.mask[place] = 0;
   std::vector<ModelConfig> configs = decoding_models();
-  for (const ModelConfig& config : windowed_models()) configs.push_back(config);
-  for (const ModelConfig& config : configs) {
+  for (const ModelConfig& config : sampled(windowed_models())) configs.push_back(config);
+  for (const ModelConfig& config : sampled(configs)) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     const auto model = make(config, Precision::fp32);
     Reader reader(*model, tokens, 64);
@@ -159,7 +159,7 @@ BOOST_AUTO_TEST_CASE(chunks_of_any_sizes_and_ragged_rows_with_padding) {
 BOOST_AUTO_TEST_CASE(stacked_recomputes_decode_too) {
   Tokens tokens(2, 38);
   tokens.mask[0] = tokens.mask[5] = 0;
-  for (const ModelConfig& config : models(4)) {
+  for (const ModelConfig& config : sampled(models(4))) {
     if (!recomputes(config)) continue;
     BOOST_TEST_INFO_SCOPE(text_of(config));
     for (const Precision precision : kPrecisions) {
@@ -181,7 +181,7 @@ BOOST_AUTO_TEST_CASE(a_sequence_starts_again) {
   for (const ModelConfig& config : prob_transformers()) {
     if (config.pt.causal_heads) configs.push_back(config);
   }
-  for (const ModelConfig& config : configs) {
+  for (const ModelConfig& config : sampled(configs)) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     const auto model = make(config, Precision::fp64);
     Reader reader(*model, tokens, 12);

@@ -29,7 +29,7 @@ void check_all(const std::vector<double>& values, double expected) {
 
 BOOST_AUTO_TEST_CASE(taps_are_the_list_of_tensors_in_order) {
   const Tokens tokens(2, 7);
-  for (const ModelConfig& config : models()) {
+  for (const ModelConfig& config : sampled(models())) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     for (const Precision precision : kPrecisions) {
       const Recorder r = record(*make(config, precision), tokens);
@@ -51,7 +51,7 @@ BOOST_AUTO_TEST_CASE(taps_are_the_list_of_tensors_in_order) {
 // rounded.
 BOOST_AUTO_TEST_CASE(storage_is_what_the_schedule_says) {
   for (const Precision precision : {Precision::bf16, Precision::fp16}) {
-    for (const ModelConfig& config : models()) {
+    for (const ModelConfig& config : sampled(models())) {
       BOOST_TEST_INFO_SCOPE(text_of(config));
       const auto model = make(config, precision);
       const Recorder r = record(*model, Tokens(2, 7));
@@ -96,7 +96,7 @@ BOOST_AUTO_TEST_CASE(methods_differ_from_the_second_layer_on) {
 // Everything a pass leaves behind is overwritten by the next one, whatever shapes come between.
 BOOST_AUTO_TEST_CASE(passes_carry_nothing_over_and_do_not_allocate) {
   const Tokens large(2, 9), small(1, 3), wide(3, 5);
-  for (const ModelConfig& config : models()) {
+  for (const ModelConfig& config : sampled(models())) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     cuda::Transformer<float> model(config, Precision::fp32, golden::SyntheticWeights(config, 7));
     BOOST_TEST(model.allocations() == 0);
@@ -120,7 +120,7 @@ BOOST_AUTO_TEST_CASE(passes_carry_nothing_over_and_do_not_allocate) {
 
 BOOST_AUTO_TEST_CASE(forcing_what_is_there_changes_nothing) {
   const Tokens tokens(2, 7);
-  for (const ModelConfig& config : models()) {
+  for (const ModelConfig& config : sampled(models())) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     for (const Precision precision : kPrecisions) {
       const auto model = make(config, precision);
@@ -192,7 +192,7 @@ BOOST_AUTO_TEST_CASE(hidden_tokens_do_not_matter) {
     const auto i = static_cast<std::size_t>(t);
     if (t < kPadding || t >= kChanged) other.tokens[i] = (tokens.tokens[i] + 1) % kV;
   }
-  for (const ModelConfig& config : models()) {
+  for (const ModelConfig& config : sampled(models())) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     const auto model = make(config, Precision::fp32);
     const Recorder a = record(*model, tokens), b = record(*model, other);
@@ -215,7 +215,7 @@ BOOST_AUTO_TEST_CASE(hidden_tokens_do_not_matter) {
 BOOST_AUTO_TEST_CASE(a_token_reaches_as_far_as_the_window) {
   constexpr int64_t kT = 40, kWindow = 6;
   const auto v = static_cast<int32_t>(11);
-  for (const ModelConfig& windowed : windowed_models()) {
+  for (const ModelConfig& windowed : sampled(windowed_models())) {
     ModelConfig config = windowed;
     config.num_hidden_layers = 1;
     config.window = kWindow;

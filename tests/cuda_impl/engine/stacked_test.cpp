@@ -26,7 +26,7 @@ std::unique_ptr<cuda::Model> make_stacked(const ModelConfig& config, Precision p
 BOOST_AUTO_TEST_CASE(stacked_equals_each_to_1e_12) {
   const Tokens tokens = padded(2, 37);
   double worst = 0;
-  for (const ModelConfig& config : recomputing(4)) {
+  for (const ModelConfig& config : sampled(recomputing(4))) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     const Recorder each = record(*make(config, Precision::fp64), tokens);
     const Recorder stacked = record(*make_stacked(config, Precision::fp64), tokens);
@@ -46,7 +46,7 @@ BOOST_AUTO_TEST_CASE(stacked_equals_each_to_1e_12) {
 // Groups of one and of two of the three layers: the sum goes on from one to the next.
 BOOST_AUTO_TEST_CASE(how_many_layers_a_group_has_changes_no_bit) {
   const Tokens tokens = padded(2, 9);
-  for (const ModelConfig& config : recomputing(4)) {
+  for (const ModelConfig& config : sampled(recomputing(4))) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     for (const Precision precision : kPrecisions) {
       const Recorder whole = record(*make_stacked(config, precision), tokens);
@@ -85,7 +85,7 @@ BOOST_AUTO_TEST_CASE(gradients_are_those_of_each_to_1e_12) {
   double worst = 0;
   for (const auto& [positions, bytes] : {Run{37, 1 << 30}, Run{9, 50000}, Run{9, 0}}) {
     const Tokens tokens = padded(2, positions);
-    for (const ModelConfig& config : recomputing(4)) {
+    for (const ModelConfig& config : sampled(recomputing(4))) {
       BOOST_TEST_INFO_SCOPE(text_of(config) << ", " << bytes << " bytes");
       const Tensors each = gradients_of(*make(config, Precision::fp64), tokens);
       const Tensors stacked = gradients_of(*make_stacked(config, Precision::fp64, bytes), tokens);

@@ -43,7 +43,7 @@ ModelOptions with_stored(ModelOptions options, std::size_t bytes) {
 BOOST_AUTO_TEST_CASE(stored_equals_replayed_to_1e_12) {
   const Tokens tokens = padded(2, 37);
   double worst = 0;
-  for (const ModelConfig& config : recomputing(4)) {
+  for (const ModelConfig& config : sampled(recomputing(4))) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     for (const ModelOptions& way : ways()) {
       const Recorder replayed = record(*make(config, Precision::fp64, way), tokens);
@@ -101,7 +101,7 @@ BOOST_AUTO_TEST_CASE(gradients_are_those_of_the_replay_to_1e_12) {
   const auto gradients_with = [&](const ModelConfig& config, std::size_t bytes) {
     return gradients_of(*make(config, Precision::fp64, {.stored_bytes = bytes}), tokens);
   };
-  for (const ModelConfig& config : recomputing(4)) {
+  for (const ModelConfig& config : sampled(recomputing(4))) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     const Tensors replayed = gradients_with(config, 0), stored = gradients_with(config, kPlenty);
     BOOST_TEST(stored.size() == replayed.size());

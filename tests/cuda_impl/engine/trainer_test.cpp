@@ -87,7 +87,7 @@ BOOST_AUTO_TEST_CASE(three_steps_equal_adamw_in_plain_loops) {
   const Tokens tokens(2, 7);
   std::vector<ModelConfig> configs = models();
   for (const ModelConfig& config : prob_transformers()) configs.push_back(config);
-  for (const ModelConfig& config : configs) {
+  for (const ModelConfig& config : sampled(configs)) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     const auto trainer = trainer_of(config, Precision::fp64, options);
     PlainAdamw plain(config, golden::SyntheticWeights(config, 7), options);
@@ -134,7 +134,7 @@ BOOST_AUTO_TEST_CASE(micro_batches_with_unequal_counts_equal_one_batch) {
 // The stacked copies of weights follow every step.
 BOOST_AUTO_TEST_CASE(stacked_recomputes_train_as_each_does) {
   const Tokens tokens(2, 7);
-  for (const ModelConfig& config : models(4)) {
+  for (const ModelConfig& config : sampled(models(4))) {
     if (!recomputes(config)) continue;
     BOOST_TEST_INFO_SCOPE(text_of(config));
     const auto each = trainer_of(config, Precision::fp64, {.eps = 1e-4});

@@ -34,9 +34,9 @@ double product_flops(const Graph& graph) {
 
 BOOST_AUTO_TEST_SUITE(cost)
 
-// D=512, F=1024, H=8, Hkv=4, Dh=64, V=32000. A layer: 2 T D (2 H Dh + 2 Hkv Dh + 3 F) = 4718592 T in
-// linear maps, 4 T^2 H Dh = 2048 T^2 in attention. Running one again: the same without Wq, Wk and
-// scores. The head: 2 T D V.
+// D=512, F=1024, H=8, Hkv=4, Dh=64, V=32000. A layer: 2 T D (2 H Dh + 2 Hkv Dh + 3 F) = 4718592 T
+// in linear maps, 4 T^2 H Dh = 2048 T^2 in attention. Running one again: the same without Wq, Wk
+// and scores. The head: 2 T D V.
 BOOST_AUTO_TEST_CASE(products_of_the_author_model_cost_what_the_formula_says) {
   ModelConfig config = golden::preset("author");
   const double T = 1024, layer = 4718592 * T + 2048 * T * T, head = 32768000 * T;

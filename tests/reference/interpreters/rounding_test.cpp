@@ -90,7 +90,8 @@ BOOST_AUTO_TEST_CASE(nearest_run_stays_within_the_worst_case_bound) {
   }
 }
 
-// As attention on tensor cores: probabilities are kept wide, and rounded where they meet their values.
+// As attention on tensor cores: probabilities are kept wide, and rounded where they meet their
+// values.
 BOOST_AUTO_TEST_CASE(narrow_probs_are_rounded_for_their_values_alone) {
   const Model model(ragged_config("1"));
   const Tensors wide = model.rounded(kBf16, RoundingMode::nearest);
@@ -111,10 +112,10 @@ BOOST_AUTO_TEST_CASE(narrow_probs_are_rounded_for_their_values_alone) {
   }
 }
 
-// A stochastic rounding is off by up to a spacing, 2u: its variance averages 2u^2/3, twice that of a
-// rounding to nearest, which the deviation is made of. Twice on top of that is for errors that are
-// not independent. The deviation widens with depth, since it adds variances where errors cancel: the
-// observed scatter is 0.015 to 1.2 of it, and below 0.01 it would say nothing.
+// A stochastic rounding is off by up to a spacing, 2u: its variance averages 2u^2/3, twice that of
+// a rounding to nearest, which the deviation is made of. Twice on top of that is for errors that
+// are not independent. The deviation widens with depth, since it adds variances where errors
+// cancel: the observed scatter is 0.015 to 1.2 of it, and below 0.01 it would say nothing.
 BOOST_AUTO_TEST_CASE(stochastic_runs_scatter_as_the_deviation_says) {
   constexpr int kRuns = 12;
   for (const ModelConfig& config : every_method()) {

@@ -1,6 +1,6 @@
-// Forward-mode differentiation of whole models, against the reverse mode: <y, J v> = <J^T y, v>, with
-// y the gradient of the loss. The tangent comes from the value rules alone, the gradient from rules
-// written by hand.
+// Forward-mode differentiation of whole models, against the reverse mode: <y, J v> = <J^T y, v>,
+// with y the gradient of the loss. The tangent comes from the value rules alone, the gradient from
+// rules written by hand.
 #include "reference/interpreters/tangent.h"
 
 #include <boost/test/unit_test.hpp>

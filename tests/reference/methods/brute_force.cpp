@@ -80,7 +80,8 @@ class Evaluator {
     return c_.residual == golden::Residual::keep ? plus(residual, rest) : rest;
   }
 
-  // The sum, the mean or the learned mean of what earlier layers give and, in means, the own output.
+  // The sum, the mean or the learned mean of what earlier layers give and, in means, the own
+  // output.
   Tensor combined(int64_t l, const std::vector<Tensor>& again, const Tensor& own) {
     std::vector<double> w(again.size() + 1, 1.0);
     if (c_.method.ends_with(".1")) std::fill(w.begin(), w.end(), 1 / double(l + 1));

@@ -1,5 +1,5 @@
-// The parts of a block once more, in plain loops: no graph, no operations, no products library. They
-// share nothing with the reference but names, so that a fault in one shows as a difference.
+// The parts of a block once more, in plain loops: no graph, no operations, no products library.
+// They share nothing with the reference but names, so that a fault in one shows as a difference.
 #pragma once
 
 #include <string>

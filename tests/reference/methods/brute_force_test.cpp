@@ -13,10 +13,11 @@ namespace tt = boost::test_tools;
 namespace assay::reference::testing {
 namespace {
 
-// Sums of some tens of terms in another order, a few layers deep, relative to the largest element of
-// each tensor. The test prints the largest deviation of every method: at most 5.8e-14, without the
-// block's residual (a norm then sees terms that nearly cancel), else 2.3e-14. Of 40 seeds one goes
-// beyond 1e-13, in four tensors and to 1.5e-13: a LayerNorm of two nearly equal numbers (D = 2).
+// Sums of some tens of terms in another order, a few layers deep, relative to the largest element
+// of each tensor. The test prints the largest deviation of every method: at most 5.8e-14, without
+// the block's residual (a norm then sees terms that nearly cancel), else 2.3e-14. Of 40 seeds one
+// goes beyond 1e-13, in four tensors and to 1.5e-13: a LayerNorm of two nearly equal numbers (D =
+// 2).
 constexpr double kTolerance = 1e-13;
 
 struct Situation {
@@ -154,11 +155,11 @@ BOOST_AUTO_TEST_CASE(method_1_by_hand) {
              near << tt::per_element());
 }
 
-// Method 1 on the GPT-2 block. D = Dh = 2, F = 1, L = 2, one token, eps so small that it rounds away:
-// a LayerNorm of (a, b) is (1, -1) for a > b and (-1, 1) for a < b, times gain, plus bias. Layer 0:
-// ln_1 has gain (1, 1) and bias (2, 1), ln_2 gain (2, 3); Wv = I, bv = (0, 10); Wo = 2 I, bo =
-// (1, 0); up = n_0 + n_1 - 2; W_proj = (4, 0), b_proj = (0, 1). Layer 1 gives zeros. Phi is the
-// normal distribution, p = Phi(1); gelu(1) = p, gelu(-1) = p - 1.
+// Method 1 on the GPT-2 block. D = Dh = 2, F = 1, L = 2, one token, eps so small that it rounds
+// away: a LayerNorm of (a, b) is (1, -1) for a > b and (-1, 1) for a < b, times gain, plus bias.
+// Layer 0: ln_1 has gain (1, 1) and bias (2, 1), ln_2 gain (2, 3); Wv = I, bv = (0, 10); Wo = 2 I,
+// bo = (1, 0); up = n_0 + n_1 - 2; W_proj = (4, 0), b_proj = (0, 1). Layer 1 gives zeros. Phi is
+// the normal distribution, p = Phi(1); gelu(1) = p, gelu(-1) = p - 1.
 //   X_0 = wte + wpe = (1, 0) + (2, 1) = (3, 1)
 Tensors run_gpt2_by_hand(golden::NormPosition norm) {
   ModelConfig config = with_gpt2_block(ragged_config("1", 2), norm);
@@ -194,7 +195,8 @@ Tensors run_gpt2_by_hand(golden::NormPosition norm) {
 
 constexpr double kPhiOfOne = 0.84134474606854293;
 
-// h = (1, -1) + (2, 1) = (3, 0); v = (3, 10); O_0 = (7, 20); Y_0 = (10, 21); mlp_norm (-2, 3); up -1
+// h = (1, -1) + (2, 1) = (3, 0); v = (3, 10); O_0 = (7, 20); Y_0 = (10, 21); mlp_norm (-2, 3); up
+// -1
 //   X_1 = Y_0 + (4(p-1), 1) = (6+4p, 22)
 // Again layer 0 on X_1: norm (-1, 1) + (2, 1) = (1, 2); v = (1, 12); o = (3, 24); X_1 + o =
 // (9+4p, 46), mlp_norm (-2, 3), up -1, r = (4(p-1), 1)

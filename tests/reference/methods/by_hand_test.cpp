@@ -71,8 +71,8 @@ void check_scores(const Setup& setup, const std::vector<double>& due) {
 const std::string kScore = "model.layers.1.self_attn.score.";
 
 // Layers whose attention and MLP can be followed: X_1 = (3,4), (0,5), (4,3) is forced, norms have
-// gain 1, Wv picks features 1 and 2 (and zeros), Wo of layer 0 gives them back 5-fold; A_0 is forced
-// to uniform rows. eps = 1e-30 rounds away; rms of each X_1 row is 5 / sqrt(2).
+// gain 1, Wv picks features 1 and 2 (and zeros), Wo of layer 0 gives them back 5-fold; A_0 is
+// forced to uniform rows. eps = 1e-30 rounds away; rms of each X_1 row is 5 / sqrt(2).
 Setup recompute_setup(const std::string& method) {
   Setup setup(method);
   setup.config.rms_norm_eps = 1e-30;
@@ -213,7 +213,8 @@ BOOST_AUTO_TEST_CASE(shares_that_sum_to_m_and_divisors_below_zero) {
 
 // Factors on S_0 of 1 but at one place, where it is 3; on S_1 of 1. Without them 5.1's scores
 // [2.5; 3 4; 5.5 6.5 9]; with the factor S_0 counts 2/2 more.
-//   A  at (t,s) = (2,1): 6.5 + 9        B  for key 1: 4 + 6, 6.5 + 9     C  for query 1: 3 + 2, 4 + 6
+//   A  at (t,s) = (2,1): 6.5 + 9        B  for key 1: 4 + 6, 6.5 + 9
+//   C  for query 1: 3 + 2, 4 + 6
 BOOST_AUTO_TEST_CASE(factors_per_element_key_and_query) {
   const double ln3 = std::log(3.0);
   Setup element("5.1A"), key("5.1B"), query("5.1C");

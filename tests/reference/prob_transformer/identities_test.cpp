@@ -1,5 +1,5 @@
-// What must hold between runs of the Probabilistic Transformer: its options at their neutral values,
-// its symmetries, and how it corresponds to the methods of the block.
+// What must hold between runs of the Probabilistic Transformer: its options at their neutral
+// values, its symmetries, and how it corresponds to the methods of the block.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
@@ -199,8 +199,8 @@ BOOST_AUTO_TEST_CASE(groups_in_turn_are_a_stack_of_single_groups_with_frozen_hea
   }
 }
 
-// F of two label groups is sum_g Q_g K_g^T: method 5.1's scores of two layers with these queries and
-// keys, but for the temperatures. Compared where both masks allow, s < t.
+// F of two label groups is sum_g Q_g K_g^T: method 5.1's scores of two layers with these queries
+// and keys, but for the temperatures. Compared where both masks allow, s < t.
 BOOST_AUTO_TEST_CASE(label_groups_add_scores_as_method_5_1_does) {
   const ModelConfig groups =
       pt_config({.message = PT::Message::head, .causal_heads = true, .label_groups = 2});
