@@ -85,6 +85,12 @@ void run_generate(const GenerateOptions& options) {
     request.weights_origin = checkpoint->contents();
   }
   const golden::GenerateResult result = generate_within_memory(request);
+  if (result.nonfinite > 0) {
+    fmt::print(stderr,
+               "assay generate: {}: {} of {} tensors hold NaN or infinities, first {}: nothing can "
+               "be judged by them\n",
+               options.out, result.nonfinite, result.tensors, result.first_nonfinite);
+  }
   if (options.quiet) return;
   fmt::print("{}: method {}, {} tensors of [{},{}], loss {:.6f}\n", options.out,
              request.config.method, result.tensors, request.batch, request.positions, result.loss);

@@ -64,6 +64,7 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
   verify::RunReport report = report_of(model, config, subject->describe(), outcome);
   verify::LeakOptions leak_options;
   leak_options.seed = model.seed;
+  leak_options.reference_logits = reference_logits(config, weights, subject->precision());
   look_for_leaks(report, *graph, *subject, config, batch, leak_options);
   return report;
 }

@@ -68,6 +68,7 @@ int run(int argc, char** argv) {
   assay::cli::add_suite(app, outcome);
   assay::cli::add_export(app, outcome);
   assay::cli::add_bench(app, outcome);
+  assay::cli::add_campaign(app, outcome);
   assay::cli::add_subjects(app, outcome);
   try {
     app.parse(argc, argv);

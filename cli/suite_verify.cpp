@@ -51,7 +51,9 @@ verify::RunReport try_judge(const golden::SuiteCase& c, const JudgeOptions& opti
   } catch (const Unsupported& reason) {
     return unjudged(options, "subject", Status::skipped, reason.what());
   } catch (const NoDevice& reason) {
-    return unjudged(options, "subject", Status::skipped, reason.what());
+    verify::RunReport report = unjudged(options, "subject", Status::skipped, reason.what());
+    report.checks[0].wants_device = true;
+    return report;
   } catch (const InputError& problem) {  // of this case: the command line was checked before
     return unjudged(options, "case", Status::inconclusive, problem.what());
   } catch (const std::exception& error) {
@@ -136,7 +138,7 @@ int run_verify(const SuiteVerifyOptions& options, const Outcome& outcome) {
     fmt::print("suite {} on {}: {} verdicts{}; {:.1f} s\nverdict: {}{}\n", suite.name,
                options.subject, report.checks.size(), counts_text(report.checks), report.seconds,
                verify::status_name(verdict),
-               verdict == Status::skipped ? ": nothing was judged, which is not a pass" : "");
+               verdict == Status::skipped ? ": what is skipped is not a pass" : "");
   }
   write_reports(report, options.report);
   return verify::exit_code(report.checks);

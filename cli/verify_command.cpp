@@ -52,7 +52,7 @@ void add_verify(CLI::App& app, Outcome& outcome) {
   command->add_flag("--leakage", judge.leakage, "also prove causality and look for leaks");
   command
       ->add_option("--leakage-positions", judge.leakage_positions,
-                   "positions that the leak detectors run on")
+                   "positions that the leak detectors run on at most, the first ones of each row")
       ->capture_default_str();
   add_judge_options(*command, *options);
   command->callback([options, &outcome] { outcome.exit_code = run_verify(*options, outcome); });

@@ -7,6 +7,7 @@
 
 #include "golden/contract/error.h"
 #include "reference/methods/registry.h"
+#include "verify/numerics/subgraph.h"
 #include "verify/subjects/bindings.h"
 
 namespace assay::verify {
@@ -85,6 +86,30 @@ bool Case::declares(const std::string& name) const {
 
 bool Case::can_be_forced(const std::string& name) const {
   return declares(name) && !not_computed.contains(name) && !golden::is_attention_matrix(name);
+}
+
+reference::Array Case::weight_error(golden::Precision storage, const reference::NodeData& input,
+                                    const reference::Array& value) const {
+  return learned_rounding(golden.header().config.method, storage, input, value);
+}
+
+std::string Case::initial_weights(const std::string& name) const {
+  for (const std::string& input : named_inputs(*graph, graph->find(name))) {
+    const reference::NodeData& node = graph->node(graph->find(input));
+    if (!node.weight || node.shape().size() != 1) continue;
+    if (is_learned(golden.header().config.method, input)) continue;
+    const reference::Array weight = bindings(node);
+    const auto all = [&](double x) {
+      return std::all_of(weight.values().begin(), weight.values().end(),
+                         [x](double value) { return value == x; });
+    };
+    if (input.ends_with("bias")) {
+      if (all(0)) return "a bias that it adds is 0 everywhere: one that is lost does not show";
+    } else if (all(1)) {
+      return "its gain is 1 everywhere: one that is lost, or another norm's, does not show";
+    }
+  }
+  return "";
 }
 
 int64_t Case::elements() const {

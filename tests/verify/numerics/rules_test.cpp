@@ -104,11 +104,26 @@ BOOST_AUTO_TEST_CASE(only_pass_is_a_pass) {
     for (const Status status : statuses) checks.emplace_back().status = status;
     return exit_code(checks);
   };
-  BOOST_TEST(code({Status::pass, Status::skipped}) == 0);
+  BOOST_TEST(code({Status::pass}) == 0);
+  BOOST_TEST(code({Status::pass, Status::skipped}) == 3);
   BOOST_TEST(code({Status::untrusted, Status::fail}) == 1);
   BOOST_TEST(code({Status::pass, Status::untrusted}) == 3);
   BOOST_TEST(code({Status::skipped}) == 3);
   BOOST_TEST(code({}) == 3);
+}
+
+// 77 says that a device would have judged it: nothing else may be wrong or missing.
+BOOST_AUTO_TEST_CASE(want_of_a_device_has_an_exit_code_of_its_own) {
+  Check passed, skipped, unjudged;
+  passed.status = Status::pass;
+  unjudged.status = skipped.status = Status::skipped;
+  unjudged.wants_device = true;
+  BOOST_TEST(exit_code({unjudged}) == 77);
+  BOOST_TEST(exit_code({passed, unjudged}) == 77);
+  BOOST_TEST(exit_code({skipped, unjudged}) == 3);
+  Check failed;
+  failed.status = Status::fail;
+  BOOST_TEST(exit_code({failed, unjudged}) == 1);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
