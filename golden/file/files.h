@@ -33,7 +33,8 @@ std::vector<std::string> partial_files(const std::string& path);
 
 // A file that gets its name when it is whole. Destroyed before that, it removes what was written; a
 // killed process leaves only "<path>.partial-<pid>" (partials.h). Behind a symbolic link it is the
-// file that the link leads to, and what is no regular file gets the content written through once it is whole.
+// file that the link leads to, and what is no regular file gets the content written through once it
+// is whole.
 class PartialFile {
  public:
   // Checks the target as check_target does; makes written(), empty.

@@ -14,8 +14,8 @@ namespace {
 // Fewer elements than this agree with something by chance.
 constexpr int64_t kLeastEvidence = 8;
 
-// Nodes between a checkpoint and what is known before it, beyond which the dictionary, tried on each
-// of them, takes too long: some layers.
+// Nodes between a checkpoint and what is known before it, beyond which the dictionary, tried on
+// each of them, takes too long: some layers.
 constexpr std::size_t kWidestScope = 240;
 
 enum class Explains { nothing, outliers, everything };
