@@ -134,6 +134,7 @@ bool has(const json& document, const char* key) {
 const ModelClass& class_of(const json& document, const std::string& where) {
   const json type = document.value("model_type", json());
   const json named = document.value("architectures", json());
+  if (!type.is_null() && !type.is_string()) refuse(where, "model_type", "a string", type);
   const ModelClass* found = type.is_null() ? &classes().front() : nullptr;
   for (const ModelClass& c : classes()) {
     if (type == c.type) found = &c;

@@ -9,6 +9,10 @@
 
 namespace assay::golden {
 
+// "model_type" names the class: llama, mistral (a Llama with a window) or gpt2; without one
+// "architectures" does, and without both it is a Llama. A missing key has the class's default, but
+// for extents, which have to be there.
+
 // The document in one spelling: rope_theta and rope_scaling at the top, no rope_parameters, GPT-2's
 // extents by GPT-2's names, Mistral's window under "assay" as "window", its number of key/value
 // heads filled in. Throws InputError "where: key: .." for a model of another class, for a key that
