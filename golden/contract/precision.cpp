@@ -56,6 +56,10 @@ double spacing(Precision precision, double x) {
 
 double smallest(Precision precision) { return spacing(precision, 0); }
 
+double smallest_normal(Precision precision) {
+  return std::ldexp(1.0, format(precision).least_exponent);
+}
+
 double round_to(Precision precision, double x) {
   if (precision == Precision::fp64) return x;
   if (precision == Precision::fp32) return static_cast<float>(x);

@@ -15,6 +15,7 @@ double unit_roundoff(Precision precision);  // half an ulp of 1: 2^-53, 2^-24, 2
 double round_to(Precision precision, double x);  // nearest, ties to even; beyond the range: inf
 double spacing(Precision precision, double x);   // between neighbours at x, subnormals included
 double smallest(Precision precision);            // positive number, a subnormal: 2^-149 for fp32
+double smallest_normal(Precision precision);     // below it an implementation may flush to 0
 
 // Whether a tensor of golden::tensor_list is attention scores or probabilities, of `pt` what heads are
 // made of: what a fused kernel never writes.

@@ -43,7 +43,8 @@ class Reciprocal final : public Computed<Reciprocal> {
     for_elements(out.shape(), 4, [&](int64_t i) {
       const double x = std::fabs(in[0].data()[i]), e = error_at(in_error[0], i);
       ErrorSum total(model);
-      total.add(e == 0 ? 0.0 : e < x ? out.data()[i] * e / (x - e) : INFINITY);
+      const double far = model.reach * e;
+      total.add(e == 0 ? 0.0 : far < x ? out.data()[i] * e / (x - far) : INFINITY);
       total.add(rounding * out.data()[i]);
       out_error.data()[i] = total.result();
     });

@@ -51,7 +51,7 @@ class Times final : public Computed<Times> {
       ErrorSum total(model);
       total.add(in[0].data()[i] * eb);
       total.add(in[1].data()[i] * ea);
-      total.add(ea * eb);
+      total.add(model.reach * ea * eb);
       total.add(rounding * out.data()[i]);
       out_error.data()[i] = total.result();
     });

@@ -111,7 +111,7 @@ class WeightedSum final : public Computed<WeightedSum> {
           partial += in.size() == 3 ? f * x : std::abs(f * x);
           total.add(f * ex);
           total.add(x * ef);
-          total.add(ex * ef);
+          total.add(model.reach * ex * ef);
           total.add(rounding * f * x);
         }
         for (std::size_t i = 2; i < in.size(); ++i) total.add(rounding * partial);

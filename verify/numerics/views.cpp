@@ -172,7 +172,7 @@ std::optional<Failure> free_running_view(const Case& file,
                                          GoldenValues& golden, Rows& rows) {
   FreeObserver observer(file, schedule, tolerance, ledger, golden, rows);
   reference::evaluate_with_error(*file.graph, file.bindings, schedule,
-                                 reference::ErrorNorm::deviation, observer);
+                                 reference::ErrorNorm::deviation, observer, tolerance.reach());
   return observer.first();
 }
 

@@ -38,14 +38,14 @@ std::string check_text(const Check& check, bool colour) {
 
 std::string terminal_text(const RunReport& report, bool colour) {
   constexpr int64_t kMostPositions = 64;  // of a map that fits on a screen
-  std::string text = report.title + "\n";
+  std::string text = fmt::format("{}\n", report.title);
   if (!report.golden_path.empty()) {
     text += fmt::format("{}  root hash {}\n", report.golden_path, report.root_hash);
   }
   text += "\n";
   for (const Check& check : report.checks) text += check_text(check, colour);
   if (report.influence && report.rows.empty() && report.influence->positions <= kMostPositions) {
-    text += "\n" + influence_map_text(*report.influence);
+    text += fmt::format("\n{}", influence_map_text(*report.influence));
   }
   text += fmt::format("\nverdict: {}\n", status_text(overall(report.checks), 0, colour));
   return text;
