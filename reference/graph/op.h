@@ -41,6 +41,9 @@ struct ErrorModel {
   // enclose an error of that size and hand on its reach-th part, so that reach times the result
   // holds where a slope times a deviation would not.
   double reach = 1;
+  // Of the storage type where every elementary operation is rounded to it (eager), else 0.
+  double eager_roundoff = 0;
+  double angle_roundoff = 0;  // of the type that rotation angles are formed in
   double least = 0;  // what the accumulator type may flush to 0: its smallest normal number
 };
 

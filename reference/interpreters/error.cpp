@@ -44,8 +44,14 @@ Array ErrorObserver::error_of_input(const NodeData& /*node*/, const Array& /*val
 void evaluate_with_error(const Graph& graph, const Bindings& bindings,
                          const golden::PrecisionSchedule& schedule, ErrorNorm norm,
                          ErrorObserver& observer, double reach) {
-  const ErrorModel model{norm, golden::unit_roundoff(schedule.accumulate), schedule.operands, reach,
-                         golden::smallest_normal(schedule.accumulate)};
+  const ErrorModel model{
+      .norm = norm,
+      .unit_roundoff = golden::unit_roundoff(schedule.accumulate),
+      .operands = schedule.operands,
+      .reach = reach,
+      .eager_roundoff = schedule.eager ? golden::unit_roundoff(schedule.storage) : 0,
+      .angle_roundoff = golden::unit_roundoff(schedule.angles),
+      .least = golden::smallest_normal(schedule.accumulate)};
   walk<Evaluated>(
       graph,
       [&](const NodeData& input) {
@@ -62,6 +68,9 @@ void evaluate_with_error(const Graph& graph, const Bindings& bindings,
         Evaluated result{Array::uninitialized(node.shape()), Array::uninitialized(node.shape())};
         node.op->value(values, result.value);
         node.op->error(model, values, errors, result.value, result.error);
+        if (schedule.eager && node.name.empty()) {
+          round_store(model, schedule.storage, result.value, result.error);
+        }
         return result;
       },
       [&](const NodeData& node, Evaluated result) {

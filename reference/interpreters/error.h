@@ -24,7 +24,7 @@ class ErrorObserver {
 // reach: how many deviations the bound spans that the caller makes of them (ErrorModel).
 //
 // Named nodes are rounded to the schedule's storage type, unnamed ones stay in the accumulator
-// type.
+// type, unless the schedule is eager.
 void evaluate_with_error(const Graph& graph, const Bindings& bindings,
                          const golden::PrecisionSchedule& schedule, ErrorNorm norm,
                          ErrorObserver& observer, double reach = 1);

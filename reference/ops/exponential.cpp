@@ -42,7 +42,7 @@ class Exponential final : public Computed<Exponential> {
   // implementation takes factor x and shift apart; then exp itself, a few units.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
-    const double rounding = chain_error(model, 2), own = chain_error(model, 4);
+    const double rounding = step_error(model, 2), own = step_error(model, 4);
     for_elements(out.shape(), 16, [&](int64_t i) {
       const double z = factor_ * in[0].data()[i];
       ErrorSum exponent(model);

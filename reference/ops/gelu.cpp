@@ -45,7 +45,7 @@ class GeluOp final : public Computed<GeluOp> {
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
     constexpr Turn kTurns[] = {{-1.416, 0.01, 0.1291}, {1.416, 0.01, 1.1291}};
-    const double odd = chain_error(model, 8), products = chain_error(model, 2);
+    const double odd = step_error(model, 8), products = step_error(model, 2);
     for_elements(out.shape(), 48, [&](int64_t i) {
       const double x = in[0].data()[i], e = error_at(in_error[0], i);
       ErrorSum total(model);

@@ -120,6 +120,9 @@ class LayerNorm final : public Computed<LayerNorm> {
         total.add(gain * error[d]);
         total.add(scaling * gain * (x[d] - m.mean) / m.root);
         total.add(adding * out.data()[first + d]);
+        if (model.eager_roundoff > 0) {
+          total.add(step_error(model, 2) * (std::fabs(out.data()[first + d] - in[2].data()[d])));
+        }
         error[d] = total.result();
       }
     });

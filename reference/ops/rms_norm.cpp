@@ -70,7 +70,8 @@ class RmsNorm final : public Computed<RmsNorm> {
     unite_cellwise(in, out);
   }
 
-  // Own rounding: a sum of D squares under a root (D/2 steps), division, root, two products.
+  // Own rounding: a sum of D squares under a root (D/2 steps), division, root, two products;
+  // eager: the quotient and its product with the gain are rounded to storage.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
     const int64_t width = in[1].size();
@@ -92,6 +93,7 @@ class RmsNorm final : public Computed<RmsNorm> {
         ErrorSum total(model);
         total.add(in[1].data()[d] * error[d]);
         total.add(rounding * out.data()[first + d]);
+        if (model.eager_roundoff > 0) total.add(step_error(model, 2) * out.data()[first + d]);
         error[d] = total.result();
       }
     });

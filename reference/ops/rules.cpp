@@ -68,6 +68,12 @@ double chain_error(const ErrorModel& model, double steps) {
   return model.unit_roundoff * (model.norm == ErrorNorm::worst ? steps : std::sqrt(steps / 3));
 }
 
+double step_error(const ErrorModel& model, double steps) {
+  ErrorModel step = model;
+  step.unit_roundoff = std::max(model.unit_roundoff, model.eager_roundoff);
+  return chain_error(step, steps);
+}
+
 namespace {
 
 constexpr double kSafeSquare = 1e-280;  // a sum of squares above it has lost nothing that counts

@@ -158,6 +158,8 @@ void normalized_error(const ErrorModel& model, std::span<const double> c, std::s
 // The relative error of `steps` successive roundings to the accumulator type: steps * u at worst; a
 // rounding is uniform in [-u, u], variance u^2/3, so sqrt(steps / 3) * u as a deviation.
 double chain_error(const ErrorModel& model, double steps);
+// The same of elementary operations, which an eager implementation rounds to its storage type.
+double step_error(const ErrorModel& model, double steps);
 
 // The error at index i, 0 for an absent (exact) operand.
 inline double error_at(const Array& error, int64_t i) {

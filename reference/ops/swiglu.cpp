@@ -50,7 +50,7 @@ class Swiglu final : public Computed<Swiglu> {
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
     constexpr Turn kTurns[] = {{-2.3994, 0.001, 0.09985}, {2.3994, 0.001, 1.09985}};
-    const double rounding = chain_error(model, 8);
+    const double rounding = step_error(model, 8);
     const auto slope = [](double gate) { return silu_slope(gate, sigmoid(gate)); };
     for_elements(out.shape(), 32, [&](int64_t i) {
       const double gate = in[0].data()[i], up = in[1].data()[i];

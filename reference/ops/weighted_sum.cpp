@@ -99,7 +99,7 @@ class WeightedSum final : public Computed<WeightedSum> {
 
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
-    const double rounding = chain_error(model, 1);
+    const double rounding = step_error(model, 1);
     for_rows_of<double>(in, out, [&](int64_t first, int64_t keys, const Place& at) {
       for (int64_t s = 0; s < keys; ++s) {
         ErrorSum total(model);

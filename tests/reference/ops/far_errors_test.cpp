@@ -1,6 +1,6 @@
-// The error rules of operations that bend, where errors are far beyond first order, and where values
-// and squares underflow. Operands are moved to corners of the box of allowed errors; the moved value
-// has to stay within the bound, which may not be 0.
+// The error rules of operations that bend, where errors are far beyond first order, and where
+// values and squares underflow. Operands are moved to corners of the box of allowed errors; the
+// moved value has to stay within the bound, which may not be 0.
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <limits>
@@ -13,6 +13,7 @@
 #include "reference/ops/gelu.h"
 #include "reference/ops/layer_norm.h"
 #include "reference/ops/rms_norm.h"
+#include "reference/ops/rope.h"
 #include "reference/ops/rules.h"
 #include "reference/ops/softmax.h"
 #include "reference/ops/swiglu.h"
@@ -134,8 +135,8 @@ BOOST_AUTO_TEST_CASE(worst_bounds_hold_for_errors_of_every_size) {
   }
 }
 
-// What a report bounds is k deviations: a single operand that is k deviations off has to stay within
-// k times the result's. A slope times a deviation does not: exp(k e) - 1 against k e.
+// What a report bounds is k deviations: a single operand that is k deviations off has to stay
+// within k times the result's. A slope times a deviation does not: exp(k e) - 1 against k e.
 BOOST_AUTO_TEST_CASE(deviations_hold_as_far_as_they_reach) {
   constexpr double kReach = 14;
   for (const Far& far : far_cases()) {
@@ -162,7 +163,8 @@ BOOST_AUTO_TEST_CASE(probabilities_whose_squares_underflow_have_an_error) {
     const double unit = golden::unit_roundoff(golden::Precision::fp64);
     const double least = golden::smallest_normal(golden::Precision::fp64);
     const Values p = op.value(x);
-    const Values e = op.error({norm, unit, std::nullopt, 1, least}, x, Values(5, 1e-12));
+    const Values e =
+        op.error({.norm = norm, .unit_roundoff = unit, .least = least}, x, Values(5, 1e-12));
     for (std::size_t s = 1; s < x.size(); ++s) BOOST_TEST(e[s] >= 1e-12 * p[s]);
     for (std::size_t s = 1; s < x.size(); ++s) BOOST_TEST(e[s] >= least);
     BOOST_TEST(e[1] <= 1e-11 * p[1]);
@@ -175,6 +177,45 @@ BOOST_AUTO_TEST_CASE(a_sure_probability_moves_by_what_the_others_can) {
   const Values e = op.error({ErrorNorm::worst, 0}, {0, -41, -41}, Values(3, 0.25));
   BOOST_TEST(e[0] <= 1e-17);
   BOOST_TEST(e[0] > 0);
+}
+
+// Frequencies by a power in float and angles t f in float, as Hugging Face transformers forms them:
+// off by 1e-4 of a turn at position 4000.
+BOOST_AUTO_TEST_CASE(angles_in_float_stay_within_their_bound) {
+  constexpr int64_t kPositions = 4000, kSize = 8;
+  const Array x = random_array({1, 1, kPositions, kSize}, 31, "x");
+  Graph graph;
+  const Node y = rope(graph.input("x", x.shape(), "BHTD"), 10000, std::nullopt);
+  Array out = Array::uninitialized(x.shape()), bound = Array::uninitialized(x.shape());
+  y.data().op->value(std::vector<Array>{x}, out);
+  const auto bounds_for = [&](double angle_roundoff) {
+    const ErrorModel model{.norm = ErrorNorm::worst, .angle_roundoff = angle_roundoff};
+    y.data().op->error(model, std::vector<Array>{x}, std::vector<Array>(1), out, bound);
+  };
+  const auto outside = [&] {
+    int64_t count = 0;
+    for (int64_t t = 0; t < kPositions; ++t) {
+      for (int64_t i = 0; i < kSize / 2; ++i) {
+        const float exponent = 2.0F * static_cast<float>(i) / static_cast<float>(kSize);
+        const float angle = static_cast<float>(t) * (1.0F / std::pow(10000.0F, exponent));
+        const double c = std::cos(double{angle}), s = std::sin(double{angle});
+        const int64_t first = t * kSize + i, second = first + kSize / 2;
+        const double x1 = x.data()[first], x2 = x.data()[second];
+        const auto far = [&](double got, int64_t at) {
+          return !(std::fabs(got - out.data()[at]) <= bound.data()[at] + 1e-11);
+        };
+        count += far(x1 * c - x2 * s, first) + far(x2 * c + x1 * s, second);
+      }
+    }
+    return count;
+  };
+  bounds_for(0x1p-24);
+  BOOST_TEST(outside() == 0);
+  double widest = 0;
+  for (const double b : bound.values()) widest = std::fmax(widest, b);
+  BOOST_TEST(widest < 4000 * 6 * 0x1p-24);
+  bounds_for(0x1p-53);
+  BOOST_TEST(outside() > 1000);
 }
 
 BOOST_AUTO_TEST_CASE(roots_of_summed_squares_have_no_range) {
