@@ -21,14 +21,6 @@ namespace {
 using golden::Precision;
 using SubjectPointer = std::unique_ptr<verify::Subject>;
 
-// What an implementation elsewhere is taken to do: kernels compute in fp32 at least, and a dump
-// holds scores and probabilities as it stores them.
-golden::PrecisionSchedule schedule_of(Precision storage, bool wide_attention) {
-  golden::PrecisionSchedule schedule = golden::usual_schedule(storage);
-  schedule.wide_attention = wide_attention;
-  return schedule;
-}
-
 using MakeBackend = std::unique_ptr<cuda::Model> (*)(const golden::ModelConfig&, Precision,
                                                      const golden::WeightSource&,
                                                      const cuda::ModelOptions&);
@@ -61,12 +53,11 @@ SubjectPointer make_auto(const SubjectRequest& request) {
 SubjectPointer make_reference(const SubjectRequest& request) {
   return std::make_unique<verify::GraphSubject>("reference", reference::build_model, request.config,
                                                 request.weights,
-                                                schedule_of(request.precision, true));
+                                                golden::usual_schedule(request.precision));
 }
 
 SubjectPointer make_file(const SubjectRequest& request) {
-  return std::make_unique<verify::FileSubject>(request.argument,
-                                               schedule_of(request.precision, false));
+  return std::make_unique<verify::FileSubject>(request.argument, request.precision);
 }
 
 constexpr const char* kEngineSuffixes =

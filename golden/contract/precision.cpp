@@ -56,6 +56,10 @@ double spacing(Precision precision, double x) {
 
 double smallest(Precision precision) { return spacing(precision, 0); }
 
+double smallest_normal(Precision precision) {
+  return std::ldexp(1.0, format(precision).least_exponent);
+}
+
 double round_to(Precision precision, double x) {
   if (precision == Precision::fp64) return x;
   if (precision == Precision::fp32) return static_cast<float>(x);
@@ -92,6 +96,36 @@ PrecisionSchedule usual_schedule(Precision storage) {
     schedule.operands = Precision::tf32;
   }
   return schedule;
+}
+
+PrecisionSchedule widest_schedule(Precision storage) {
+  return declared_schedule("", storage, "", "");
+}
+
+PrecisionSchedule declared_schedule(const std::string& where, Precision storage,
+                                    const std::string& schedule, const std::string& angles) {
+  PrecisionSchedule declared = usual_schedule(storage);
+  declared.wide_attention = false;
+  declared.eager = schedule != "fused";
+  if (!schedule.empty() && schedule != "fused" && schedule != "eager") {
+    throw InputError(where + ": schedule: expected fused or eager, got " + schedule);
+  }
+  if (angles == "double") {
+    declared.angles = Precision::fp64;
+  } else if (angles == "storage") {
+    declared.angles = declared.storage;
+  } else if (angles.empty() || angles == "float32") {
+    declared.angles = Precision::fp32;
+  } else {
+    throw InputError(where + ": angles: expected double, float32 or storage, got " + angles);
+  }
+  return declared;
+}
+
+std::string schedule_text(const PrecisionSchedule& schedule) {
+  return std::string(schedule.eager ? "eager" : "fused") + ", " + precision_name(schedule.storage) +
+         " storage, " + precision_name(schedule.accumulate) + " accumulation, angles in " +
+         precision_name(schedule.angles);
 }
 
 }  // namespace assay::golden

@@ -15,6 +15,7 @@ double unit_roundoff(Precision precision);  // half an ulp of 1: 2^-53, 2^-24, 2
 double round_to(Precision precision, double x);  // nearest, ties to even; beyond the range: inf
 double spacing(Precision precision, double x);   // between neighbours at x, subnormals included
 double smallest(Precision precision);            // positive number, a subnormal: 2^-149 for fp32
+double smallest_normal(Precision precision);     // below it an implementation may flush to 0
 
 // Whether a tensor of golden::tensor_list is attention scores or probabilities, of `pt` what heads
 // are made of: what a fused kernel never writes.
@@ -24,6 +25,10 @@ bool is_attention_matrix(const std::string& tensor_name);
 // operands: what the factors of a product are read as, absent: as they are stored (tf32 on tensor
 // cores). Bounds allow for factors that are rounded to it and for factors that are cut.
 // wide_attention: scores and probabilities never leave the accumulator type (fused attention).
+// eager: every elementary operation between two tensors is rounded to `storage`, as where each is a
+// call of its own (stock PyTorch without compilation); softmax and the sums of norms and products
+// are in `accumulate`. Else it is fused: roundings to storage only where a tensor is handed over.
+// angles: what rotation angles are formed in.
 // narrow_probs: a probability is rounded to `storage` where it meets its value, whatever type it is
 // kept in (attention on tensor cores).
 struct PrecisionSchedule {
@@ -32,6 +37,8 @@ struct PrecisionSchedule {
   bool wide_attention = true;
   bool narrow_probs = false;
   std::optional<Precision> operands = std::nullopt;
+  bool eager = false;
+  Precision angles = Precision::fp64;
 
   // The type in which the named tensor is stored.
   Precision storage_of(const std::string& tensor_name) const;
@@ -42,5 +49,18 @@ struct PrecisionSchedule {
 // What kernels of this storage type usually do: they accumulate in fp32 at least, tf32 reads
 // factors of fp32 tensors.
 PrecisionSchedule usual_schedule(Precision storage);
+
+// The widest of the known ones, for an implementation elsewhere that does not say what it does:
+// eager, scores and probabilities stored, angles in fp32.
+PrecisionSchedule widest_schedule(Precision storage);
+
+// What a dump says of its arithmetic: schedule "fused", "eager" or "" (not said: eager), angles
+// "double", "float32", "storage" or "" (not said: float32). Throws InputError, beginning with
+// `where`, for another word.
+PrecisionSchedule declared_schedule(const std::string& where, Precision storage,
+                                    const std::string& schedule, const std::string& angles);
+
+// "eager, bf16 storage, fp32 accumulation, angles in fp32"
+std::string schedule_text(const PrecisionSchedule& schedule);
 
 }  // namespace assay::golden

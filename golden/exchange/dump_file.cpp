@@ -226,6 +226,10 @@ const std::vector<DumpEntry>& DumpReader::entries() const { return impl_->entrie
 std::string DumpReader::config_hash() const { return impl_->format->attribute("config_hash"); }
 std::string DumpReader::seed() const { return impl_->format->attribute("seed"); }
 
+std::string DumpReader::attribute(const std::string& name) const {
+  return impl_->format->attribute(name);
+}
+
 Tensor DumpReader::read(const std::string& name) const {
   const auto found = impl_->paths.find(name);
   if (found == impl_->paths.end()) {

@@ -161,8 +161,9 @@ class DumpReader {
   explicit DumpReader(const std::string& path, Reading reading = Reading::strict);
   ~DumpReader();
   const std::vector<DumpEntry>& entries() const;
-  std::string config_hash() const;  // "" if the file does not say
-  std::string seed() const;         // "" if the file does not say
+  std::string config_hash() const;                       // "" if the file does not say
+  std::string seed() const;                              // "" if the file does not say
+  std::string attribute(const std::string& name) const;  // a text, "" if the file does not say
   Tensor read(const std::string& name) const;
 
  private:

@@ -28,8 +28,8 @@ struct NotDifferentiable : std::logic_error {
 };
 
 // How the error interpreter adds up. worst: |error| can never exceed the result (interval
-// arithmetic, linear in the sensitivities). deviation: standard deviation of the error when
-// roundings are independent (root of summed squares).
+// arithmetic). deviation: standard deviation of the error when roundings are independent (root of
+// summed squares), or more where an operation bends within `reach` of them.
 enum class ErrorNorm { worst, deviation };
 
 struct ErrorModel {
@@ -37,6 +37,14 @@ struct ErrorModel {
   double unit_roundoff = 0;  // of the accumulator type
   // What the factors of a product are read as; absent: as they are stored.
   std::optional<golden::Precision> operands = std::nullopt;
+  // How many deviations the bound spans that is made of them; 1 for worst. Operations that bend
+  // enclose an error of that size and hand on its reach-th part, so that reach times the result
+  // holds where a slope times a deviation would not.
+  double reach = 1;
+  // Of the storage type where every elementary operation is rounded to it (eager), else 0.
+  double eager_roundoff = 0;
+  double angle_roundoff = 0;  // of the type that rotation angles are formed in
+  double least = 0;  // what the accumulator type may flush to 0: its smallest normal number
 };
 
 class Op {

@@ -25,7 +25,7 @@ void round_store(const ErrorModel& model, Precision storage, const Array& value,
         e = 0;  // -inf of an excluded score: no error is allowed
       } else if (e != 0 || golden::round_to(storage, y) != y) {
         const double store = unit * (std::fabs(y) + (worst ? e : 0)) + least;
-        e = worst ? e + store : std::sqrt(e * e + store * store);
+        e = worst ? e + store : root_sum_square(e, store);
       }
     }
   });
@@ -43,8 +43,15 @@ Array ErrorObserver::error_of_input(const NodeData& /*node*/, const Array& /*val
 
 void evaluate_with_error(const Graph& graph, const Bindings& bindings,
                          const golden::PrecisionSchedule& schedule, ErrorNorm norm,
-                         ErrorObserver& observer) {
-  const ErrorModel model{norm, golden::unit_roundoff(schedule.accumulate), schedule.operands};
+                         ErrorObserver& observer, double reach) {
+  const ErrorModel model{
+      .norm = norm,
+      .unit_roundoff = golden::unit_roundoff(schedule.accumulate),
+      .operands = schedule.operands,
+      .reach = reach,
+      .eager_roundoff = schedule.eager ? golden::unit_roundoff(schedule.storage) : 0,
+      .angle_roundoff = golden::unit_roundoff(schedule.angles),
+      .least = golden::smallest_normal(schedule.accumulate)};
   walk<Evaluated>(
       graph,
       [&](const NodeData& input) {
@@ -61,6 +68,9 @@ void evaluate_with_error(const Graph& graph, const Bindings& bindings,
         Evaluated result{Array::uninitialized(node.shape()), Array::uninitialized(node.shape())};
         node.op->value(values, result.value);
         node.op->error(model, values, errors, result.value, result.error);
+        if (schedule.eager && node.name.empty()) {
+          round_store(model, schedule.storage, result.value, result.error);
+        }
         return result;
       },
       [&](const NodeData& node, Evaluated result) {

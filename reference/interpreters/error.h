@@ -1,7 +1,7 @@
 // Evaluates a graph together with a bound on the rounding error that an implementation with a given
-// precision schedule makes: first-order running error analysis (Higham, "Accuracy and Stability of
-// Numerical Algorithms", 2nd ed., section 3.3), or its standard deviation under independent
-// roundings.
+// precision schedule makes: running error analysis (Higham, "Accuracy and Stability of Numerical
+// Algorithms", 2nd ed., section 3.3), or its standard deviation under independent roundings.
+// Operations that bend are enclosed, whatever the size of the error.
 #pragma once
 
 #include "golden/contract/precision.h"
@@ -21,10 +21,12 @@ class ErrorObserver {
   virtual Array error_of_input(const NodeData& node, const Array& value);
 };
 
+// reach: how many deviations the bound spans that the caller makes of them (ErrorModel).
+//
 // Named nodes are rounded to the schedule's storage type, unnamed ones stay in the accumulator
-// type.
+// type, unless the schedule is eager.
 void evaluate_with_error(const Graph& graph, const Bindings& bindings,
                          const golden::PrecisionSchedule& schedule, ErrorNorm norm,
-                         ErrorObserver& observer);
+                         ErrorObserver& observer, double reach = 1);
 
 }  // namespace assay::reference

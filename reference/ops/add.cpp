@@ -60,7 +60,7 @@ class Add final : public Computed<Add> {
 
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array&, Array& out_error) const override {
-    const double rounding = chain_error(model, 1);
+    const double rounding = step_error(model, 1);
     over_chunks(out_error.size(), [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
         ErrorSum total(model);

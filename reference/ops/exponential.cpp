@@ -37,21 +37,21 @@ class Exponential final : public Computed<Exponential> {
     unite_cellwise(in, out);
   }
 
-  // An exponent that is off by e changes y by y (exp(e) - 1) at most; a normal one of deviation e
-  // by y sqrt((exp(e^2) - 1) exp(e^2)). The exponent's own rounding: two constants, a product and a
-  // sum, also where an implementation takes factor x and shift apart; then exp itself, a few units.
+  // An exponent z that is off by e changes y = exp(z) by y expm1(e) at most, where y underflows by
+  // exp(z + e). The exponent's own rounding: two constants, a product and a sum, also where an
+  // implementation takes factor x and shift apart; then exp itself, a few units.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
-    const double rounding = chain_error(model, 2), own = chain_error(model, 4);
+    const double rounding = step_error(model, 2), own = step_error(model, 4);
     for_elements(out.shape(), 16, [&](int64_t i) {
+      const double z = factor_ * in[0].data()[i];
       ErrorSum exponent(model);
       exponent.add(factor_ * error_at(in_error[0], i));
-      exponent.add(rounding * (std::fabs(factor_ * in[0].data()[i]) + std::fabs(shift_)));
+      exponent.add(rounding * (std::fabs(z) + std::fabs(shift_)));
       exponent.add(own);
-      const double e = exponent.result(), y = out.data()[i];
-      out_error.data()[i] = model.norm == ErrorNorm::worst
-                                ? y * std::expm1(e)
-                                : y * std::sqrt(std::expm1(e * e) * std::exp(e * e));
+      const double far = model.reach * exponent.result();
+      out_error.data()[i] =
+          exponential_move(out.data()[i], z + shift_, far) / model.reach + model.least;
     });
   }
 

@@ -37,18 +37,21 @@ class GeluOp final : public Computed<GeluOp> {
     unite_cellwise(in, out);
   }
 
-  // |y''| <= 2/sqrt(2 pi) < 0.8 for both forms (their value at 0, its maximum) gives the term of
-  // second order, which counts in deep bf16 models. Own rounding: the odd part, of size <= 1, is
-  // off by up to 4 units of its own, and by less than 4 through its argument (7 roundings, and
-  // t erf'(t) < 0.49, t (1 - tanh(t)^2) < 0.45); a sum and a product relative to y.
+  // An error e of x moves y by e times the steepest slope within e at most; the slope turns at
+  // +-sqrt(2), for the tanh form at +-1.4185, where it is 1.129 and -0.129. Own rounding: the odd
+  // part, of size <= 1, is off by up to 4 units of its own, and by less than 4 through its argument
+  // (7 roundings, and t erf'(t) < 0.49, t (1 - tanh(t)^2) < 0.45); a sum and a product relative to
+  // y.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
-    const double odd = chain_error(model, 8), products = chain_error(model, 2);
-    for_elements(out.shape(), 16, [&](int64_t i) {
+    constexpr Turn kTurns[] = {{-1.416, 0.01, 0.1291}, {1.416, 0.01, 1.1291}};
+    const double odd = step_error(model, 8), products = step_error(model, 2);
+    for_elements(out.shape(), 48, [&](int64_t i) {
       const double x = in[0].data()[i], e = error_at(in_error[0], i);
       ErrorSum total(model);
-      total.add(slope(x) * e);
-      total.add(0.4 * e * e);
+      if (e != 0) {
+        total.add(e * steepest([&](double at) { return slope(at); }, x, model.reach * e, kTurns));
+      }
       total.add(odd * 0.5 * x);
       total.add(products * out.data()[i]);
       out_error.data()[i] = total.result();

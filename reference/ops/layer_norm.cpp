@@ -1,5 +1,7 @@
 #include "reference/ops/layer_norm.h"
 
+#include <vector>
+
 #include "reference/ops/rules.h"
 
 namespace assay::reference {
@@ -108,17 +110,20 @@ class LayerNorm final : public Computed<LayerNorm> {
       for (int64_t d = 0; d < width; ++d) size += std::fabs(x[d]) / count;
       const double shift = chain_error(model, count + 3) * size;
       const Moments<double> m(x, width, eps_);
-      if (model.norm == ErrorNorm::worst) {
-        worst_row(x, e, shift, m, width, error);
-      } else {
-        deviation_row(x, e, shift, m, width, error);
-      }
+      std::vector<double> centred(x, x + width);
+      for (double& c : centred) c -= m.mean;
+      const std::span<double> moves(error, static_cast<std::size_t>(width));
+      const double common = centred_error(model, e, shift, moves);
+      normalized_error(model, centred, moves, common, eps_, moves);
       for (int64_t d = 0; d < width; ++d) {
         const double gain = in[1].data()[d];
         ErrorSum total(model);
         total.add(gain * error[d]);
         total.add(scaling * gain * (x[d] - m.mean) / m.root);
         total.add(adding * out.data()[first + d]);
+        if (model.eager_roundoff > 0) {
+          total.add(step_error(model, 2) * (std::fabs(out.data()[first + d] - in[2].data()[d])));
+        }
         error[d] = total.result();
       }
     });
@@ -129,49 +134,21 @@ class LayerNorm final : public Computed<LayerNorm> {
   }
 
  private:
-  // Errors of z_d = c_d / r. |dc_d| <= (1 - 1/D) e_d + sum_{i != d} e_i / D + shift =: f_d, so r
-  // stays in [low, high] and z_d moves by at most f_d / low + |c_d| max(1/low - 1/r, 1/r - 1/high);
-  // and |z_d| <= sqrt(D) always.
-  void worst_row(const double* x, const double* e, double shift, const Moments<double>& m,
-                 int64_t width, double* error) const {
-    const auto count = static_cast<double>(width);
-    double all = 0, low = 0, high = 0;
-    for (int64_t d = 0; e != nullptr && d < width; ++d) all += e[d];
-    for (int64_t d = 0; d < width; ++d) {
-      const double own = e == nullptr ? 0 : e[d], c = std::fabs(x[d] - m.mean);
-      error[d] = (1 - 1 / count) * own + std::max(0.0, all - own) / count + shift;
-      const double least = std::max(0.0, c - error[d]), most = c + error[d];
-      low += least * least;
-      high += most * most;
+  // How far c_d = x_d - mean(x) moves: at worst by (1 - 1/D) e_d + sum_{i != d} e_i / D + shift. As
+  // a deviation by e_d alone, and all alike by the one of the mean, which is returned.
+  static double centred_error(const ErrorModel& model, const double* e, double shift,
+                              std::span<double> error) {
+    const auto count = static_cast<double>(error.size());
+    ErrorSum sum(model);
+    for (std::size_t d = 0; e != nullptr && d < error.size(); ++d) sum.add(e[d]);
+    const double all = sum.result();
+    for (std::size_t d = 0; d < error.size(); ++d) {
+      const double own = e == nullptr ? 0 : e[d];
+      error[d] = model.norm == ErrorNorm::deviation
+                     ? own
+                     : (1 - 1 / count) * own + std::max(0.0, all - own) / count + shift;
     }
-    low = std::sqrt(low / count + eps_);
-    high = std::sqrt(high / count + eps_);
-    const double turn = std::max(1 / low - 1 / m.root, 1 / m.root - 1 / high);
-    for (int64_t d = 0; d < width; ++d) {
-      const double c = std::fabs(x[d] - m.mean), moved = error[d] / low + c * turn;
-      error[d] = std::min(moved, std::sqrt(count) + c / m.root);
-    }
-  }
-
-  // dz_d = sum_i a_di dx_i / r with a_di = [d = i] - 1/D - z_d z_i / D, so the variance is
-  //   sum_i a_di^2 e_i^2 = e_d^2 (1 - 2/D - 2 z_d^2 / D) + sum_i (1 + z_d z_i)^2 e_i^2 / D^2
-  void deviation_row(const double* x, const double* e, double shift, const Moments<double>& m,
-                     int64_t width, double* error) const {
-    const auto count = static_cast<double>(width);
-    const auto z = [&](int64_t d) { return (x[d] - m.mean) / m.root; };
-    double squares = 0, along = 0, twice = 0;  // sums of e^2, z e^2, z^2 e^2
-    for (int64_t d = 0; e != nullptr && d < width; ++d) {
-      squares += e[d] * e[d];
-      along += z(d) * e[d] * e[d];
-      twice += z(d) * z(d) * e[d] * e[d];
-    }
-    for (int64_t d = 0; d < width; ++d) {
-      const double own = e == nullptr ? 0 : e[d] * e[d];
-      const double others = squares + 2 * z(d) * along + z(d) * z(d) * twice;
-      const double variance =
-          own * (1 - 2 / count - 2 * z(d) * z(d) / count) + others / (count * count);
-      error[d] = std::sqrt(std::max(0.0, variance) + shift * shift) / m.root;
-    }
+    return model.norm == ErrorNorm::deviation ? root_sum_square(all / count, shift) : 0;
   }
 
   double eps_;

@@ -88,6 +88,14 @@ class Linear final : public Computed<Linear> {
     }
     product_error(model, rows_of(x1), e0.absent() ? ConstMatrix{} : rows_of(e0),
                   rows_of(std::as_const(wb)), {}, rows_of(out), rows_of(out_error));
+    if (model.eager_roundoff == 0) return;
+    for_elements(out.shape(), 4, [&](int64_t i) {  // X W is rounded before b is added
+      ErrorSum total(model);
+      total.add(out_error.data()[i]);
+      total.add(step_error(model, 1) *
+                (std::fabs(out.data()[i]) + std::fabs(bias[i % width(out)])));
+      out_error.data()[i] = total.result();
+    });
   }
 
   double flops(std::span<const Operand> in, const Operand& out) const override {

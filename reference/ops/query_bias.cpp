@@ -54,7 +54,7 @@ class QueryBias final : public Computed<QueryBias> {
 
   void error(const ErrorModel& model, std::span<const Array>, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
-    const double rounding = chain_error(model, 1);
+    const double rounding = step_error(model, 1);
     for_elements(out.shape(), 4, [&](int64_t i) {
       ErrorSum total(model);
       total.add(error_at(in_error[0], i));

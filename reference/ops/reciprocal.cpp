@@ -39,11 +39,12 @@ class Reciprocal final : public Computed<Reciprocal> {
   // constant and of the division.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
-    const double rounding = chain_error(model, 2);
+    const double rounding = step_error(model, 2);
     for_elements(out.shape(), 4, [&](int64_t i) {
       const double x = std::fabs(in[0].data()[i]), e = error_at(in_error[0], i);
       ErrorSum total(model);
-      total.add(e == 0 ? 0.0 : e < x ? out.data()[i] * e / (x - e) : INFINITY);
+      const double far = model.reach * e;
+      total.add(e == 0 ? 0.0 : far < x ? out.data()[i] * e / (x - far) : INFINITY);
       total.add(rounding * out.data()[i]);
       out_error.data()[i] = total.result();
     });

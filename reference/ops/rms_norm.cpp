@@ -70,7 +70,8 @@ class RmsNorm final : public Computed<RmsNorm> {
     unite_cellwise(in, out);
   }
 
-  // Own rounding: a sum of D squares under a root (D/2 steps), division, root, two products.
+  // Own rounding: a sum of D squares under a root (D/2 steps), division, root, two products;
+  // eager: the quotient and its product with the gain are rounded to storage.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
     const int64_t width = in[1].size();
@@ -80,16 +81,19 @@ class RmsNorm final : public Computed<RmsNorm> {
       double* error = out_error.data() + first;
       if (in_error[0].absent()) {
         std::fill(error, error + width, 0.0);
-      } else if (model.norm == ErrorNorm::worst) {
-        worst_row(in[0].data() + first, in_error[0].data() + first, in[1].data(), width, error);
       } else {
-        deviation_row(model, in[0].data() + first, in_error[0].data() + first, in[1].data(), width,
-                      error);
+        const auto row_of = [&](const Array& x) {
+          return x.values().subspan(static_cast<std::size_t>(first),
+                                    static_cast<std::size_t>(width));
+        };
+        normalized_error(model, row_of(in[0]), row_of(in_error[0]), 0, eps_,
+                         {error, static_cast<std::size_t>(width)});
       }
       for (int64_t d = 0; d < width; ++d) {
         ErrorSum total(model);
-        total.add(error[d]);
+        total.add(in[1].data()[d] * error[d]);
         total.add(rounding * out.data()[first + d]);
+        if (model.eager_roundoff > 0) total.add(step_error(model, 2) * out.data()[first + d]);
         error[d] = total.result();
       }
     });
@@ -100,41 +104,6 @@ class RmsNorm final : public Computed<RmsNorm> {
   }
 
  private:
-  // With |dx_d| <= e_d the root stays in [low, high], so y_d moves by at most
-  // g_d ( e_d / low + |x_d| max(1/low - 1/r, 1/r - 1/high) ); and |y_d| <= g_d sqrt(D) always.
-  void worst_row(const double* x, const double* e, const double* gain, int64_t width,
-                 double* error) const {
-    const auto count = static_cast<double>(width);
-    double low = 0, high = 0;
-    for (int64_t d = 0; d < width; ++d) {
-      const double least = std::max(0.0, std::fabs(x[d]) - e[d]), most = std::fabs(x[d]) + e[d];
-      low += least * least;
-      high += most * most;
-    }
-    low = std::sqrt(low / count + eps_);
-    high = std::sqrt(high / count + eps_);
-    const double r = root(x, width), turn = std::max(1 / low - 1 / r, 1 / r - 1 / high);
-    for (int64_t d = 0; d < width; ++d) {
-      const double moved = e[d] / low + std::fabs(x[d]) * turn;
-      error[d] = std::fabs(gain[d]) * std::min(moved, std::sqrt(count) + std::fabs(x[d]) / r);
-    }
-  }
-
-  // dy_d = g_d/r ( dx_d - x_d sum_e(x_e dx_e) / (D r^2) )
-  void deviation_row(const ErrorModel& model, const double* x, const double* e, const double* gain,
-                     int64_t width, double* error) const {
-    const double r = root(x, width);
-    ErrorSum length(model);
-    for (int64_t d = 0; d < width; ++d) length.add(x[d] * e[d]);
-    const double shrink = length.result() / (static_cast<double>(width) * r * r);
-    for (int64_t d = 0; d < width; ++d) {
-      ErrorSum total(model);
-      total.add(gain[d] / r * e[d]);
-      total.add(gain[d] / r * x[d] * shrink);
-      error[d] = total.result();
-    }
-  }
-
   template <class X>
   X root(const X* x, int64_t width) const {
     using std::sqrt;

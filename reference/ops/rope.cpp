@@ -71,10 +71,14 @@ class Rope final : public Computed<Rope> {
     unite_cellwise(in, out);
   }
 
-  // Roundings: cos and sin to the accumulator type, two products, one sum.
+  // Roundings: cos and sin to the accumulator type, two products, one sum. An angle t f formed in a
+  // type of unit roundoff v is off by v t f times 4 (power, inverse and product) + 3 |ln f| (of the
+  // exponent, by which it is a power or an exponential), 12 more where frequencies are scaled; that
+  // of a pair turns (y1, y2) by d, and moves y1 by at most |y2| min(d, 1) + |y1| min(d^2 / 2, 2).
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
-    const double rounding = chain_error(model, 3);
+    const double rounding = step_error(model, 3);
+    const std::vector<double> turned_by = angle_errors(model, out.shape()[3]);
     const auto turned = [&](double e1, double e2, double x1, double x2, double c, double s) {
       ErrorSum total(model);
       total.add(e1 * c);
@@ -83,11 +87,22 @@ class Rope final : public Computed<Rope> {
       total.add(rounding * x2 * s);
       return total.result();
     };
+    const int64_t size = out.shape()[3], positions = out.shape()[2];
     for_pairs(out, [&](int64_t i1, int64_t i2, double c, double s) {
       const double x1 = in[0].data()[i1], x2 = in[0].data()[i2];
       const double e1 = error_at(in_error[0], i1), e2 = error_at(in_error[0], i2);
-      out_error.data()[i1] = turned(e1, e2, x1, x2, c, s);
-      out_error.data()[i2] = turned(e2, e1, x2, x1, c, s);
+      const double y1 = out.data()[i1], y2 = out.data()[i2];
+      const auto t = static_cast<double>(i1 / size % positions);
+      const double d = t * turned_by[static_cast<std::size_t>(i1 % size)];
+      const double along = std::min(d, 1.0), across = std::min(model.reach * d * d / 2, 2.0);
+      const auto moved = [&](double own, double y, double other) {
+        ErrorSum total(model);
+        total.add(own);
+        total.add(std::fabs(other) * along + std::fabs(y) * across);
+        return total.result();
+      };
+      out_error.data()[i1] = moved(turned(e1, e2, x1, x2, c, s), y1, y2);
+      out_error.data()[i2] = moved(turned(e2, e1, x2, x1, c, s), y2, y1);
     });
   }
 
@@ -96,6 +111,17 @@ class Rope final : public Computed<Rope> {
   }
 
  private:
+  // The error of an angle at position 1, for every pair of a head.
+  std::vector<double> angle_errors(const ErrorModel& model, int64_t size) const {
+    ErrorModel angle = model;
+    angle.unit_roundoff = model.angle_roundoff;
+    std::vector<double> list = frequencies<double>(size, theta_, scaling_);
+    for (double& f : list) {
+      f *= chain_error(angle, 4 + 3 * std::fabs(std::log(f)) + (scaling_ ? 12 : 0));
+    }
+    return list;
+  }
+
   // body(index in the first half, index in the second half, cos, sin)
   template <class X = double, class A, class Body>
   void for_pairs(const A& like, Body&& body) const {

@@ -40,7 +40,7 @@ Array error_as_read(const ErrorModel& model, ConstMatrix x, ConstMatrix x_error)
   return map_matrix(x, x_error, [=, precision = *model.operands](double value, double e) {
     if (e == 0 && golden::round_to(precision, value) == value) return 0.0;
     const double read = relative * (std::fabs(value) + (worst ? e : 0)) + least;
-    return worst ? e + read : std::sqrt(e * e + read * read);
+    return worst ? e + read : root_sum_square(e, read);
   });
 }
 
@@ -68,7 +68,15 @@ double chain_error(const ErrorModel& model, double steps) {
   return model.unit_roundoff * (model.norm == ErrorNorm::worst ? steps : std::sqrt(steps / 3));
 }
 
+double step_error(const ErrorModel& model, double steps) {
+  ErrorModel step = model;
+  step.unit_roundoff = std::max(model.unit_roundoff, model.eager_roundoff);
+  return chain_error(step, steps);
+}
+
 namespace {
+
+constexpr double kSafeSquare = 1e-280;  // a sum of squares above it has lost nothing that counts
 
 // With the errors that the factors have as they are read.
 void product_error_of_read(const ErrorModel& model, ConstMatrix a, ConstMatrix a_error,
@@ -84,20 +92,71 @@ void product_error_of_read(const ErrorModel& model, ConstMatrix a, ConstMatrix a
   if (a_error.data != nullptr) {  // eA (|B| + eB)
     const Array a_noise = map_matrix(a_error, {}, [&](double e, double) { return size(e); });
     const Array b_size =
-        map_matrix(b, b_error, [&](double x, double e) { return size(x) + size(e); });
+        map_matrix(b, b_error, [&](double x, double e) { return size(x) + size(model.reach * e); });
     multiply(c_error, matrix_of(a_noise), matrix_of(b_size), true, products_engine());
   }
   if (worst) return;
+  // Squares that underflow or overflow: the same sum again, element by element.
+  const auto squares_of = [&](int64_t r, int64_t n) {
+    RootSumSquare sum;
+    for (int64_t k = 0; k < a.cols; ++k) {
+      const double x = *a.at(r, k), y = *b.at(k, n);
+      const double ex = a_error.data == nullptr ? 0 : *a_error.at(r, k);
+      const double ey = b_error.data == nullptr ? 0 : *b_error.at(k, n);
+      sum.add(x * ey);
+      sum.add(chain * x * y);
+      sum.add(ex * y);
+      sum.add(model.reach * ex * ey);
+    }
+    return sum.result();
+  };
   for_rows(c.rows, c.cols, [&](int64_t r) {
     for (int64_t n = 0; n < c.cols; ++n) {
+      const double own = root_sum_square(chain, reading_error(model)) * *c.at(r, n);
       double& error = *c_error.at(r, n);
-      error =
-          std::sqrt(error + size(chain * *c.at(r, n)) + size(reading_error(model) * *c.at(r, n)));
+      const bool exact_squares = error > kSafeSquare && error < 1 / kSafeSquare;
+      error = root_sum_square(exact_squares ? std::sqrt(error) : squares_of(r, n), own);
     }
   });
 }
 
 }  // namespace
+
+void normalized_error(const ErrorModel& model, std::span<const double> c, std::span<const double> e,
+                      double common, double eps, std::span<double> error) {
+  const auto count = static_cast<double>(c.size());
+  const double k = model.reach;
+  const bool worst = model.norm == ErrorNorm::worst;
+  RootSumSquare length, moved, along;
+  double squares = 0, most = 0, fall = 0, rise = 0;
+  for (std::size_t d = 0; d < c.size(); ++d) {
+    const double size = std::fabs(c[d]);
+    squares += size * size / count;
+    if (worst) {
+      fall += (e[d] < size ? e[d] * (2 * size - e[d]) : size * size) / count;
+      rise += e[d] * (2 * size + e[d]) / count;
+    }
+    length.add(size);
+    moved.add(e[d]);
+    along.add(size * e[d]);
+    most = std::max(most, e[d]);
+  }
+  if (!worst) {
+    const double far = moved.result() + k * most, all = length.result();
+    const double turned = 2 * k * along.result();
+    fall = std::min(turned, far < all ? far * (2 * all - far) : all * all) / count;
+    rise = (turned + far * far) / count + k * common * k * common;
+  }
+  const double r = std::sqrt(squares + eps), high = std::sqrt(squares + eps + rise);
+  const double low = std::sqrt(std::max(0.0, squares - fall) + eps);
+  const double turn = std::max(fall / (low * r * (low + r)), rise / (high * r * (high + r)));
+  for (std::size_t d = 0; d < c.size(); ++d) {
+    const double size = std::fabs(c[d]);
+    const double moves = worst ? e[d] / low + size * turn
+                               : root_sum_square(e[d] / low, common / low + size * turn / k);
+    error[d] = std::min(moves, std::sqrt(count) + size / r);
+  }
+}
 
 void product_error(const ErrorModel& model, ConstMatrix a, ConstMatrix a_error, ConstMatrix b,
                    ConstMatrix b_error, ConstMatrix c, Matrix c_error) {

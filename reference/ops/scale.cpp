@@ -35,7 +35,7 @@ class Scale final : public Computed<Scale> {
 
   void error(const ErrorModel& model, std::span<const Array>, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
-    const double rounding = chain_error(model, 2);  // of the constant and of the product
+    const double rounding = step_error(model, 2);  // of the constant and of the product
     for_elements(out.shape(), 4, [&](int64_t i) {
       ErrorSum total(model);
       total.add(factor_ * error_at(in_error[0], i));

@@ -78,33 +78,33 @@ class Softmax final : public Computed<Softmax> {
     }
   }
 
-  // With x + e, |e_s| <= bound_s, p_s grows by at most exp(bound_s) / sum_s' p_s' exp(-bound_s')
-  // and shrinks by at most exp(-bound_s) / sum_s' p_s' exp(bound_s'); neither is always the larger
-  // move. An implementation's exponent x - max also carries roundings: of the difference (|x| +
-  // |max| + log T) and of exp itself (a few units), twice where probabilities are rebuilt from a
-  // stored log-sum-exp.
+  // Every exponent x_s - max is off by up to a_s: its operand's error and its own roundings (of the
+  // difference, |x_s| + |max| + log T, and of exp, a few units, twice where probabilities are
+  // rebuilt from a stored log-sum-exp). log p_s = x_s - log sum_j exp(x_j) then moves up by at most
+  // a_s + L and down by at most a_s + G, where L and G are how far log sum_j p_j exp(d_j),
+  // |d_j| <= a_j, can fall and rise, and p_s by p_s expm1(a_s + L) and p_s (1 - exp(-a_s - G)):
+  //   worst      L = -log sum_j p_j exp(-a_j),  G = log sum_j p_j exp(a_j)
+  //   deviation  a_s of reach deviations; roots of summed squares in place of the three sums
+  // The largest probability is 1 less the others, so inherited errors move it by no more than the
+  // sum of theirs.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
     const int64_t keys = out.shape().back();
-    const double log_keys = std::log(static_cast<double>(keys));
-    for_rows(out.size() / keys, 8 * keys, [&](int64_t row) {
-      const double* x = in[0].data() + row * keys;
-      const double* p = out.data() + row * keys;
+    for_rows(out.size() / keys, 16 * keys, [&](int64_t row) {
+      const Row at{in[0].data() + row * keys, out.data() + row * keys, keys};
       double* e = out_error.data() + row * keys;
-      const double most = largest(x, keys);
+      const int64_t top = std::max_element(at.x, at.x + keys) - at.x;
+      if (at.x[top] == -INFINITY) {  // no allowed key
+        std::fill(e, e + keys, 0.0);
+        return;
+      }
       for (int64_t s = 0; s < keys; ++s) {
         ErrorSum exponent(model);
-        exponent.add(p[s] == 0 ? 0.0 : error_at(in_error[0], row * keys + s));
-        exponent.add(p[s] == 0 ? 0.0
-                               : chain_error(model, 2) *
-                                     (std::fabs(x[s]) + std::fabs(most) + log_keys + 6));
-        e[s] = exponent.result();
+        exponent.add(at.masked(s) ? 0.0 : error_at(in_error[0], row * keys + s));
+        exponent.add(exponent_rounding(model, at, s, top));
+        e[s] = model.reach * exponent.result();
       }
-      if (model.norm == ErrorNorm::worst) {
-        worst_row(model, p, e, keys);
-      } else {
-        deviation_row(model, p, e, keys);
-      }
+      move_row(model, at, top, e);
     });
   }
 
@@ -120,32 +120,55 @@ class Softmax final : public Computed<Softmax> {
     return most;
   }
 
-  // A probability cannot leave [0, 1], however uncertain its score is.
-  static double farthest(double p) { return std::max(p, 1 - p); }
+  struct Row {
+    const double *x, *p;
+    int64_t keys;
 
-  static void worst_row(const ErrorModel& model, const double* p, double* e, int64_t keys) {
-    double shrunk = 0, grown = 0;
-    for (int64_t s = 0; s < keys; ++s) {
-      shrunk += p[s] * std::exp(-e[s]);
-      grown += p[s] * std::exp(e[s]);
-    }
-    const double sum_rounding = chain_error(model, static_cast<double>(keys) + 2);
-    for (int64_t s = 0; s < keys; ++s) {
-      const double up = std::exp(e[s]) / shrunk * (1 + sum_rounding) - 1;
-      const double down = 1 - std::exp(-e[s]) / grown * (1 - sum_rounding);
-      // Two probabilities differ by 1 at most.
-      e[s] = p[s] == 0 ? 0.0 : std::min(p[s] * std::max(up, down), 1.0);
-    }
+    bool masked(int64_t s) const { return x[s] == -INFINITY; }
+  };
+
+  static double exponent_rounding(const ErrorModel& model, const Row& at, int64_t s, int64_t top) {
+    if (at.masked(s)) return 0;
+    const double log_keys = std::log(static_cast<double>(at.keys));
+    return chain_error(model, 2) * (std::fabs(at.x[s]) + std::fabs(at.x[top]) + log_keys + 6);
   }
 
-  static void deviation_row(const ErrorModel& model, const double* p, double* e, int64_t keys) {
-    double common = 0;  // variance of log(sum)
-    for (int64_t s = 0; s < keys; ++s) common += p[s] * p[s] * e[s] * e[s];
-    const double sum_rounding = chain_error(model, static_cast<double>(keys) + 2);
-    common += sum_rounding * sum_rounding;
-    for (int64_t s = 0; s < keys; ++s) {
-      e[s] = p[s] == 0 ? 0.0 : std::min(p[s] * std::sqrt(e[s] * e[s] + common), farthest(p[s]));
+  // In: a_s. Out: the errors of p_s.
+  static void move_row(const ErrorModel& model, const Row& at, int64_t top, double* e) {
+    const bool worst = model.norm == ErrorNorm::worst;
+    ErrorSum shrunk(model), grown(model);
+    double kept = 0;  // at least, of the sum of 1
+    for (int64_t s = 0; s < at.keys; ++s) {
+      if (at.p[s] == 0) continue;
+      kept += at.p[s] * std::exp(-e[s]);
+      shrunk.add(at.p[s] * -std::expm1(-e[s]));
+      grown.add(at.p[s] * std::expm1(e[s]));
     }
+    const double lost = shrunk.result();
+    const double left = worst ? kept : std::max(1 - lost, kept);
+    const double fall = lost < 0.5 ? -std::log1p(-lost) : -std::log(left);
+    const double rise = std::log1p(grown.result());
+    const double sum = model.reach * chain_error(model, static_cast<double>(at.keys) + 2);
+    const auto joined = [&](double a, double b) {  // with the rounding of the sum, sum < 1/2
+      return worst ? a + b + 2 * sum : root_sum_square(a, b, sum);
+    };
+    const double log_top = std::log(at.p[top]);
+    double others = 0;
+    const double own = joined(model.reach * exponent_rounding(model, at, top, top), 0);
+    for (int64_t s = 0; s < at.keys; ++s) {
+      if (at.masked(s)) {
+        e[s] = 0;
+        continue;
+      }
+      const double p = at.p[s], log_p = at.x[s] - at.x[top] + log_top;
+      const double up = exponential_move(p, log_p, joined(e[s], fall));
+      const double down = p * -std::expm1(-joined(e[s], rise));
+      // Two probabilities differ by 1 at most, one from p by what is on the far side of p.
+      const double most = worst ? 1.0 : std::max(p, 1 - p);
+      e[s] = std::min(std::max(up, down) / model.reach + model.least, most);
+      if (s != top) others += e[s];
+    }
+    e[top] = std::min(e[top], others + at.p[top] * std::expm1(own) / model.reach + model.least);
   }
 };
 

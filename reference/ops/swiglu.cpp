@@ -44,21 +44,25 @@ class Swiglu final : public Computed<Swiglu> {
     unite_cellwise(in, out);
   }
 
-  // |silu'| <= 1.1 and |silu''| <= 1/2 give the terms of higher order, which count in deep bf16
-  // models. Own rounding: exp (a few units), sum, division, product.
+  // An error e of the gate moves its silu by e times the steepest slope within e at most; the
+  // slope's turns are at +-2.3994, where it is 1.0998 and -0.0998. Own rounding: exp (a few units),
+  // sum, division, product; where exp(-gate) overflows the accumulator type, its inverse is lost.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
-    const double rounding = chain_error(model, 8);
-    for_elements(out.shape(), 8, [&](int64_t i) {
+    constexpr Turn kTurns[] = {{-2.3994, 0.001, 0.09985}, {2.3994, 0.001, 1.09985}};
+    const double rounding = step_error(model, 8);
+    const auto slope = [](double gate) { return silu_slope(gate, sigmoid(gate)); };
+    for_elements(out.shape(), 32, [&](int64_t i) {
       const double gate = in[0].data()[i], up = in[1].data()[i];
       const double e_gate = error_at(in_error[0], i), e_up = error_at(in_error[1], i);
+      const double e_silu =
+          e_gate == 0 ? 0 : e_gate * steepest(slope, gate, model.reach * e_gate, kTurns);
       ErrorSum total(model);
-      const double s = sigmoid(gate);
-      total.add(up * silu_slope(gate, s) * e_gate);
-      total.add(gate * s * e_up);
+      total.add(up * e_silu);
+      total.add(gate * sigmoid(gate) * e_up);
+      total.add(model.reach * e_silu * e_up);
       total.add(rounding * out.data()[i]);
-      total.add(1.1 * e_gate * e_up);
-      total.add(0.25 * (std::fabs(up) + e_up) * e_gate * e_gate);
+      total.add(model.least * (1 + std::fabs(gate)) * up);
       out_error.data()[i] = total.result();
     });
   }

@@ -45,13 +45,13 @@ class Times final : public Computed<Times> {
 
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
-    const double rounding = chain_error(model, 1);
+    const double rounding = step_error(model, 1);
     for_elements(out.shape(), 4, [&](int64_t i) {
       const double ea = error_at(in_error[0], i), eb = error_at(in_error[1], i);
       ErrorSum total(model);
       total.add(in[0].data()[i] * eb);
       total.add(in[1].data()[i] * ea);
-      total.add(ea * eb);
+      total.add(model.reach * ea * eb);
       total.add(rounding * out.data()[i]);
       out_error.data()[i] = total.result();
     });

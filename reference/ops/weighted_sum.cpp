@@ -99,7 +99,7 @@ class WeightedSum final : public Computed<WeightedSum> {
 
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
-    const double rounding = chain_error(model, 1);
+    const double rounding = step_error(model, 1);
     for_rows_of<double>(in, out, [&](int64_t first, int64_t keys, const Place& at) {
       for (int64_t s = 0; s < keys; ++s) {
         ErrorSum total(model);
@@ -111,7 +111,7 @@ class WeightedSum final : public Computed<WeightedSum> {
           partial += in.size() == 3 ? f * x : std::abs(f * x);
           total.add(f * ex);
           total.add(x * ef);
-          total.add(ex * ef);
+          total.add(model.reach * ex * ef);
           total.add(rounding * f * x);
         }
         for (std::size_t i = 2; i < in.size(); ++i) total.add(rounding * partial);

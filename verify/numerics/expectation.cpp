@@ -110,7 +110,7 @@ void free_expectations(const Case& file, const golden::PrecisionSchedule& schedu
                        const ReceiveExpectation& receive) {
   FreeExpectations observer(file, schedule, tolerance, golden, receive);
   reference::evaluate_with_error(*file.graph, file.bindings, schedule,
-                                 reference::ErrorNorm::deviation, observer);
+                                 reference::ErrorNorm::deviation, observer, tolerance.reach());
 }
 
 void local_expectations(const Case& file, const golden::PrecisionSchedule& schedule,

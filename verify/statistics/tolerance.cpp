@@ -41,10 +41,6 @@ double two_sided_normal_quantile(double p) {
   return high;
 }
 
-double smallest_normal(Precision precision) {
-  return golden::smallest(precision) / (2 * golden::unit_roundoff(precision));
-}
-
 AnalyticTolerance::AnalyticTolerance(const golden::PrecisionSchedule& schedule, int64_t elements,
                                      double false_alarm_rate)
     : schedule_(schedule),
@@ -54,9 +50,13 @@ AnalyticTolerance::AnalyticTolerance(const golden::PrecisionSchedule& schedule, 
 
 double AnalyticTolerance::allowance() const { return kDependenceAllowance; }
 
+double AnalyticTolerance::reach() const {
+  return z_ * kDependenceAllowance * deviation_with_golden(schedule_);
+}
+
 void AnalyticTolerance::bounds(const std::string&, std::span<double> deviation) const {
-  const double factor = z_ * kDependenceAllowance * deviation_with_golden(schedule_);
-  const double least = smallest_normal(schedule_.accumulate);
+  const double factor = reach();
+  const double least = golden::smallest_normal(schedule_.accumulate);
   for (double& d : deviation) d = d == 0 ? 0 : factor * d + least;
 }
 
@@ -75,18 +75,18 @@ double worst_with_golden(const golden::PrecisionSchedule& schedule) {
 }
 
 reference::Array rounding_error(golden::Precision storage, const reference::Array& values) {
-  const double unit = golden::unit_roundoff(storage);
+  const double unit = golden::unit_roundoff(storage), least = golden::smallest(storage) / 2;
   reference::Array error = reference::Array::uninitialized(values.shape());
   for (int64_t i = 0; i < values.size(); ++i) {
     const double x = values.data()[i];
-    error.data()[i] = std::isfinite(x) ? unit * std::fabs(x) : 0;
+    error.data()[i] = std::isfinite(x) ? unit * std::fabs(x) + least : 0;
   }
   return error;
 }
 
 void finish_worst_bounds(const golden::PrecisionSchedule& schedule, std::span<double> bound) {
   const double factor = worst_with_golden(schedule);
-  const double least = smallest_normal(schedule.accumulate);
+  const double least = golden::smallest_normal(schedule.accumulate);
   for (double& b : bound) b = b == 0 ? 0 : factor * b + least;
 }
 

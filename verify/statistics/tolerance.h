@@ -14,10 +14,6 @@ namespace assay::verify {
 // x with P(|N(0,1)| > x) = p, for 0 < p < 1.
 double two_sided_normal_quantile(double p);
 
-// The smallest normal number of the type: below it an implementation may flush results to zero, so
-// an error of this size is no defect.
-double smallest_normal(golden::Precision precision);
-
 // The free-running view's rule.
 class Tolerance {
  public:
@@ -25,6 +21,8 @@ class Tolerance {
   // in: the standard deviation of each element's error by error analysis; out: the bound.
   // A deviation of 0 says that the element is exact: its bound is 0.
   virtual void bounds(const std::string& name, std::span<double> deviation) const = 0;
+  // How many deviations a bound spans: what error analysis has to hold up to.
+  virtual double reach() const = 0;
   virtual std::string reason() const = 0;  // "7.1 sigma x 2, false alarms 1e-06 a report"
 };
 
@@ -36,6 +34,7 @@ class AnalyticTolerance : public Tolerance {
   AnalyticTolerance(const golden::PrecisionSchedule& schedule, int64_t elements,
                     double false_alarm_rate);
   void bounds(const std::string& name, std::span<double> deviation) const override;
+  double reach() const override;  // z * allowance, and the golden value's own error
   std::string reason() const override;
   double z() const { return z_; }
   double allowance() const;

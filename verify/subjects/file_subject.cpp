@@ -10,7 +10,19 @@ namespace assay::verify {
 using golden::DType;
 
 FileSubject::FileSubject(const std::string& path, golden::PrecisionSchedule schedule)
-    : path_(path), schedule_(schedule), reader_(path, golden::Reading::lenient) {}
+    : path_(path), reader_(path, golden::Reading::lenient), schedule_(schedule) {}
+
+FileSubject::FileSubject(const std::string& path, golden::Precision storage)
+    : path_(path),
+      reader_(path, golden::Reading::lenient),
+      schedule_(golden::declared_schedule(path, storage, reader_.attribute("schedule"),
+                                          reader_.attribute("angles"))) {}
+
+std::string FileSubject::arithmetic() const {
+  const bool says = !reader_.attribute("schedule").empty();
+  return golden::schedule_text(schedule_) +
+         (says ? ", as it declares" : ", the widest schedule, for it declares none");
+}
 
 std::string FileSubject::describe() const { return path_; }
 

@@ -14,7 +14,12 @@ class FileSubject : public Subject {
  public:
   FileSubject(const std::string& path, golden::PrecisionSchedule schedule);
 
+  // Under the schedule that the dump declares in the attributes (metadata) "schedule" and "angles",
+  // else the widest.
+  FileSubject(const std::string& path, golden::Precision storage);
+
   std::string describe() const override;
+  std::string arithmetic() const override;
   Capabilities capabilities() const override { return {}; }
   golden::PrecisionSchedule precision() const override { return schedule_; }
   // float64 for fp64; otherwise the storage type where the dump has it, else float32.
@@ -30,9 +35,9 @@ class FileSubject : public Subject {
   std::optional<golden::Tensor> read_if_possible(const golden::DumpEntry& entry) const;
 
   std::string path_;
-  golden::PrecisionSchedule schedule_;
   golden::DumpReader reader_;
   Interests interests_;  // empty: every tensor is needed
+  golden::PrecisionSchedule schedule_;
 };
 
 }  // namespace assay::verify

@@ -63,6 +63,8 @@ class Subject {
  public:
   virtual ~Subject() = default;
   virtual std::string describe() const = 0;  // "simt, bf16 storage, fp32 accumulation"
+  // Under which schedule it is judged and why, where its description does not tell.
+  virtual std::string arithmetic() const { return ""; }
   virtual Capabilities capabilities() const = 0;
   virtual golden::PrecisionSchedule precision() const = 0;
   // The type in which it hands a tensor over; another one in its output is a failure.
