@@ -8,5 +8,5 @@ build=${1:-build/release}
 
 cmake --build "$build" --target assay assay_fail_call
 python3 tests/faults/failed_calls.py "$build/cli/assay" "$build/tests/faults/libassay_fail_call.so"
-python3 tests/faults/hostile_inputs.py "$build/cli/assay"
+python3 tests/faults/hostile_inputs.py "$build/cli/assay" --rounds 20 --seed "$RANDOM"
 /usr/bin/python3 tests/faults/foreign_hdf5.py "$build/cli/assay" --flips 5000 --seed "$RANDOM"  # Debian's has h5py

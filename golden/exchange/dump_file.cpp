@@ -101,7 +101,7 @@ class Format {
 class Hdf5Format : public Format {
  public:
   Hdf5Format(const std::string& path, Reading reading)
-      : file_((check(path), path)), reading_(reading) {}
+      : file_((refuse_other_formats(path), path)), reading_(reading) {}
 
   std::vector<std::string> paths() const override {
     return with_advice([&] { return file_.datasets(); });
@@ -121,14 +121,42 @@ class Hdf5Format : public Format {
   std::string attribute(const std::string& name) const override { return file_.attribute(name); }
 
  private:
-  // A golden file that serves as a dump is as it was written, or refused.
-  static void check(const std::string& path) {
-    refuse_other_formats(path);
-    if (is_golden_file(path)) SealedFile(path).check_all();
-  }
-
   hdf5::ForeignFile file_;
   Reading reading_;
+};
+
+// A golden file that serves as a dump: it is as it was written, or refused, and needs no library.
+class GoldenFormat : public Format {
+ public:
+  explicit GoldenFormat(const std::string& path) : reader_(path) { reader_.check_all(); }
+
+  std::vector<std::string> paths() const override {
+    std::vector<std::string> all;
+    for (const ManifestRow& row : reader_.manifest()) {
+      if (row.stored) all.push_back(row.path);
+    }
+    return all;
+  }
+  DumpEntry describe(const std::string& path) const override {
+    const ManifestRow& row = *reader_.find(path);
+    return {"", row.dtype, row.shape, ""};
+  }
+  Tensor read(const std::string& path) const override {
+    const ManifestRow& row = *reader_.find(path);
+    const auto widened = [&](const auto& values) {
+      return Tensor{row.shape, {values.begin(), values.end()}};
+    };
+    if (row.dtype == DType::int32) return widened(reader_.read_int32(path));
+    if (row.dtype == DType::uint8) return widened(reader_.read_uint8(path));
+    return reader_.read_tensor(path);
+  }
+  std::string attribute(const std::string& name) const override {
+    if (name == "seed") return std::to_string(reader_.header().seed);
+    return name == "config_hash" ? reader_.config_hash() : "";
+  }
+
+ private:
+  GoldenReader reader_;
 };
 
 class SafetensorsFormat : public Format {
@@ -189,6 +217,7 @@ class NpzFormat : public Format {
 std::unique_ptr<Format> open_format(const std::string& path, Reading reading) {
   if (path.ends_with(".npz")) return std::make_unique<NpzFormat>(path, reading);
   if (path.ends_with(".safetensors")) return std::make_unique<SafetensorsFormat>(path, reading);
+  if (is_golden_file(path)) return std::make_unique<GoldenFormat>(path);
   return std::make_unique<Hdf5Format>(path, reading);
 }
 

@@ -1,6 +1,6 @@
 // Attention as peaked as trained models have it: q_proj times 4 and times 32, where a score is off
-// by several units in bf16 and golden probabilities are 1e-100. Our kernels pass in every precision;
-// engines with a defect do not, where attention is peaked as elsewhere.
+// by several units in bf16 and golden probabilities are 1e-100. Our kernels pass in every
+// precision; engines with a defect do not, where attention is peaked as elsewhere.
 #include <boost/test/unit_test.hpp>
 #include <functional>
 #include <string>

@@ -2,7 +2,9 @@
 JSON that is made to hurt, planted temporary files, signals, too little memory, damaged suites. Each ends within 20 s
 with the exit code and the words expected, and never by a signal of its own.
 
-usage: hostile_inputs.py ASSAY [--only PART]
+usage: hostile_inputs.py ASSAY [--only PART] [--rounds N] [--seed S]
+
+--rounds N: of kills and of mutated suites, N times 10 and N times 40; default 1.
 """
 
 import argparse
@@ -10,6 +12,7 @@ import errno
 import json
 import os
 import pathlib
+import random
 import resource
 import signal
 import struct
@@ -28,8 +31,9 @@ SUITE = {"assay_suite": 1, "blocks": {"b": CONFIG},
 class Bench:
     """Runs the program in a folder of its own and collects what is not as expected."""
 
-    def __init__(self, assay, folder):
+    def __init__(self, assay, folder, rounds, seed):
         self.assay, self.folder, self.problems, self.runs = assay, pathlib.Path(folder), [], 0
+        self.rounds, self.seed, self.random = rounds, seed, random.Random(seed)
 
     def path(self, name):
         return str(self.folder / name)
@@ -168,6 +172,55 @@ def signals(b):
         b.check(not list(b.folder.glob("big.h5*")), f"signal {number} leaves {list(b.folder.glob('big.h5*'))}")
 
 
+def kills(b):
+    """SIGKILL at any time leaves the old file or the whole new one, and the next run cleans up."""
+    out = b.path("g.h5")
+    words = [b.assay, "generate", "--preset", "small", "--seq", "64", "--grad", "--quiet", "--force", "--out", out]
+    begin = time.monotonic()
+    b.check(b.run(*words[1:]).returncode == 0, "generate fails")
+    seconds, partial = time.monotonic() - begin, 0
+    for n in range(10 * b.rounds):
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(b.random.uniform(0, seconds))
+        process.kill()
+        process.wait()
+        partial += bool(list(b.folder.glob("g.h5.partial-*")))
+        b.check(b.run("inspect", out).returncode == 0, f"seed {b.seed}, kill {n}: the file is damaged")
+    b.check(partial > 0, "no kill came while a file was written")
+    b.run(*words[1:])
+    b.check(not list(b.folder.glob("g.h5.partial-*")), "leftovers of killed runs stay")
+
+
+def mutated_suites(b):
+    """A suite with changed, lost, doubled or moved bytes is read or refused; never an internal error."""
+    good = json.dumps(SUITE, indent=1).encode()
+    codes = {}
+    for n in range(40 * b.rounds):
+        text = bytearray(good)
+        for _ in range(b.random.randint(1, 3)):
+            at, length = b.random.randrange(len(text)), b.random.randint(1, 12)
+            piece = text[b.random.randrange(len(text)):][:length]
+            kind = b.random.randrange(5)
+            if kind == 0:
+                text[at] ^= 1 << b.random.randrange(8)
+            elif kind == 1:
+                text[at] = b.random.choice(b'{}[]",:0123456789eE.-ntf \x00\xff')
+            elif kind == 2:
+                del text[at:at + length]
+            elif kind == 3:
+                text[at:at] = piece
+            else:
+                text[at:at + length] = piece
+        try:
+            done = b.run("suite", "list", b.put("suite.json", bytes(text)))
+        except subprocess.TimeoutExpired:
+            b.problems.append(f"seed {b.seed}, mutation {n}: hangs on {bytes(text)!r}")
+            continue
+        codes[done.returncode] = codes.get(done.returncode, 0) + 1
+        b.check(done.returncode in {0, 2}, f"seed {b.seed}, mutation {n}: {done.returncode}: {done.stderr[-300:]}")
+    b.check(codes.get(2, 0) > codes.get(0, 0), f"the mutations hardly reach anything: {codes}")
+
+
 def suites(b):
     suite, folder = b.put("suite.json", json.dumps(SUITE)), b.path("s")
     generate = ["suite", "generate", suite, "--dir", folder]
@@ -233,20 +286,22 @@ def memory(b):
     b.check(kinds.get(4, 0) > 0, f"no limit made a run end with code 4: {kinds}")
 
 
-PARTS = [sizes, json_texts, files, temporary_files, signals, suites, unread_parts, memory]
+PARTS = [sizes, json_texts, files, temporary_files, signals, kills, mutated_suites, suites, unread_parts, memory]
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("assay")
     parser.add_argument("--only")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     problems = []
     for part in PARTS:
         if options.only not in {None, part.__name__}:
             continue
         with tempfile.TemporaryDirectory(prefix="assay-hostile-") as folder:
-            bench = Bench(os.path.abspath(options.assay), os.path.realpath(folder))
+            bench = Bench(os.path.abspath(options.assay), os.path.realpath(folder), options.rounds, options.seed)
             begin = time.monotonic()
             part(bench)
             print(f"{part.__name__}: {bench.runs} runs, {len(bench.problems)} problems, "

@@ -78,7 +78,8 @@ BOOST_AUTO_TEST_CASE(eight_bit_floats_are_named) {
   const Folder folder;
   folder.put_weight("model.norm.weight", "F8_E4M3");
   BOOST_TEST(contains(said_of(folder.path()),
-                      "got \"F8_E4M3\"; 8-bit floats are not read: convert the tensor to bfloat16"));
+                      "got \"F8_E4M3\"; 8-bit floats are not read: "
+                      "convert the tensor to bfloat16"));
 }
 
 // Members that are not looked at are in nobody's way.
