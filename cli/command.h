@@ -13,6 +13,12 @@ struct Outcome {
   bool colour = false;       // a terminal that wants colour
 };
 
+// --only: patterns of which a name matches any.
+inline void add_only_option(CLI::App& command, std::string& patterns, const std::string& what) {
+  command.add_option("--only", patterns, what + "; several times or with commas: any of them")
+      ->join(',');
+}
+
 void add_methods(CLI::App& app, Outcome& outcome);
 void add_tensors(CLI::App& app, Outcome& outcome);
 void add_generate(CLI::App& app, Outcome& outcome);
@@ -24,6 +30,7 @@ void add_inspect(CLI::App& app, Outcome& outcome);
 void add_suite(CLI::App& app, Outcome& outcome);
 void add_export(CLI::App& app, Outcome& outcome);
 void add_bench(CLI::App& app, Outcome& outcome);
+void add_campaign(CLI::App& app, Outcome& outcome);
 void add_subjects(CLI::App& app, Outcome& outcome);
 
 }  // namespace assay::cli

@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "golden/contract/error.h"
 #include "golden/exchange/export.h"
+#include "golden/file/output.h"
 
 namespace assay::cli {
 namespace {
@@ -36,19 +37,29 @@ bool is_file_name(const std::string& to) {
   return to.ends_with(".npz") || to.ends_with(".safetensors");
 }
 
+// The leading "/" of each pattern of a list.
+std::string without_slashes(std::string patterns) {
+  if (patterns.starts_with('/')) patterns.erase(0, 1);
+  for (std::size_t at; (at = patterns.find(",/")) != std::string::npos;) patterns.erase(at + 1, 1);
+  return patterns;
+}
+
 void run_export(const Options& options) {
   golden::ExportOptions wanted{
       .pattern = options.pattern,
       .element = std::nullopt,
       .rounding = options.round ? golden::Rounding::nearest : golden::Rounding::refuse,
       .force = options.force};
-  if (wanted.pattern.starts_with('/')) wanted.pattern.erase(0, 1);
+  wanted.pattern = without_slashes(options.pattern);
   if (!options.dtype.empty()) wanted.element = parse_element(options.dtype);
   if (!is_file_name(options.to) && !options.pattern.empty()) {
     throw InputError(fmt::format(
         "--to {}: a folder holds a whole model: expected no --only, or the name of a .npz or "
         ".safetensors file",
         options.to));
+  }
+  for (const std::string name : {"", "/config.json", "/model.safetensors"}) {
+    golden::require_apart({{"--to", options.to + name}}, {options.golden_path});
   }
   const golden::GoldenReader reader(options.golden_path);
   if (is_file_name(options.to)) {
@@ -59,10 +70,10 @@ void run_export(const Options& options) {
   const int64_t count = golden::export_model(reader, options.to, wanted);
   fmt::print("{}: config.json and model.safetensors with {} weights of {}\n", options.to, count,
              options.golden_path);
-  if (const std::string& method = reader.header().config.method; method != "plain") {
+  for (const std::string& other : golden::not_in_transformers(reader.header().config)) {
     fmt::print(
-        "  method {} stands in config.json under \"assay\"; LlamaForCausalLM computes plain\n",
-        method);
+        "  no class of transformers computes this model: {}; config.json says it under \"assay\"\n",
+        other);
   }
 }
 
@@ -78,7 +89,7 @@ void add_export(CLI::App& app, Outcome&) {
                    "folder: config.json and model.safetensors, as Hugging Face loads them; or a "
                    "file ending in .npz or .safetensors: the tensors under their paths")
       ->required();
-  command->add_option("--only", options->pattern, "tensors to write, e.g. 'forward/layers/3/*'");
+  add_only_option(*command, options->pattern, "tensors to write, e.g. 'forward/layers/3/*'");
   command->add_option("--dtype", options->dtype,
                       "fp64, fp32, bf16 or fp16 for floats; default: a folder fp64, a file as the "
                       "golden file");

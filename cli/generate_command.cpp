@@ -7,10 +7,11 @@
 #include <optional>
 
 #include "cli/command.h"
-#include "cli/memory.h"
 #include "cli/model_options.h"
+#include "cli/process/memory.h"
 #include "golden/contract/error.h"
 #include "golden/exchange/checkpoint.h"
+#include "golden/file/files.h"
 #include "golden/generate/generate.h"
 
 namespace assay::cli {
@@ -56,7 +57,8 @@ void run_generate(const GenerateOptions& options) {
   request.seed = options.model.seed;
   request.batch = options.model.batch;
   request.positions = options.model.positions;
-  request.tokens = model_tokens(options.model, request.config);
+  std::string read_as;
+  request.tokens = model_tokens(options.model, request.config, &read_as);
   request.capture = golden::parse_capture(options.capture);
   request.gradients = options.gradients;
   request.weight_memory = options.weight_memory;
@@ -71,6 +73,8 @@ void run_generate(const GenerateOptions& options) {
   }
   request.calibration.sigma_runs = options.sigma_runs;
   request.calibration.seed = options.model.seed;
+  golden::require_apart({{"--out", options.out}}, model_inputs(options.model));
+  golden::check_target(options.out, options.force, 0);
   request.out = options.out;
   request.force = options.force;
   if (!options.quiet && isatty(STDERR_FILENO) != 0) request.progress = show_progress;
@@ -81,9 +85,16 @@ void run_generate(const GenerateOptions& options) {
     request.weights_origin = checkpoint->contents();
   }
   const golden::GenerateResult result = generate_within_memory(request);
+  if (result.nonfinite > 0) {
+    fmt::print(stderr,
+               "assay generate: {}: {} of {} tensors hold NaN or infinities, first {}: nothing can "
+               "be judged by them\n",
+               options.out, result.nonfinite, result.tensors, result.first_nonfinite);
+  }
   if (options.quiet) return;
   fmt::print("{}: method {}, {} tensors of [{},{}], loss {:.6f}\n", options.out,
              request.config.method, result.tensors, request.batch, request.positions, result.loss);
+  if (!read_as.empty()) fmt::print("  tokens {}: {}\n", options.model.tokens_path, read_as);
   fmt::print("  root hash {}\n", result.root_hash);
   fmt::print("  {:.2f} s, of which {:.2f} s writing {:.1f} MB\n", result.total_seconds,
              result.write_seconds, static_cast<double>(result.bytes_written) / 1e6);

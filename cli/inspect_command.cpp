@@ -4,6 +4,7 @@
 
 #include "cli/command.h"
 #include "golden/contract/names.h"
+#include "golden/contract/precision.h"
 #include "golden/file/golden_file.h"
 
 namespace assay::cli {
@@ -30,6 +31,22 @@ void show_dependences(const golden::GoldenReader& reader) {
              first.empty() ? "" : ", not so " + first);
 }
 
+// Tensors with NaN or infinities; those of a mask are negative and stand in scores alone.
+void show_nonfinite(const golden::GoldenReader& reader) {
+  int tensors = 0;
+  std::string first;
+  for (const golden::ManifestRow& row : reader.manifest()) {
+    const bool masked = golden::is_attention_matrix(row.path.substr(row.path.find('/', 1) + 1));
+    if (row.stats.nonfinite == 0 || masked) continue;
+    if (tensors++ == 0) first = row.path;
+  }
+  if (tensors == 0) return;
+  fmt::print(
+      "\nnot finite: {} tensors hold NaN or infinities, first {}: nothing can be judged by "
+      "them\n",
+      tensors, first);
+}
+
 void inspect(const std::string& path, const std::string& pattern) {
   const golden::GoldenReader reader(path);
   fmt::print("{}\n  schema      assay-golden 1, capture {}\n  created     {}\n", path,
@@ -49,6 +66,7 @@ void inspect(const std::string& path, const std::string& pattern) {
                row.stored ? "" : "  (not stored)");
   }
   show_dependences(reader);
+  show_nonfinite(reader);
   const uint64_t bytes = reader.check_all();
   fmt::print("\nintegrity: {} datasets declared, {:.1f} MB read, every hash as in the manifest\n",
              reader.manifest().size(), static_cast<double>(bytes) / 1e6);
@@ -61,7 +79,7 @@ void add_inspect(CLI::App& app, Outcome&) {
   auto path = std::make_shared<std::string>();
   auto pattern = std::make_shared<std::string>();
   command->add_option("file", *path, "golden file")->required();
-  command->add_option("--only", *pattern, "datasets to list, e.g. '*/attn/*'");
+  add_only_option(*command, *pattern, "datasets to list, e.g. '*/attn/*'");
   command->callback([path, pattern] { inspect(*path, *pattern); });
 }
 

@@ -15,6 +15,7 @@
 #include "verify/judge/numerics.h"
 #include "verify/leakage/structural.h"
 #include "verify/subjects/bindings.h"
+#include "verify/subjects/graph_subject.h"
 
 namespace assay::cli {
 namespace {
@@ -41,7 +42,10 @@ void look_for_leaks_in(const JudgeOptions& options, const golden::GoldenReader& 
   const golden::ModelConfig& config = golden.header().config;
   const verify::Batch batch = shortened(verify::read_batch(golden), options.leakage_positions);
   const auto graph = reference::build_model(config, 1, std::min<int64_t>(batch.positions, 32));
-  look_for_leaks(report, *graph, subject, config, batch);
+  const verify::LeakOptions leak_options{
+      .all_positions = golden.positions(),
+      .reference_logits = reference_logits(config, golden, subject.precision())};
+  look_for_leaks(report, *graph, subject, config, batch, leak_options);
 }
 
 void compare_numbers(const JudgeOptions& options, const golden::GoldenReader& golden,
@@ -60,6 +64,19 @@ void compare_numbers(const JudgeOptions& options, const golden::GoldenReader& go
 }
 
 }  // namespace
+
+std::function<golden::Tensor(const verify::Batch&)> reference_logits(
+    const golden::ModelConfig& config, const golden::WeightSource& weights,
+    const golden::PrecisionSchedule& schedule) {
+  return [&config, &weights, schedule](const verify::Batch& batch) {
+    golden::Tensor logits;
+    verify::GraphSubject("reference", reference::build_model, config, weights, schedule)
+        .run(batch, {}, [&](verify::Observed observed) {
+          if (observed.name == "logits") logits = std::move(observed.tensor);
+        });
+    return logits;
+  };
+}
 
 verify::RunReport judge(const JudgeOptions& options) {
   golden::GoldenReader golden(options.golden_path);

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "golden/contract/config.h"
 #include "golden/contract/precision.h"
+#include "golden/contract/tensor.h"
+#include "golden/contract/weights.h"
 #include "reference/graph/graph.h"
 #include "verify/leakage/detectors.h"
 #include "verify/report/report.h"
@@ -23,11 +26,16 @@ struct JudgeOptions {
   std::string checkpoint;             // folder to take weights from; "" = as the golden file says
   bool equal = false;  // judged by equality (verify/judge/equality.h), else within derived bounds
   bool leakage = false;
-  int64_t leakage_positions = 40;  // that detectors run on: the first ones of the batch
+  int64_t leakage_positions = 256;  // that detectors run on at most: the first ones of the batch
 };
 
 // Throws InputError or NoDevice where there is nothing to judge.
 verify::RunReport judge(const JudgeOptions& options);
+
+// For LeakOptions::reference_logits. All arguments but the last must outlive what is returned.
+std::function<golden::Tensor(const verify::Batch&)> reference_logits(
+    const golden::ModelConfig& config, const golden::WeightSource& weights,
+    const golden::PrecisionSchedule& schedule);
 
 // Adds to the report the structural proof of the graph and what every detector finds.
 void look_for_leaks(verify::RunReport& report, const reference::Graph& graph,

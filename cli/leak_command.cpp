@@ -35,7 +35,9 @@ verify::RunReport report_of(const ModelOptions& options, const golden::ModelConf
   return report;
 }
 
-verify::RunReport prove(const ModelOptions& options, const Outcome& outcome) {
+verify::RunReport prove(const LeakCommandOptions& typed, const Outcome& outcome) {
+  const ModelOptions& options = typed.model;
+  check_report_targets(typed.report, model_inputs(options));
   const golden::ModelConfig config = model_config(options);
   const auto graph = reference::build_model(config, options.batch, options.positions);
   verify::RunReport report = report_of(options, config, "the method's graph", outcome);
@@ -45,6 +47,9 @@ verify::RunReport prove(const ModelOptions& options, const Outcome& outcome) {
 
 verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome) {
   const ModelOptions& model = options.model;
+  std::vector<std::string> inputs = model_inputs(model);
+  inputs.push_back(file_behind(options.subject));
+  check_report_targets(options.report, inputs);
   const golden::ModelConfig config = model_config(model);
   const golden::SyntheticWeights weights(config, model.seed);
   const auto subject =
@@ -59,6 +64,7 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
   verify::RunReport report = report_of(model, config, subject->describe(), outcome);
   verify::LeakOptions leak_options;
   leak_options.seed = model.seed;
+  leak_options.reference_logits = reference_logits(config, weights, subject->precision());
   look_for_leaks(report, *graph, *subject, config, batch, leak_options);
   return report;
 }
@@ -73,7 +79,7 @@ void add_prove(CLI::App& app, Outcome& outcome) {
   add_model_options(*command, options->model);
   add_report_options(*command, options->report);
   command->callback([options, &outcome] {
-    outcome.exit_code = conclude(prove(options->model, outcome), options->report, outcome);
+    outcome.exit_code = conclude(prove(*options, outcome), options->report, outcome);
   });
 }
 

@@ -4,12 +4,15 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
+#include <string>
 #include <vector>
 
 #include "cli/command.h"
 #include "cli/command_line.h"
-#include "cli/memory.h"
+#include "cli/process/memory.h"
+#include "cli/process/streams.h"
 #include "cli/subjects.h"
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
@@ -65,6 +68,7 @@ int run(int argc, char** argv) {
   assay::cli::add_suite(app, outcome);
   assay::cli::add_export(app, outcome);
   assay::cli::add_bench(app, outcome);
+  assay::cli::add_campaign(app, outcome);
   assay::cli::add_subjects(app, outcome);
   try {
     app.parse(argc, argv);
@@ -96,9 +100,25 @@ int guarded_run(int argc, char** argv) {
   }
 }
 
+// Commands that hand over their result on standard output alone: without it they did nothing.
+bool only_prints(int argc, char** argv) {
+  const std::vector<std::string> typed(argv + 1, argv + argc);
+  const auto is = [&](std::size_t i, const char* word) {
+    return i < typed.size() && typed[i] == word;
+  };
+  return is(0, "methods") || is(0, "tensors") || is(0, "subjects") || is(0, "inspect") ||
+         (is(0, "suite") && (is(1, "list") || is(1, "hashes")));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  assay::cli::keep_streams();
   assay::golden::end_cleanly_on_signals();
-  return assay::cli::leave(guarded_run(argc, argv));
+  const int code = guarded_run(argc, argv);
+  const int lost = assay::cli::lost_output();
+  if (lost == 0 || lost == EPIPE) return assay::cli::leave(code);
+  fmt::print(stderr, "assay: standard output cannot be written: {}; part of the output is lost\n",
+             std::strerror(lost));
+  return assay::cli::leave(code == 0 && only_prints(argc, argv) ? kBadInput : code);
 }

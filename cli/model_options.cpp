@@ -146,8 +146,7 @@ golden::ModelConfig base_config(const ModelOptions& options) {
     const std::string block = options.block.empty() ? "llama" : options.block;
     return golden::preset(options.preset, golden::parse_block_name(block, "--block"));
   }
-  return golden::parse_config(golden::read_text(options.config_path, "a config.json"),
-                              options.config_path);
+  return golden::read_config(options.config_path);
 }
 
 void check_run(const ModelOptions& options, const golden::ModelConfig& config) {
@@ -174,9 +173,15 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   add_method_options(command, options);
   command.add_option("--batch", options.batch, "rows of tokens")->capture_default_str();
   command.add_option("--seq", options.positions, "positions in a row")->capture_default_str();
-  command.add_option(
+  CLI::Option* tokens = command.add_option(
       "--tokens", options.tokens_path,
-      "text file (bytes as tokens) or JSON token lists; default: drawn from the seed");
+      "file of token ids (.bin of uint16 or uint32, .npy, .npz, .json, .jsonl, numbers) or text "
+      "(bytes as tokens); default: drawn from the seed");
+  command
+      .add_option("--tokens-format", options.tokens_format,
+                  fmt::format("of the file: {}", fmt::join(datasets::tokens_format_names(), ", ")))
+      ->capture_default_str()
+      ->needs(tokens);
   command.add_option("--seed", options.seed, "seed of weights and tokens")
       ->capture_default_str()
       ->check(not_negative);
@@ -199,10 +204,22 @@ golden::ModelConfig model_config(const ModelOptions& options) {
   return config;
 }
 
-std::vector<int32_t> model_tokens(const ModelOptions& options, const golden::ModelConfig& config) {
+std::vector<std::string> model_inputs(const ModelOptions& options) {
+  std::vector<std::string> inputs;
+  for (const std::string& path : {options.config_path, options.checkpoint, options.tokens_path}) {
+    if (!path.empty()) inputs.push_back(path);
+  }
+  return inputs;
+}
+
+std::vector<int32_t> model_tokens(const ModelOptions& options, const golden::ModelConfig& config,
+                                  std::string* read_as) {
+  const auto format = datasets::parse_tokens_format(options.tokens_format);
   if (!options.tokens_path.empty()) {
-    return datasets::read_tokens(options.tokens_path, options.batch, options.positions,
-                                 config.vocab_size);
+    datasets::Tokens tokens = datasets::read_tokens(options.tokens_path, format, options.batch,
+                                                    options.positions, config.vocab_size);
+    if (read_as != nullptr) *read_as = tokens.read_as;
+    return std::move(tokens.values);
   }
   return golden::synthetic_tokens(config.vocab_size, options.batch, options.positions,
                                   options.seed);

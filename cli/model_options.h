@@ -27,6 +27,7 @@ struct ModelOptions {
   int64_t batch = 1;
   int64_t positions = 64;
   std::string tokens_path;  // "" draws uniform tokens from the seed
+  std::string tokens_format = "auto";
   uint64_t seed = 1;
 };
 
@@ -37,6 +38,11 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 // unless stated.
 golden::ModelConfig model_config(const ModelOptions& options);
 
-std::vector<int32_t> model_tokens(const ModelOptions& options, const golden::ModelConfig& config);
+// The files and folders that the options read from.
+std::vector<std::string> model_inputs(const ModelOptions& options);
+
+// read_as: set to what a file of tokens was read as, for a summary.
+std::vector<int32_t> model_tokens(const ModelOptions& options, const golden::ModelConfig& config,
+                                  std::string* read_as = nullptr);
 
 }  // namespace assay::cli

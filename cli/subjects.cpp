@@ -29,20 +29,29 @@ golden::PrecisionSchedule schedule_of(Precision storage, bool wide_attention) {
   return schedule;
 }
 
-SubjectPointer make_simt(const SubjectRequest& request) {
+using MakeBackend = std::unique_ptr<cuda::Model> (*)(const golden::ModelConfig&, Precision,
+                                                     const golden::WeightSource&,
+                                                     const cuda::ModelOptions&);
+
+SubjectPointer make_engine(const char* backend, MakeBackend make_backend,
+                           const SubjectRequest& request) {
   const cuda::ModelOptions options = cuda::parse_backend_name(request.name).options;
-  return std::make_unique<EngineSubject>(
-      "simt", cuda::make_host_model(request.config, request.precision, request.weights, options),
-      options);
+  const EngineSubject::MakeModel make = [=, &config = request.config, &weights = request.weights,
+                                         precision = request.precision] {
+    return make_backend(config, precision, weights, options);
+  };
+  return std::make_unique<EngineSubject>(backend, make(), options, make);
+}
+
+SubjectPointer make_simt(const SubjectRequest& request) {
+  return make_engine("simt", cuda::make_host_model, request);
 }
 
 SubjectPointer make_cuda(const SubjectRequest& request) {
-  const cuda::ModelOptions options = cuda::parse_backend_name(request.name).options;
+  cuda::parse_backend_name(request.name);  // a bad name is said with and without a device
   const std::string reason = cuda::device_unavailable();
   if (!reason.empty()) throw NoDevice("--subject cuda: skipped: " + reason);
-  return std::make_unique<EngineSubject>(
-      "cuda", cuda::make_device_model(request.config, request.precision, request.weights, options),
-      options);
+  return make_engine("cuda", cuda::make_device_model, request);
 }
 
 SubjectPointer make_auto(const SubjectRequest& request) {
@@ -61,17 +70,20 @@ SubjectPointer make_file(const SubjectRequest& request) {
 }
 
 constexpr const char* kEngineSuffixes =
-    ":stacked (earlier layers run again all at once), :stored=BYTES (they read stored "
-    "probabilities where these fit), :fast-atomics";
+    ":stacked (earlier layers run again all at once), :stack=BYTES (in groups that fit), "
+    ":stored=BYTES (they read stored probabilities where these fit), :head=BYTES (logits in tiles "
+    "that fit, where only the loss is asked for), :fast-atomics";
 
 constexpr verify::Capabilities kAll{.can_run = true, .can_force = true};
+constexpr verify::Capabilities kEngine{
+    .can_run = true, .can_force = true, .can_run_untapped = true};
 
 constexpr SubjectRow kSubjects[] = {
-    {"simt", "our kernels on the host executor", kEngineSuffixes, kAll, make_simt},
-    {"cuda", "our kernels on the GPU", kEngineSuffixes, kAll, make_cuda},
+    {"simt", "our kernels on the host executor", kEngineSuffixes, kEngine, make_simt},
+    {"cuda", "our kernels on the GPU", kEngineSuffixes, kEngine, make_cuda},
     {"reference", "the reference itself, which must pass", "", kAll, make_reference},
     {"file:PATH", "a dump made elsewhere: HDF5, .npz or .safetensors", "", {}, make_file},
-    {"auto", "cuda where there is a GPU, else simt", kEngineSuffixes, kAll, make_auto},
+    {"auto", "cuda where there is a GPU, else simt", kEngineSuffixes, kEngine, make_auto},
 };
 
 // "simt, cuda, reference, file:PATH or auto"
@@ -145,6 +157,10 @@ const SubjectRow& row_of(const std::string& name) {
 }  // namespace
 
 std::span<const SubjectRow> subjects() { return kSubjects; }
+
+std::string file_behind(const std::string& subject) {
+  return subject.starts_with("file:") ? argument_of(subject) : "";
+}
 
 void require_subject(const std::string& name) {
   if (*row_of(name).suffixes != '\0') cuda::parse_backend_name(name);

@@ -42,6 +42,9 @@ struct SubjectRow {
 
 std::span<const SubjectRow> subjects();
 
+// The file that a subject is read from: "dump.h5" of "file:dump.h5"; "" if there is none.
+std::string file_behind(const std::string& subject);
+
 // Makes a subject of the table. `config` and `weights` must outlive it. Throws InputError for a
 // name that is not in the table, NoDevice for a device that is not there.
 std::unique_ptr<verify::Subject> make_subject(const std::string& name, golden::Precision precision,

@@ -16,6 +16,7 @@
 #include "golden/contract/error.h"
 #include "golden/contract/test_bundle.h"
 #include "golden/exchange/safetensors.h"
+#include "golden/file/output.h"
 #include "golden/generate/generate_suite.h"
 #include "golden/suites/suite.h"
 #include "verify/numerics/expectation.h"
@@ -198,6 +199,8 @@ void run_bundle(const BundleOptions& options) {
     throw InputError(fmt::format("{}: cannot be made: expected a folder, got {}", options.out,
                                  failed ? failed.message() : "a file of this name"));
   }
+  golden::require_own({"--out", options.out + "/" + bundle::kManifest}, {"{\n \"assay_bundle\""},
+                      options.force);
   nlohmann::ordered_json manifest{
       {"assay_bundle", bundle::kVersion}, {"suite", suite.name}, {"cases", {}}};
   uint64_t bytes = 0;
@@ -222,7 +225,7 @@ void add_suite_bundle(CLI::App& suite, Outcome& outcome) {
           "suite", options->name,
           fmt::format("{}, or a file ending in .json", fmt::join(golden::suite_names(), ", ")))
       ->required();
-  command->add_option("--only", options->only, "cases to take, e.g. '1-llama-*'");
+  add_only_option(*command, options->only, "cases to take, e.g. '1-llama-*'");
   command
       ->add_option("--dir", options->golden_folder,
                    "folder of the golden files; those that are not up to date are made")

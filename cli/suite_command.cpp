@@ -99,6 +99,13 @@ int run_generate(const SuiteOptions& options) {
   const Suite suite = chosen(options);
   golden::GenerateSuiteRequest request;
   request.folder = folder_of(options, suite);
+  if (const golden::Output json{"--json", options.json_path}; !json.path.empty()) {
+    std::vector<std::string> files{options.name};  // read or made, and neither is a report
+    for (const SuiteCase& c : suite.cases) files.push_back(golden::case_path(request.folder, c));
+    golden::require_apart({json}, files);
+    golden::check_target(json.path, true, 0);
+    golden::require_own(json, {"{\n \"assay_suite_run\""}, options.force);
+  }
   request.jobs = options.jobs;
   request.memory_bytes = options.memory_bytes;
   request.force = options.force;
@@ -165,7 +172,7 @@ CLI::App* add_action(CLI::App& suite, const char* name, const char* about, Suite
           "suite", options.name,
           fmt::format("{}, or a file ending in .json", fmt::join(golden::suite_names(), ", ")))
       ->required();
-  action->add_option("--only", options.only, "cases to take, e.g. '1-llama-*'");
+  add_only_option(*action, options.only, "cases to take, e.g. '1-llama-*'");
   return action;
 }
 

@@ -8,7 +8,7 @@
 
 #include "cli/command_line.h"
 #include "cli/judge.h"
-#include "cli/memory.h"
+#include "cli/process/memory.h"
 #include "cli/report_options.h"
 #include "cli/subjects.h"
 #include "cli/suite_progress.h"
@@ -51,7 +51,9 @@ verify::RunReport try_judge(const golden::SuiteCase& c, const JudgeOptions& opti
   } catch (const Unsupported& reason) {
     return unjudged(options, "subject", Status::skipped, reason.what());
   } catch (const NoDevice& reason) {
-    return unjudged(options, "subject", Status::skipped, reason.what());
+    verify::RunReport report = unjudged(options, "subject", Status::skipped, reason.what());
+    report.checks[0].wants_device = true;
+    return report;
   } catch (const InputError& problem) {  // of this case: the command line was checked before
     return unjudged(options, "case", Status::inconclusive, problem.what());
   } catch (const std::exception& error) {
@@ -99,6 +101,9 @@ std::string counts_text(const std::vector<Check>& checks) {
 int run_verify(const SuiteVerifyOptions& options, const Outcome& outcome) {
   const golden::Suite suite = golden::selected(golden::load_suite(options.name), options.only);
   const std::string folder = options.folder.empty() ? suite.name : options.folder;
+  std::vector<std::string> inputs{options.name, file_behind(options.subject)};
+  for (const golden::SuiteCase& c : suite.cases) inputs.push_back(golden::case_path(folder, c));
+  check_report_targets(options.report, inputs);
   require_subject(options.subject);
   std::vector<golden::Precision> wanted;
   for (const std::string& text : options.precisions) {
@@ -133,7 +138,7 @@ int run_verify(const SuiteVerifyOptions& options, const Outcome& outcome) {
     fmt::print("suite {} on {}: {} verdicts{}; {:.1f} s\nverdict: {}{}\n", suite.name,
                options.subject, report.checks.size(), counts_text(report.checks), report.seconds,
                verify::status_name(verdict),
-               verdict == Status::skipped ? ": nothing was judged, which is not a pass" : "");
+               verdict == Status::skipped ? ": what is skipped is not a pass" : "");
   }
   write_reports(report, options.report);
   return verify::exit_code(report.checks);
@@ -149,7 +154,7 @@ void add_suite_verify(CLI::App& suite, Outcome& outcome) {
           "suite", options->name,
           fmt::format("{}, or a file ending in .json", fmt::join(golden::suite_names(), ", ")))
       ->required();
-  command->add_option("--only", options->only, "cases to take, e.g. '1-llama-*'");
+  add_only_option(*command, options->only, "cases to take, e.g. '1-llama-*'");
   command->add_option("--dir", options->folder,
                       "folder of the golden files; default: the suite's name");
   add_subject_option(*command, options->subject);

@@ -22,15 +22,20 @@ void add_judge_options(CLI::App& command, VerifyOptions& options) {
   command.add_option("--weights", judge.checkpoint,
                      "folder with the checkpoint that the golden file was made from; needed where "
                      "the file has only hashes of it");
-  command.add_option("--only", judge.pattern, "checkpoints to compare, e.g. 'layers/3/*'");
+  add_only_option(command, judge.pattern, "checkpoints to compare, e.g. 'layers/3/*'");
   command.add_option("--leave-out", judge.left_out, "checkpoints not to judge, e.g. loss");
   command.add_flag("--equal", judge.equal,
                    "judge by equality with the golden values: for files of exact data");
   add_report_options(command, options.report);
 }
 
+std::vector<std::string> inputs_of(const JudgeOptions& judge) {
+  return {judge.golden_path, judge.checkpoint, file_behind(judge.subject)};
+}
+
 int run_verify(VerifyOptions& options, const Outcome& outcome) {
   options.judge.precision = golden::parse_precision(options.precision);
+  check_report_targets(options.report, inputs_of(options.judge));
   verify::RunReport report = judge(options.judge);
   report.command_line = outcome.command_line;
   return conclude(report, options.report, outcome);
@@ -47,7 +52,7 @@ void add_verify(CLI::App& app, Outcome& outcome) {
   command->add_flag("--leakage", judge.leakage, "also prove causality and look for leaks");
   command
       ->add_option("--leakage-positions", judge.leakage_positions,
-                   "positions that the leak detectors run on")
+                   "positions that the leak detectors run on at most, the first ones of each row")
       ->capture_default_str();
   add_judge_options(*command, *options);
   command->callback([options, &outcome] { outcome.exit_code = run_verify(*options, outcome); });

@@ -7,12 +7,33 @@
 
 namespace assay::datasets {
 
-// The first batch * positions tokens of a file, as [B,T] row-major.
-//   *.json     an array of B arrays of T whole numbers (longer rows are cut)
-//   otherwise  text: each byte is a token, rows follow one another; needs vocab_size >= 256
-// Throws InputError for a file that cannot be read, is too short, or holds a token outside
-// [0, vocab_size).
-std::vector<int32_t> read_tokens(const std::string& path, int64_t batch, int64_t positions,
-                                 int64_t vocab_size);
+// How a file holds tokens. A file with rows gives the first B of them, cut to T; a stream of tokens
+// is cut into B rows of T that follow one another.
+enum class TokensFormat {
+  automatic,  // by content and name
+  text,       // each byte is a token; a stream; needs vocab_size >= 256
+  numbers,    // whole numbers between blanks, commas, semicolons; lines of several are rows
+  json,       // a list of numbers or rows, or an object with one under "input_ids" or "tokens"
+  jsonl,      // a list of numbers, or such an object, a line: rows
+  uint16,     // little-endian, a stream (nanoGPT), behind a header of llm.c or none
+  uint32,     // the same
+  npy,        // whole numbers, [N] a stream, [B,T] rows
+  npz,        // the array "input_ids", "tokens" or the only one
+};
+
+// Throws InputError "--tokens-format x: ..".
+TokensFormat parse_tokens_format(const std::string& name);
+std::vector<std::string> tokens_format_names();  // "auto" first
+
+struct Tokens {
+  std::vector<int32_t> values;  // [B,T] row-major
+  std::string read_as;  // for a summary: "uint16 behind a header of llm.c, 20 of 1000 tokens"
+};
+
+// The first batch x positions tokens of a file, which is read no further than that; of an .npz file
+// the array is read whole. Throws InputError for a file that cannot be read, is in another format
+// (named where it is known), is too short, or holds anything but whole numbers in [0, vocab_size).
+Tokens read_tokens(const std::string& path, TokensFormat format, int64_t batch, int64_t positions,
+                   int64_t vocab_size);
 
 }  // namespace assay::datasets

@@ -22,7 +22,7 @@ std::string status_name(Status status) {
 
 Status overall(const std::vector<Check>& checks) {
   for (const Status status :
-       {Status::fail, Status::untrusted, Status::inconclusive, Status::pass, Status::skipped}) {
+       {Status::fail, Status::untrusted, Status::inconclusive, Status::skipped, Status::pass}) {
     const bool any = std::any_of(checks.begin(), checks.end(),
                                  [&](const Check& check) { return check.status == status; });
     if (any) return status;
@@ -31,8 +31,22 @@ Status overall(const std::vector<Check>& checks) {
 }
 
 int exit_code(const std::vector<Check>& checks) {
-  const Status verdict = overall(checks);
-  return verdict == Status::pass ? 0 : verdict == Status::fail ? 1 : 3;
+  switch (overall(checks)) {
+    case Status::pass:
+      return 0;
+    case Status::fail:
+      return 1;
+    case Status::skipped: {
+      const bool device = std::all_of(checks.begin(), checks.end(), [](const Check& check) {
+        return check.status != Status::skipped || check.wants_device;
+      });
+      return device ? 77 : 3;
+    }
+    case Status::untrusted:
+    case Status::inconclusive:
+      break;
+  }
+  return 3;
 }
 
 }  // namespace assay::verify

@@ -16,13 +16,16 @@ struct Check {
   std::string summary;               // one line: what was compared and what came out
   std::vector<std::string> details;  // further lines: first failure, evidence, how to see it again
   double seconds = 0;
+  bool wants_device = false;  // skipped because there is no device
 };
 
-// The verdict of all checks together: the worst of fail, untrusted, inconclusive; else pass if one
-// passed; else skipped, or inconclusive if there is no check at all.
+// The verdict of all checks together: the worst of fail, untrusted, inconclusive, skipped; else
+// pass, or inconclusive if there is no check at all. Each check was asked for: one that was skipped
+// is not passed, whatever the others say.
 Status overall(const std::vector<Check>& checks);
 
-// 0 passed; 1 failed; 3 anything else.
+// 0 every check passed; 1 one failed; 77 all is passed but what was skipped for want of a device;
+// 3 anything else.
 int exit_code(const std::vector<Check>& checks);
 
 }  // namespace assay::verify

@@ -4,14 +4,15 @@
 #include <tbb/global_control.h>
 
 #include <algorithm>
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "cli/bench/workload.h"
 #include "cli/command.h"
 #include "golden/contract/error.h"
+#include "golden/file/files.h"
 #include "reference/ops/rules.h"
+#include "verify/report/report.h"
 
 namespace assay::cli {
 namespace {
@@ -24,6 +25,7 @@ struct BenchOptions {
   ModelOptions model;
   std::string engine = "ordered";
   std::string json_path;
+  bool force = false;
   int runs = 5;
   bool scaling = true;
 };
@@ -97,6 +99,11 @@ void run_bench(const BenchOptions& options) {
   if (options.engine != "ordered" && options.engine != "blas") {
     throw InputError("--products " + options.engine + ": expected ordered or blas");
   }
+  if (const golden::Output json{"--json", options.json_path}; !json.path.empty()) {
+    golden::require_apart({json}, model_inputs(options.model));
+    golden::check_target(json.path, true, 0);
+    golden::require_own(json, {"{\n  \"cores\""}, options.force);
+  }
   reference::set_products_engine(options.engine == "blas" ? Engine::blas : Engine::ordered);
   constexpr int64_t kSize = 2048;
   const double blas = product_rate(Engine::blas, kSize, options.runs);
@@ -120,11 +127,7 @@ void run_bench(const BenchOptions& options) {
                       {"runs", options.runs}};
   report["passes"] = bench_models(options, peak);
   if (options.json_path.empty()) return;
-  std::ofstream out(options.json_path);
-  out << report.dump(2) << '\n';
-  if (!out.flush()) {
-    throw InputError("--json " + options.json_path + ": cannot be written; choose another path");
-  }
+  verify::write_report(report.dump(2) + "\n", options.json_path);
 }
 
 }  // namespace
@@ -143,6 +146,7 @@ void add_bench(CLI::App& app, Outcome&) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--json", options->json_path, "JSON file to write");
+  command->add_flag("--force", options->force, "replace an existing file that is no benchmark's");
   command->add_flag("!--no-scaling", options->scaling,
                     "all layers only, not also a quarter and a half of them");
   command->callback([options] { run_bench(*options); });

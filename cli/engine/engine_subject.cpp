@@ -36,6 +36,23 @@ class SubjectProbe : public cuda::Probe {
   const verify::Receive& receive_;
 };
 
+// Reads one result and looks at nothing else.
+class ResultProbe : public cuda::Probe {
+ public:
+  explicit ResultProbe(std::string name) : name_(std::move(name)) {}
+  bool looks_inside() override { return false; }
+  bool wants(const std::string& name) override { return name == name_; }
+  void tap(const std::string&, golden::TensorView value) override {
+    result = {value.shape, {value.values.begin(), value.values.end()}};
+  }
+  bool force(const std::string&, std::span<double>) override { return false; }
+
+  golden::Tensor result;
+
+ private:
+  std::string name_;
+};
+
 }  // namespace
 
 cuda::Batch engine_batch(const verify::Batch& batch) {
@@ -47,8 +64,16 @@ cuda::Batch engine_batch(const verify::Batch& batch) {
 }
 
 EngineSubject::EngineSubject(std::string backend, std::shared_ptr<cuda::Model> model,
-                             const cuda::ModelOptions& options)
-    : backend_(std::move(backend)), model_(std::move(model)), options_(options) {}
+                             const cuda::ModelOptions& options, MakeModel make)
+    : backend_(std::move(backend)),
+      model_(std::move(model)),
+      options_(options),
+      make_(std::move(make)) {}
+
+std::unique_ptr<verify::Subject> EngineSubject::another() const {
+  if (!make_) return nullptr;
+  return std::make_unique<EngineSubject>(backend_, make_(), options_, make_);
+}
 
 bool EngineSubject::computes(const std::string& tensor_name) const {
   return options_.recompute != cuda::Recompute::stacked || !golden::is_recomputed(tensor_name);
@@ -64,9 +89,18 @@ std::string EngineSubject::describe() const {
       options_.stored_bytes == 0
           ? ""
           : ", probabilities stored within " + std::to_string(options_.stored_bytes) + " bytes";
-  return backend_ + stacked + stored + ", " + golden::precision_name(schedule.storage) +
-         " storage" + factors + ", " + golden::precision_name(schedule.accumulate) +
-         " accumulation";
+  const cuda::ModelOptions usual;
+  const std::string groups =
+      options_.stack_bytes == usual.stack_bytes
+          ? ""
+          : ", stacks within " + std::to_string(options_.stack_bytes) + " bytes";
+  const std::string tiles =
+      options_.head_bytes == usual.head_bytes
+          ? ""
+          : ", logits within " + std::to_string(options_.head_bytes) + " bytes";
+  return backend_ + stacked + groups + stored + tiles + ", " +
+         golden::precision_name(schedule.storage) + " storage" + factors + ", " +
+         golden::precision_name(schedule.accumulate) + " accumulation";
 }
 
 golden::DType EngineSubject::dtype_of(const std::string& tensor_name) const {
@@ -77,6 +111,12 @@ void EngineSubject::run(const verify::Batch& batch, const verify::Forced& forced
                         const verify::Receive& receive) {
   SubjectProbe probe(*this, forced, receive);
   model_->forward(engine_batch(batch), &probe);
+}
+
+golden::Tensor EngineSubject::run_untapped(const verify::Batch& batch, verify::Result result) {
+  ResultProbe probe(result == verify::Result::logits ? "logits" : "loss");
+  model_->forward(engine_batch(batch), &probe);
+  return std::move(probe.result);
 }
 
 }  // namespace assay::cli

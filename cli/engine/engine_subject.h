@@ -1,6 +1,7 @@
 // Our own implementation as a subject, on either back end.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -14,25 +15,31 @@ cuda::Batch engine_batch(const verify::Batch& batch);
 
 class EngineSubject : public verify::Subject {
  public:
+  using MakeModel = std::function<std::shared_ptr<cuda::Model>()>;
+
   // backend: "simt" or "cuda", for describe().
   // options: those that the model was made with.
+  // make: makes the model once more; empty where that cannot be done.
   EngineSubject(std::string backend, std::shared_ptr<cuda::Model> model,
-                const cuda::ModelOptions& options = {});
+                const cuda::ModelOptions& options = {}, MakeModel make = {});
 
   std::string describe() const override;
   verify::Capabilities capabilities() const override {
-    return {.can_run = true, .can_force = true};
+    return {.can_run = true, .can_force = true, .can_run_untapped = true};
   }
   golden::PrecisionSchedule precision() const override { return model_->precision(); }
   bool computes(const std::string& tensor_name) const override;
   golden::DType dtype_of(const std::string& tensor_name) const override;
   void run(const verify::Batch& batch, const verify::Forced& forced,
            const verify::Receive& receive) override;
+  golden::Tensor run_untapped(const verify::Batch& batch, verify::Result result) override;
+  std::unique_ptr<verify::Subject> another() const override;
 
  private:
   std::string backend_;
   std::shared_ptr<cuda::Model> model_;
   cuda::ModelOptions options_;
+  MakeModel make_;
 };
 
 }  // namespace assay::cli

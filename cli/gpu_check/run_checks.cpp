@@ -71,8 +71,11 @@ class CaseRun {
 
   cuda::Model& model() {
     if (model_ == nullptr) {
-      model_ = make_(bundled_.config, precision_, BundledWeights(bundled_), options_);
-      subject_ = std::make_unique<cli::EngineSubject>("engine", model_, options_);
+      const auto make = [this]() -> std::shared_ptr<cuda::Model> {
+        return make_(bundled_.config, precision_, BundledWeights(bundled_), options_);
+      };
+      model_ = make();
+      subject_ = std::make_unique<cli::EngineSubject>("engine", model_, options_, make);
     }
     return *model_;
   }

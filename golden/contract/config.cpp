@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "golden/contract/config_keys.h"
 #include "golden/contract/error.h"
 #include "golden/contract/gpt2_config.h"
 #include "golden/contract/json_keys.h"
@@ -17,6 +18,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr double kClassEps = 1e-6;  // LlamaConfig's and MistralConfig's rms_norm_eps
 RopeScaling parse_rope_scaling(const JsonKeys& keys) {
   const std::string kind = keys.text("rope_type", keys.text("type", ""));
   if (kind != "llama3") {
@@ -144,7 +146,7 @@ void refuse_biases(const JsonKeys& keys) {
     }
   }
   const std::string activation = keys.text("hidden_act", "silu");
-  if (activation != "silu") {
+  if (activation != "silu" && activation != "swish") {  // two names of one function
     throw InputError(
         fmt::format("{}: hidden_act: expected \"silu\", got \"{}\"", keys.where(), activation));
   }
@@ -163,7 +165,7 @@ ModelConfig parse_llama(const JsonKeys& keys) {
                                                 : keys.integer("head_dim");
   c.vocab_size = keys.integer("vocab_size");
   c.max_position_embeddings = keys.integer("max_position_embeddings", c.max_position_embeddings);
-  c.rms_norm_eps = keys.number("rms_norm_eps", c.rms_norm_eps);
+  c.rms_norm_eps = keys.number("rms_norm_eps", kClassEps);
   c.rope_theta = keys.number("rope_theta", c.rope_theta);
   if (keys.has("rope_scaling")) c.rope_scaling = parse_rope_scaling(keys.object("rope_scaling"));
   c.tie_word_embeddings = keys.boolean("tie_word_embeddings", false);
@@ -221,7 +223,7 @@ void validate_llama(const ModelConfig& c, const std::string& where) {
 }  // namespace
 
 ModelConfig parse_config(const std::string& json_text, const std::string& where) {
-  const json document = parse_strict_json(json_text, where, kHandWritten);
+  const json document = settle_config(parse_strict_json(json_text, where, kHandWritten), where);
   const JsonKeys keys(document, where);
   ModelConfig c = keys.text("model_type", "llama") == "gpt2" ? parse_gpt2(keys) : parse_llama(keys);
   if (keys.has("assay")) {

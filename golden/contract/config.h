@@ -82,11 +82,13 @@ int64_t score_positions_of(const ModelConfig& config);
 
 // Throws InputError naming `where` and the key for anything missing, mistyped or inconsistent
 // (extents < 1, Hkv not dividing H, odd Dh, biases, an unknown rope_scaling kind, an unknown method
-// or an option that the method does not take). Keys of config.json that do not change the
-// mathematics are ignored; under "assay" stand the method, its options and those of attention by
-// the names they have here, and for GPT-2 norm, num_key_value_heads (default: n_head) and head_dim
-// (default: n_embd/n_head), which its own config has no keys for. "model_type": "gpt2" makes it a
-// GPT-2, else it is a Llama.
+// or an option that the method does not take). Every key is used, known not to change the
+// mathematics, or refused (golden/contract/config_keys.h); so are models of other classes. Missing
+// keys have the default of the class that "model_type" names: llama, mistral (a Llama with a
+// window) or gpt2; without one it is a Llama. Extents have no defaults. Under "assay" stand the
+// method, its options and those of attention by the names they have here, and for GPT-2 norm,
+// num_key_value_heads (default: n_head) and head_dim (default: n_embd/n_head), which its own config
+// has no keys for.
 ModelConfig parse_config(const std::string& json_text, const std::string& where);
 
 // Canonical JSON: sorted keys; every key of the model, of the options those that apply.

@@ -11,8 +11,7 @@ namespace assay::golden {
 
 // Everything but the method. Throws InputError for what changes the mathematics in a way that the
 // GPT-2 block here does not have: scale_attn_weights false, scale_attn_by_inverse_layer_idx,
-// add_cross_attention, another activation_function. Dropouts and reorder_and_upcast_attn (another
-// rounding of the same function) are ignored.
+// add_cross_attention, another activation_function. The keys are settled (config_keys.h).
 ModelConfig parse_gpt2(const JsonKeys& keys);
 
 // Canonical; gelu_pytorch_tanh is gelu_new, n_inner is never null.

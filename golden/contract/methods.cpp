@@ -39,12 +39,12 @@ Parameter divisor(Initial initial, double center, double half_width) {
   return a;
 }
 
-// g = W2 GELU(W1 RMSNorm'(.)) + b with `outputs` rows in W2 and b.
-Parameters gate(const std::string& outputs) {
+// g = W2 GELU(W1 RMSNorm'(.)) + b, D -> features -> features: "m", or "1" in every layer.
+Parameters gate(const std::string& features) {
   return {score("gate.norm", "D", Initial::one, 0, 0.5),
-          score("gate.w1", "mD", Initial::normal, 0, 1),
-          score("gate.w2", outputs + "m", Initial::normal, 0, 0.4),
-          score("gate.bias", outputs, Initial::zero, 0, 0.3)};
+          score("gate.w1", features + "D", Initial::normal, 0, 1),
+          score("gate.w2", features + features, Initial::normal, 0, 0.4),
+          score("gate.bias", features, Initial::zero, 0, 0.3)};
 }
 
 std::string attends(const std::string& scores) { return "A_l = softmax(mask(" + scores + "))"; }

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <string_view>
+
 #include "golden/contract/error.h"
 
 namespace assay::golden {
@@ -237,8 +240,9 @@ std::vector<LearnedWeight> learned_weights(const ModelConfig& c, int64_t layer) 
   return weights;
 }
 
-bool matches(const std::string& pattern, const std::string& name) {
-  if (pattern.empty()) return true;
+namespace {
+
+bool matches_one(std::string_view pattern, const std::string& name) {
   std::size_t p = 0, n = 0, star = std::string::npos, resume = 0;
   while (n < name.size()) {
     if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == name[n])) {
@@ -255,6 +259,19 @@ bool matches(const std::string& pattern, const std::string& name) {
   }
   while (p < pattern.size() && pattern[p] == '*') ++p;
   return p == pattern.size();
+}
+
+}  // namespace
+
+bool matches(const std::string& pattern, const std::string& name) {
+  if (pattern.empty()) return true;
+  for (std::size_t begin = 0; begin <= pattern.size();) {
+    const std::size_t end = std::min(pattern.find(',', begin), pattern.size());
+    const std::string_view one = std::string_view(pattern).substr(begin, end - begin);
+    if (!one.empty() && matches_one(one, name)) return true;
+    begin = end + 1;
+  }
+  return false;
 }
 
 }  // namespace assay::golden

@@ -74,7 +74,7 @@ void check_sizes(const ModelConfig& config, int64_t batch, int64_t positions);
 // U+202E, U+2066 .. U+2069).
 std::string one_line(const std::string& text);
 
-// Shell-style pattern: * matches any run of characters, ? one. "" matches everything.
+// Shell-style pattern, or several with commas: * matches any characters, ? one. "" matches all.
 bool matches(const std::string& pattern, const std::string& name);
 
 }  // namespace assay::golden

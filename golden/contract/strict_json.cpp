@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
 #include <vector>
 
@@ -77,6 +78,12 @@ class Builder : public nlohmann::json_sax<Json> {
 
   bool parse_error(std::size_t, const std::string&,
                    const nlohmann::detail::exception& error) override {
+    // The first letter of a word that is none of JSON's has been read.
+    const auto at = read_ == text_.data() ? 0 : static_cast<std::size_t>(read_ - text_.data()) - 1;
+    for (const char* word : {"Infinity", "NaN"}) {
+      if (text_.compare(at, std::strlen(word), word) != 0) continue;
+      fail("JSON", std::string(word) + ", which Python writes and JSON does not have");
+    }
     const std::string said = error.what();  // "[json.exception.. at line 1, column 2: what"
     const std::size_t column = said.find("column "), colon = said.find(": ", column);
     const std::size_t kind = said.find("] ");  // of an exception without a place

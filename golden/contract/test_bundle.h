@@ -23,6 +23,9 @@
 // which stay in the accumulator's type, are rounded to nothing.
 #pragma once
 
+#include <array>
+#include <cinttypes>
+#include <cstdio>
 #include <string>
 #include <string_view>
 
@@ -59,6 +62,10 @@ inline PrecisionSchedule schedule_of(Precision storage, std::string_view narrow_
   return schedule;
 }
 
-std::string file_hash(std::string_view bytes);
+inline std::string file_hash(std::string_view bytes) {
+  std::array<char, 17> hex{};
+  std::snprintf(hex.data(), hex.size(), "%016" PRIx64, stream_id(bytes));
+  return hex.data();
+}
 
 }  // namespace assay::golden::bundle

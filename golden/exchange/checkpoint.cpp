@@ -45,21 +45,72 @@ json read_json(const std::string& path, const JsonLimits& limits) {
   return parse_strict_json(read_text(path, "a JSON file", kMostJsonBytes), path, limits);
 }
 
-// Newer configs keep rope_theta among rope_parameters and say "default" for no scaling.
-void settle_rope(json& config, const std::string& where) {
-  if (config.contains("rope_parameters") && config["rope_parameters"].is_object()) {
-    json rope = config["rope_parameters"];
-    if (rope.contains("rope_theta")) config["rope_theta"] = rope["rope_theta"];
-    if (!config.contains("rope_scaling")) config["rope_scaling"] = std::move(rope);
+bool looks_like_hub_name(const std::string& folder) {
+  const auto slash = std::count(folder.begin(), folder.end(), '/');
+  return slash == 1 && folder.front() != '/' && folder.front() != '.' && folder.back() != '/';
+}
+
+// Folders and names that are no checkpoint of a whole model, but known.
+void require_model_folder(const std::string& folder) {
+  std::error_code ignored;
+  if (!fs::is_directory(folder, ignored)) {
+    const bool file = fs::exists(folder, ignored);
+    throw InputError(fmt::format("{}: expected a folder with config.json and {}, got {}{}", folder,
+                                 kWhole, file ? "a file" : "nothing",
+                                 file ? "; name the folder that it is in"
+                                 : looks_like_hub_name(folder)
+                                     ? "; a model of the Hugging Face hub has to be fetched first: "
+                                       "hf download " +
+                                           folder + " --local-dir FOLDER"
+                                     : ""));
   }
-  if (!config.contains("rope_scaling") || !config["rope_scaling"].is_object()) return;
-  const json& scaling = config["rope_scaling"];
-  if (scaling.value("partial_rotary_factor", json(1)) != json(1)) {
-    throw InputError(fmt::format("{}: partial_rotary_factor: expected 1, got {}", where,
-                                 scaling["partial_rotary_factor"].dump()));
+  const auto has = [&](const char* name) { return fs::exists(folder + "/" + name, ignored); };
+  if (has("adapter_config.json") && !has(kWhole) && !has(kIndex)) {
+    throw InputError(fmt::format(
+        "{}: expected a whole model, got a LoRA adapter (adapter_config.json); merge it "
+        "into its base model with merge_and_unload() and save that",
+        folder));
   }
-  const json kind = scaling.value("rope_type", scaling.value("type", json()));
-  if (kind == "default") config["rope_scaling"] = nullptr;
+}
+
+// "; pytorch_model.bin is ..", of what else the folder has.
+std::string other_weights(const std::string& folder) {
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    for (const char* ending : {".bin", ".pt", ".pth", ".ckpt", ".gguf"}) {
+      if (name.ends_with(ending)) {
+        return fmt::format(" ({} is of a format that is not read)", printable(name));
+      }
+    }
+  }
+  return "";
+}
+
+// What the names of surplus tensors tell; "" for nothing.
+struct Sign {
+  const char* part;  // of a name, at its beginning if `first`
+  bool first;
+  const char* what;
+};
+constexpr std::array<Sign, 9> kSigns{{
+    {"_orig_mod.", true, "names begin with _orig_mod., of torch.compile: save model._orig_mod"},
+    {"module.", true, "names begin with module., of DistributedDataParallel: save model.module"},
+    {"base_model.model.", true, "names of a PEFT model: save merge_and_unload() of it"},
+    {".lora_A.", false, "LoRA matrices: merge them with merge_and_unload() and save that"},
+    {".base_layer.", false, "names of a PEFT model: save merge_and_unload() of it"},
+    {".qweight", false, "quantised weights (GPTQ, AWQ): save the model dequantised"},
+    {".absmax", false, "quantised weights (bitsandbytes): save model.dequantize()"},
+    {".weight_scale", false, "quantised weights (fp8): save the model in bfloat16"},
+    {".weight_format", false, "quantised weights (bitsandbytes): save the model in bfloat16"},
+}};
+
+std::string told_by(const std::string& name) {
+  for (const Sign& sign : kSigns) {
+    const std::size_t at = name.find(sign.part);
+    if (sign.first ? at == 0 : at != std::string::npos) return sign.what;
+  }
+  return "";
 }
 
 // One tensor of the folder.
@@ -70,18 +121,13 @@ struct Place {
 
 }  // namespace
 
+ModelConfig read_config(const std::string& path) {
+  return parse_config(read_text(path, "a JSON file", kMostJsonBytes), path);
+}
+
 ModelConfig read_checkpoint_config(const std::string& folder) {
-  const std::string path = folder + "/config.json";
-  json config = read_json(path, {.depth = 16, .in_list = 1 << 20});
-  const json type = config.value("model_type", json("llama"));
-  if (type != "llama" && type != "gpt2") {
-    throw InputError(fmt::format(
-        "{}: model_type: expected \"llama\" or \"gpt2\", got {}: its mathematics may differ; write "
-        "\"llama\" there if it does not",
-        path, type.dump(-1, ' ', false, json::error_handler_t::replace)));
-  }
-  settle_rope(config, path);
-  return parse_config(config.dump(), path);
+  require_model_folder(folder);
+  return read_config(folder + "/config.json");
 }
 
 struct CheckpointWeights::Impl {
@@ -92,6 +138,7 @@ struct CheckpointWeights::Impl {
   std::map<std::string, SafetensorsReader> files;  // by name in the folder
   std::map<std::string, Place> weights;            // by our name
   std::vector<std::string> problems;
+  std::string told;  // by a name among them
 
   void open_files();
   void open_shards();
@@ -132,19 +179,19 @@ CheckpointWeights::Impl::Impl(std::string folder_path, const ModelConfig& model)
 }
 
 void CheckpointWeights::Impl::open_files() {
-  if (!fs::is_directory(folder)) {
-    throw InputError(fmt::format("{}: expected a folder with config.json and {}, got {}", folder,
-                                 kWhole, fs::exists(folder) ? "a file" : "nothing"));
-  }
-  const bool whole = fs::exists(folder + "/" + kWhole), index = fs::exists(folder + "/" + kIndex);
+  require_model_folder(folder);
+  const auto has = [&](const char* name) {  // also a link that leads nowhere, which is told later
+    return fs::symlink_status(folder + "/" + name).type() != fs::file_type::not_found;
+  };
+  const bool whole = has(kWhole), index = has(kIndex);
   if (whole && index) {
     throw InputError(
         fmt::format("{}: expected {} or {}, got both; keep one of them", folder, kWhole, kIndex));
   }
   if (!whole && !index) {
     throw InputError(fmt::format(
-        "{}: expected {} or {}, got neither; save the model with safe_serialization=True", folder,
-        kWhole, kIndex));
+        "{}: expected {} or {}, got neither{}; save the model with safe_serialization=True", folder,
+        kWhole, kIndex, other_weights(folder)));
   }
   if (whole) {
     files.emplace(kWhole, SafetensorsReader(folder + "/" + kWhole));
@@ -198,6 +245,7 @@ std::map<std::string, Place> CheckpointWeights::Impl::tensors() const {
 void CheckpointWeights::Impl::check_surplus(const std::string& name, const Place& place,
                                             bool tied) {
   if (is_harmless(name)) return;
+  if (told.empty()) told = told_by(name);
   const SafetensorsEntry& entry = *place.entry;
   std::string why = "nothing of this name";
   if (tied && name == "lm_head.weight") {
@@ -234,6 +282,7 @@ void CheckpointWeights::Impl::report() const {
   if (problems.size() > kMostListed) {
     text += fmt::format("\n  and {} more", problems.size() - kMostListed);
   }
+  if (!told.empty()) text += "\n  " + told;
   throw InputError(text);
 }
 

@@ -11,8 +11,11 @@
 
 namespace assay::golden {
 
-// The config.json of the folder. Throws InputError as parse_config does, and for a model_type whose
-// mathematics is not ours to vouch for.
+// A config.json: what every command and option reads one with. Throws InputError as parse_config
+// does, and for JSON that parse_strict_json does not accept.
+ModelConfig read_config(const std::string& path);
+
+// The config.json of the folder.
 ModelConfig read_checkpoint_config(const std::string& folder);
 
 // Weights are converted to double when they are asked for, exactly; nothing is kept. Opening checks

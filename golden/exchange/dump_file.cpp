@@ -1,14 +1,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <fstream>
 #include <map>
 #include <new>
 #include <stdexcept>
+#include <string_view>
 
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
 #include "golden/exchange/npz.h"
 #include "golden/exchange/safetensors.h"
+#include "golden/file/files.h"
 #include "golden/file/foreign_hdf5.h"
 #include "golden/file/golden_file.h"
 #include "golden/file/sealed_file.h"
@@ -30,6 +34,59 @@ bool is_part_of_a_golden_file(const std::string& path) {
          path.starts_with("/grad/");
 }
 
+// Files that are taken for HDF5 by their names, but are known to be something else.
+void refuse_other_formats(const std::string& path) {
+  require_readable_file(path, "an HDF5 file");
+  struct Other {
+    std::string_view start;
+    const char* what;
+  };
+  static constexpr std::array<Other, 4> kOthers{{
+      {"PK\x03\x04",
+       "a zip archive: one of torch.save is to be saved with safetensors.torch.save_file, one of "
+       "numpy.savez is to be named .npz"},
+      {"\x80", "a Python pickle, as old torch.save writes it: use safetensors.torch.save_file"},
+      {"\x93NUMPY", "one array of numpy: use numpy.savez with the tensors' names"},
+      {"GGUF", "a GGUF file: use safetensors.torch.save_file"},
+  }};
+  std::string start(8, '\0');
+  std::ifstream(path, std::ios::binary)
+      .read(start.data(), static_cast<std::streamsize>(start.size()));
+  for (const Other& other : kOthers) {
+    if (!start.starts_with(other.start)) continue;
+    throw InputError(fmt::format("{}: expected an HDF5 file, got {}", path, other.what));
+  }
+}
+
+// "; what to do", of what the library says.
+std::string advice_on(const std::string& message) {
+  struct Row {
+    const char* part;
+    const char* advice;
+  };
+  static constexpr std::array<Row, 3> kRows{{
+      {"already open for write",
+       "; its writer has not closed it, or was killed: close it there, or 'h5clear -s' the file"},
+      {"plugin",  // "can't open directory: .../plugins"
+       "; the plugin that unpacks it is not installed: write the dataset without compression or "
+       "with gzip"},
+      {"unable to lock file", "; another program has it open: close it there"},
+  }};
+  for (const Row& row : kRows) {
+    if (message.find(row.part) != std::string::npos) return row.advice;
+  }
+  return "";
+}
+
+template <class Call>
+auto with_advice(Call&& call) {
+  try {
+    return call();
+  } catch (const InputError& error) {
+    throw InputError(error.what() + advice_on(error.what()));
+  }
+}
+
 // A file of named tensors in one of the formats. Paths begin with "/", also where the format's own
 // names do not.
 class Format {
@@ -43,18 +100,29 @@ class Format {
 
 class Hdf5Format : public Format {
  public:
-  explicit Hdf5Format(const std::string& path) : file_(path) {}
+  Hdf5Format(const std::string& path, Reading reading)
+      : file_((refuse_other_formats(path), path)), reading_(reading) {}
 
-  std::vector<std::string> paths() const override { return file_.datasets(); }
-  DumpEntry describe(const std::string& path) const override {
-    const hdf5::DatasetInfo info = file_.info(path);
-    return {"", info.dtype, info.shape};
+  std::vector<std::string> paths() const override {
+    return with_advice([&] { return file_.datasets(); });
   }
-  Tensor read(const std::string& path) const override { return file_.read(path); }
+  DumpEntry describe(const std::string& path) const override {
+    try {
+      const hdf5::DatasetInfo info = file_.info(path);
+      return {"", info.dtype, info.shape, ""};
+    } catch (const InputError& error) {
+      if (reading_ == Reading::strict) throw;
+      return {"", DType::float64, {}, error.what()};
+    }
+  }
+  Tensor read(const std::string& path) const override {
+    return with_advice([&] { return file_.read(path); });
+  }
   std::string attribute(const std::string& name) const override { return file_.attribute(name); }
 
  private:
   hdf5::ForeignFile file_;
+  Reading reading_;
 };
 
 // A golden file that serves as a dump: it is as it was written, or refused, and needs no library.
@@ -71,7 +139,7 @@ class GoldenFormat : public Format {
   }
   DumpEntry describe(const std::string& path) const override {
     const ManifestRow& row = *reader_.find(path);
-    return {"", row.dtype, row.shape};
+    return {"", row.dtype, row.shape, ""};
   }
   Tensor read(const std::string& path) const override {
     const ManifestRow& row = *reader_.find(path);
@@ -93,7 +161,7 @@ class GoldenFormat : public Format {
 
 class SafetensorsFormat : public Format {
  public:
-  explicit SafetensorsFormat(const std::string& path) : reader_(path) {
+  SafetensorsFormat(const std::string& path, Reading reading) : reader_(path, reading) {
     for (const SafetensorsEntry& entry : reader_.entries()) entries_["/" + entry.name] = &entry;
   }
 
@@ -104,7 +172,7 @@ class SafetensorsFormat : public Format {
   }
   DumpEntry describe(const std::string& path) const override {
     const SafetensorsEntry& entry = *entries_.at(path);
-    return {"", dtype_of(entry.element), entry.shape};
+    return {"", dtype_of(entry.element), entry.shape, entry.problem};
   }
   Tensor read(const std::string& path) const override {
     const SafetensorsEntry& entry = *entries_.at(path);
@@ -122,7 +190,7 @@ class SafetensorsFormat : public Format {
 
 class NpzFormat : public Format {
  public:
-  explicit NpzFormat(const std::string& path) : reader_(path) {
+  NpzFormat(const std::string& path, Reading reading) : reader_(path, reading) {
     for (const NpzEntry& entry : reader_.entries()) entries_["/" + entry.name] = &entry;
   }
 
@@ -132,8 +200,8 @@ class NpzFormat : public Format {
     return all;
   }
   DumpEntry describe(const std::string& path) const override {
-    const NpyHeader& header = entries_.at(path)->header;
-    return {"", dtype_of(header.element), header.shape};
+    const NpzEntry& entry = *entries_.at(path);
+    return {"", dtype_of(entry.header.element), entry.header.shape, entry.problem};
   }
   Tensor read(const std::string& path) const override {
     const NpzEntry& entry = *entries_.at(path);
@@ -146,11 +214,11 @@ class NpzFormat : public Format {
   std::map<std::string, const NpzEntry*> entries_;
 };
 
-std::unique_ptr<Format> open_format(const std::string& path) {
-  if (path.ends_with(".npz")) return std::make_unique<NpzFormat>(path);
-  if (path.ends_with(".safetensors")) return std::make_unique<SafetensorsFormat>(path);
+std::unique_ptr<Format> open_format(const std::string& path, Reading reading) {
+  if (path.ends_with(".npz")) return std::make_unique<NpzFormat>(path, reading);
+  if (path.ends_with(".safetensors")) return std::make_unique<SafetensorsFormat>(path, reading);
   if (is_golden_file(path)) return std::make_unique<GoldenFormat>(path);
-  return std::make_unique<Hdf5Format>(path);
+  return std::make_unique<Hdf5Format>(path, reading);
 }
 
 }  // namespace
@@ -162,7 +230,8 @@ struct DumpReader::Impl {
   std::map<std::string, std::string> paths;  // of entries, by name
 };
 
-DumpReader::DumpReader(const std::string& path) : impl_(new Impl{path, open_format(path), {}, {}}) {
+DumpReader::DumpReader(const std::string& path, Reading reading)
+    : impl_(new Impl{path, open_format(path, reading), {}, {}}) {
   for (const std::string& dataset : impl_->format->paths()) {
     if (is_part_of_a_golden_file(dataset)) continue;
     const std::string name = name_of(dataset);

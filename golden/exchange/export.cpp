@@ -18,6 +18,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// In "architectures" where no class of transformers computes the model.
+constexpr char kOtherArchitecture[] = "AssayForCausalLM";
+
 template <class T>
 std::vector<double> widened(const std::vector<T>& values) {
   return {values.begin(), values.end()};
@@ -60,12 +63,19 @@ std::string torch_name(Element element) {
 std::string transformers_config(const ModelConfig& config, Element element) {
   nlohmann::json document = nlohmann::json::parse(to_json(config));
   document["torch_dtype"] = torch_name(element);
-  if (config.block == BlockKind::gpt2) {
-    document["architectures"] = {"GPT2LMHeadModel"};
-    return document.dump(2) + "\n";
+  const std::vector<std::string> others = not_in_transformers(config);
+  const bool gpt2 = config.block == BlockKind::gpt2, windowed = config.window != 0;
+  const char* name = gpt2       ? "GPT2LMHeadModel"
+                     : windowed ? "MistralForCausalLM"
+                                : "LlamaForCausalLM";
+  document["architectures"] = {others.empty() ? name : kOtherArchitecture};
+  if (!others.empty()) {
+    document["assay"]["note"] =
+        fmt::format("{} computes something else: {}", name, fmt::join(others, "; "));
   }
-  document["architectures"] = {"LlamaForCausalLM"};
-  document["model_type"] = "llama";
+  if (gpt2) return document.dump(2) + "\n";
+  document["model_type"] = windowed ? "mistral" : "llama";
+  if (windowed) document["sliding_window"] = config.window;
   document["hidden_act"] = "silu";
   document["attention_bias"] = false;
   document["mlp_bias"] = false;
@@ -99,6 +109,21 @@ void write_text(const std::string& path, const std::string& text, bool force) {
 }
 
 }  // namespace
+
+std::vector<std::string> not_in_transformers(const ModelConfig& config) {
+  std::vector<std::string> others;
+  if (config.method != "plain") {
+    others.push_back(fmt::format("method {}, of which no class knows", config.method));
+  }
+  if (config.window != 0 && config.block == BlockKind::gpt2) {
+    others.push_back(fmt::format("a window of {}, which GPT-2 does not have", config.window));
+  }
+  if (config.sink_tokens != 0) {
+    others.push_back(
+        fmt::format("{} positions that stay visible behind the window", config.sink_tokens));
+  }
+  return others;
+}
 
 int64_t export_tensors(const GoldenReader& golden, const std::string& path,
                        const ExportOptions& options) {

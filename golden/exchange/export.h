@@ -26,10 +26,15 @@ struct ExportOptions {
 int64_t export_tensors(const GoldenReader& golden, const std::string& path,
                        const ExportOptions& options);
 
-// Writes config.json and model.safetensors as LlamaForCausalLM.from_pretrained or
-// GPT2LMHeadModel.from_pretrained loads them, float64 unless options.element says otherwise; the
-// folder is made if need be. Throws InputError for a GPT-2 that transformers does not have:
-// post-norm, grouped heads, heads of another size. Weights that are not in the
+// What the classes of transformers do not compute of this model: "method 1: ..". Empty where one of
+// them computes it: LlamaForCausalLM, MistralForCausalLM for a window, GPT2LMHeadModel.
+std::vector<std::string> not_in_transformers(const ModelConfig& config);
+
+// Writes config.json and model.safetensors as from_pretrained of the model's class loads them,
+// float64 unless options.element says otherwise; the folder is made if need be. Where no class
+// computes the model, "architectures" names none of them and "assay" has a note that says why.
+// Throws InputError for a GPT-2 that transformers does not have: post-norm, grouped heads, heads of
+// another size. Weights that are not in the
 // golden file are obtained as GoldenReader::read does. Returns the number of weights.
 int64_t export_model(const GoldenReader& golden, const std::string& folder,
                      const ExportOptions& options);

@@ -21,13 +21,25 @@ struct Row {
   const char* descr;
   Element element;
 };
-constexpr std::array<Row, 7> kTypes{{{"<f8", Element::f64},
-                                     {"<f4", Element::f32},
-                                     {"<f2", Element::f16},
-                                     {"<i8", Element::i64},
-                                     {"<i4", Element::i32},
-                                     {"|u1", Element::u8},
-                                     {"|b1", Element::boolean}}};
+constexpr std::array<Row, 12> kTypes{{{"<f8", Element::f64},
+                                      {"<f4", Element::f32},
+                                      {"<f2", Element::f16},
+                                      {"<i8", Element::i64},
+                                      {"<i4", Element::i32},
+                                      {"<i2", Element::i16},
+                                      {"|i1", Element::i8},
+                                      {"<u8", Element::u64},
+                                      {"<u4", Element::u32},
+                                      {"<u2", Element::u16},
+                                      {"|u1", Element::u8},
+                                      {"|b1", Element::boolean}}};
+
+// "<f8, <f4, .."
+std::string type_names() {
+  std::string text;
+  for (const Row& row : kTypes) text += fmt::format("{}{}", text.empty() ? "" : ", ", row.descr);
+  return text;
+}
 
 // The dictionary, as Python writes and reads it, and nothing else of Python.
 class DictionaryParser {
@@ -74,9 +86,8 @@ class DictionaryParser {
       }
     }
     throw InputError(fmt::format(
-        "{}: dtype: expected one of <f8, <f4, <f2, <i8, <i4, |u1, |b1, got {}; convert it with "
-        "astype (bfloat16 to float32)",
-        where_, printable(text_.substr(start, 40))));
+        "{}: dtype: expected one of {}, got {}; convert it with astype (bfloat16 to float32)",
+        where_, type_names(), printable(text_.substr(start, 40))));
   }
 
   bool boolean() {

@@ -25,8 +25,8 @@ inline constexpr std::size_t kMostNpyHeaderBytes = 1 << 16;
 // beginning with `where` for what is no header and for one of more than kMostNpyHeaderBytes.
 std::size_t npy_header_bytes(const std::string& start, const std::string& where);
 
-// Parses a whole header. Little-endian '<f8', '<f4', '<f2', '<i8', '<i4', '|u1', '|b1'; throws
-// InputError beginning with `where` for everything else, and for a shape of more than 2^62 bytes.
+// Parses a whole header. Little-endian floats, whole numbers and booleans; throws InputError
+// beginning with `where` for everything else, and for a shape of more than 2^62 bytes.
 NpyHeader parse_npy_header(const std::string& header, const std::string& where);
 
 // The inverse, C order, padded to a multiple of 64 bytes. Throws InputError for BF16, which numpy

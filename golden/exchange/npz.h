@@ -17,14 +17,17 @@ struct NpzEntry {
   NpyHeader header = {};
   uint64_t member = 0;        // its number in the archive
   uint64_t header_bytes = 0;  // in front of the data
+  std::string problem = {};   // why it is no tensor, a message; "" if it is one
 };
 
-// Opening checks the archive's structure and every array's header; reading an array checks its
-// CRC. Stored and deflated members. All failures are InputError with file, array and cause, and
-// nothing is made larger than deflate can pack into the file.
+// Opening checks the archive's structure and every array's header; reading an array checks its CRC.
+// A member that is no array of numbers (strings, objects) is an error, or with Reading::lenient an
+// entry with a problem, which reading it throws. Stored and deflated members. All failures are
+// InputError with file, array and cause, and nothing is made larger than deflate can pack into the
+// file.
 class NpzReader {
  public:
-  explicit NpzReader(const std::string& path);
+  explicit NpzReader(const std::string& path, Reading reading = Reading::strict);
   ~NpzReader();
   NpzReader(NpzReader&&) noexcept;
 

@@ -98,7 +98,8 @@ struct NpzReader::Impl {
 
   Member open(uint64_t number, const std::string& where) const;
   void check_sizes(const zip_stat_t& status, const std::string& where) const;
-  NpzEntry read_entry(uint64_t number) const;
+  NpzEntry read_entry(uint64_t number, Reading reading) const;
+  void read_header(NpzEntry& entry, const zip_stat_t& status, const std::string& where) const;
 };
 
 Member NpzReader::Impl::open(uint64_t number, const std::string& where) const {
@@ -130,7 +131,7 @@ void NpzReader::Impl::check_sizes(const zip_stat_t& status, const std::string& w
   }
 }
 
-NpzEntry NpzReader::Impl::read_entry(uint64_t number) const {
+NpzEntry NpzReader::Impl::read_entry(uint64_t number, Reading reading) const {
   zip_stat_t status;
   if (zip_stat_index(archive.get(), number, 0, &status) != 0 || status.name == nullptr) {
     throw InputError(fmt::format("{}: member {}: {}", path, number,
@@ -138,12 +139,23 @@ NpzEntry NpzReader::Impl::read_entry(uint64_t number) const {
   }
   NpzEntry entry{.name = status.name, .member = number};
   const std::string where = fmt::format("{}: {}", path, printable(entry.name));
-  if (!entry.name.ends_with(".npy")) {
-    throw InputError(fmt::format("{}: expected members that end in .npy", where));
+  try {
+    if (!entry.name.ends_with(".npy")) {
+      throw InputError(fmt::format("{}: expected members that end in .npy", where));
+    }
+    entry.name.resize(entry.name.size() - 4);
+    read_header(entry, status, where);
+  } catch (const InputError& error) {
+    if (reading == Reading::strict) throw;
+    entry.problem = error.what();
   }
-  entry.name.resize(entry.name.size() - 4);
+  return entry;
+}
+
+void NpzReader::Impl::read_header(NpzEntry& entry, const zip_stat_t& status,
+                                  const std::string& where) const {
   check_sizes(status, where);
-  const Member member = open(number, where);
+  const Member member = open(entry.member, where);
   std::string header(kNpyPreamble + 2, '\0');
   read_exactly(member.get(), header.data(), header.size(), where);
   const std::size_t bytes = npy_header_bytes(header, where), start = header.size();
@@ -158,14 +170,14 @@ NpzEntry NpzReader::Impl::read_entry(uint64_t number) const {
                                  due, element_name(entry.header.element),
                                  shape_text(entry.header.shape), status.size));
   }
-  return entry;
 }
 
-NpzReader::NpzReader(const std::string& path) : impl_(std::make_unique<Impl>(path)) {
+NpzReader::NpzReader(const std::string& path, Reading reading)
+    : impl_(std::make_unique<Impl>(path)) {
   std::set<std::string> names;
   const zip_int64_t count = zip_get_num_entries(impl_->archive.get(), 0);
   for (zip_int64_t i = 0; i < count; ++i) {
-    impl_->entries.push_back(impl_->read_entry(static_cast<uint64_t>(i)));
+    impl_->entries.push_back(impl_->read_entry(static_cast<uint64_t>(i), reading));
     const std::string& name = impl_->entries.back().name;
     if (!names.insert(name).second) {
       throw InputError(
@@ -180,6 +192,7 @@ NpzReader::NpzReader(NpzReader&&) noexcept = default;
 const std::vector<NpzEntry>& NpzReader::entries() const { return impl_->entries; }
 
 std::vector<double> NpzReader::read(const NpzEntry& entry) const {
+  if (!entry.problem.empty()) throw InputError(entry.problem);
   const std::string where = fmt::format("{}: {}", impl_->path, printable(entry.name));
   const Member member = impl_->open(entry.member, where);
   std::vector<char> skipped(entry.header_bytes);

@@ -26,15 +26,17 @@ struct SafetensorsEntry {
   Shape shape;
   uint64_t offset = 0;  // of the data in the file
   uint64_t bytes = 0;
+  std::string problem = {};  // why its type is not read, a message; "" if it is
 };
 
 // Opening checks everything but the values: a header of at most 100 MB inside of the file, JSON of
 // exactly the form above, unique names, known types, shapes whose bytes match the offsets, no
-// overlap, no hole. All failures are InputError with file, tensor and cause. The file is mapped a
-// tensor at a time, read-only, and nothing of it is kept.
+// overlap, no hole. A type that is not read is an error, or with Reading::lenient a problem of the
+// entry, which reading it throws. All failures are InputError with file, tensor and cause. The file
+// is mapped a tensor at a time, read-only, and nothing of it is kept.
 class SafetensorsReader {
  public:
-  explicit SafetensorsReader(const std::string& path);
+  explicit SafetensorsReader(const std::string& path, Reading reading = Reading::strict);
   ~SafetensorsReader();
   SafetensorsReader(SafetensorsReader&&) noexcept;
 

@@ -21,26 +21,40 @@ constexpr uint64_t kMostHeaderBytes = 100'000'000;
 constexpr uint64_t kPiece = 1 << 20;  // bytes hashed at once
 constexpr char kMetadata[] = "__metadata__";
 
+// "F64, F32, .. or BOOL"
+std::string type_names() {
+  std::vector<std::string> names = element_names();
+  const std::string last = names.back();
+  names.pop_back();
+  return fmt::format("{} or {}", fmt::join(names, ", "), last);
+}
+
 // One entry of the header. Offsets stay relative to the data.
 class EntryParser {
  public:
   EntryParser(const std::string& path, const std::string& name, const json& entry)
       : where_(fmt::format("{}: {}", path, printable(name))), entry_(entry) {}
 
-  SafetensorsEntry parse(const std::string& name, uint64_t data_bytes) const {
+  SafetensorsEntry parse(const std::string& name, uint64_t data_bytes, Reading reading) const {
     if (!entry_.is_object()) fail("a table with dtype, shape and data_offsets", entry_.type_name());
     for (const auto& [key, value] : entry_.items()) {
       if (key != "dtype" && key != "shape" && key != "data_offsets") {
         fail("only dtype, shape and data_offsets", "'" + key + "'");
       }
     }
-    SafetensorsEntry result{.name = name, .element = element(), .shape = shape()};
-    const uint64_t due = bytes_of(result);
+    SafetensorsEntry result{.name = name, .shape = shape()};
+    try {
+      result.element = element();
+    } catch (const InputError& error) {
+      if (reading == Reading::strict) throw;
+      result.problem = error.what();
+    }
     const auto [begin, end] = offsets();
     if (begin > end || end > data_bytes) {
       fail(fmt::format("data_offsets within the {} bytes of data, ascending", data_bytes),
            fmt::format("[{},{}]", begin, end));
     }
+    const uint64_t due = result.problem.empty() ? bytes_of(result) : end - begin;
     if (end - begin != due) {
       fail(fmt::format("{} bytes for {} {}", due, element_name(result.element),
                        shape_text(result.shape)),
@@ -60,7 +74,14 @@ class EntryParser {
   Element element() const {
     const json& dtype = field("dtype");
     const auto found = dtype.is_string() ? element_named(dtype.get<std::string>()) : std::nullopt;
-    if (!found) fail("dtype F64, F32, BF16, F16, I64, I32, U8 or BOOL", short_text(dtype));
+    if (!found) {
+      const std::string got = short_text(dtype);
+      throw InputError(fmt::format(
+          "{}: expected dtype {}, got {}; {}save {} again", where_, type_names(), printable(got),
+          got.starts_with("\"F8") ? "8-bit floats are not read: convert the tensor to bfloat16 and "
+                                  : "",
+          got.starts_with("\"F8") ? "it" : "the file"));
+    }
     return *found;
   }
 
@@ -225,7 +246,7 @@ void SafetensorsReader::Impl::check_layout(uint64_t data_begin) {
   }
 }
 
-SafetensorsReader::SafetensorsReader(const std::string& path)
+SafetensorsReader::SafetensorsReader(const std::string& path, Reading reading)
     : impl_(std::make_unique<Impl>(path)) {
   const std::string text = impl_->read_header();
   if (!text.starts_with('{')) {  // what a JSON parser skips there, the format forbids
@@ -238,7 +259,7 @@ SafetensorsReader::SafetensorsReader(const std::string& path)
   for (const auto& [name, entry] : header.items()) {
     if (name == kMetadata) continue;
     impl_->entries.push_back(
-        EntryParser(path, name, entry).parse(name, impl_->file_bytes - data_begin));
+        EntryParser(path, name, entry).parse(name, impl_->file_bytes - data_begin, reading));
   }
   impl_->check_layout(data_begin);
 }
@@ -261,6 +282,7 @@ std::string SafetensorsReader::metadata(const std::string& key) const {
 
 void SafetensorsReader::read(const SafetensorsEntry& entry, std::span<double> out,
                              uint64_t first) const {
+  if (!entry.problem.empty()) throw InputError(entry.problem);
   const std::string where = fmt::format("{}: {}", impl_->path, printable(entry.name));
   const auto count = static_cast<uint64_t>(element_count(entry.shape));
   if (first > count || out.size() > count - first) {

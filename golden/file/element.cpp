@@ -26,14 +26,19 @@ struct Row {
   DType dtype;
 };
 
-constexpr std::array<Row, 8> kElements{{{Element::f64, "F64", 8, DType::float64},
-                                        {Element::f32, "F32", 4, DType::float32},
-                                        {Element::bf16, "BF16", 2, DType::bfloat16},
-                                        {Element::f16, "F16", 2, DType::float16},
-                                        {Element::i64, "I64", 8, DType::int32},
-                                        {Element::i32, "I32", 4, DType::int32},
-                                        {Element::u8, "U8", 1, DType::uint8},
-                                        {Element::boolean, "BOOL", 1, DType::uint8}}};
+constexpr std::array<Row, 13> kElements{{{Element::f64, "F64", 8, DType::float64},
+                                         {Element::f32, "F32", 4, DType::float32},
+                                         {Element::bf16, "BF16", 2, DType::bfloat16},
+                                         {Element::f16, "F16", 2, DType::float16},
+                                         {Element::i64, "I64", 8, DType::int32},
+                                         {Element::i32, "I32", 4, DType::int32},
+                                         {Element::i16, "I16", 2, DType::int32},
+                                         {Element::i8, "I8", 1, DType::int32},
+                                         {Element::u64, "U64", 8, DType::int32},
+                                         {Element::u32, "U32", 4, DType::int32},
+                                         {Element::u16, "U16", 2, DType::int32},
+                                         {Element::u8, "U8", 1, DType::uint8},
+                                         {Element::boolean, "BOOL", 1, DType::uint8}}};
 
 const Row& row_of(Element element) {
   for (const Row& row : kElements) {
@@ -127,7 +132,7 @@ std::vector<std::byte> nearest(Element element, std::span<const double> values) 
     case Element::boolean:
       return pack<uint8_t>(
           values, [&](double x) { return whole<uint8_t>(x, 0, element == Element::u8 ? 255 : 1); });
-    case Element::i64:
+    default:
       break;
   }
   throw InternalError("encode: " + element_name(element) + " is not written");
@@ -138,6 +143,12 @@ std::vector<std::byte> nearest(Element element, std::span<const double> values) 
 std::size_t element_bytes(Element element) { return row_of(element).bytes; }
 std::string element_name(Element element) { return row_of(element).name; }
 DType dtype_of(Element element) { return row_of(element).dtype; }
+
+std::vector<std::string> element_names() {
+  std::vector<std::string> names;
+  for (const Row& row : kElements) names.emplace_back(row.name);
+  return names;
+}
 
 std::optional<Element> element_named(const std::string& name) {
   for (const Row& row : kElements) {
@@ -190,6 +201,24 @@ void decode(Element element, const std::byte* bytes, std::span<double> out,
     case Element::i32:
       map_elements<int32_t>(bytes, out, always([](int32_t x) { return static_cast<double>(x); }));
       break;
+    case Element::i16:
+      map_elements<int16_t>(bytes, out, always([](int16_t x) { return static_cast<double>(x); }));
+      break;
+    case Element::i8:
+      map_elements<int8_t>(bytes, out, always([](int8_t x) { return static_cast<double>(x); }));
+      break;
+    case Element::u64:
+      refused = map_elements<uint64_t>(bytes, out, [](uint64_t x, double& y) {
+        y = static_cast<double>(x);
+        return y <= 0x1p53;
+      });
+      break;
+    case Element::u32:
+      map_elements<uint32_t>(bytes, out, always([](uint32_t x) { return static_cast<double>(x); }));
+      break;
+    case Element::u16:
+      map_elements<uint16_t>(bytes, out, always([](uint16_t x) { return static_cast<double>(x); }));
+      break;
     case Element::u8:
       map_elements<uint8_t>(bytes, out, always([](uint8_t x) { return static_cast<double>(x); }));
       break;
@@ -203,7 +232,7 @@ void decode(Element element, const std::byte* bytes, std::span<double> out,
   if (refused < 0) return;
   throw InputError(
       fmt::format("{}: element {}: expected {}, got {:.0f}", where, refused,
-                  element == Element::i64 ? "a whole number of at most 2^53" : "0 or 1",
+                  element != Element::boolean ? "a whole number of at most 2^53" : "0 or 1",
                   out[static_cast<std::size_t>(refused)]));
 }
 

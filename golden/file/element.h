@@ -12,10 +12,11 @@
 
 namespace assay::golden {
 
-enum class Element { f64, f32, bf16, f16, i64, i32, u8, boolean };
+enum class Element { f64, f32, bf16, f16, i64, i32, i16, i8, u64, u32, u16, u8, boolean };
 
 std::size_t element_bytes(Element element);
 std::string element_name(Element element);  // as .safetensors spells it: "F64", "BF16", "BOOL"
+std::vector<std::string> element_names();
 std::optional<Element> element_named(const std::string& name);
 bool is_float(Element element);
 
@@ -31,9 +32,13 @@ Element element_of(DType dtype);
 void decode(Element element, const std::byte* bytes, std::span<double> out,
             const std::string& where);
 
+// Whether a file with members that are no tensors is refused when it is opened, or only the reading
+// of such a member.
+enum class Reading { strict, lenient };
+
 enum class Rounding { refuse, nearest };
 
-// The inverse for all but I64. A value that the type does not hold exactly is
+// The inverse for floats, I32, U8 and BOOL. A value that the type does not hold exactly is
 // rounded to the nearest, ties to even, if that is wished and the type a float; else InputError
 // beginning with `where` and naming element and value. NaN stays NaN.
 std::vector<std::byte> encode(Element element, std::span<const double> values, Rounding rounding,

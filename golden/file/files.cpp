@@ -13,6 +13,8 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <string_view>
 
 #include "golden/contract/error.h"
 #include "golden/file/partials.h"
@@ -28,6 +30,12 @@ std::string folder_of(const std::string& path) {
   return folder.empty() ? "." : folder;
 }
 
+bool starts_with(const std::string& path, std::string_view text) {
+  std::string start(text.size(), '\0');
+  std::ifstream file(path, std::ios::binary);
+  return file.read(start.data(), static_cast<std::streamsize>(start.size())) && start == text;
+}
+
 // A new name is in the folder for good only once the folder is on the disk.
 void sync_folder(const std::string& folder, const std::string& path) {
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -39,11 +47,20 @@ void sync_folder(const std::string& folder, const std::string& path) {
                                folder, std::strerror(failure)));
 }
 
+// Of the file whose content goes to an output that is written through.
+std::string scratch_name() { return (fs::temp_directory_path() / "assay-output").string(); }
+
 }  // namespace
 
 void require_readable_file(const std::string& path, const std::string& kind) {
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) {
+    std::error_code failed;
+    if (const fs::path link = fs::read_symlink(path, failed); !failed) {
+      throw InputError(fmt::format(
+          "{}: a symbolic link to {}, which leads nowhere; fetch or copy the file itself", path,
+          link.string()));
+    }
     if (errno == ENOENT) throw InputError(fmt::format("{}: no such file", path));
     throw InputError(fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
   }
@@ -55,6 +72,12 @@ void require_readable_file(const std::string& path, const std::string& kind) {
   }
   if (access(path.c_str(), R_OK) != 0) {
     throw InputError(fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
+  }
+  if (starts_with(path, "version https://git-lfs.github.com/spec/")) {
+    throw InputError(fmt::format(
+        "{}: expected {}, got a Git LFS pointer to it; 'git lfs pull' in its repository "
+        "fetches the file itself",
+        path, kind));
   }
 }
 
@@ -72,7 +95,12 @@ std::string read_text(const std::string& path, const std::string& kind, uint64_t
 }
 
 void check_target(const std::string& path, bool force, uint64_t expected_bytes) {
-  const std::string folder = folder_of(path);
+  const OutputPlace place = output_place(path);
+  if (place.through) {
+    if (place.descriptor >= 0 || access(place.path.c_str(), W_OK) == 0) return;
+    throw InputError(fmt::format("{}: cannot be written to: {}", path, std::strerror(errno)));
+  }
+  const std::string folder = folder_of(place.path);
   std::error_code ignored;
   if (fs::path(path).filename().empty() || fs::is_directory(path, ignored)) {
     throw InputError(fmt::format("{}: expected the name of a file, got a directory", path));
@@ -104,7 +132,8 @@ void check_target(const std::string& path, bool force, uint64_t expected_bytes) 
 
 std::string partial_prefix(const std::string& path) { return path + ".partial-"; }
 
-std::vector<std::string> partial_files(const std::string& path) {
+std::vector<std::string> partial_files(const std::string& name_of_output) {
+  const std::string path = output_place(name_of_output).path;
   const std::string prefix = fs::path(partial_prefix(path)).filename().string();
   std::vector<std::string> found;
   std::error_code failed;
@@ -126,7 +155,8 @@ std::vector<std::string> partial_files(const std::string& path) {
 PartialFile::PartialFile(std::string path, bool force, uint64_t expected_bytes)
     : path_(std::move(path)), force_(force) {
   check_target(path_, force_, expected_bytes);
-  partial_ = make_partial(path_, path_);
+  place_ = output_place(path_);
+  partial_ = make_partial(place_.through ? scratch_name() : place_.path, path_);
 }
 
 PartialFile::~PartialFile() {
@@ -136,10 +166,17 @@ PartialFile::~PartialFile() {
 }
 
 void PartialFile::put_in_place() {
-  int failed =
-      renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, path_.c_str(), force_ ? 0 : RENAME_NOREPLACE);
+  if (place_.through) {
+    write_through(partial_, place_, path_);
+    ::unlink(partial_.c_str());
+    forget_partial(partial_);
+    partial_.clear();
+    return;
+  }
+  const char* name = place_.path.c_str();
+  int failed = renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, name, force_ ? 0 : RENAME_NOREPLACE);
   if (failed != 0 && (errno == EINVAL || errno == ENOSYS)) {  // a file system without the flag
-    failed = std::rename(partial_.c_str(), path_.c_str());
+    failed = std::rename(partial_.c_str(), name);
   }
   if (failed != 0) {
     throw InputError(
@@ -147,7 +184,7 @@ void PartialFile::put_in_place() {
   }
   forget_partial(partial_);
   partial_.clear();
-  sync_folder(folder_of(path_), path_);
+  sync_folder(folder_of(place_.path), path_);
 }
 
 }  // namespace assay::golden

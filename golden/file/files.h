@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "golden/file/output.h"
+
 namespace assay::golden {
 
 // Throws InputError unless `path` is a regular file that can be read; `kind` says what was expected
@@ -17,7 +19,8 @@ std::string read_text(const std::string& path, const std::string& kind,
 
 // Everything about a name to write to that can be known before hours of work: throws InputError for
 // a directory, a folder that is missing or read-only, an existing file without force, and fewer
-// free bytes than expected_bytes.
+// free bytes than expected_bytes. Of an output that is written through (output.h), only that it
+// may be written to.
 void check_target(const std::string& path, bool force, uint64_t expected_bytes);
 
 // Names of the files that runs write beside `path` until they are whole, each followed by the
@@ -29,7 +32,8 @@ std::string partial_prefix(const std::string& path);
 std::vector<std::string> partial_files(const std::string& path);
 
 // A file that gets its name when it is whole. Destroyed before that, it removes what was written; a
-// killed process leaves only "<path>.partial-<pid>" (partials.h).
+// killed process leaves only "<path>.partial-<pid>" (partials.h). Behind a symbolic link it is the
+// file that the link leads to, and what is no regular file gets the content written through once it is whole.
 class PartialFile {
  public:
   // Checks the target as check_target does; makes written(), empty.
@@ -44,6 +48,7 @@ class PartialFile {
 
  private:
   std::string path_, partial_;  // partial_ is empty once it has its final name
+  OutputPlace place_;           // behind path_
   bool force_;
 };
 

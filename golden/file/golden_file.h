@@ -34,6 +34,7 @@
 #include "golden/contract/config.h"
 #include "golden/contract/tensor.h"
 #include "golden/contract/weights.h"
+#include "golden/file/element.h"
 
 namespace assay::golden {
 
@@ -148,13 +149,16 @@ class GoldenReader : public WeightSource {
 // read if present.
 struct DumpEntry {
   std::string name;  // without the leading /candidate/ or /forward/
-  DType dtype;
-  Shape shape;
+  DType dtype = DType::float64;
+  Shape shape = {};
+  std::string problem = {};  // why it is no tensor, a message; "" if it is one
 };
 
 class DumpReader {
  public:
-  explicit DumpReader(const std::string& path);
+  // A member that is no tensor (text, booleans of Python, objects, a link to another file) is an
+  // error, or with Reading::lenient an entry with a problem, which reading it throws.
+  explicit DumpReader(const std::string& path, Reading reading = Reading::strict);
   ~DumpReader();
   const std::vector<DumpEntry>& entries() const;
   std::string config_hash() const;  // "" if the file does not say

@@ -69,7 +69,8 @@ class File {
   std::string text_attribute_of(const std::string& dataset, const std::string& name) const;
   uint64_t integer_attribute(const std::string& name) const;
 
-  // Absolute paths, sorted; soft links are not followed, a link into another file is an InputError.
+  // Absolute paths, sorted; soft links to datasets among them, a link into another file is an
+  // InputError.
   std::vector<std::string> datasets() const;
   // False also where the library cannot tell. Looks names up one by one: listing them, as
   // datasets() does, is only safe in a file that is known to be as it was written, for HDF5 1.10

@@ -44,7 +44,15 @@ herr_t collect_link(hid_t group, const char* name, const H5L_info_t* link, void*
   const auto& [listing, prefix, depth] = *static_cast<Visit*>(visit);
   const std::string path = prefix + "/" + name;
   if (link->type != H5L_TYPE_HARD) {
-    if (link->type != H5L_TYPE_SOFT && listing.leaves.empty()) listing.leaves = path;
+    if (link->type != H5L_TYPE_SOFT) {
+      if (listing.leaves.empty()) listing.leaves = path;
+      return 0;
+    }
+    // What it leads to is in this file: one with links into others is refused as a whole.
+    H5O_info_t target;
+    const bool there = H5Oexists_by_name(group, name, H5P_DEFAULT) > 0 &&
+                       H5Oget_info_by_name2(group, name, &target, H5O_INFO_BASIC, H5P_DEFAULT) >= 0;
+    if (there && target.type == H5O_TYPE_DATASET) listing.datasets.push_back(path);
     return 0;
   }
   H5O_info_t info;

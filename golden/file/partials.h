@@ -6,8 +6,8 @@
 
 namespace assay::golden {
 
-// Makes the empty file "<path>.partial-<pid>" and returns its name. It is this call's own: neither a
-// file that is there nor what a symbolic link leads to is opened; a number follows where the name
+// Makes the empty file "<path>.partial-<pid>" and returns its name. It is this call's own: neither
+// a file that is there nor what a symbolic link leads to is opened; a number follows where the name
 // is taken. Leftovers of runs that are dead are removed. `shown` names the output in messages.
 std::string make_partial(const std::string& path, const std::string& shown);
 

@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <numeric>
 #include <set>
 
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
+#include "golden/contract/precision.h"
 #include "golden/generate/dependence.h"
 #include "golden/generate/provenance.h"
 #include "reference/interpreters/gradient.h"
@@ -86,6 +89,23 @@ Array as_doubles(const Shape& shape, const std::vector<T>& values) {
   return array;
 }
 
+// A weight that is NaN or infinite makes every tensor after it so, and nothing could be judged.
+void require_finite(const GenerateRequest& request, const std::string& name,
+                    std::span<const double> values) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    throw InputError(
+        fmt::format("{}: weight {}: element {} of {}: expected a finite number, got {}",
+                    request.out, name, i, values.size(), values[i]));
+  }
+}
+
+// NaN or an infinity, but for what a mask writes over scores.
+bool is_unusable(const std::string& name, double x) {
+  if (std::isfinite(x)) return false;
+  return !(is_attention_matrix(name) && x < 0);
+}
+
 // Writes what the interpreters hand over.
 class Recorder : public reference::Observer, public reference::GradientObserver {
  public:
@@ -98,6 +118,12 @@ class Recorder : public reference::Observer, public reference::GradientObserver 
   Array observe(const NodeData& node, Array value) override {
     writer_.write_forward(node.name, value.view());
     if (node.name == "loss") loss_ = value.data()[0];
+    const auto values = value.values();
+    if (std::any_of(values.begin(), values.end(),
+                    [&](double x) { return is_unusable(node.name, x); }) &&
+        nonfinite_++ == 0) {
+      first_nonfinite_ = node.name;
+    }
     ++done_;
     if (request_.progress) request_.progress(done_, total_);
     return value;
@@ -109,12 +135,16 @@ class Recorder : public reference::Observer, public reference::GradientObserver 
 
   int64_t done() const { return done_; }
   double loss() const { return loss_; }
+  int64_t nonfinite() const { return nonfinite_; }
+  const std::string& first_nonfinite() const { return first_nonfinite_; }
 
  private:
   const GenerateRequest& request_;
   GoldenWriter& writer_;
   int64_t done_ = 0, total_ = 0;
   double loss_ = 0;
+  int64_t nonfinite_ = 0;
+  std::string first_nonfinite_;
 };
 
 }  // namespace
@@ -143,6 +173,7 @@ GenerateResult generate(const GenerateRequest& incomplete) {
     if (input.name == "labels") return as_doubles(shape, request.labels);
     Array weight = Array::uninitialized(input.shape());
     weights.read(input.name, weight.values());
+    require_finite(request, input.name, weight.values());
     return weight;
   };
   std::set<std::string> written;  // weights; one that was let go is asked for again
@@ -166,6 +197,8 @@ GenerateResult generate(const GenerateRequest& incomplete) {
   result.root_hash = writer.finish();
   result.tensors = recorder.done();
   result.loss = recorder.loss();
+  result.nonfinite = recorder.nonfinite();
+  result.first_nonfinite = recorder.first_nonfinite();
   result.bytes_written = writer.bytes_written();
   result.write_seconds = writer.write_seconds();
   result.total_seconds = std::chrono::duration<double>(Clock::now() - start).count();

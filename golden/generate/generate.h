@@ -15,7 +15,7 @@ namespace assay::golden {
 
 // Raised with every change of the reference that alters a value of a golden file: files made before
 // it are not up to date.
-inline constexpr int kGoldenVersion = 1;
+inline constexpr int kGoldenVersion = 2;
 
 struct GenerateRequest {
   ModelConfig config;
@@ -45,13 +45,15 @@ struct GenerateResult {
   std::string root_hash;
   int64_t tensors = 0;
   double loss = 0;
+  int64_t nonfinite = 0;        // tensors that hold NaN or infinities, -inf of a mask excepted
+  std::string first_nonfinite;  // of them, in order of computation
   uint64_t bytes_written = 0;
   double write_seconds = 0;  // in HDF5 and the final sync
   double total_seconds = 0;
 };
 
 // Throws InputError for a request that does not fit (lengths, tokens out of range, the file's
-// place) before anything is computed.
+// place) before anything is computed, and for a weight that is not finite, by name.
 GenerateResult generate(const GenerateRequest& request);
 
 }  // namespace assay::golden

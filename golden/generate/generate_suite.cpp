@@ -17,6 +17,8 @@
 #include "golden/contract/error.h"
 #include "golden/contract/strict_json.h"
 #include "golden/file/hdf5.h"
+#include "golden/file/manifest.h"
+#include "golden/file/output.h"
 #include "golden/generate/generate.h"
 #include "golden/suites/suite_data.h"
 
@@ -82,6 +84,7 @@ CaseOutcome run_case(const SuiteCase& c, const GenerateSuiteRequest& request, Bu
               .problem = {},
               .bytes = fs::file_size(path)};
     }
+    require_own({"case", path}, {kSchema}, request.force);
     const uint64_t bytes = estimated_live_bytes(c);
     if (bytes > budget_bytes) {
       return failed(c, path,

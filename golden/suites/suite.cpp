@@ -171,6 +171,8 @@ ModelConfig case_config(SuiteJson block, const std::string& heads, const SuiteJs
   const SuiteJson own = gpt2 ? block.value("assay", SuiteJson::object()) : block;
   const int64_t count = kv_heads(number(block, gpt2 ? "n_head" : "num_attention_heads"),
                                  number(own, "num_key_value_heads"), heads, where);
+  // A suite's own default, whatever class the block is of.
+  if (!gpt2 && !block.contains("rms_norm_eps")) block["rms_norm_eps"] = ModelConfig{}.rms_norm_eps;
   block["assay"] = gpt2 ? own : SuiteJson::object();
   block["assay"].update(options);
   (gpt2 ? block["assay"] : block)["num_key_value_heads"] = count;

@@ -9,9 +9,9 @@
 //                                                             eps of its own
 //   (3)  A_l[t,s] = softmax( mask( S_l[t,s] / sqrt(Dh) (exp(w[t]) + 1) + c[t] ) )         C-base
 //   (4)  A_l[t,s] = softmax( mask( S_l[t,s] / sqrt(Dh) exp(g[t]) ) ),  g of one output    D-base
-// P is score_positions; a run of T <= P positions reads the leading part. In layer l the gate has m
-// inner features, also that of D-base. In (3) c is constant along a row, so the softmax
-// removes it: it changes the scores and nothing after them.
+// P is score_positions; a run of T <= P positions reads the leading part. In layer l the gate goes
+// D -> m -> m, that of D-base D -> 1 -> 1 in every layer. In (3) c is constant along a row, so the
+// softmax removes it: it changes the scores and nothing after them.
 //
 // In (E) the factor is computed from the key's position and belongs to the key: s <= t, so it is as
 // causal as the key itself, and a decoder can keep it beside the key. Positions are mixed by A_l

@@ -17,10 +17,10 @@ class Field {
   using Element = X;
 
   Field() = default;
-  static Field uninitialized(Shape shape) {
+  static Field uninitialized(const Shape& shape) {
     Field field;
     field.size_ = golden::element_count(shape);
-    field.shape_ = std::move(shape);
+    field.shape_ = shape;
     field.storage_ =
         Array::uninitialized({field.size_, static_cast<int64_t>(sizeof(X) / sizeof(double))});
     return field;

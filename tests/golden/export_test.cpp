@@ -149,6 +149,40 @@ BOOST_AUTO_TEST_CASE(an_exported_config_says_what_transformers_asks) {
   BOOST_TEST(SafetensorsReader(folder.file("m/model.safetensors")).metadata("format") == "pt");
 }
 
+// A class that would load the folder and compute something else is not named in it.
+BOOST_AUTO_TEST_CASE(what_no_class_of_transformers_computes_is_said_in_the_folder) {
+  struct Row {
+    BlockKind block;
+    std::string method;
+    int64_t window, sinks;
+    const char* architecture;
+    const char* note;  // a part of it; "" for none
+  };
+  for (const Row& row : std::initializer_list<Row>{
+           {BlockKind::llama, "plain", 0, 0, "LlamaForCausalLM", ""},
+           {BlockKind::llama, "plain", 4, 0, "MistralForCausalLM", ""},
+           {BlockKind::llama, "plain", 4, 1, "AssayForCausalLM", "1 positions that stay visible"},
+           {BlockKind::llama, "1", 0, 0, "AssayForCausalLM",
+            "LlamaForCausalLM computes something "},
+           {BlockKind::llama, "1", 0, 0, "AssayForCausalLM", "method 1, of which no class knows"},
+           {BlockKind::gpt2, "plain", 0, 0, "GPT2LMHeadModel", ""},
+           {BlockKind::gpt2, "1", 0, 0, "AssayForCausalLM", "GPT2LMHeadModel computes something"},
+           {BlockKind::gpt2, "plain", 4, 0, "AssayForCausalLM", "a window of 4"}}) {
+    const TemporaryFolder folder;
+    ModelConfig config = preset("tiny", row.block);
+    config.method = row.method;
+    config.window = row.window;
+    config.sink_tokens = row.sinks;
+    write_model(folder.file("g.h5"), config);
+    export_model(GoldenReader(folder.file("g.h5")), folder.file("m"), {});
+    const auto document = nlohmann::json::parse(bytes_of(folder.file("m/config.json")));
+    BOOST_TEST(document["architectures"][0] == row.architecture);
+    BOOST_TEST(contains(document["assay"].value("note", ""), row.note));
+    BOOST_TEST(document["assay"].contains("note") == (*row.note != '\0'));
+    BOOST_TEST(to_json(read_checkpoint_config(folder.file("m"))) == to_json(config));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_model_that_is_no_llama_is_not_called_one) {
   const TemporaryFolder folder;
   ModelConfig config = preset("tiny");

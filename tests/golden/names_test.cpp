@@ -181,7 +181,7 @@ BOOST_AUTO_TEST_CASE(learned_parameters_stand_after_their_layers_weights) {
   BOOST_TEST(list("5.1E", "") ==
              gate + "norm[32] " + gate + "w1[3,32] " + gate + "w2[3,3] " + gate + "bias[3] ");
   BOOST_TEST(list("D-base", "") ==
-             gate + "norm[32] " + gate + "w1[3,32] " + gate + "w2[1,3] " + gate + "bias[1] ");
+             gate + "norm[32] " + gate + "w1[1,32] " + gate + "w2[1,1] " + gate + "bias[1] ");
 }
 
 BOOST_AUTO_TEST_CASE(a_mix_of_one_term_is_no_parameter) {

@@ -1,5 +1,7 @@
 // Golden files of a checkpoint: its weights survive, and nobody mistakes drawn ones for them.
 #include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "golden/exchange/checkpoint.h"
@@ -115,6 +117,39 @@ BOOST_AUTO_TEST_CASE(weights_outside_of_the_file_count_only_if_their_hashes_matc
 }
 
 // Who names a checkpoint for a file that holds the weights gets them checked all the same.
+// A golden file of NaN says nothing of anybody: it is not made.
+BOOST_AUTO_TEST_CASE(a_weight_that_is_not_finite_is_refused_by_name) {
+  class OneBad : public WeightSource {
+   public:
+    explicit OneBad(double bad) : bad_(bad) {}
+    void read(const std::string& name, std::span<double> out) const override {
+      drawn_.read(name, out);
+      if (name == "model.layers.1.mlp.up_proj.weight") out[3] = bad_;
+    }
+
+   private:
+    SyntheticWeights drawn_{preset("tiny"), kSeed};
+    double bad_;
+  };
+  const TemporaryFolder folder;
+  for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+    const OneBad weights(bad);
+    GenerateRequest request;
+    request.config = preset("tiny");
+    request.positions = 3;
+    request.tokens = {3, 1, 4};
+    request.weights = &weights;
+    request.out = folder.file("g.h5");
+    BOOST_CHECK_EXCEPTION(generate(request), InputError, [](const InputError& error) {
+      return std::string(error.what())
+                 .find(
+                     "weight model.layers.1.mlp.up_proj.weight: element 3 of 1536: expected a "
+                     "finite number, got ") != std::string::npos;
+    });
+    BOOST_TEST(!std::filesystem::exists(request.out));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_wrong_checkpoint_is_refused_even_if_the_file_has_the_weights) {
   const Checkpoint checkpoint, other(0.5);
   const std::string path = checkpoint.file("g.h5");

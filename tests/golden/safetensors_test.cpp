@@ -136,9 +136,10 @@ BOOST_AUTO_TEST_CASE(headers_that_are_no_table_of_tensors_are_named) {
 
 BOOST_AUTO_TEST_CASE(wrong_entries_are_named_with_tensor_and_cause) {
   BOOST_TEST(about_entry(R"("F32")", "[2]", "[0,8]") == "");
-  BOOST_TEST(about_entry(R"("F8_E5M2")", "[8]", "[0,8]") ==
-             "w: expected dtype F64, F32, BF16, F16, I64, I32, U8 or BOOL, got \"F8_E5M2\"; save "
-             "the file again");
+  BOOST_TEST(
+      about_entry(R"("F8_E5M2")", "[8]", "[0,8]") ==
+      "w: expected dtype F64, F32, BF16, F16, I64, I32, I16, I8, U64, U32, U16, U8 or BOOL, got "
+      "\"F8_E5M2\"; 8-bit floats are not read: convert the tensor to bfloat16 and save it again");
   BOOST_TEST(contains(about_entry("4", "[2]", "[0,8]"), "w: expected dtype"));
   BOOST_TEST(contains(about_entry(R"("F32")", "[-2]", "[0,8]"),
                       "w: expected shape as a list of whole numbers >= 0, got [-2]"));

@@ -101,7 +101,8 @@ namespace {
 std::vector<ModelConfig> every_method(Params params) {
   std::vector<ModelConfig> configs;
   for (const MethodInfo& method : methods()) {
-    for (std::string form : method.forms.empty() ? std::vector<std::string>{""} : method.forms) {
+    for (const std::string& form :
+         method.forms.empty() ? std::vector<std::string>{""} : method.forms) {
       ModelConfig config = preset("tiny");
       config.method = method.id;
       config.form = form;

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
+#include <vector>
 
 #include "verify/statistics/compare.h"
 
@@ -14,14 +14,27 @@ namespace {
 // Fewer elements than this agree with something by chance.
 constexpr int64_t kLeastEvidence = 8;
 
+// Nodes between a checkpoint and what is known before it, beyond which the dictionary, tried on each
+// of them, takes too long: some layers.
+constexpr std::size_t kWidestScope = 240;
+
 enum class Explains { nothing, outliers, everything };
 
+// Elements that speak for a claim: the unchanged reference is outside even with the claim's bound.
+int64_t evidence(const Recomputed& claimed, const Recomputed& unchanged,
+                 std::span<const double> candidate) {
+  int64_t count = 0;
+  for (std::size_t i = 0; i < candidate.size(); ++i) {
+    const double wider = std::max(claimed.bound[i], unchanged.bound[i]);
+    count += !within(unchanged.value[i], candidate[i], wider);
+  }
+  return count;
+}
+
 // Whether the candidate is `claimed` everywhere, or at least at all elements where it is not
-// `unchanged`. An element speaks for the claim only if the unchanged reference is outside even with
-// the claim's bound.
+// `unchanged`.
 Explains explains(const Recomputed& claimed, const Recomputed& unchanged,
                   std::span<const double> candidate) {
-  int64_t evidence = 0;
   bool everywhere = true;
   for (std::size_t i = 0; i < candidate.size(); ++i) {
     const bool agrees = within(claimed.value[i], candidate[i], claimed.bound[i]);
@@ -29,12 +42,11 @@ Explains explains(const Recomputed& claimed, const Recomputed& unchanged,
       return Explains::nothing;
     }
     everywhere = everywhere && agrees;
-    const double wider = std::max(claimed.bound[i], unchanged.bound[i]);
-    evidence += !within(unchanged.value[i], candidate[i], wider);
   }
-  if (evidence == 0) return Explains::nothing;
+  const int64_t speaking = evidence(claimed, unchanged, candidate);
+  if (speaking == 0) return Explains::nothing;
   if (everywhere) return Explains::everything;
-  return evidence >= kLeastEvidence ? Explains::outliers : Explains::nothing;
+  return speaking >= kLeastEvidence ? Explains::outliers : Explains::nothing;
 }
 
 // The unchanged value times k; |k| times its bound, 1 at least: the candidate rounds its own value.
@@ -57,50 +69,63 @@ double least_squares_gain(const Recomputed& unchanged, std::span<const double> c
   return product / square;
 }
 
-// Numbers that scales are made of, near k: n, 1/n, sqrt(n), 1/sqrt(n); then k as it is.
-std::vector<std::pair<double, std::string>> readings(double k) {
-  std::vector<std::pair<double, std::string>> list;
-  const double size = std::abs(k);
-  const std::string sign = k < 0 ? "-" : "";
-  const auto try_reading = [&](double n, double value, const char* form) {
-    if (n < 2 || std::abs(value - size) > 0.01 * size) return;
-    list.emplace_back(std::copysign(value, k), sign + fmt::format(fmt::runtime(form), n));
-  };
-  const double n = std::round(size), inverse = std::round(1 / size);
-  const double square = std::round(size * size), inverse_square = std::round(1 / (size * size));
-  try_reading(n, n, "{:g}");
-  try_reading(inverse, 1 / inverse, "1/{:g}");
-  try_reading(square, std::sqrt(square), "sqrt({:g})");
-  try_reading(inverse_square, 1 / std::sqrt(inverse_square), "1/sqrt({:g})");
-  if (k < 0) list.emplace_back(-1.0, "-1");
-  list.emplace_back(k, fmt::format("{:.6g}", k));
-  return list;
-}
+// A number that scales are made of: n, 1/n, sqrt(n), 1/sqrt(n).
+struct Reading {
+  double (*value)(double n);
+  double (*index)(double k);  // the real n of a value
+  const char* form;
+};
 
+constexpr Reading kReadings[] = {
+    {[](double n) { return n; }, [](double k) { return k; }, "{:g}"},
+    {[](double n) { return 1 / n; }, [](double k) { return 1 / k; }, "1/{:g}"},
+    {[](double n) { return std::sqrt(n); }, [](double k) { return k * k; }, "sqrt({:g})"},
+    {[](double n) { return 1 / std::sqrt(n); }, [](double k) { return 1 / (k * k); },
+     "1/sqrt({:g})"},
+};
+
+// A gain is a number that any one element has: it is named where many elements agree on it, and
+// read as n, 1/n or a root of them where that of n - 1 and n + 1 would not have done.
 std::string wrong_gain(const std::string& name, const Recomputed& unchanged,
                        std::span<const double> candidate) {
   const double gain = least_squares_gain(unchanged, candidate);
   if (!std::isfinite(gain) || gain == 0) return "";
-  for (const auto& [k, text] : readings(gain)) {
-    if (explains(scaled(unchanged, k), unchanged, candidate) == Explains::everything) {
-      return fmt::format("equals {} times {}", name, text);
-    }
+  const auto fits = [&](double k) {
+    const Recomputed claimed = scaled(unchanged, std::copysign(k, gain));
+    return evidence(claimed, unchanged, candidate) >= kLeastEvidence &&
+           explains(claimed, unchanged, candidate) == Explains::everything;
+  };
+  const double size = std::abs(gain);
+  if (!fits(size)) return "";
+  const char* sign = gain < 0 ? "-" : "";
+  for (const Reading& reading : kReadings) {
+    const double n = std::round(reading.index(size));
+    if (n < 2 || !fits(reading.value(n))) continue;
+    if (fits(reading.value(n + 1)) || (n > 2 && fits(reading.value(n - 1)))) continue;
+    return fmt::format("equals {} times {}{}", name, sign,
+                       fmt::format(fmt::runtime(reading.form), n));
   }
-  return "";
+  if (gain < 0 && fits(1)) return fmt::format("equals {} times -1", name);
+  return fmt::format("equals {} times {:.6g}", name, gain);
 }
 
 }  // namespace
 
 std::string diagnose(const reference::Graph& graph, const Cut& cut, int target,
                      const golden::PrecisionSchedule& schedule, std::span<const double> candidate) {
+  if (scope_of(graph, cut, target).size() > kWidestScope) return "";
   const Recomputed unchanged = Rebuild(graph, cut).evaluate(target, schedule);
+  const bool few = static_cast<int64_t>(candidate.size()) < kLeastEvidence;
   std::string outliers;
+  std::vector<std::string> claims;  // that explain every element
   for (const Hypothesis& hypothesis : hypotheses(graph, cut, target)) {
     Rebuild rebuild(graph, cut);
     rebuild.edit(hypothesis.at, hypothesis.edit);
     switch (explains(rebuild.evaluate(target, schedule), unchanged, candidate)) {
       case Explains::everything:
-        return "equals " + hypothesis.claim;
+        claims.push_back(hypothesis.claim);
+        if (!few) return "equals " + hypothesis.claim;
+        break;
       case Explains::outliers:
         if (outliers.empty()) outliers = "where it is outside, equals " + hypothesis.claim;
         break;
@@ -108,6 +133,7 @@ std::string diagnose(const reference::Graph& graph, const Cut& cut, int target,
         break;
     }
   }
+  if (few) return claims.size() == 1 ? "equals " + claims[0] : "";
   const std::string gain = wrong_gain(graph.node(target).name, unchanged, candidate);
   return gain.empty() ? outliers : gain;
 }

@@ -25,7 +25,8 @@ std::vector<Hypothesis> hypotheses(const reference::Graph& graph, const Cut& cut
 // The first hypothesis whose value agrees with the candidate everywhere within its worst-case
 // bound, while the unchanged reference does not agree even under that bound: "equals ..". Next best
 // is one that agrees wherever the candidate is outside ("where it is outside, equals .."), so that
-// a defect of one head or one tile has a name too; "" if there is none.
+// a defect of one head or one tile has a name too; "" if there is none. A tensor of a few elements, such as the loss, agrees with something by chance: there a
+// cause is named only if it is the only one that fits.
 std::string diagnose(const reference::Graph& graph, const Cut& cut, int target,
                      const golden::PrecisionSchedule& schedule, std::span<const double> candidate);
 

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "verify/numerics/layout.h"
 #include "verify/numerics/subgraph.h"
@@ -28,9 +29,15 @@ std::string head_line(const Case& file, const golden::PrecisionSchedule& schedul
                       const CheckpointRow& row, const Divergence& divergence) {
   const Failure& failure = *divergence.failure;
   const auto first = static_cast<std::size_t>(failure.comparison.first);
-  const std::string why = divergence.view == View::local
-                              ? "worst case: " + node_text(*file.graph, schedule, row.name)
-                              : divergence.bound_why;
+  std::string why = divergence.bound_why;
+  if (divergence.view == View::local) {
+    why = "worst case: " + node_text(*file.graph, schedule, row.name);
+    const Start start =
+        start_of(*file.graph, file.graph->find(row.name), divergence.inputs->replaced);
+    if (!start.between.empty()) {
+      why += fmt::format("; with {} tensors on the way to it", start.between.size());
+    }
+  }
   return fmt::format("FAIL /{} {} {}  {} of {} outside  bound {:.2g} ({})", row.name,
                      golden::shape_text(row.shape), golden::dtype_name(row.dtype),
                      failure.comparison.outside, failure.comparison.compared, failure.bound[first],
@@ -60,32 +67,115 @@ std::string location_line(const CheckpointRow& row, const Failure& failure) {
   return location_text(row.shape, row.axes, marked);
 }
 
-// What the direct inputs and the earlier checkpoints say.
-std::string blame_line(const Case& file, const std::vector<CheckpointRow>& rows, std::size_t at,
-                       const Divergence& divergence) {
-  if (divergence.view == View::free) {
-    return fmt::format(
-        "     given its inputs ({}) it is right, as every checkpoint is: the error is inherited "
-        "and "
-        "exceeds what independent roundings add up to",
-        divergence.inputs);
-  }
-  const auto inputs = named_inputs(*file.graph, file.graph->find(rows[at].name));
-  std::vector<std::string> unjudged;
-  for (std::size_t i = 0; i < at; ++i) {
-    const bool is_input = std::find(inputs.begin(), inputs.end(), rows[i].name) != inputs.end();
-    if (is_input && !rows[i].local_compared) {
-      unjudged.push_back(fmt::format("{} ({})", rows[i].name, fault_name(rows[i].fault)));
+const CheckpointRow* row_of(const std::vector<CheckpointRow>& rows, const std::string& name) {
+  const auto found = std::find_if(rows.begin(), rows.end(),
+                                  [&](const CheckpointRow& row) { return row.name == name; });
+  return found == rows.end() ? nullptr : &*found;
+}
+
+// "a, b, c", of many the last three: those that the node itself reads come last.
+std::string list_text(std::vector<std::string> names) {
+  constexpr std::size_t kMost = 3;
+  if (names.size() <= kMost + 1) return fmt::format("{}", fmt::join(names, ", "));
+  const std::size_t others = names.size() - kMost;
+  names.erase(names.begin(), names.end() - kMost);
+  return fmt::format("{} and {} more", fmt::join(names, ", "), others);
+}
+
+// Where the fault is, given what the checkpoint was computed from and which of that was compared.
+class Blame {
+ public:
+  Blame(const Case& file, const std::vector<CheckpointRow>& rows, std::size_t at,
+        const Divergence& divergence)
+      : rows_(rows),
+        at_(at),
+        divergence_(divergence),
+        start_(
+            start_of(*file.graph, file.graph->find(rows[at].name), divergence.inputs->replaced)) {
+    for (const std::string& name : start_.between) {
+      const CheckpointRow* row = row_of(rows, name);
+      if (row == nullptr || !row->local_compared) unseen_.push_back(name);
     }
   }
-  if (!unjudged.empty()) {
-    return fmt::format("     not compared among its inputs: {}; the others pass",
-                       fmt::join(unjudged, ", "));
+
+  std::string text() const {
+    if (divergence_.view == View::free) return inherited();
+    if (!unseen_.empty()) return between();
+    return fmt::format("{}: the fault is inside this node", given());
   }
-  return fmt::format(
-      "     its inputs ({}) and all {} earlier checkpoints pass: the fault is inside this node",
-      fmt::join(inputs, ", "), at);
-}
+
+ private:
+  // The checkpoint's own error is within bounds; what is not comes from before.
+  std::string inherited() const {
+    std::string text = fmt::format("given {} it is right", inputs_text());
+    const auto compared = std::count_if(rows_.begin(), rows_.begin() + static_cast<long>(at_),
+                                        [](const auto& row) { return row.local_compared; });
+    if (!unseen_.empty()) {
+      return text + fmt::format(
+                        "; what is computed between those and it was not compared by itself ({}): "
+                        "the error exceeds what independent roundings add up to",
+                        list_text(unseen_));
+    }
+    return text + fmt::format(
+                      ", as are {} of {} earlier checkpoints given theirs: the error is inherited "
+                      "and exceeds what independent roundings add up to",
+                      compared, at_);
+  }
+
+  std::string between() const {
+    const bool from_batch = std::all_of(start_.inputs.begin(), start_.inputs.end(), is_batch);
+    const char* taken = from_batch              ? ""
+                        : passes(start_.inputs) ? "the former pass; "
+                                                : "the former are taken as they are; ";
+    return fmt::format(
+        "between {} and {}: {}{} not compared: {}", inputs_text(), rows_[at_].name, taken,
+        unseen_.size() == 1 ? "one tensor was" : fmt::format("{} tensors were", unseen_.size()),
+        list_text(unseen_));
+  }
+
+  std::string given() const {
+    if (std::all_of(start_.inputs.begin(), start_.inputs.end(), is_batch)) {
+      return fmt::format("computed from {} alone", list_text(start_.inputs));
+    }
+    const bool whole = std::all_of(rows_.begin(), rows_.begin() + static_cast<long>(at_),
+                                   [](const auto& row) { return passed(row); });
+    if (at_ > 0 && whole && passes(start_.inputs)) {
+      return fmt::format("its inputs ({}) and all {} earlier checkpoints pass",
+                         list_text(start_.inputs), at_);
+    }
+    if (passes(start_.inputs)) return fmt::format("its inputs ({}) pass", list_text(start_.inputs));
+    return fmt::format("given {} it is wrong", inputs_text());
+  }
+
+  // Of tensors and tokens the tensors.
+  std::string inputs_text() const {
+    std::vector<std::string> tensors;
+    std::copy_if(start_.inputs.begin(), start_.inputs.end(), std::back_inserter(tensors),
+                 [](const std::string& name) { return !is_batch(name); });
+    if (tensors.empty()) return list_text(start_.inputs);
+    return (divergence_.forced ? "golden " : "the candidate's ") + list_text(tensors);
+  }
+
+  static bool is_batch(const std::string& name) {
+    return name == "tokens" || name == "attention_mask" || name == "labels";
+  }
+  static bool passed(const CheckpointRow& row) {
+    return row.local_compared && row.local_outside == 0;
+  }
+  // Whether each was compared and is right; the batch is given.
+  bool passes(const std::vector<std::string>& names) const {
+    return std::all_of(names.begin(), names.end(), [&](const std::string& name) {
+      const CheckpointRow* row = row_of(rows_, name);
+      return is_batch(name) || (row != nullptr && passed(*row));
+    });
+  }
+
+  const std::vector<CheckpointRow>& rows_;
+  std::size_t at_;
+  const Divergence& divergence_;
+  Start start_;
+  std::vector<std::string> unseen_;
+};
 
 }  // namespace
 
@@ -104,7 +194,7 @@ std::vector<std::string> divergence_block(const Case& file,
   if (const std::string place = location_line(*found, *divergence.failure); !place.empty()) {
     lines.push_back("     " + place);
   }
-  lines.push_back(blame_line(file, rows, at, divergence));
+  lines.push_back("     " + Blame(file, rows, at, divergence).text());
   if (!divergence.diagnosis.empty()) lines.push_back("     " + divergence.diagnosis);
   const auto later = std::count_if(found + 1, rows.end(), [&](const CheckpointRow& row) {
     return numerically_wrong(row, View::local) || numerically_wrong(row, View::free);

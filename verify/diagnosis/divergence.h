@@ -15,9 +15,10 @@ enum class View { local, free };
 struct Divergence {
   View view = View::local;
   const Failure* failure = nullptr;
-  std::string inputs;     // what the local view starts from
-  std::string bound_why;  // of the free-running view
-  std::string diagnosis;  // "" if nothing fits
+  const LocalInputs* inputs = nullptr;  // what the local view starts from
+  bool forced = false;                  // those are golden values, else the candidate's own
+  std::string bound_why;                // of the free-running view
+  std::string diagnosis;                // "" if nothing fits
 };
 
 std::vector<std::string> divergence_block(const Case& file,

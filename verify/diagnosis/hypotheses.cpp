@@ -95,6 +95,11 @@ class Dictionary {
     const auto elements = static_cast<std::size_t>(golden::element_count(t.shape()));
     add_map(target_, "zero", std::vector<int64_t>(elements, kZero));
     if (is_square(t.shape())) add_map(target_, name + " transposed", transpose_last_two(t.shape()));
+    // As many heads as positions: a shape does not tell (B,T,H,Dh) from (B,H,T,Dh).
+    if (t.shape().size() == 4 && t.result.axes[2] == 'T' && t.shape()[1] == t.shape()[2]) {
+      add_map(target_, name + " with heads and positions exchanged, (B,T,H,..)",
+              exchange_middle(t.shape()));
+    }
     if (is_probs(target_)) resoftmax(target_, "softmax of the golden probabilities", true);
     if (is_probs(target_))
       resoftmax(target_, "softmax over all keys of the golden probabilities", false);

@@ -84,6 +84,16 @@ std::vector<int64_t> transpose_last_two(const golden::Shape& shape) {
   return from;
 }
 
+std::vector<int64_t> exchange_middle(const golden::Shape& shape) {
+  const int64_t n = shape[1], inner = shape[3];
+  std::vector<int64_t> from;
+  for (int64_t i = 0; i < golden::element_count(shape); ++i) {
+    const int64_t first = i / inner / n % n, second = i / inner % n;
+    from.push_back(i + (second - first) * n * inner + (first - second) * inner);
+  }
+  return from;
+}
+
 std::vector<int64_t> shift_axis(const golden::Shape& shape, std::size_t axis, int64_t by,
                                 int64_t fill) {
   int64_t stride = 1;

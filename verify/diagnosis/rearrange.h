@@ -18,6 +18,7 @@ reference::Node rearrange(reference::Node x, reference::Operand result, std::vec
 
 // Index maps for a row-major tensor.
 std::vector<int64_t> transpose_last_two(const golden::Shape& shape);  // the last two are equal
+std::vector<int64_t> exchange_middle(const golden::Shape& shape);     // axes 1 and 2 of 4, equal
 // Element at position t is that at t - by; positions that nothing moves to are `fill`.
 std::vector<int64_t> shift_axis(const golden::Shape& shape, std::size_t axis, int64_t by,
                                 int64_t fill);

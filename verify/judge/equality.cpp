@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
+#include "verify/judge/untapped.h"
 #include "verify/numerics/ledger_check.h"
 #include "verify/numerics/views.h"
 #include "verify/statistics/compare.h"
@@ -62,8 +64,12 @@ class EqualityObserver : public reference::Observer {
     row.compared = true;
     row.free_outside = seen.outside;
     row.rms_error = seen.rms_error;
+    const bool masks = golden::is_attention_matrix(row.name);  // with -inf
     if (std::all_of(golden.begin(), golden.end(), [](double x) { return x == 0; })) {
       row.note = "golden is all zero";
+    } else if (std::any_of(golden.begin(), golden.end(),
+                           [&](double x) { return !std::isfinite(x) && !(masks && x < 0); })) {
+      row.note = "golden holds NaN or infinities";
     }
     if (seen.outside == 0 || !first_.empty()) return;
     const auto index = static_cast<std::size_t>(seen.first);
@@ -125,6 +131,9 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
   NumericsResult result;
   result.checks = {ledger_check(file, rows.all(), ledger, run_seconds), equality_check(rows.all())};
   result.checks[1].seconds = seconds_since(start);
+  if (subject.capabilities().can_run_untapped) {
+    result.checks.push_back(untapped_check(file, subject, ledger));
+  }
   result.diverged = observer.first_name();
   result.first_divergence = observer.first();
   std::vector<std::string>& details = result.checks[1].details;

@@ -3,14 +3,14 @@
 // (golden/suites/exact_weights.h), so a difference of one bit is a defect and no tolerance enters.
 //
 // Zeros of either sign are equal, an infinity is equal to itself, a NaN to nothing. A golden tensor
-// that is all zero shows nothing and is untrusted.
+// that is all zero or holds NaN or infinities shows nothing and is untrusted.
 #pragma once
 
 #include "verify/judge/numerics.h"
 
 namespace assay::verify {
 
-// Checks: the ledger, equality. The rows' free-running columns count elements that differ; their
+// Checks: the ledger, equality, and untapped where it can be. The rows' free-running columns count elements that differ; their
 // local columns and bounds stay 0.
 NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subject,
                                const NumericsOptions& options);

@@ -9,6 +9,7 @@
 
 #include "verify/diagnosis/diagnosis.h"
 #include "verify/diagnosis/divergence.h"
+#include "verify/judge/untapped.h"
 #include "verify/numerics/ledger_check.h"
 #include "verify/numerics/views.h"
 #include "verify/subjects/bindings.h"
@@ -148,7 +149,11 @@ std::string find_cause(const Case& file, const golden::PrecisionSchedule& schedu
                     [&](const reference::NodeData& node) {
                       return node.op == nullptr ? file.bindings(node) : inputs.value(node.name);
                     },
-                .held_wider = inputs.held_wider};
+                .held_wider = inputs.held_wider,
+                .weight_error =
+                    [&](const reference::NodeData& weight, const reference::Array& value) {
+                      return file.weight_error(schedule.storage, weight, value);
+                    }};
   return diagnose(*file.graph, cut, file.graph->find(failure.name), schedule, failure.candidate);
 }
 
@@ -190,6 +195,9 @@ void compare_free(Run& run) {
   const double run_seconds = watch.lap();
   run.free_failure =
       free_running_view(run.file, run.schedule, run.tolerance, run.ledger, run.golden, run.rows);
+  for (CheckpointRow& row : run.rows.all()) {
+    if (row.note.empty()) row.note = run.file.initial_weights(row.name);
+  }
   book_nothing(run.rows.all(), run.ledger);
   run.result.checks = {ledger_check(run.file, run.rows.all(), run.ledger, run_seconds),
                        free_check(run.rows.all(), run.tolerance, run.golden, watch.lap())};
@@ -236,7 +244,8 @@ void explain(Run& run) {
   if (!local && !run.free_failure) return;
   Divergence divergence{.view = local ? View::local : View::free,
                         .failure = local ? &*run.local_failure : &*run.free_failure,
-                        .inputs = run.inputs.described,
+                        .inputs = &run.inputs,
+                        .forced = run.subject.capabilities().can_force,
                         .bound_why = run.tolerance.reason(),
                         .diagnosis = ""};
   if (local && run.options.diagnose) {
@@ -260,6 +269,9 @@ NumericsResult verify_numerics(const golden::GoldenReader& golden, Subject& subj
   compare_free(run);
   compare_local(run);
   explain(run);
+  if (subject.capabilities().can_run_untapped) {
+    run.result.checks.push_back(untapped_check(run.file, subject, run.ledger));
+  }
   finish_rows(run.rows.all(), run.ledger);
   NumericsResult& result = run.result;
   result.z = run.tolerance.z();

@@ -30,9 +30,9 @@ struct NumericsOptions {
 };
 
 struct NumericsResult {
-  std::vector<CheckpointRow> rows;            // in execution order
-  std::vector<Check> checks;                  // ledger, free-running view, local view
-  std::string diverged;                       // name of the first divergence, "" if there is none
+  std::vector<CheckpointRow> rows;  // in execution order
+  std::vector<Check> checks;  // ledger, free-running view, local view, and untapped where it can be
+  std::string diverged;       // name of the first divergence, "" if there is none
   std::vector<std::string> first_divergence;  // its block of lines, ready to print
   std::string diagnosis;    // "equals .. with .. replaced by softmax of ..", "" if nothing fits
   double z = 0;             // normal quantile of the false-alarm rate over all elements

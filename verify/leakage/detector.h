@@ -6,15 +6,8 @@
 
 namespace assay::verify {
 
-// What a detector asks for beyond a subject that runs. Where it is missing, the check is skipped.
-enum class Need {
-  nothing_more,
-  neighbours,  // two rows in the batch
-};
-
 struct Detector {
   const char* name;  // of its check
-  Need need;
   Check (*detect)(Experiment& experiment);
   bool gates;  // where it is inconclusive, those after it have nothing to say and do not run
 };

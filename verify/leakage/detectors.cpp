@@ -8,6 +8,7 @@ namespace assay::verify {
 
 // Each is defined in the file of its name.
 Check detect_repeat(Experiment& experiment);
+Check detect_state(Experiment& experiment);
 Check detect_influence(Experiment& experiment);
 Check detect_prefix(Experiment& experiment);
 Check detect_batch(Experiment& experiment);
@@ -17,27 +18,16 @@ namespace {
 
 // influence stands before prefix, which reports its first pair.
 constexpr Detector kDetectors[] = {
-    {"repeat", Need::nothing_more, detect_repeat, true},
-    {"influence", Need::nothing_more, detect_influence, false},
-    {"prefix", Need::nothing_more, detect_prefix, false},
-    {"batch", Need::neighbours, detect_batch, false},
-    {"labels", Need::nothing_more, detect_labels, false},
+    {"repeat", detect_repeat, true},        {"state", detect_state, false},
+    {"influence", detect_influence, false}, {"prefix", detect_prefix, false},
+    {"batch", detect_batch, false},         {"labels", detect_labels, false},
 };
 
 Check without_result(const char* name, Status status, const std::string& reason) {
   return {.name = name, .status = status, .summary = reason, .details = {}, .seconds = 0};
 }
 
-// Why the experiment cannot serve the need; "" if it can.
-std::string missing(Need need, const Experiment& experiment) {
-  if (need == Need::neighbours && experiment.batch().batch < 2) return "one row has no neighbours";
-  return "";
-}
-
 Check run_detector(const Detector& detector, Experiment& experiment) {
-  if (const std::string reason = missing(detector.need, experiment); !reason.empty()) {
-    return without_result(detector.name, Status::skipped, reason);
-  }
   const auto start = std::chrono::steady_clock::now();
   Check check = detector.detect(experiment);
   check.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -53,7 +43,7 @@ LeakResult detect_leaks(Subject& subject, const golden::ModelConfig& config, con
                         const LeakOptions& options) {
   LeakResult result;
   if (!subject.capabilities().can_run) {
-    result.checks = {without_result("prefix", Status::skipped,
+    result.checks = {without_result("leak detectors", Status::skipped,
                                     subject.describe() + " cannot run on other tokens")};
     return result;
   }

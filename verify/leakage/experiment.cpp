@@ -32,6 +32,19 @@ std::vector<Difference> Experiment::run(const Batch& batch) {
   return base_.differences(subject_, batch);
 }
 
+Recording Experiment::record(const Batch& batch) { return record(subject_, batch); }
+
+Recording Experiment::record(Subject& subject, const Batch& batch) {
+  ++runs_;
+  return {subject, config_, batch};
+}
+
+std::vector<Difference> Experiment::compare(const Recording& recording, Subject& subject,
+                                            const Batch& batch) {
+  ++runs_;
+  return recording.differences(subject, batch);
+}
+
 int32_t Experiment::other_token(int32_t token, uint32_t word) const {
   const int64_t step = 1 + static_cast<int64_t>(word) % (config_.vocab_size - 1);
   return static_cast<int32_t>((token + step) % config_.vocab_size);
@@ -43,9 +56,9 @@ std::vector<uint32_t> Experiment::words(const std::string& stream, std::size_t c
   return drawn;
 }
 
-Batch Experiment::with_tokens(int64_t first, int64_t last, const std::string& stream,
-                              int64_t kept_row) const {
-  Batch changed = batch_;
+Batch Experiment::with_tokens(const Batch& batch, int64_t first, int64_t last,
+                              const std::string& stream, int64_t kept_row) const {
+  Batch changed = batch;
   const std::vector<uint32_t> drawn = words(stream, changed.tokens.size());
   for (int64_t b = 0; b < changed.batch; ++b) {
     if (b == kept_row) continue;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +18,12 @@ namespace assay::verify {
 struct LeakOptions {
   uint64_t seed = 1;  // of the replacement tokens
   int suffixes = 2;   // random suffixes per cut
+  // Positions of the rows that the batch is the beginning of; 0: it is all of them. A leak between
+  // positions that were left out does not show.
+  int64_t all_positions = 0;
+  // The logits [B,T,V] of the reference, in the subject's storage type: whether a change that does
+  // not show should have. Empty: every dependence that the mask allows should show.
+  std::function<golden::Tensor(const Batch& batch)> reference_logits = {};
 };
 
 // A position that changed with tokens after it.
@@ -36,15 +44,29 @@ class Experiment {
   const Batch& batch() const { return batch_; }
   const LeakOptions& options() const { return options_; }
   const Recording& base() const { return base_; }
+  golden::Precision storage() const { return subject_.precision().storage; }
   int64_t runs() const { return runs_; }
 
   // Runs the subject on another batch and says what differs from the first run, bit by bit.
   std::vector<Difference> run(const Batch& batch);
 
-  // The batch with new tokens at positions [first, last) of every row but kept_row; every one of
+  // Runs the subject on a batch of any shape and keeps what it hands over.
+  Recording record(const Batch& batch);
+  // The same of a subject made anew, whose first run this is; it may be nullptr, see
+  // Subject::another().
+  std::unique_ptr<Subject> fresh() const { return subject_.another(); }
+  Recording record(Subject& subject, const Batch& batch);
+  // Runs a subject on the batch of a recording and says what differs, bit by bit.
+  std::vector<Difference> compare(const Recording& recording, Subject& subject, const Batch& batch);
+  Subject& subject() { return subject_; }
+
+  // A batch with new tokens at positions [first, last) of every row but kept_row; every one of
   // them differs from the token that it replaces. `stream` names the draw.
-  Batch with_tokens(int64_t first, int64_t last, const std::string& stream,
+  Batch with_tokens(const Batch& batch, int64_t first, int64_t last, const std::string& stream,
                     int64_t kept_row = -1) const;
+  Batch with_tokens(int64_t first, int64_t last, const std::string& stream) const {
+    return with_tokens(batch_, first, last, stream);
+  }
   // The batch with another label wherever one counts.
   Batch with_labels(const std::string& stream) const;
 

@@ -40,11 +40,19 @@ Check detect_prefix(Experiment& experiment) {
     check.status = Status::inconclusive;
     check.summary = "one position has no future: expected at least 2 positions";
   } else {
+    const int64_t shown = experiment.batch().positions, all = experiment.options().all_positions;
     check.summary = fmt::format(
         "{} cuts x {} suffixes: the past of {} tensors unchanged bit for "
         "bit",
-        experiment.batch().positions - 1, experiment.options().suffixes,
-        experiment.base().tensors());
+        shown - 1, experiment.options().suffixes, experiment.base().tensors());
+    if (shown < all) {
+      check.status = Status::inconclusive;
+      check.summary += fmt::format(", {} of {} positions", shown, all);
+      check.details = {
+          fmt::format("a leak from or to position {} and later was not looked for: "
+                      "--leakage-positions {} covers them",
+                      shown, all)};
+    }
   }
   return check;
 }

@@ -3,20 +3,27 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "golden/contract/error.h"
 #include "reference/methods/registry.h"
+#include "verify/numerics/subgraph.h"
 #include "verify/subjects/bindings.h"
 
 namespace assay::verify {
 namespace {
 
-// "/layers/3/attn/q" and "/forward/layers/3/attn/q" mean layers/3/attn/q.
-std::string bare_pattern(std::string pattern) {
-  for (const std::string prefix : {"/", "forward/"}) {
-    if (pattern.starts_with(prefix)) pattern.erase(0, prefix.size());
+// "/layers/3/attn/q" and "/forward/layers/3/attn/q" mean layers/3/attn/q; so in lists with commas.
+std::string bare_pattern(const std::string& patterns) {
+  std::string bare, part;
+  std::istringstream list(patterns);
+  while (std::getline(list, part, ',')) {
+    for (const std::string prefix : {"/", "forward/"}) {
+      if (part.starts_with(prefix)) part.erase(0, prefix.size());
+    }
+    bare += (bare.empty() ? "" : ",") + part;
   }
-  return pattern;
+  return bare;
 }
 
 Checkpoint checkpoint_of(const golden::GoldenReader& golden, const golden::ManifestRow& row,
@@ -42,9 +49,10 @@ Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
     : golden(golden_file),
       graph(reference::build_model(golden.header().config, golden.batch(), golden.positions())),
       batch(read_batch(golden)),
-      bindings(bind(batch, golden)) {
+      bindings(bind(batch, golden)),
+      pattern_(bare_pattern(pattern)) {
+  for (const std::string& p : left_out) left_out_.push_back(bare_pattern(p));
   static const std::string kForward = "/forward/";
-  const std::string bare = bare_pattern(pattern);
   std::vector<Checkpoint> declared;
   for (const golden::ManifestRow& row : golden.manifest()) {
     if (!row.path.starts_with(kForward)) continue;
@@ -54,14 +62,22 @@ Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
     return graph->find(a.name) < graph->find(b.name);
   });
   for (Checkpoint& checkpoint : declared) {
-    const bool out = std::any_of(left_out.begin(), left_out.end(), [&](const std::string& p) {
-      return golden::matches(bare_pattern(p), checkpoint.name);
-    });
     const bool computed = !computes || computes(checkpoint.name);
     if (!computed) not_computed.insert(checkpoint.name);
-    const bool in = golden::matches(bare, checkpoint.name) && !out && computed;
+    const bool in = selects(checkpoint.name) && computed;
     (in ? asked : undemanded).push_back(std::move(checkpoint));
   }
+}
+
+bool Case::selects(const std::string& name) const {
+  return golden::matches(pattern_, name) &&
+         std::none_of(left_out_.begin(), left_out_.end(),
+                      [&](const std::string& p) { return golden::matches(p, name); });
+}
+
+Interest Case::interest_in(const std::string& name) const {
+  if (!declares(name)) return selects(name) ? Interest::named : Interest::none;
+  return selects(name) ? Interest::needed : Interest::useful;
 }
 
 bool Case::declares(const std::string& name) const {
@@ -70,6 +86,30 @@ bool Case::declares(const std::string& name) const {
 
 bool Case::can_be_forced(const std::string& name) const {
   return declares(name) && !not_computed.contains(name) && !golden::is_attention_matrix(name);
+}
+
+reference::Array Case::weight_error(golden::Precision storage, const reference::NodeData& input,
+                                    const reference::Array& value) const {
+  return learned_rounding(golden.header().config.method, storage, input, value);
+}
+
+std::string Case::initial_weights(const std::string& name) const {
+  for (const std::string& input : named_inputs(*graph, graph->find(name))) {
+    const reference::NodeData& node = graph->node(graph->find(input));
+    if (!node.weight || node.shape().size() != 1) continue;
+    if (is_learned(golden.header().config.method, input)) continue;
+    const reference::Array weight = bindings(node);
+    const auto all = [&](double x) {
+      return std::all_of(weight.values().begin(), weight.values().end(),
+                         [x](double value) { return value == x; });
+    };
+    if (input.ends_with("bias")) {
+      if (all(0)) return "a bias that it adds is 0 everywhere: one that is lost does not show";
+    } else if (all(1)) {
+      return "its gain is 1 everywhere: one that is lost, or another norm's, does not show";
+    }
+  }
+  return "";
 }
 
 int64_t Case::elements() const {

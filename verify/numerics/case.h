@@ -33,8 +33,21 @@ struct Case {
   std::set<std::string> not_computed;
 
   bool declares(const std::string& name) const;
+  Interest interest_in(const std::string& name) const;  // of the judge, by pattern and left_out
   bool can_be_forced(const std::string& name) const;
+  // learned_rounding of the file's method; for ErrorObserver::error_of_input.
+  reference::Array weight_error(golden::Precision storage, const reference::NodeData& input,
+                                const reference::Array& value) const;
+  // What a defect at a checkpoint could not show because a weight that it reads is what training
+  // starts from: a gain of 1, a bias of 0. "" if there is nothing.
+  std::string initial_weights(const std::string& name) const;
   int64_t elements() const;  // of the checkpoints that are asked for
+
+ private:
+  bool selects(const std::string& name) const;
+
+  std::string pattern_;
+  std::vector<std::string> left_out_;
 };
 
 }  // namespace assay::verify

@@ -59,6 +59,10 @@ class FreeExpectations : public reference::ErrorObserver {
     receive_({node.name, checkpoint->shape, std::move(golden), std::move(bound)});
   }
 
+  Array error_of_input(const NodeData& node, const Array& value) override {
+    return file_.weight_error(schedule_.storage, node, value);
+  }
+
  private:
   const Case& file_;
   const golden::PrecisionSchedule& schedule_;
@@ -86,6 +90,10 @@ class LocalExpectations : public reference::ErrorObserver {
     if (!inputs_.replaced(node.name)) return;
     value = inputs_.value(node.name);
     error = Array();
+  }
+
+  Array error_of_input(const NodeData& node, const Array& value) override {
+    return file_.weight_error(schedule_.storage, node, value);
   }
 
  private:

@@ -88,6 +88,13 @@ golden::Tensor GoldenValues::rounded(const std::string& name, golden::Precision 
 std::string distrust(const std::string& name, const std::string& axes, const golden::Shape& shape,
                      std::span<const double> golden, std::span<const uint8_t> attention_mask,
                      golden::Precision storage) {
+  const bool masks = golden::is_attention_matrix(name);  // with -inf
+  const auto unusable = std::count_if(golden.begin(), golden.end(), [&](double x) {
+    return !std::isfinite(x) && !(masks && x < 0);
+  });
+  if (unusable > 0) {
+    return fmt::format("golden is NaN or infinite in {} of {} elements", unusable, golden.size());
+  }
   const auto is_zero = [](double x) { return x == 0; };
   if (std::all_of(golden.begin(), golden.end(), is_zero)) return "golden is all zero";
   if (axes == "BHTS" && name.ends_with("probs")) {

@@ -37,7 +37,7 @@ class GoldenValues {
   int64_t settled_ = 0;
 };
 
-// Why a golden tensor cannot show a defect ("all zero", "constant", "probabilities one-hot
+// Why a golden tensor cannot show a defect ("NaN or infinite in ..", "all zero", "constant", "probabilities one-hot
 // everywhere", ..), or "". Exempt are tensors that cannot be otherwise: a single element is not
 // constant, a probability row with one allowed key not one-hot.
 std::string distrust(const std::string& name, const std::string& axes, const golden::Shape& shape,

@@ -49,6 +49,60 @@ std::string merged_heads_hint(const golden::Shape& due, const std::string& axes,
   return fmt::format("looks like (B,T,{}*Dh), heads concatenated", axes[1] == 'G' ? "Hkv" : "H");
 }
 
+golden::Shape without_ones(golden::Shape shape) {
+  std::erase(shape, 1);
+  return shape;
+}
+
+// Axes that are joined, missing or there too much.
+std::string other_rank_hint(const golden::Shape& due, const std::string& axes,
+                            const golden::Shape& got) {
+  if (const std::string merged = merged_heads_hint(due, axes, got); !merged.empty()) return merged;
+  std::vector<std::string> names = axis_names(axes);
+  if (got.size() > due.size() && without_ones(due) == without_ones(got)) {
+    return "looks like the right values with an axis of 1 too many; squeeze it";
+  }
+  if (got.size() + 1 != due.size()) return "";
+  if (axes[0] == 'B' && std::equal(got.begin(), got.end(), due.begin() + 1)) {
+    names.erase(names.begin());
+    return fmt::format("looks like ({}), {}", fmt::join(names, ","),
+                       due[0] == 1 ? "without the batch axis; give it an axis of 1 in front"
+                                   : "one row of the batch; dump all of them");
+  }
+  for (std::size_t axis = 0; axis + 1 < due.size(); ++axis) {
+    golden::Shape joined = due;
+    joined[axis] *= joined[axis + 1];
+    joined.erase(joined.begin() + static_cast<int64_t>(axis) + 1);
+    if (joined != got) continue;
+    std::vector<std::string> seen = names;
+    seen[axis] += "*" + seen[axis + 1];
+    seen.erase(seen.begin() + static_cast<int64_t>(axis) + 1);
+    return fmt::format("looks like ({}), two axes joined; reshape it", fmt::join(seen, ","));
+  }
+  return "";
+}
+
+// One axis is longer than it should be, for a reason that has a name.
+std::string longer_axis_hint(const golden::Shape& due, const std::string& axes,
+                             const golden::Shape& got) {
+  std::size_t longer = due.size();
+  for (std::size_t axis = 0; axis < due.size(); ++axis) {
+    if (got[axis] == due[axis]) continue;
+    if (longer != due.size() || got[axis] < due[axis] || due[axis] == 0) return "";
+    longer = axis;
+  }
+  if (longer == due.size()) return "";
+  if (axes[longer] == 'G' && got[longer] % due[longer] == 0) {
+    return fmt::format("looks like key/value heads repeated {} times; dump them before that",
+                       got[longer] / due[longer]);
+  }
+  if (axes[longer] == 'V') {
+    return fmt::format("looks like a vocabulary padded to {}; cut it to {}", got[longer],
+                       due[longer]);
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string axes_text(const std::string& axes) {
@@ -66,7 +120,7 @@ std::string index_text(const golden::Shape& shape, const std::string& axes, int6
 
 std::string layout_hint(const golden::Shape& due, const std::string& axes,
                         const golden::Shape& got) {
-  if (got.size() != due.size()) return merged_heads_hint(due, axes, got);
+  if (got.size() != due.size()) return other_rank_hint(due, axes, got);
   std::vector<std::size_t> order(due.size());
   std::iota(order.begin(), order.end(), 0);
   const std::vector<std::string> names = axis_names(axes);
@@ -83,7 +137,7 @@ std::string layout_hint(const golden::Shape& due, const std::string& axes,
     for (const std::size_t axis : order) seen.push_back(names[axis]);
     return fmt::format("looks like ({})", fmt::join(seen, ","));
   }
-  return "";
+  return longer_axis_hint(due, axes, got);
 }
 
 std::string location_text(const golden::Shape& shape, const std::string& axes,

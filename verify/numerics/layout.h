@@ -15,7 +15,8 @@ std::string axes_text(const std::string& axes);
 // "(b1,h4,t17,s9)"
 std::string index_text(const golden::Shape& shape, const std::string& axes, int64_t element);
 
-// "looks transposed", "looks like (B,T,H,Dh)", "looks like (B,T,H*Dh), heads concatenated", or "".
+// "looks transposed", "looks like (B,T,H,Dh)", "looks like (B,T,H*Dh), heads concatenated", or "";
+// also for axes that are joined or missing, repeated key/value heads and a padded vocabulary.
 std::string layout_hint(const golden::Shape& due, const std::string& axes,
                         const golden::Shape& got);
 

@@ -69,7 +69,8 @@ void Ledger::take(Observed observed, golden::DType due) {
   const Checkpoint* checkpoint = find(observed.name);
   if (checkpoint == nullptr) {
     report({Fault::extra, observed.name,
-            fmt::format("{}: the golden file does not declare it", observed.name)});
+            fmt::format("{}: the golden file does not declare it{}", observed.name,
+                        spelling_hint(observed.name))});
     return;
   }
   if (++times_[observed.name] > 1) {
@@ -82,6 +83,21 @@ void Ledger::take(Observed observed, golden::DType due) {
   }
   if (!accept(observed, *checkpoint, due)) return;
   values_[observed.name] = CompactTensor(observed.tensor.shape, observed.tensor.values);
+}
+
+// "; it declares layers/0/attn/q", where a name is spelled otherwise: with dots, or as a wrapper of
+// PyTorch modules leaves it.
+std::string Ledger::spelling_hint(std::string name) const {
+  std::replace(name.begin(), name.end(), '.', '/');
+  for (bool found = true; found;) {
+    found = false;
+    for (const std::string prefix : {"_orig_mod/", "module/", "model/", "transformer/"}) {
+      if (!name.starts_with(prefix)) continue;
+      name.erase(0, prefix.size());
+      found = true;
+    }
+  }
+  return find(name) == nullptr ? "" : fmt::format("; it declares {}: rename it", name);
 }
 
 bool Ledger::accept(const Observed& observed, const Checkpoint& due, golden::DType dtype) {

@@ -73,6 +73,7 @@ class Ledger {
 
  private:
   const Checkpoint* find(const std::string& name) const;
+  std::string spelling_hint(std::string name) const;
   bool accept(const Observed& observed, const Checkpoint& due, golden::DType dtype);
 
   std::vector<Checkpoint> declared_;

@@ -41,6 +41,7 @@ class Catch : public reference::ErrorObserver {
               {error.values().begin(), error.values().end()}};
   }
   Array error_of_input(const NodeData& node, const Array& value) override {
+    if (node.weight && cut_.weight_error) return cut_.weight_error(node, value);
     const bool rounded = cut_.held_wider && !node.weight && cut_.given(node.name);
     return rounded ? rounding_error(schedule_.storage_of(node.name), value) : Array();
   }
@@ -61,6 +62,20 @@ std::vector<std::string> named_inputs(const Graph& graph, int id) {
     if (has_name(node)) names.push_back(graph.node(node).name);
   }
   return names;
+}
+
+Start start_of(const Graph& graph, int id, const std::function<bool(const std::string&)>& given) {
+  const auto is_given = [&](int at) {
+    const NodeData& node = graph.node(at);
+    return node.op == nullptr || (!node.name.empty() && given(node.name));
+  };
+  Start start;
+  for (const int at : collect(graph, id, is_given)) {
+    const NodeData& node = graph.node(at);
+    if (node.name.empty() || node.weight) continue;
+    (is_given(at) ? start.inputs : start.between).push_back(node.name);
+  }
+  return start;
 }
 
 std::vector<std::string> operations_inside(const Graph& graph, int id) {
@@ -129,12 +144,12 @@ Recomputed Rebuild::evaluate(int target, const golden::PrecisionSchedule& schedu
     copies_[target] = original;
     result = edit_(*this, original);
   }
-  if (result.id != original.id) {
+  // Its own name is taken where an edit reads the target's given value as an input.
+  if (result.id != original.id || result.data().name.empty()) {
     if (!result.data().name.empty()) result = reference::sum({result});
     result = graph_.name(result, "edited/" + from_.node(target).name);
   }
   const std::string name = result.data().name;
-  ASSAY_CHECK(!name.empty(), from_.describe(target));
   Catch observer(name, cut_, schedule);
   const reference::Bindings bindings = [&](const NodeData& input) {
     const auto own = parameters_.find(input.name);

@@ -17,6 +17,14 @@ namespace assay::verify {
 // repetition, in order of computation.
 std::vector<std::string> named_inputs(const reference::Graph& graph, int id);
 
+// Where computing a node starts if `given` says of which named nodes the value is at hand.
+struct Start {
+  std::vector<std::string> inputs;   // given nodes and graph inputs, weights excepted
+  std::vector<std::string> between;  // named nodes between those and the node, neither included
+};
+Start start_of(const reference::Graph& graph, int id,
+               const std::function<bool(const std::string& name)>& given);
+
 // Names of the operations between those and the node, in order of computation: "linear,
 // split_heads".
 std::vector<std::string> operations_inside(const reference::Graph& graph, int id);
@@ -27,6 +35,9 @@ struct Cut {
   std::function<bool(const std::string& name)> given;
   std::function<reference::Array(const reference::NodeData& node)> value;
   bool held_wider = false;  // the given values are roundings of what was computed with
+  // The error that a weight starts with; empty: none.
+  std::function<reference::Array(const reference::NodeData& weight, const reference::Array& value)>
+      weight_error = {};
 };
 
 struct Recomputed {

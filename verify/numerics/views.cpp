@@ -70,6 +70,10 @@ class FreeObserver : public reference::ErrorObserver {
     compare_row(*row, golden, candidate->values(), error);
   }
 
+  Array error_of_input(const NodeData& node, const Array& value) override {
+    return file_.weight_error(schedule_.storage, node, value);
+  }
+
   std::optional<Failure> first() { return std::move(first_); }
 
  private:
@@ -110,9 +114,13 @@ class FreeObserver : public reference::ErrorObserver {
 
 class LocalObserver : public reference::ErrorObserver {
  public:
-  LocalObserver(const golden::PrecisionSchedule& schedule, const LocalInputs& inputs,
-                const Ledger& ledger, Rows& rows)
-      : schedule_(schedule), inputs_(inputs), ledger_(ledger), rows_(rows) {}
+  LocalObserver(const Case& file, const golden::PrecisionSchedule& schedule,
+                const LocalInputs& inputs, const Ledger& ledger, Rows& rows)
+      : file_(file), schedule_(schedule), inputs_(inputs), ledger_(ledger), rows_(rows) {}
+
+  Array error_of_input(const NodeData& node, const Array& value) override {
+    return file_.weight_error(schedule_.storage, node, value);
+  }
 
   void observe(const NodeData& node, Array& value, Array& error) override {
     CheckpointRow* row = rows_.find(node.name);
@@ -140,6 +148,7 @@ class LocalObserver : public reference::ErrorObserver {
     keep_first(first_, row.name, seen, value.values(), std::move(candidate), bound);
   }
 
+  const Case& file_;
   const golden::PrecisionSchedule& schedule_;
   const LocalInputs& inputs_;
   const Ledger& ledger_;
@@ -198,6 +207,7 @@ LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& 
 }
 
 void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledger& ledger) {
+  subject.look_for([&file](const std::string& name) { return file.interest_in(name); });
   subject.run(file.batch, forced, [&](Observed observed) {
     const golden::DType due = subject.dtype_of(observed.name);
     ledger.take(std::move(observed), due);
@@ -218,7 +228,7 @@ void run_forced(const Case& file, Subject& subject, const LocalInputs& inputs, L
 
 std::optional<Failure> local_view(const Case& file, const golden::PrecisionSchedule& schedule,
                                   const LocalInputs& inputs, const Ledger& ledger, Rows& rows) {
-  LocalObserver observer(schedule, inputs, ledger, rows);
+  LocalObserver observer(file, schedule, inputs, ledger, rows);
   reference::evaluate_with_error(*file.graph, file.bindings, schedule, reference::ErrorNorm::worst,
                                  observer);
   return observer.first();

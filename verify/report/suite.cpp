@@ -32,6 +32,8 @@ Check case_check(const RunReport& report) {
               .summary = "",
               .details = {},
               .seconds = report.seconds};
+  check.wants_device = std::any_of(report.checks.begin(), report.checks.end(),
+                                   [](const Check& part) { return part.wants_device; });
   if (report.rows.empty() && report.checks.size() == 1) {  // the reason why it was not judged
     check.summary = report.checks[0].summary;
     check.details = report.checks[0].details;

@@ -51,7 +51,10 @@ std::string terminal_text(const RunReport& report, bool colour) {
     text += '\n';
     text += influence_map_text(*report.influence);
   }
-  text += fmt::format("\nverdict: {}\n", status_text(overall(report.checks), 0, colour));
+  const Status verdict = overall(report.checks);
+  text += fmt::format("\nverdict: {}", status_text(verdict, 0, colour));
+  if (verdict == Status::skipped) text += ": what is skipped is not a pass";
+  text += "\n";
   return text;
 }
 

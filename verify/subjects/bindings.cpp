@@ -22,13 +22,14 @@ reference::Array widen(const reference::NodeData& input, const std::vector<T>& v
   return out;
 }
 
-bool is_learned(const golden::MethodInfo& method, const std::string& weight) {
-  return std::any_of(
-      method.parameters.begin(), method.parameters.end(),
-      [&](const golden::Parameter& parameter) { return weight.ends_with(parameter.suffix); });
-}
-
 }  // namespace
+
+bool is_learned(const std::string& method, const std::string& weight) {
+  const std::vector<golden::Parameter>& learned = golden::find_method(method).parameters;
+  return std::any_of(learned.begin(), learned.end(), [&](const golden::Parameter& parameter) {
+    return weight.ends_with(parameter.suffix);
+  });
+}
 
 Batch read_batch(const golden::GoldenReader& golden) {
   return {.batch = golden.batch(),
@@ -58,9 +59,8 @@ void require_weights_in(const golden::GoldenReader& golden, golden::Precision st
   static const std::string kFolder = "/weights/";
   if (storage == golden::Precision::fp64) return;
   const bool is_fp32 = storage == golden::Precision::fp32;
-  const golden::MethodInfo& method = golden::find_method(golden.header().config.method);
   for (const golden::ManifestRow& row : golden.manifest()) {
-    if (row.role != "weight" || is_learned(method, row.path)) continue;
+    if (row.role != "weight" || is_learned(golden.header().config.method, row.path)) continue;
     if (is_fp32 && row.dtype == golden::DType::float32) continue;
     std::vector<double> values(static_cast<std::size_t>(golden::element_count(row.shape)));
     golden.read(row.path.substr(kFolder.size()), values);
@@ -74,6 +74,19 @@ void require_weights_in(const golden::GoldenReader& golden, golden::Precision st
           golden.path(), row.path, type, x));
     }
   }
+}
+
+reference::Array learned_rounding(const std::string& method, golden::Precision storage,
+                                  const reference::NodeData& input, const reference::Array& value) {
+  if (!input.weight || !is_learned(method, input.name)) return {};
+  reference::Array error = reference::Array::uninitialized(value.shape());
+  bool any = false;
+  for (int64_t i = 0; i < value.size(); ++i) {
+    const double x = value.data()[i];
+    error.data()[i] = std::fabs(golden::round_to(storage, x) - x);
+    any = any || error.data()[i] > 0;
+  }
+  return any ? std::move(error) : reference::Array();
 }
 
 }  // namespace assay::verify

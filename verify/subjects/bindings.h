@@ -19,7 +19,15 @@ reference::Bindings bind(const Batch& batch, const golden::WeightSource& weights
 // A candidate holds its weights in its storage type. Throws InputError, naming weight and value,
 // when that type does not hold the golden file's weights exactly: the candidate would compute with
 // other weights, which no bound here allows for. What the method itself learns
-// (golden/contract/methods.h) is exempt: its parameters may stand in a wider type.
+// (golden/contract/methods.h) is exempt: see learned_rounding.
 void require_weights_in(const golden::GoldenReader& golden, golden::Precision storage);
+
+// Whether the weight is one of those that the method learns beside its block.
+bool is_learned(const std::string& method, const std::string& weight);
+
+// What a method learns may stand in the storage type or in a wider one: how far its values then are
+// from those given, by element; absent for any other input, and where the type holds them all.
+reference::Array learned_rounding(const std::string& method, golden::Precision storage,
+                                  const reference::NodeData& input, const reference::Array& value);
 
 }  // namespace assay::verify

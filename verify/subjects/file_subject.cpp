@@ -10,7 +10,7 @@ namespace assay::verify {
 using golden::DType;
 
 FileSubject::FileSubject(const std::string& path, golden::PrecisionSchedule schedule)
-    : path_(path), schedule_(schedule), reader_(path) {}
+    : path_(path), schedule_(schedule), reader_(path, golden::Reading::lenient) {}
 
 std::string FileSubject::describe() const { return path_; }
 
@@ -23,10 +23,33 @@ DType FileSubject::dtype_of(const std::string& tensor_name) const {
   return DType::float32;
 }
 
+std::optional<golden::Tensor> FileSubject::read_if_possible(const golden::DumpEntry& entry) const {
+  if (!entry.problem.empty()) return std::nullopt;
+  try {
+    return reader_.read(entry.name);
+  } catch (const InputError&) {
+    return std::nullopt;
+  }
+}
+
 void FileSubject::run(const Batch&, const Forced& forced, const Receive& receive) {
   ASSAY_CHECK(!forced, path_ + " is a dump: it cannot be forced");
   for (const golden::DumpEntry& entry : reader_.entries()) {
-    receive({entry.name, entry.dtype, reader_.read(entry.name)});
+    switch (interests_ ? interests_(entry.name) : Interest::needed) {
+      case Interest::needed:
+        receive({entry.name, entry.dtype, reader_.read(entry.name)});
+        break;
+      case Interest::useful:
+        if (std::optional<golden::Tensor> tensor = read_if_possible(entry)) {
+          receive({entry.name, entry.dtype, std::move(*tensor)});
+        }
+        break;
+      case Interest::named:
+        receive({entry.name, entry.dtype, {}});
+        break;
+      case Interest::none:
+        break;
+    }
   }
 }
 

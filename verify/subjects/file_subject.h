@@ -2,6 +2,7 @@
 // to say.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "golden/file/golden_file.h"
@@ -18,15 +19,20 @@ class FileSubject : public Subject {
   golden::PrecisionSchedule precision() const override { return schedule_; }
   // float64 for fp64; otherwise the storage type where the dump has it, else float32.
   golden::DType dtype_of(const std::string& tensor_name) const override;
+  void look_for(const Interests& interests) override { interests_ = interests; }
   // Hands over the dump's tensors whatever the batch is: they belong to the golden file's batch.
+  // One that is needed and cannot be read is an InputError.
   void run(const Batch& batch, const Forced& forced, const Receive& receive) override;
   std::string config_hash() const override { return reader_.config_hash(); }
   std::string seed() const override { return reader_.seed(); }
 
  private:
+  std::optional<golden::Tensor> read_if_possible(const golden::DumpEntry& entry) const;
+
   std::string path_;
   golden::PrecisionSchedule schedule_;
   golden::DumpReader reader_;
+  Interests interests_;  // empty: every tensor is needed
 };
 
 }  // namespace assay::verify

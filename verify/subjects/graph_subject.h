@@ -27,6 +27,9 @@ class GraphSubject : public Subject {
   Capabilities capabilities() const override { return {.can_run = true, .can_force = true}; }
   golden::PrecisionSchedule precision() const override { return schedule_; }
   golden::DType dtype_of(const std::string& tensor_name) const override;
+  std::unique_ptr<Subject> another() const override {
+    return std::make_unique<GraphSubject>(*this);
+  }
   void run(const Batch& batch, const Forced& forced, const Receive& receive) override;
 
  private:

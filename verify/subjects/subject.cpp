@@ -6,6 +6,10 @@ namespace assay::verify {
 
 using golden::Precision;
 
+golden::Tensor Subject::run_untapped(const Batch&, Result) {
+  throw InternalError(describe() + ": has no run without taps");
+}
+
 golden::DType dtype_of(Precision precision) {
   switch (precision) {
     case Precision::fp64:

@@ -34,11 +34,26 @@ golden::DType dtype_of(golden::Precision precision);
 struct Capabilities {
   bool can_run = false;    // computes on any batch of the model it was made for (a dump cannot)
   bool can_force = false;  // takes forced inputs by name
+  // Computes in another way where only logits and loss are asked for: operations joined that are
+  // apart where somebody looks in between.
+  bool can_run_untapped = false;
 };
+
+// What is asked of a run that nobody looks into.
+enum class Result { logits, loss };
 
 // Returns the values a tensor is to be replaced with, or nullptr to leave it. They stay valid until
 // the next call.
 using Forced = std::function<const golden::Tensor*(const std::string& name)>;
+
+// What the judge does with a tensor that a subject has.
+enum class Interest {
+  needed,  // it is compared
+  useful,  // what is compared may be computed from it
+  named,   // nobody asked for it, and that is a finding: its name is enough
+  none     // nobody looks at it
+};
+using Interests = std::function<Interest(const std::string& name)>;
 
 // Called for every tensor in the order in which the subject computes (a dump: in which it lists)
 // them.
@@ -61,6 +76,12 @@ class Subject {
   // forced may be empty. Whether a tensor that it names was really replaced is the subject's
   // promise by can_force; scores and probabilities are never forced.
   virtual void run(const Batch& batch, const Forced& forced, const Receive& receive) = 0;
+  // Of the runs that follow. A subject that has its tensors in a file reads no others than these.
+  virtual void look_for(const Interests& interests) { (void)interests; }
+  // One result of a run in which no other tensor is asked for. Only where can_run_untapped.
+  virtual golden::Tensor run_untapped(const Batch& batch, Result result);
+  // The same subject made anew, which has run nothing; nullptr where none can be made.
+  virtual std::unique_ptr<Subject> another() const { return nullptr; }
   // What the subject says of where it comes from; "" if it does not say.
   virtual std::string config_hash() const { return ""; }
   virtual std::string seed() const { return ""; }

@@ -324,7 +324,7 @@ template <class S>
 void ForwardPass<S>::epilogue(Taps& taps) {
   Buffers<S>& buf = buffers_;
   const View<const S, 2> read = final_norm(stream(config_.num_hidden_layers));
-  if (taps.active()) {
+  if (taps.active() || taps.wants_result("logits")) {
     if (pre_norm()) taps.offer("final_norm", buf.attn_norm);
     const View<S, 2> logits = all_logits();
     form_logits(logits, read);

@@ -9,14 +9,23 @@ namespace assay::cuda {
 namespace {
 
 constexpr const char* kOptions =
-    "expected :stacked, :stored=BYTES, :fast-atomics, each at most once";
+    "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :fast-atomics, each at most once";
 
-std::size_t parse_bytes(const std::string& backend, const std::string& text) {
+std::size_t parse_bytes(const std::string& backend, const std::string& key,
+                        const std::string& text) {
   std::size_t bytes = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
   if (error == std::errc{} && end == text.data() + text.size()) return bytes;
-  throw InputError("backend " + backend + ": stored: expected a number of bytes, got '" + text +
-                   "'");
+  throw InputError("backend " + backend + ": " + key + ": expected a number of bytes, got '" +
+                   text + "'");
+}
+
+// The option that a key with "=BYTES" sets; nullptr for any other key.
+std::size_t* bytes_of(ModelOptions& options, const std::string& key) {
+  if (key == "stored") return &options.stored_bytes;
+  if (key == "stack") return &options.stack_bytes;
+  if (key == "head") return &options.head_bytes;
+  return nullptr;
 }
 
 }  // namespace
@@ -35,8 +44,9 @@ BackendName parse_backend_name(const std::string& text) {
       parsed.options.recompute = Recompute::stacked;
     } else if (option == "fast-atomics") {
       parsed.options.fast_atomics = true;
-    } else if (key == "stored" && equals != std::string::npos) {
-      parsed.options.stored_bytes = parse_bytes(text, option.substr(equals + 1));
+    } else if (std::size_t* bytes = bytes_of(parsed.options, key);
+               bytes != nullptr && equals != std::string::npos) {
+      *bytes = parse_bytes(text, key, option.substr(equals + 1));
     } else {
       throw InputError("backend " + text + ": " + kOptions + ", got ':" + option + "'");
     }

@@ -1,6 +1,7 @@
 // The name of a back end with what is asked of it, as command line and C interface take it:
-//   NAME[:stacked][:stored=BYTES][:fast-atomics]
-// in any order: Recompute::stacked, ModelOptions::stored_bytes, ModelOptions::fast_atomics.
+//   NAME[:stacked][:stored=BYTES][:stack=BYTES][:head=BYTES][:fast-atomics]
+// in any order: Recompute::stacked, and of ModelOptions stored_bytes, stack_bytes, head_bytes,
+// fast_atomics.
 #pragma once
 
 #include <string>

@@ -130,6 +130,7 @@ struct Inputs {
 class Results final : public cuda::Probe {
  public:
   Results(double* logits, double* loss) : logits_(logits), loss_(loss) {}
+  bool looks_inside() override { return false; }
   bool wants(const std::string& name) override {
     return (logits_ != nullptr && name == "logits") || (loss_ != nullptr && name == "loss");
   }

@@ -35,6 +35,8 @@ typedef struct assay_model assay_model;
    ModelOptions)
      ":stacked"       methods 1 to 4 recompute all earlier layers at once
      ":stored=BYTES"  recomputes read stored probabilities where they fit into so many bytes
+     ":stack=BYTES"   stacked recomputes in groups that fit into so many bytes, a layer at least
+     ":head=BYTES"    logits in tiles of positions that fit, where the loss alone is asked for
      ":fast-atomics"  the gradient of embeddings is added up in the order of arrival
    precision, of stored tensors: "fp32", "bf16", "fp16", on the host also "fp64"; or "tf32", which
    is fp32 whose gemms with weights read their factors as tf32. Weights are read before it

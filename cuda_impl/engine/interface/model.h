@@ -56,6 +56,9 @@ struct Batch {
 class Probe {
  public:
   virtual ~Probe() = default;
+  // false: it reads logits and loss alone and forces nothing. The pass then runs as it does without
+  // a probe, operations joined and logits in tiles where nobody wants them.
+  virtual bool looks_inside() { return true; }
   // Whether tap() wants this tensor; scores and probabilities (golden::is_attention_matrix) are
   // only formed if somebody does.
   virtual bool wants(const std::string& name) = 0;

@@ -43,11 +43,11 @@ void carve(WeightGradients<A>& g, Carver& carver, const golden::ModelConfig& c,
                             .mix = {}};
     if (llama) layer.w_gate = affine(F, D);
     if (method.gated_scores) {
-      const int64_t m = l + 1, outputs = method.score_terms(l);
+      const int64_t features = method.score_terms(l);
       layer.gate = {.norm = carver.view<A>({D}),
-                    .bias = carver.view<A>({outputs}),
-                    .w1 = carver.view<A>({m, D}),
-                    .w2 = carver.view<A>({outputs, m})};
+                    .bias = carver.view<A>({features}),
+                    .w1 = carver.view<A>({features, D}),
+                    .w2 = carver.view<A>({features, features})};
     } else if (method.learns_scores()) {
       layer.coefficients = carver.view<A>({coefficient_count(c, method, l)});
     }

@@ -102,11 +102,11 @@ GateWeights<S> Weights<S>::load_gate(const golden::ModelConfig& c, int64_t layer
   const auto name = [&](const char* weight) {
     return golden::layer_weight(c, layer, std::string("self_attn.score.gate.") + weight);
   };
-  const int64_t m = layer + 1, outputs = method.score_terms(layer);
+  const int64_t features = method.score_terms(layer);  // a factor for each score that is summed
   return {.norm = vector(name("norm"), c.hidden_size),
-          .bias = vector(name("bias"), outputs),
-          .w1 = matrix(name("w1"), m, c.hidden_size),
-          .w2 = matrix(name("w2"), outputs, m)};
+          .bias = vector(name("bias"), features),
+          .w1 = matrix(name("w1"), features, c.hidden_size),
+          .w2 = matrix(name("w2"), features, features)};
 }
 
 template <class S>

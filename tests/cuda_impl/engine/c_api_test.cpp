@@ -105,14 +105,19 @@ BOOST_AUTO_TEST_CASE(names_of_back_ends_carry_options) {
   BOOST_TEST((all.options.recompute == cuda::Recompute::stacked));
   BOOST_TEST(all.options.fast_atomics);
   BOOST_TEST(all.options.stored_bytes == 5000000000u);
+  const cuda::BackendName groups = cuda::parse_backend_name("simt:head=300:stacked:stack=0");
+  BOOST_TEST(groups.options.head_bytes == 300u);
+  BOOST_TEST(groups.options.stack_bytes == 0u);
   const std::string options =
-      "expected :stacked, :stored=BYTES, :fast-atomics, each at most once, got ";
+      "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :fast-atomics, each at most "
+      "once, got ";
   for (const auto& [text, message] : std::map<std::string, std::string>{
            {"host:stack", options + "':stack'"},
            {"host:", options + "':'"},
            {"host:stored", options + "':stored'"},
            {"host:stacked:stacked", options + "':stacked' again"},
            {"host:stored=1k", "stored: expected a number of bytes, got '1k'"},
+           {"host:stack=1k", "stack: expected a number of bytes, got '1k'"},
            {"host:stored=", "stored: expected a number of bytes, got ''"},
            {"host:stored=-1", "stored: expected a number of bytes, got '-1'"}}) {
     const auto says = [&](const InputError& error) {

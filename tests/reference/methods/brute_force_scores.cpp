@@ -46,7 +46,8 @@ double ScoreRule::coefficient(int64_t i) const {
 }
 
 double ScoreRule::gate(int64_t b, int64_t t, int64_t output) const {
-  const int64_t D = c_.hidden_size, T = normed_.shape[1], m = layer_ + 1;
+  const int64_t D = c_.hidden_size, T = normed_.shape[1];
+  const int64_t m = c_.method == "D-base" ? 1 : layer_ + 1;
   const double* h = normed_.values.data() + (b * T + t) * D;
   double mean = c_.score_gate_eps;
   for (int64_t d = 0; d < D; ++d) mean += h[d] * h[d] / double(D);

@@ -239,17 +239,18 @@ BOOST_AUTO_TEST_CASE(c_base_scales_and_shifts_a_row) {
 // The gate by hand: attn_norm is forced to (1,1), (-1,-1), (2,2), RMSNorm' gives (1,1), (-1,-1),
 // (1,1). W1 has rows (1/2,1/2) and (0,0): inner (1,0), (-1,0), (1,0); GELU(1) = G = 1/2 (1 +
 // erf(1/sqrt 2)) and GELU(-1) = G - 1. W2 = [ln 2 0; 0 0] / G, b = 0: g_0 = ln 2, (1 - 1/G) ln 2,
-// ln 2; g_1 = 0. So S_0 has the factors 2, f, 2 with f = 2^(1 - 1/G), S_1 the factor 1.
+// ln 2; g_1 = 0. So S_0 has the factors 2, f, 2 with f = 2^(1 - 1/G), S_1 the factor 1. That of
+// D-base has the first row of each.
 BOOST_AUTO_TEST_CASE(gates_give_factors_to_queries_or_keys) {
   const double G = 0.5 * (1 + std::erf(1 / std::sqrt(2.0))), f = std::exp2(1 - 1 / G);
   const auto gated = [&](const char* method) {
     Setup setup(method);
     const bool own = std::string(method) == "D-base";
     setup.set(kScore + "gate.norm", {1, 1});
-    setup.set(kScore + "gate.w1", {0.5, 0.5, 0, 0});
+    setup.set(kScore + "gate.w1",
+              own ? std::vector<double>{0.5, 0.5} : std::vector<double>{0.5, 0.5, 0, 0});
     const double w = std::log(2.0) / G;
-    setup.set(kScore + "gate.w2",
-              own ? std::vector<double>{w, 0} : std::vector<double>{w, 0, 0, 0});
+    setup.set(kScore + "gate.w2", own ? std::vector<double>{w} : std::vector<double>{w, 0, 0, 0});
     setup.set(kScore + "gate.bias", std::vector<double>(own ? 1 : 2, 0.0));
     setup.forced["layers/1/attn_norm"] = {{1, kT, 2}, {1, 1, -1, -1, 2, 2}};
     return setup;

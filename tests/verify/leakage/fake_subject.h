@@ -26,6 +26,20 @@ class Fake : public Subject {
   golden::PrecisionSchedule precision() const override { return {}; }
   golden::DType dtype_of(const std::string&) const override { return golden::DType::float64; }
 
+  std::unique_ptr<Subject> another() const override {
+    if (!can_be_made_again) return nullptr;
+    return std::make_unique<Fake>(make_ ? make_() : logit_);
+  }
+
+  // A subject that keeps something: each instance has a function of its own.
+  static Fake keeping(std::function<Logit()> make) {
+    Fake fake(make());
+    fake.make_ = std::move(make);
+    return fake;
+  }
+
+  bool can_be_made_again = true;
+
   void run(const Batch& batch, const Forced&, const Receive& receive) override {
     ++calls_;
     const golden::ModelConfig c = config();
@@ -45,6 +59,7 @@ class Fake : public Subject {
 
  private:
   Logit logit_;
+  std::function<Logit()> make_;
   int calls_ = 0;
 };
 

@@ -36,6 +36,18 @@ BOOST_AUTO_TEST_CASE(the_first_of_two_leaks_is_named) {
   BOOST_TEST(check(result, "prefix").summary == "leak at logits, first pair (3 <- 8)");
 }
 
+// What lies behind the positions that were run is not passed.
+BOOST_AUTO_TEST_CASE(a_part_of_the_positions_is_said_and_is_no_pass) {
+  Fake subject([](const Batch& x, int64_t b, int64_t t, int) { return causal(x, b, t); });
+  const Batch part = batch();
+  const auto result = detect_leaks(subject, config(), part, {.all_positions = 130});
+  BOOST_TEST((check(result, "prefix").status == Status::inconclusive));
+  BOOST_TEST(check(result, "prefix").summary ==
+             "8 cuts x 2 suffixes: the past of 2 tensors unchanged bit for bit, 9 of 130 "
+             "positions");
+  BOOST_TEST(exit_code(result.checks) == 3);
+}
+
 BOOST_AUTO_TEST_CASE(one_position_has_no_future) {
   const auto result = detect(
       [](const Batch& x, int64_t b, int64_t t, int) { return causal(x, b, t); }, batch(kB, 1));

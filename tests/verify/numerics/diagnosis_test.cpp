@@ -219,6 +219,89 @@ BOOST_AUTO_TEST_CASE(report_names_place_inputs_and_the_command_to_see_it_again) 
   BOOST_TEST(block.back() == "     again: assay verify g.h5 --only /layers/1/attn/q");
 }
 
+// One number always is something times another one: that is no cause.
+BOOST_AUTO_TEST_CASE(a_wrong_loss_is_not_explained_by_a_gain) {
+  const GoldenFixture golden(config_of("tiny", "plain"));
+  for (const Precision storage : {Precision::fp64, Precision::fp32, Precision::bf16}) {
+    GraphSubject reference = golden.reference(storage);
+    for (const double gain : {1.04, 2.0, 1.0 / 3}) {
+      Altered subject(reference, change_one("loss", [gain](Observed& observed) {
+                        double& loss = observed.tensor.values[0];
+                        loss = golden::round_to(Precision::fp32, gain * loss);
+                      }));
+      const NumericsResult result = verify_numerics(golden.reader(), subject, {});
+      BOOST_TEST(result.diverged == "loss", text_of(result));
+      BOOST_TEST(result.diagnosis == "", text_of(result));
+    }
+  }
+}
+
+// Eight bits do not tell sqrt(20000) from sqrt(20001): the gain is given as it was measured.
+BOOST_AUTO_TEST_CASE(a_gain_is_read_as_a_root_only_where_its_neighbours_do_not_fit) {
+  const GoldenFixture golden(config_of("tiny", "plain"));
+  const std::string out = "layers/1/attn/out";
+  const auto diagnosis = [&](Precision storage, double gain) {
+    const auto scaled = [gain](Graph&, Node x) { return reference::scale(x, gain); };
+    GraphSubject subject =
+        golden.subject(planted("layers/1/attn/context", scaled, only(out)), storage);
+    return verify_numerics(golden.reader(), subject, {}).diagnosis;
+  };
+  BOOST_TEST(diagnosis(Precision::fp32, std::sqrt(20000.0)) ==
+             "equals " + out + " times sqrt(20000)");
+  BOOST_TEST(
+      diagnosis(Precision::bf16, std::sqrt(20000.0)).starts_with("equals " + out + " times 141."));
+  BOOST_TEST(diagnosis(Precision::bf16, std::sqrt(2.0)) == "equals " + out + " times sqrt(2)");
+}
+
+namespace {
+
+// A dump of the tensors that `kept` names, of a model with the attention of layer 2 doubled.
+NumericsResult judge_partial(const GoldenFixture& golden, Precision storage,
+                             const std::vector<std::string>& kept) {
+  const auto doubled = [](Graph&, Node x) { return reference::scale(x, 2); };
+  GraphSubject inner =
+      golden.subject(planted("layers/2/attn/context", doubled, only("layers/2/attn/out")), storage);
+  Altered subject(inner, [&](Observed observed, const Receive& receive) {
+    for (const std::string& pattern : kept) {
+      if (golden::matches(pattern, observed.name)) return receive(std::move(observed));
+    }
+  });
+  subject.can_force = false;
+  return verify_numerics(golden.reader(), subject, {});
+}
+
+}  // namespace
+
+// What lies between two tensors that were handed over is said as that, and nothing is said to pass
+// that was not compared.
+BOOST_AUTO_TEST_CASE(a_partial_dump_is_blamed_between_what_it_holds) {
+  const GoldenFixture golden(config_of("tiny", "1"));
+  for (const Precision storage : {Precision::fp64, Precision::fp32}) {
+    const NumericsResult outputs = judge_partial(golden, storage, {"layers/*/output"});
+    BOOST_TEST_CONTEXT(golden::precision_name(storage) << text_of(outputs)) {
+      BOOST_TEST(outputs.diverged == "layers/2/output");
+      const std::string& blame = outputs.first_divergence.at(2);
+      BOOST_TEST(blame.find("between ") != std::string::npos, blame);
+      BOOST_TEST(
+          blame.find("the candidate's layers/0/output, layers/1/output") != std::string::npos,
+          blame);
+      BOOST_TEST(blame.find("and layers/2/output: the former pass; ") != std::string::npos, blame);
+      BOOST_TEST(blame.find("tensors were not compared: ") != std::string::npos, blame);
+    }
+    // The context is there, what it is made from is not.
+    const NumericsResult two =
+        judge_partial(golden, storage, {"layers/2/attn/context", "layers/2/attn/out"});
+    const std::string& known = two.first_divergence.at(2);
+    BOOST_TEST(
+        known == "     its inputs (layers/2/attn/context) pass: the fault is inside this node",
+        text_of(two));
+    const NumericsResult last = judge_partial(golden, storage, {"logits"});
+    for (const std::string& line : last.first_divergence) {
+      BOOST_TEST(line.find(" pass") == std::string::npos, text_of(last));
+    }
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace

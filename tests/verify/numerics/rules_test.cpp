@@ -68,6 +68,19 @@ BOOST_AUTO_TEST_CASE(layout_hints) {
   BOOST_TEST(layout_hint({2, 4, 12, 8}, "BHTD", {2, 12, 32}) ==
              "looks like (B,T,H*Dh), heads concatenated");
   BOOST_TEST(layout_hint({2, 12, 32}, "BTD", {2, 12, 31}) == "");
+  BOOST_TEST(layout_hint({2, 12, 32}, "BTD", {24, 32}) ==
+             "looks like (B*T,D), two axes joined; reshape it");
+  BOOST_TEST(layout_hint({1, 12, 32}, "BTD", {12, 32}) ==
+             "looks like (T,D), without the batch axis; give it an axis of 1 in front");
+  BOOST_TEST(layout_hint({2, 12, 32}, "BTD", {12, 32}) ==
+             "looks like (T,D), one row of the batch; dump all of them");
+  BOOST_TEST(layout_hint({2, 2, 12, 8}, "BGTD", {2, 4, 12, 8}) ==
+             "looks like key/value heads repeated 2 times; dump them before that");
+  BOOST_TEST(layout_hint({2, 12, 50257}, "BTV", {2, 12, 50304}) ==
+             "looks like a vocabulary padded to 50304; cut it to 50257");
+  BOOST_TEST(layout_hint({}, "", {1}) ==
+             "looks like the right values with an axis of 1 too many; squeeze it");
+  BOOST_TEST(layout_hint({2, 12, 32}, "BTD", {3, 5}) == "");
 }
 
 BOOST_AUTO_TEST_CASE(location_says_what_the_marked_elements_share) {
@@ -91,11 +104,26 @@ BOOST_AUTO_TEST_CASE(only_pass_is_a_pass) {
     for (const Status status : statuses) checks.emplace_back().status = status;
     return exit_code(checks);
   };
-  BOOST_TEST(code({Status::pass, Status::skipped}) == 0);
+  BOOST_TEST(code({Status::pass}) == 0);
+  BOOST_TEST(code({Status::pass, Status::skipped}) == 3);
   BOOST_TEST(code({Status::untrusted, Status::fail}) == 1);
   BOOST_TEST(code({Status::pass, Status::untrusted}) == 3);
   BOOST_TEST(code({Status::skipped}) == 3);
   BOOST_TEST(code({}) == 3);
+}
+
+// 77 says that a device would have judged it: nothing else may be wrong or missing.
+BOOST_AUTO_TEST_CASE(want_of_a_device_has_an_exit_code_of_its_own) {
+  Check passed, skipped, unjudged;
+  passed.status = Status::pass;
+  unjudged.status = skipped.status = Status::skipped;
+  unjudged.wants_device = true;
+  BOOST_TEST(exit_code({unjudged}) == 77);
+  BOOST_TEST(exit_code({passed, unjudged}) == 77);
+  BOOST_TEST(exit_code({skipped, unjudged}) == 3);
+  Check failed;
+  failed.status = Status::fail;
+  BOOST_TEST(exit_code({failed, unjudged}) == 1);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

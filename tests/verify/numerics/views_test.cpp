@@ -3,6 +3,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "reference/methods/registry.h"
 #include "tests/verify/numerics/fixture.h"
 #include "verify/subjects/file_subject.h"
 
@@ -211,6 +212,95 @@ BOOST_AUTO_TEST_CASE(weights_that_the_storage_type_does_not_hold_are_bad_input) 
              narrow);
   BOOST_TEST(golden::sample::contains(narrow, "--dtype bf16 --round"));
   BOOST_TEST(golden::sample::contains(said(1 + 0x1p-30, Precision::fp32), "that fp32 holds, got"));
+}
+
+namespace {
+
+// Drawn weights with one of them overwritten.
+class OneWeight : public golden::WeightSource {
+ public:
+  OneWeight(const golden::ModelConfig& config, std::string name, double value)
+      : drawn_(config, kSeed), name_(std::move(name)), value_(value) {}
+  void read(const std::string& name, std::span<double> out) const override {
+    drawn_.read(name, out);
+    if (name == name_) std::fill(out.begin(), out.end(), value_);
+  }
+
+ private:
+  golden::SyntheticWeights drawn_;
+  std::string name_;
+  double value_;
+};
+
+// Status of a checkpoint, judged of the reference with one weight overwritten.
+CheckpointRow judge_with(const golden::ModelConfig& config, const std::string& weight, double value,
+                         const std::string& checkpoint, Precision storage = Precision::fp32) {
+  const OneWeight weights(config, weight, value);
+  const GoldenFixture golden(config, weights, 12, golden::Capture::full);
+  GraphSubject reference = golden.reference(storage);
+  return row_of(verify_numerics(golden.reader(), reference, {}), checkpoint);
+}
+
+}  // namespace
+
+// Gains of 1 do not show that they are lost or another norm's, biases of 0 not that they are lost.
+BOOST_AUTO_TEST_CASE(weights_at_their_initial_values_are_untrusted) {
+  const golden::ModelConfig llama = config_of("tiny", "plain");
+  const std::string gain = "model.layers.1.input_layernorm.weight", norm = "layers/1/attn_norm";
+  const CheckpointRow ones = judge_with(llama, gain, 1, norm);
+  BOOST_TEST((ones.status == Status::untrusted));
+  BOOST_TEST(ones.note ==
+             "its gain is 1 everywhere: one that is lost, or another norm's, does not show");
+  BOOST_TEST((judge_with(llama, gain, 1.25, norm).status == Status::pass));
+  BOOST_TEST((judge_with(llama, gain, 1, "layers/1/attn/q").status == Status::pass));
+  golden::ModelConfig gpt2 = golden::preset("tiny", golden::BlockKind::gpt2);
+  const std::string bias = "transformer.h.1.mlp.c_fc.bias", up = "layers/1/mlp/up";
+  const CheckpointRow zeros = judge_with(gpt2, bias, 0, up);
+  BOOST_TEST((zeros.status == Status::untrusted));
+  BOOST_TEST(zeros.note == "a bias that it adds is 0 everywhere: one that is lost does not show");
+  BOOST_TEST((judge_with(gpt2, bias, 0.5, up).status == Status::pass));
+}
+
+// An overflow in the golden file is no number that somebody could be judged by.
+BOOST_AUTO_TEST_CASE(golden_values_that_are_not_finite_are_untrusted) {
+  const golden::ModelConfig config = config_of("tiny", "plain");
+  const CheckpointRow row = judge_with(config, "model.layers.1.mlp.up_proj.weight", 1e308,
+                                       "layers/1/mlp/up", Precision::fp64);
+  BOOST_TEST((row.status != Status::pass));
+  BOOST_TEST(row.note.starts_with("golden is NaN or infinite in "), row.note);
+}
+
+// sqrt(8) is no bf16 number: an implementation may hold a learned divisor rounded or wider.
+BOOST_AUTO_TEST_CASE(a_learned_parameter_that_storage_does_not_hold_may_be_rounded) {
+  golden::ModelConfig config = config_of("tiny", "5.7");
+  config.params = golden::Params::initial;
+  const GoldenFixture golden(config);
+  class Rounded : public golden::WeightSource {
+   public:
+    Rounded(const golden::WeightSource& exact, Precision storage)
+        : exact_(exact), storage_(storage) {}
+    void read(const std::string& name, std::span<double> out) const override {
+      exact_.read(name, out);
+      for (double& x : out) x = golden::round_to(storage_, x);
+    }
+
+   private:
+    const golden::WeightSource& exact_;
+    Precision storage_;
+  };
+  for (const Precision storage : {Precision::fp32, Precision::bf16, Precision::fp16}) {
+    const Rounded weights(golden.reader(), storage);
+    GraphSubject rounded("rounded", reference::build_model, config, weights, schedule_of(storage));
+    for (const bool force : {true, false}) {
+      Altered subject(
+          rounded, [](Observed observed, const Receive& receive) { receive(std::move(observed)); });
+      subject.can_force = force;
+      const NumericsResult result = verify_numerics(golden.reader(), subject, {});
+      BOOST_TEST(exit_code_of(result) == 0, text_of(result));
+    }
+    GraphSubject held = golden.reference(storage);
+    BOOST_TEST(exit_code_of(verify_numerics(golden.reader(), held, {})) == 0);
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,4 +1,4 @@
-#include "cli/memory.h"
+#include "cli/process/memory.h"
 
 #include <fmt/format.h>
 #include <sys/resource.h>

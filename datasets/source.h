@@ -1,0 +1,38 @@
+// A file, a pipe or a device that is read once from its beginning to where the reader has enough.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <streambuf>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace assay::datasets {
+
+class Source : public std::streambuf {
+ public:
+  // Throws InputError for what cannot be opened and for a folder.
+  explicit Source(const std::string& path);
+  ~Source() override;
+  Source(const Source&) = delete;
+  Source& operator=(const Source&) = delete;
+
+  const std::string& path() const { return path_; }
+  // The first bytes, up to 64 KiB. Valid until anything is read.
+  std::string_view head() const { return {eback(), static_cast<std::size_t>(egptr() - eback())}; }
+  std::optional<uint64_t> bytes() const { return bytes_; }  // nothing of what is no regular file
+
+ protected:
+  int_type underflow() override;
+
+ private:
+  std::size_t fill();
+
+  std::string path_;
+  int descriptor_;
+  std::optional<uint64_t> bytes_;
+  std::vector<char> buffer_;
+};
+
+}  // namespace assay::datasets
