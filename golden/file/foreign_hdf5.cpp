@@ -28,7 +28,7 @@ constexpr uint64_t kMemoryBytes = 1ull << 30;   // of the child beside what the 
 constexpr uint64_t kMostCompression = 1100;     // deflate reaches 1032
 constexpr uint64_t kMostAnswer = uint64_t{1} << 44;
 
-enum class Question : char { open, datasets, info, read, attribute };
+enum class Question : char { datasets, info, read, attribute };
 enum class Answer : char { good, bad_input, no_memory };
 
 // Both sides are one program, so numbers go as they lie in memory.
@@ -181,9 +181,6 @@ void serve(int socket, const std::string& path, unsigned seconds) {
       if (!file) file = std::make_unique<File>(File::open(path));
       Packer packer;
       switch (static_cast<Question>(head.kind)) {
-        case Question::open:
-          sent = answer(socket, Answer::good, "");
-          break;
         case Question::datasets:
           for (const std::string& dataset : file->datasets()) packer.text(dataset);
           sent = answer(socket, Answer::good, packer.take());
@@ -317,9 +314,7 @@ ForeignFile::Child::Child(const std::string& file_path) : path(file_path) {
   throw InputError(fmt::format("{}: no reader can be made: {}", path, std::strerror(failure)));
 }
 
-ForeignFile::ForeignFile(const std::string& path) : child_(std::make_unique<Child>(path)) {
-  child_->answer_to(Question::open, "");
-}
+ForeignFile::ForeignFile(const std::string& path) : child_(std::make_unique<Child>(path)) {}
 
 ForeignFile::~ForeignFile() = default;
 

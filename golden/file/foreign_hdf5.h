@@ -17,7 +17,7 @@ namespace assay::golden::hdf5 {
 // The questions are those of File, each safe from any number of threads.
 class ForeignFile {
  public:
-  explicit ForeignFile(const std::string& path);  // throws unless it opens
+  explicit ForeignFile(const std::string& path);
   ~ForeignFile();
 
   std::vector<std::string> datasets() const;
