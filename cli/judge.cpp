@@ -90,7 +90,7 @@ verify::RunReport judge(const JudgeOptions& options) {
   const auto subject = make_subject(options.subject, options.precision, header.config, golden);
   verify::RunReport report;
   report.title = fmt::format("method {}, {}", header.config.method, subject->describe());
-  if (const std::string how = subject->arithmetic(); !how.empty()) report.title += "\n" + how;
+  if (const std::string how = subject->arithmetic(); !how.empty()) report.title += "; " + how;
   report.command_line = judging_command(options);
   report.golden_path = golden.path();
   report.root_hash = golden.root_hash();
