@@ -46,6 +46,9 @@ class Faulty final : public verify::Subject {
       receive(std::move(observed));
     });
   }
+  golden::Tensor run_untapped(const verify::Batch& batch, verify::Result result) override {
+    return engine_.run_untapped(batch, result);
+  }
 
  private:
   cli::EngineSubject engine_;

@@ -29,6 +29,9 @@ class Claims final : public verify::Subject {
            const verify::Receive& receive) override {
     engine_.run(batch, forced, receive);
   }
+  golden::Tensor run_untapped(const verify::Batch& batch, verify::Result result) override {
+    return engine_.run_untapped(batch, result);
+  }
 
  private:
   cli::EngineSubject engine_;
@@ -44,7 +47,7 @@ Judged judge(const golden::GoldenReader& golden, Precision precision, Precision 
   Claims subject(golden, precision, claimed);
   const verify::NumericsResult result =
       verify::verify_numerics(golden, subject, {.diagnose = false});
-  BOOST_REQUIRE_EQUAL(result.checks.size(), 3u);
+  BOOST_REQUIRE_EQUAL(result.checks.size(), 4u);
   Judged judged{result.checks[0].status, result.checks[1].status, result.checks[2].status};
   for (const verify::CheckpointRow& row : result.rows) {
     judged.free_ratio = std::max(judged.free_ratio, row.free_ratio);

@@ -48,7 +48,10 @@ class Altered final : public cuda::Model {
       std::function<void(const cuda::Batch&, const std::string&, golden::Tensor, cuda::Probe&)>;
 
   Altered(Precision precision, Alter alter)
-      : inner_(engine(clean(), precision)), alter_(std::move(alter)) {}
+      : made_in_(precision), inner_(engine(clean(), precision)), alter_(std::move(alter)) {}
+
+  // Made once more; it has run nothing.
+  std::shared_ptr<cuda::Model> again() const { return std::make_shared<Altered>(made_in_, alter_); }
 
   void forward(const cuda::Batch& batch, cuda::Probe* probe) override {
     Between between{*this, batch, *probe};
@@ -86,6 +89,7 @@ class Altered final : public cuda::Model {
     }
   };
 
+  Precision made_in_;
   std::unique_ptr<cuda::Model> inner_;
   Alter alter_;
 };
@@ -102,7 +106,9 @@ Altered altered(Precision precision, const std::string& tensor, Change change) {
 
 // Without owning it.
 inline EngineSubject subject_of(Altered& model) {
-  return {"simt", std::shared_ptr<cuda::Model>(std::shared_ptr<void>(), &model)};
+  return {"simt", std::shared_ptr<cuda::Model>(std::shared_ptr<void>(), &model), {}, [&model] {
+            return model.again();
+          }};
 }
 
 }  // namespace assay::gpu_check

@@ -1,5 +1,6 @@
 #include "verify/leakage/experiment.h"
 
+#include <algorithm>
 #include <tuple>
 
 #include "golden/contract/random.h"
@@ -30,6 +31,13 @@ Experiment::Experiment(Subject& subject, const golden::ModelConfig& config, cons
 std::vector<Difference> Experiment::run(const Batch& batch) {
   ++runs_;
   return base_.differences(subject_, batch);
+}
+
+double Experiment::coarsest_unit() const {
+  const golden::PrecisionSchedule schedule = subject_.precision();
+  return std::max({golden::unit_roundoff(schedule.storage),
+                   golden::unit_roundoff(schedule.accumulate),
+                   golden::unit_roundoff(schedule.operands.value_or(schedule.storage))});
 }
 
 Recording Experiment::record(const Batch& batch) { return record(subject_, batch); }

@@ -44,7 +44,7 @@ class Experiment {
   const Batch& batch() const { return batch_; }
   const LeakOptions& options() const { return options_; }
   const Recording& base() const { return base_; }
-  golden::Precision storage() const { return subject_.precision().storage; }
+  double coarsest_unit() const;  // unit roundoff of what the subject stores, reads and adds in
   int64_t runs() const { return runs_; }
 
   // Runs the subject on another batch and says what differs from the first run, bit by bit.

@@ -103,16 +103,16 @@ bool shows_with_other_tokens(Experiment& experiment, const Pair& pair) {
 }
 
 // Whether the reference's logits change with one of the tokens that were tried by more than what
-// roundings of the storage type can hide. Without a reference they are taken to.
+// roundings of the subject can hide. Without a reference they are taken to.
 bool should_show(const Experiment& experiment, const Pair& pair) {
-  constexpr double kHidden = 16;  // units of the storage type, of the largest logit
+  constexpr double kHidden = 16;  // units of the coarsest type, of the largest logit
   const auto& logits_of = experiment.options().reference_logits;
   if (!logits_of) return true;
   const golden::Tensor base = logits_of(experiment.batch());
   const int64_t vocab = base.shape.back();
   const auto at =
       static_cast<std::size_t>((pair.b * experiment.batch().positions + pair.t) * vocab);
-  const double unit = golden::unit_roundoff(experiment.storage());
+  const double unit = experiment.coarsest_unit();
   for (int draw = 1; draw < kDraws; ++draw) {
     const golden::Tensor other = logits_of(drawn(experiment, pair, draw));
     double largest = 0, change = 0;
