@@ -8,7 +8,7 @@
 namespace assay::datasets {
 namespace {
 
-constexpr std::size_t kLongestNumber = 40;        // characters of one that a message shows
+constexpr std::size_t kLongestNumber = 40;         // characters of one that a message shows
 constexpr int64_t kLongestRow = int64_t{1} << 24;  // numbers; a longer line is a stream
 
 class NumberReader {
