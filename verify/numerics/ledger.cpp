@@ -110,7 +110,9 @@ bool Ledger::accept(const Observed& observed, const Checkpoint& due, golden::DTy
     return false;
   }
   if (tensor.shape != due.shape || elements != golden::element_count(due.shape)) {
-    const std::string hint = layout_hint(due.shape, due.axes, tensor.shape);
+    // The width of logits is the vocabulary.
+    const std::string hint =
+        layout_hint(due.shape, due.name == "logits" ? "BTV" : due.axes, tensor.shape);
     report({Fault::shape, due.name,
             fmt::format("{}: expected {} {}, got {}{}{}", due.name, shape_text(due.shape),
                         axes_text(due.axes), shape_text(tensor.shape), hint.empty() ? "" : "; ",
