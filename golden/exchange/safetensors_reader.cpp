@@ -22,7 +22,7 @@ constexpr uint64_t kPiece = 1 << 20;  // bytes hashed at once
 constexpr char kMetadata[] = "__metadata__";
 
 // "F64, F32, .. or BOOL"
-std::string type_names() {
+std::string safetensors_type_names() {
   std::vector<std::string> names = element_names();
   const std::string last = names.back();
   names.pop_back();
@@ -77,7 +77,8 @@ class EntryParser {
     if (!found) {
       const std::string got = short_text(dtype);
       throw InputError(fmt::format(
-          "{}: expected dtype {}, got {}; {}save {} again", where_, type_names(), printable(got),
+          "{}: expected dtype {}, got {}; {}save {} again", where_, safetensors_type_names(),
+          printable(got),
           got.starts_with("\"F8") ? "8-bit floats are not read: convert the tensor to bfloat16 and "
                                   : "",
           got.starts_with("\"F8") ? "it" : "the file"));
