@@ -134,6 +134,12 @@ void set_limit(int what, uint64_t value) {
   setrlimit(static_cast<__rlimit_resource>(what), &limit);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)  // they map terabytes
+constexpr bool kLimitsMemory = false;
+#else
+constexpr bool kLimitsMemory = true;
+#endif
+
 // Of the address space that the child begins with.
 uint64_t bytes_mapped() {
   uint64_t pages = 0;
@@ -145,9 +151,7 @@ void limit_child(uint64_t file_bytes) {
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGBUS, SIGSEGV}) ::signal(number, SIG_DFL);
   set_limit(RLIMIT_CORE, 0);
   set_limit(RLIMIT_CPU, 3 * kSecondsToAnswer + 8 * file_bytes / kBytesASecond);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they map terabytes
-  set_limit(RLIMIT_AS, bytes_mapped() + kMemoryBytes + 16 * file_bytes);
-#endif
+  if (kLimitsMemory) set_limit(RLIMIT_AS, bytes_mapped() + kMemoryBytes + 16 * file_bytes);
 }
 
 std::string attribute_text(const File& file, const std::string& name) {
