@@ -11,10 +11,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-presets=(gate asan tsan) architectures=90 lint=(scripts/lint.sh --recent 24) tests=()
+presets=(gate asan tsan) nightly=OFF architectures=90 lint=(scripts/lint.sh --recent 24) tests=()
 case "${1:-}" in
   "") ;;
-  --nightly) architectures="80;90" lint=(scripts/lint.sh); export ASSAY_TEST_ALL=1 ;;
+  --nightly) architectures="80;90" lint=(scripts/lint.sh); nightly=ON; export ASSAY_TEST_ALL=1 ;;
   --release) presets=(gate) lint=() ;;
   --fast) presets=(release) lint=() architectures="" tests=(-LE slow) ;;
   *) echo "scripts/test.sh: $1: expected no option, --nightly, --release or --fast" >&2; exit 2 ;;
@@ -35,7 +35,7 @@ build() {
   if [ "$preset" = gate ] && [ -n "$architectures" ] && command -v nvcc >/dev/null; then
     cuda=(-DASSAY_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=$architectures")
   fi
-  cmake --preset "$preset" "${cuda[@]}" -Wno-dev | sed -n 's/^-- \(.*kernels .*\)/\1/p'
+  cmake --preset "$preset" "${cuda[@]}" -DASSAY_NIGHTLY=$nightly -Wno-dev | sed -n 's/^-- \(.*kernels .*\)/\1/p'
   cmake --build --preset "$preset" -j "$(nproc)" >"$log" || { tail -n 40 "$log"; return 1; }
   tail -n 1 "$log"
 }
