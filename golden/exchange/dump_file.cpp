@@ -12,10 +12,10 @@
 #include "golden/contract/names.h"
 #include "golden/exchange/npz.h"
 #include "golden/exchange/safetensors.h"
+#include "golden/file/checksummed_file.h"
 #include "golden/file/files.h"
 #include "golden/file/foreign_hdf5.h"
 #include "golden/file/golden_file.h"
-#include "golden/file/sealed_file.h"
 
 namespace assay::golden {
 namespace {

@@ -3,7 +3,7 @@
 // A damaged or hostile file can make the library crash, run for hours or take all memory, and it
 // has no way to be told not to. So it runs where that costs nothing: in a child with limits of
 // memory and time, which answers one question at a time. What ends the child is an InputError about
-// the file. A file that is known to be as we wrote it (sealed_file.h) needs no child.
+// the file. A file that is known to be as we wrote it (checksummed_file.h) needs no child.
 #pragma once
 
 #include <memory>

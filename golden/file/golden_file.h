@@ -23,7 +23,7 @@
 // dataset's raw data. So no byte of the file is without a check, and the reader checks block, size,
 // manifest and metadata, in this order, with plain reads: HDF5 interprets metadata only once they
 // are known to be as written (golden/file/manifest.h). An HDF5 tool that rewrites the file breaks
-// the seal.
+// the checksum.
 #pragma once
 
 #include <cstdint>

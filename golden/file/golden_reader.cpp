@@ -3,20 +3,20 @@
 #include <algorithm>
 
 #include "golden/contract/error.h"
+#include "golden/file/checksummed_file.h"
 #include "golden/file/element.h"
 #include "golden/file/golden_file.h"
 #include "golden/file/hasher.h"
 #include "golden/file/hdf5.h"
-#include "golden/file/sealed_file.h"
 
 namespace assay::golden {
 
 struct GoldenReader::Impl {
-  explicit Impl(const std::string& file_path) : sealed(file_path) {}
+  explicit Impl(const std::string& file_path) : checked(file_path) {}
 
-  SealedFile sealed;
-  const std::string& path = sealed.path();
-  const std::vector<ManifestRow>& rows = sealed.rows();
+  ChecksummedFile checked;
+  const std::string& path = checked.path();
+  const std::vector<ManifestRow>& rows = checked.rows();
   Header header;
   std::string created, root_hash, config_hash;
   Capture capture = Capture::full;
@@ -65,17 +65,17 @@ void GoldenReader::Impl::read_header(const hdf5::File& file) {
 // HDF5's view of the file and the manifest's are the same.
 void GoldenReader::Impl::check_datasets(const hdf5::File& file) const {
   const std::vector<std::string> present = file.datasets();
-  if (const auto missing = sealed.first_missing(present)) {
+  if (const auto missing = checked.first_missing(present)) {
     throw InputError(not_there(path, *missing));
   }
   for (const std::string& dataset : present) {
     if (dataset == "/manifest") continue;
-    const auto found = sealed.find(dataset);
+    const auto found = checked.find(dataset);
     if (!found || !rows[*found].stored) {
       throw InputError(fmt::format("{}: {}: in the file but not in the manifest", path, dataset));
     }
     const ManifestRow& row = rows[*found];
-    const uint64_t expected_offset = sealed.extent(*found).offset;
+    const uint64_t expected_offset = checked.extent(*found).offset;
     const hdf5::DatasetInfo info = file.info(dataset);
     const uint64_t offset = info.offset < 0 ? 0 : static_cast<uint64_t>(info.offset);
     if (info.dtype != row.dtype || info.shape != row.shape || offset != expected_offset) {
@@ -99,7 +99,7 @@ void GoldenReader::Impl::check_dependence(const ManifestRow& row, const hdf5::Fi
 }
 
 std::size_t GoldenReader::Impl::row_of(const std::string& dataset) const {
-  const auto found = sealed.find(dataset);
+  const auto found = checked.find(dataset);
   if (!found) {
     throw InputError(fmt::format("{}: {}: no such dataset in the manifest", path, dataset));
   }
@@ -123,12 +123,12 @@ std::size_t GoldenReader::Impl::row_of(const std::string& dataset,
 }
 
 void GoldenReader::Impl::read_raw(std::size_t row, void* out) const {
-  sealed.stream(row, [out](uint64_t done) { return static_cast<char*>(out) + done; });
+  checked.stream(row, [out](uint64_t done) { return static_cast<char*>(out) + done; });
 }
 
 void GoldenReader::Impl::read_doubles(std::size_t row, std::span<double> out) const {
   if (rows[row].dtype == DType::float64) return read_raw(row, out.data());
-  std::vector<std::byte> stored(sealed.extent(row).bytes);
+  std::vector<std::byte> stored(checked.extent(row).bytes);
   read_raw(row, stored.data());
   decode(element_of(rows[row].dtype), stored.data(), out, path + ": " + rows[row].path);
 }
@@ -184,7 +184,7 @@ int64_t GoldenReader::positions() const { return impl_->tokens().shape[1]; }
 const std::vector<ManifestRow>& GoldenReader::manifest() const { return impl_->rows; }
 
 const ManifestRow* GoldenReader::find(const std::string& path) const {
-  const auto found = impl_->sealed.find(path);
+  const auto found = impl_->checked.find(path);
   return found ? &impl_->rows[*found] : nullptr;
 }
 
@@ -230,6 +230,6 @@ void GoldenReader::weights_from(const WeightSource& source, const std::string& n
   impl_->name_of_source = name_of_source;
 }
 
-uint64_t GoldenReader::check_all() const { return impl_->sealed.check_all(); }
+uint64_t GoldenReader::check_all() const { return impl_->checked.check_all(); }
 
 }  // namespace assay::golden

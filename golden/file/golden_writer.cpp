@@ -204,9 +204,9 @@ void GoldenWriter::Impl::close_signed() {
   bytes_written = block.file_bytes;
 }
 
-// The finished file as a reader finds it, every dataset checked. What the seal covers is taken from
-// the file, so a piece of metadata that never reached it would be sealed as lost. Names are looked
-// up one by one before they are listed: see hdf5::File::lacks.
+// The finished file as a reader finds it, every dataset checked. What the checksum covers is taken
+// from the file, so a piece of metadata that never reached it would be checksummed as lost. Names
+// are looked up one by one before they are listed: see hdf5::File::lacks.
 void GoldenWriter::Impl::read_back(const std::string& root) const {
   try {
     {

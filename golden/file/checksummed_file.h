@@ -14,9 +14,9 @@ namespace assay::golden {
 
 // Opening takes steps 1 to 3 of manifest.h, stream() step 4; none of them needs HDF5. All failures
 // are InputError with file, dataset and cause.
-class SealedFile {
+class ChecksummedFile {
  public:
-  explicit SealedFile(const std::string& path);
+  explicit ChecksummedFile(const std::string& path);
 
   const std::string& path() const { return path_; }
   const std::vector<ManifestRow>& rows() const { return rows_; }
@@ -47,7 +47,7 @@ class SealedFile {
  private:
   static constexpr uint64_t kPiece = 1 << 19;  // bytes read and hashed at once: stays in the cache
 
-  void check_seal();
+  void check_checksums();
   void read_manifest(const Block& block);
   std::optional<std::string> first_missing_of_altered() const;
   void check_hash(std::size_t row, const std::string& got) const;

@@ -1,4 +1,4 @@
-#include "golden/file/sealed_file.h"
+#include "golden/file/checksummed_file.h"
 
 #include <fmt/format.h>
 #include <tbb/parallel_for.h>
@@ -67,19 +67,19 @@ std::string not_there(const std::string& path, const std::string& dataset) {
                      dataset);
 }
 
-SealedFile::SealedFile(const std::string& path)
+ChecksummedFile::ChecksummedFile(const std::string& path)
     : path_((require_readable_file(path, "an HDF5 file"), path)), raw_(path, RawFile::Mode::read) {
-  check_seal();
+  check_checksums();
 }
 
-std::optional<std::size_t> SealedFile::find(const std::string& dataset) const {
+std::optional<std::size_t> ChecksummedFile::find(const std::string& dataset) const {
   const auto found = index_.find(dataset);
   if (found == index_.end()) return std::nullopt;
   return found->second;
 }
 
 // Steps 1 to 3 of manifest.h.
-void SealedFile::check_seal() {
+void ChecksummedFile::check_checksums() {
   const Block block = read_block(path_, raw_);
   const uint64_t size = raw_.size();
   std::string problem;
@@ -106,7 +106,7 @@ void SealedFile::check_seal() {
   throw InputError(missing ? not_there(path_, *missing) : problem);
 }
 
-void SealedFile::read_manifest(const Block& block) {
+void ChecksummedFile::read_manifest(const Block& block) {
   const uint64_t size = raw_.size();
   if (block.manifest.offset > size || block.manifest.bytes > size - block.manifest.offset ||
       block.manifest.bytes % sizeof(ManifestRecord) != 0) {
@@ -135,7 +135,7 @@ void SealedFile::read_manifest(const Block& block) {
   }
 }
 
-std::optional<std::string> SealedFile::first_missing(
+std::optional<std::string> ChecksummedFile::first_missing(
     const std::vector<std::string>& present) const {
   for (const ManifestRow& row : rows_) {
     if (row.stored && !std::binary_search(present.begin(), present.end(), row.path)) {
@@ -148,7 +148,7 @@ std::optional<std::string> SealedFile::first_missing(
 // The one look at metadata that is known to be altered, to tell a deleted dataset from damage. The
 // library checks a checksum on each piece of metadata of the format that File::create asks for, and
 // the version of the superblock, on which that rests, is checked here.
-std::optional<std::string> SealedFile::first_missing_of_altered() const {
+std::optional<std::string> ChecksummedFile::first_missing_of_altered() const {
   try {
     uint8_t superblock_version = 0;
     raw_.read({kBlockBytes + 8, 1}, &superblock_version);
@@ -164,12 +164,12 @@ std::optional<std::string> SealedFile::first_missing_of_altered() const {
   }
 }
 
-void SealedFile::check_hash(std::size_t row, const std::string& got) const {
+void ChecksummedFile::check_hash(std::size_t row, const std::string& got) const {
   if (got == rows_[row].hash) return;
   throw InputError(damaged(path_ + ": " + rows_[row].path, "data", rows_[row].hash, got));
 }
 
-uint64_t SealedFile::check_all() const {
+uint64_t ChecksummedFile::check_all() const {
   std::vector<std::string> problems(rows_.size());
   tbb::parallel_for(std::size_t{0}, rows_.size(), [&](std::size_t row) {
     if (!rows_[row].stored) return;
