@@ -30,7 +30,7 @@ std::vector<double> read(const NpzReader& reader, const std::string& name) {
 // The complaint about an archive with one array of these bytes, without path and name in front.
 std::string about_array(const std::string& bytes) {
   const File file(Members{{"a.npy", bytes}});
-  const std::string said = complaint([&] { NpzReader{file.path()}; });
+  std::string said = complaint([&] { NpzReader{file.path()}; });
   const std::string where = file.path() + ": a";
   if (said.empty()) return said;
   BOOST_TEST(said.starts_with(where), said);
