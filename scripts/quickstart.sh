@@ -43,7 +43,7 @@ step "packages" scripts/setup.sh
 step "build" build
 step "text" text
 step "generate golden data, Method 1" \
-  $assay generate --preset small --method 1 --seq 96 --batch 2 --tokens "$out/text.txt" --out "$out/golden.h5" --force
+  $assay generate --preset small --method 1 --seq 48 --batch 2 --tokens "$out/text.txt" --out "$out/golden.h5" --force
 step "prove causality of the method" $assay prove --preset small --method 1
 step "verify fp32, and look for leaks" \
   verify --precision fp32 --leakage --report "$out/report.html" --json "$out/report.json"

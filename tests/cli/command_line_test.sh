@@ -131,6 +131,8 @@ expect 0 'see no position after their own, not so /dependence/logits$' inspect d
 expect 2 '--dependence: 4096 positions: expected relations of at most 4 GiB' \
   generate --method 1 --seq 4096 --dependence --out long.h5
 expect 0 '' verify g.h5 --subject simt --precision fp32
+# A name of a list that is mistyped is no pass of the others.
+expect 2 '--only logit: the golden file has no such tensor' verify g.h5 --subject reference --precision fp64 --only logits,logit
 expect 0 '' verify g.h5 --subject simt --precision bf16 --leakage \
   --report r.html --json r.json --junit r.xml
 for report in r.html r.json r.xml; do

@@ -26,6 +26,26 @@ std::string bare_pattern(const std::string& patterns) {
   return bare;
 }
 
+// Throws InputError for a part of a list, of which other parts match, that matches no checkpoint:
+// what was asked for by a mistyped name would not be judged, and nobody would be told.
+void check_parts(const std::string& patterns, const std::vector<Checkpoint>& declared) {
+  std::string part, unmatched;
+  bool any = false;
+  std::istringstream list(patterns);
+  while (std::getline(list, part, ',')) {
+    const bool matched = std::any_of(declared.begin(), declared.end(), [&](const Checkpoint& c) {
+      return golden::matches(part, c.name);
+    });
+    any = any || matched;
+    if (!matched && unmatched.empty()) unmatched = part;
+  }
+  if (any && !unmatched.empty()) {
+    throw InputError(fmt::format(
+        "--only {}: the golden file has no such tensor; 'assay inspect' lists its names",
+        golden::printable(unmatched)));
+  }
+}
+
 Checkpoint checkpoint_of(const golden::GoldenReader& golden, const golden::ManifestRow& row,
                          const std::string& name, const reference::Graph& graph) {
   const int id = graph.find(name);
@@ -61,6 +81,7 @@ Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
   std::stable_sort(declared.begin(), declared.end(), [&](const auto& a, const auto& b) {
     return graph->find(a.name) < graph->find(b.name);
   });
+  check_parts(pattern_, declared);
   for (Checkpoint& checkpoint : declared) {
     const bool computed = !computes || computes(checkpoint.name);
     if (!computed) not_computed.insert(checkpoint.name);
