@@ -7,6 +7,7 @@
 #include <cstring>
 #include <exception>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "cli/command.h"
@@ -94,6 +95,9 @@ int guarded_run(int argc, char** argv) {
   } catch (const std::exception& error) {
     if (assay::cli::is_want_of_memory(error)) {
       fmt::print(stderr, "assay: not enough memory: {}\n", assay::cli::memory_text());
+    } else if (dynamic_cast<const std::system_error*>(&error) != nullptr) {  // of files
+      fmt::print(stderr, "assay: {}\n", assay::golden::one_line(error.what()));
+      return kBadInput;
     } else {
       fmt::print(stderr, "assay: internal error: {}\n", error.what());
     }

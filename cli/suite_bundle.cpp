@@ -6,7 +6,6 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <limits>
 #include <map>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "golden/contract/test_bundle.h"
 #include "golden/exchange/safetensors.h"
 #include "golden/file/output.h"
+#include "golden/file/raw_file.h"
 #include "golden/generate/generate_suite.h"
 #include "golden/suites/suite.h"
 #include "verify/numerics/expectation.h"
@@ -159,8 +159,10 @@ Content content_of(const golden::GoldenReader& golden, bool gradients) {
 }
 
 std::string bytes_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+  const golden::RawFile file(path, golden::RawFile::Mode::read);
+  std::string bytes(file.size(), '\0');
+  file.read({0, bytes.size()}, bytes.data());
+  return bytes;
 }
 
 nlohmann::ordered_json write_case(const golden::SuiteCase& c, const BundleOptions& options) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <system_error>
 
 #include "cli/command_line.h"
 #include "cli/judge.h"
@@ -57,14 +58,17 @@ verify::RunReport try_judge(const golden::SuiteCase& c, const JudgeOptions& opti
   } catch (const InputError& problem) {  // of this case: the command line was checked before
     return unjudged(options, "case", Status::inconclusive, problem.what());
   } catch (const std::exception& error) {
-    if (!is_want_of_memory(error)) {
-      return unjudged(options, "subject", Status::fail,
-                      fmt::format("{} threw: {}", options.subject, error.what()));
+    if (is_want_of_memory(error)) {
+      return unjudged(options, "memory", Status::inconclusive,
+                      fmt::format("not enough memory, which is not the subject's fault: needs "
+                                  "about {} MB, {}",
+                                  (golden::estimated_live_bytes(c) >> 20) + 1, memory_text()));
     }
-    return unjudged(options, "memory", Status::inconclusive,
-                    fmt::format("not enough memory, which is not the subject's fault: needs about "
-                                "{} MB, {}",
-                                (golden::estimated_live_bytes(c) >> 20) + 1, memory_text()));
+    if (dynamic_cast<const std::system_error*>(&error) != nullptr) {  // of files
+      return unjudged(options, "case", Status::inconclusive, error.what());
+    }
+    return unjudged(options, "subject", Status::fail,
+                    fmt::format("{} threw: {}", options.subject, error.what()));
   }
 }
 

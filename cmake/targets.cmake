@@ -31,6 +31,14 @@ elseif(NOT ASSAY_SANITIZE STREQUAL "")
   message(FATAL_ERROR "ASSAY_SANITIZE=${ASSAY_SANITIZE}: expected address, thread or empty")
 endif()
 
+# Coverage for libFuzzer, with clang: tests/faults/fuzz.
+option(ASSAY_FUZZ "build the fuzz targets of libFuzzer" OFF)
+if(ASSAY_FUZZ)
+  target_compile_options(assay_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined
+    -fno-sanitize-recover=undefined -g1)
+  target_link_options(assay_flags INTERFACE -fsanitize=address,undefined)
+endif()
+
 # For cold code, whose own speed nobody waits for (tests, the command line, whatever reads and writes text): half the
 # time of -O3 to compile.
 set(ASSAY_COLD_OPTIONS $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>)

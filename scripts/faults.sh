@@ -6,7 +6,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${1:-build/release}
 
-cmake --build "$build" --target assay assay_fail_call
-python3 tests/faults/failed_calls.py "$build/cli/assay" "$build/tests/faults/libassay_fail_call.so"
+cmake --build "$build" --target assay assay_fail_call parsers_fuzz
+"$build/tests/faults/fuzz/parsers_fuzz" 100000 "$RANDOM"
+library=$build/tests/faults/libassay_fail_call.so
+python3 tests/faults/failed_calls.py "$build/cli/assay" "$library"
+python3 tests/faults/interrupted.py "$build/cli/assay" "$library" --rounds 10 --seed "$RANDOM"
+python3 tests/faults/corrupted.py "$build/cli/assay" --files 5000 --seed "$RANDOM"
 python3 tests/faults/hostile_inputs.py "$build/cli/assay" --rounds 20 --seed "$RANDOM"
 /usr/bin/python3 tests/faults/foreign_hdf5.py "$build/cli/assay" --flips 5000 --seed "$RANDOM"  # Debian's has h5py

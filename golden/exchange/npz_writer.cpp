@@ -8,8 +8,8 @@
 
 #include "golden/contract/error.h"
 #include "golden/exchange/npz.h"
+#include "golden/exchange/zip_output.h"
 #include "golden/file/files.h"
-#include "golden/file/raw_file.h"
 
 namespace assay::golden {
 namespace {
@@ -116,9 +116,17 @@ std::vector<Source> sources_of(const std::string& path, const std::vector<Exchan
   throw InputError(fmt::format("{}: cannot be written: {}", path, cause));
 }
 
-void write_archive(const std::string& path, const std::string& shown,
-                   std::vector<Source>& sources) {
-  zip_t* archive = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, nullptr);
+zip_t* new_archive(ZipOutput& output) {
+  zip_source_t* target = output.source();
+  zip_t* archive = target == nullptr
+                       ? nullptr
+                       : zip_open_from_source(target, ZIP_CREATE | ZIP_TRUNCATE, nullptr);
+  if (archive == nullptr) zip_source_free(target);
+  return archive;
+}
+
+void write_archive(ZipOutput& output, const std::string& shown, std::vector<Source>& sources) {
+  zip_t* archive = new_archive(output);
   if (archive == nullptr) fail(shown, archive);
   for (Source& source : sources) {
     zip_source_t* member = zip_source_function(archive, serve, &source);
@@ -133,12 +141,13 @@ void write_archive(const std::string& path, const std::string& shown,
     zip_file_set_dostime(archive, static_cast<zip_uint64_t>(number), 0, kFirstDay, 0);
   }
   if (zip_close(archive) == 0) return;
+  std::exception_ptr problem = output.problem();
   for (const Source& source : sources) {
-    if (!source.problem) continue;
-    zip_discard(archive);
-    std::rethrow_exception(source.problem);
+    if (!problem) problem = source.problem;
   }
-  fail(shown, archive);
+  if (!problem) fail(shown, archive);
+  zip_discard(archive);
+  std::rethrow_exception(problem);
 }
 
 }  // namespace
@@ -149,8 +158,9 @@ void write_npz(const std::string& path, const std::vector<ExchangeTensor>& tenso
   uint64_t expected = 0;
   for (const Source& source : sources) expected += source.header.size() + source.tensor->bytes();
   PartialFile target(path, force, expected);
-  write_archive(target.written(), path, sources);
-  sync_file(target.written());
+  ZipOutput output(target.written());
+  write_archive(output, path, sources);
+  output.close();
   target.put_in_place();
 }
 

@@ -144,7 +144,7 @@ std::vector<std::string> partial_files(const std::string& name_of_output) {
     const char* end = name.data() + name.size();
     const auto parsed = std::from_chars(name.data() + prefix.size(), end, owner);
     if (parsed.ec != std::errc() || owner <= 0) continue;
-    if (parsed.ptr != end && *parsed.ptr != '.') continue;  // ".1", and libzip's own of six letters
+    if (parsed.ptr != end && *parsed.ptr != '.') continue;  // ".1"
     if (kill(owner, 0) == 0 || errno == EPERM) continue;    // its process is alive: no leftover
     found.push_back((fs::path(path).parent_path() / name).string());
   }

@@ -70,11 +70,12 @@ class File {
   uint64_t integer_attribute(const std::string& name) const;
 
   // Absolute paths, sorted; soft links to datasets among them, a link into another file is an
-  // InputError.
+  // InputError. HDF5 1.10 crashes here, for it frees what it never set, where a group is damaged or
+  // a read fails: apart (foreign_hdf5.h), or of a file about which there is nothing else to say.
   std::vector<std::string> datasets() const;
-  // False also where the library cannot tell. Looks names up one by one: listing them, as
-  // datasets() does, is only safe in a file that is known to be as it was written, for HDF5 1.10
-  // frees what it never set when it lists a damaged group.
+  // Of "/" or a group below it.
+  uint64_t links_in(const std::string& group) const;
+  // False also where the library cannot tell. Looks one name up, and so lists nothing.
   bool lacks(const std::string& path) const;
   // Throws InputError for an element type that is neither a real number nor an integer.
   DatasetInfo info(const std::string& path) const;

@@ -101,6 +101,15 @@ std::vector<std::string> File::datasets() const {
   return found.datasets;
 }
 
+uint64_t File::links_in(const std::string& group) const {
+  enter_library();
+  H5G_info_t info;
+  if (H5Gget_info_by_name(file_.get(), group.c_str(), &info, H5P_DEFAULT) < 0) {
+    fail(shown_, group, "its names cannot be counted");
+  }
+  return info.nlinks;
+}
+
 bool File::lacks(const std::string& path) const {
   enter_library();
   for (auto slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {

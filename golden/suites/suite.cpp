@@ -63,6 +63,30 @@ struct CaseShape {
   }
 };
 
+// Of a batch that is only a number nothing is made larger than the text.
+void read_padding(SuiteFields& fields, const std::string& where, CaseShape& shape) {
+  const std::vector<int64_t> none;
+  shape.left = fields.get("left", "a list of whole numbers", none);
+  shape.right = fields.get("right", "a list of whole numbers", none);
+  for (const auto& [key, pads] : {std::pair{"left", &shape.left}, {"right", &shape.right}}) {
+    if (!pads->empty() && static_cast<int64_t>(pads->size()) != shape.batch) {
+      throw InputError(fmt::format("{}: {}: expected one number for each of {} rows, got {}", where,
+                                   key, shape.batch, pads->size()));
+    }
+  }
+  const std::size_t rows = std::max(shape.left.size(), shape.right.size());
+  shape.left.resize(rows);
+  shape.right.resize(rows);
+  for (std::size_t b = 0; b < rows; ++b) {
+    if (shape.left[b] < 0 || shape.right[b] < 0 || shape.left[b] >= shape.positions ||
+        shape.right[b] >= shape.positions - shape.left[b]) {
+      throw InputError(fmt::format(
+          "{}: row {}: expected padding that leaves a token of {} positions, got left {} right {}",
+          where, b, shape.positions, shape.left[b], shape.right[b]));
+    }
+  }
+}
+
 CaseShape read_shape(const SuiteJson& json, const SuiteSettings& settings,
                      const std::string& where) {
   SuiteFields fields(json, where);
@@ -74,23 +98,7 @@ CaseShape read_shape(const SuiteJson& json, const SuiteSettings& settings,
                                  shape.batch, shape.positions));
   }
   at(where, [&] { return element_count({shape.batch, shape.positions}); });
-  const std::vector<int64_t> none(static_cast<std::size_t>(shape.batch), 0);
-  shape.left = fields.get("left", "a list of whole numbers", none);
-  shape.right = fields.get("right", "a list of whole numbers", none);
-  for (const auto& [key, pads] : {std::pair{"left", &shape.left}, {"right", &shape.right}}) {
-    if (static_cast<int64_t>(pads->size()) != shape.batch) {
-      throw InputError(fmt::format("{}: {}: expected one number for each of {} rows, got {}", where,
-                                   key, shape.batch, pads->size()));
-    }
-  }
-  for (std::size_t b = 0; b < none.size(); ++b) {
-    if (shape.left[b] < 0 || shape.right[b] < 0 || shape.left[b] >= shape.positions ||
-        shape.right[b] >= shape.positions - shape.left[b]) {
-      throw InputError(fmt::format(
-          "{}: row {}: expected padding that leaves a token of {} positions, got left {} right {}",
-          where, b, shape.positions, shape.left[b], shape.right[b]));
-    }
-  }
+  read_padding(fields, where, shape);
   shape.settings = read_settings(fields, settings);
   fields.refuse_others();
   return shape;

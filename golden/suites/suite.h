@@ -61,8 +61,11 @@ struct SuiteCase {
   ModelConfig config;
   int64_t batch = 1;
   int64_t positions = 0;
-  std::vector<int64_t> left, right;  // [B] padded positions at each end of a row
+  std::vector<int64_t> left, right;  // [B] padded positions at each end of a row; or empty: none
   SuiteSettings settings;
+
+  int64_t left_of(std::size_t row) const { return left.empty() ? 0 : left[row]; }
+  int64_t right_of(std::size_t row) const { return right.empty() ? 0 : right[row]; }
 };
 
 struct Suite {

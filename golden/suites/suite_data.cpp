@@ -72,7 +72,7 @@ std::vector<uint8_t> mask_of(const SuiteCase& c) {
   std::vector<uint8_t> mask;
   for (std::size_t b = 0; b < static_cast<std::size_t>(c.batch); ++b) {
     for (int64_t t = 0; t < c.positions; ++t) {
-      mask.push_back(t >= c.left[b] && t < c.positions - c.right[b] ? 1 : 0);
+      mask.push_back(t >= c.left_of(b) && t < c.positions - c.right_of(b) ? 1 : 0);
     }
   }
   return mask;

@@ -23,6 +23,10 @@ Elements elements_of(const SuiteCase& c) {
   return {total(tensor_list(c.config, c.batch, c.positions)), total(weight_list(c.config))};
 }
 
+std::vector<int64_t> of_rows(const SuiteCase& c, const std::vector<int64_t>& padding) {
+  return padding.empty() ? std::vector<int64_t>(static_cast<std::size_t>(c.batch)) : padding;
+}
+
 }  // namespace
 
 std::string recipe_hash(const SuiteCase& c, int golden_version) {
@@ -30,8 +34,8 @@ std::string recipe_hash(const SuiteCase& c, int golden_version) {
                                  {"schema", kSchemaVersion},
                                  {"config", to_json(c.config)},
                                  {"shape", {c.batch, c.positions}},
-                                 {"left", c.left},
-                                 {"right", c.right},
+                                 {"left", of_rows(c, c.left)},
+                                 {"right", of_rows(c, c.right)},
                                  {"seed", c.settings.seed},
                                  {"data", data_name(c.settings.data)},
                                  {"capture", capture_name(c.settings.capture)},

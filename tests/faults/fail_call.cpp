@@ -1,18 +1,22 @@
-// Preloaded into a program: lets one of its calls that write files fail, as a failing or a full
-// disk does.
+// Preloaded into a program: lets one of its calls that write or read files fail, as a failing or a
+// full disk does.
 //
 //   ASSAY_FAULT_FOLDER  calls on files below it count; a file's name decides, not its descriptor
 //   ASSAY_FAULT_CALL    number of the call that fails, from 1; 0: none
 //   ASSAY_FAULT_ERROR   its errno
+//   ASSAY_FAULT_READS   1: calls that read count, else those that write
 //   ASSAY_FAULT_LASTING 1: that call and all after it fail, as on a disk that stays full
+//   ASSAY_FAULT_SIGNAL  instead of a failure the process gets this signal before the call
 //   ASSAY_FAULT_COUNT   file that gets the number of calls at exit
 //
 // A call that fails does nothing, but for close and fclose, which close as Linux does. C streams
 // call the kernel past every preloaded function, so theirs are counted themselves.
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -58,13 +62,29 @@ bool fails() {
   static const bool lasting = number("ASSAY_FAULT_LASTING") != 0;
   const long call = ++calls;
   if (chosen == 0 || (lasting ? call < chosen : call != chosen)) return false;
+  static const long sent = number("ASSAY_FAULT_SIGNAL");
+  if (sent != 0) {
+    kill(getpid(), static_cast<int>(sent));
+    return false;
+  }
   errno = static_cast<int>(error);
   return true;
 }
 
 template <class Where>
+bool fails_of_kind(Where where, bool reads) {
+  static const bool reads_count = number("ASSAY_FAULT_READS") != 0;
+  return reads == reads_count && below_folder(where) && fails();
+}
+
+template <class Where>
 bool fails_in_folder(Where where) {
-  return below_folder(where) && fails();
+  return fails_of_kind(where, false);
+}
+
+template <class Where>
+bool reading_fails(Where where) {
+  return fails_of_kind(where, true);
 }
 
 struct Counted {
@@ -152,7 +172,7 @@ int open(const char* path, int flags, ...) {
   va_start(more, flags);
   const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(more, mode_t) : 0;
   va_end(more);
-  return (flags & O_CREAT) != 0 && fails_in_folder(path) ? -1 : real(path, flags, mode);
+  return fails_of_kind(path, (flags & O_CREAT) == 0) ? -1 : real(path, flags, mode);
 }
 
 int open64(const char* path, int flags, ...) {
@@ -161,7 +181,7 @@ int open64(const char* path, int flags, ...) {
   va_start(more, flags);
   const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(more, mode_t) : 0;
   va_end(more);
-  return (flags & O_CREAT) != 0 && fails_in_folder(path) ? -1 : real(path, flags, mode);
+  return fails_of_kind(path, (flags & O_CREAT) == 0) ? -1 : real(path, flags, mode);
 }
 
 size_t fwrite(const void* data, size_t bytes, size_t count, FILE* file) {
@@ -181,6 +201,43 @@ int fclose(FILE* file) {
   const int result = real(file);
   if (failed) errno = error;
   return failed ? EOF : result;
+}
+
+ssize_t read(int descriptor, void* data, size_t bytes) {
+  REAL(read);
+  return reading_fails(descriptor) ? -1 : real(descriptor, data, bytes);
+}
+
+ssize_t pread(int descriptor, void* data, size_t bytes, off_t offset) {
+  REAL(pread);
+  return reading_fails(descriptor) ? -1 : real(descriptor, data, bytes, offset);
+}
+
+ssize_t pread64(int descriptor, void* data, size_t bytes, off64_t offset) {
+  REAL(pread64);
+  return reading_fails(descriptor) ? -1 : real(descriptor, data, bytes, offset);
+}
+
+size_t fread(void* data, size_t bytes, size_t count, FILE* file) {
+  REAL(fread);
+  return reading_fails(fileno(file)) ? 0 : real(data, bytes, count, file);
+}
+
+int stat(const char* path, struct stat* status) noexcept {
+  REAL(stat);
+  return reading_fails(path) ? -1 : real(path, status);
+}
+
+int fstat(int descriptor, struct stat* status) noexcept {
+  REAL(fstat);
+  return reading_fails(descriptor) ? -1 : real(descriptor, status);
+}
+
+void* mmap(void* at, size_t bytes, int protection, int flags, int descriptor,
+           off_t offset) noexcept {
+  REAL(mmap);
+  const bool failed = descriptor >= 0 && reading_fails(descriptor);
+  return failed ? MAP_FAILED : real(at, bytes, protection, flags, descriptor, offset);
 }
 
 }  // extern "C"

@@ -89,6 +89,14 @@ BOOST_AUTO_TEST_CASE(paddings_do_not_wrap_around) {
   BOOST_TEST(contains(said(R"({"positions": 18446744073709551615})"), "expected a whole number"));
 }
 
+// It took 8 bytes for each row of a case that nobody makes.
+BOOST_AUTO_TEST_CASE(a_batch_in_a_suite_costs_nothing_until_it_is_made) {
+  const Suite suite =
+      parse_suite(suite_with(R"({"batch": 1073741824, "positions": 1})"), "s", "suite s");
+  BOOST_TEST(suite.cases.at(0).batch == int64_t{1} << 30);
+  BOOST_TEST(suite.cases.at(0).left.empty());
+}
+
 // What ends a line or steers a terminal, in ASCII, in C1 and by the direction of writing; what
 // people write stays.
 BOOST_AUTO_TEST_CASE(names_reach_a_terminal_as_one_line) {

@@ -179,8 +179,9 @@ BOOST_AUTO_TEST_CASE(the_recipe_tells_all_that_decides_the_file) {
   changed([](SuiteCase& o) { o.config.num_hidden_layers = 2; });
   changed([](SuiteCase& o) { o.settings.seed = 2; });
   changed([](SuiteCase& o) { o.positions = 32; });
-  changed([](SuiteCase& o) { o.left[0] = 4; });
-  changed([](SuiteCase& o) { o.right[0] = 4; });
+  const std::vector<int64_t> four(static_cast<std::size_t>(c.batch), 4);
+  changed([&](SuiteCase& o) { o.left = four; });
+  changed([&](SuiteCase& o) { o.right = four; });
   changed([](SuiteCase& o) { o.settings.data = golden::Data::large; });
   changed([](SuiteCase& o) { o.settings.capture = golden::Capture::hash; });
   changed([](SuiteCase& o) { o.settings.gradients = true; });
