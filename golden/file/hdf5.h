@@ -69,8 +69,8 @@ class File {
   std::string text_attribute_of(const std::string& dataset, const std::string& name) const;
   uint64_t integer_attribute(const std::string& name) const;
 
-  // Absolute paths, sorted; soft links to datasets among them, a link into another file is an
-  // InputError. HDF5 1.10 crashes here, for it frees what it never set, where a group is damaged or
+  // Absolute paths, sorted; soft links to datasets among them, and links into other files, which
+  // are an InputError of who opens them. HDF5 1.10 crashes here, for it frees what it never set, where a group is damaged or
   // a read fails: apart (foreign_hdf5.h), or of a file about which there is nothing else to say.
   std::vector<std::string> datasets() const;
   // Of "/" or a group below it.

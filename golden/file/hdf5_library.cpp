@@ -43,8 +43,8 @@ std::string library_cause() {
 // disk; all handles here close themselves, so it has nothing to do there. Where an allocation of its
 // own fails it crashes or calls exit(-1) (H5AC_create, H5I_register), so it is not entered then.
 void enter_library() {
-  static const herr_t leaves_exit_alone = H5dont_atexit();
-  (void)leaves_exit_alone;
+  static const bool set_up = H5dont_atexit() >= 0 && H5Lunregister(H5L_TYPE_EXTERNAL) >= 0;
+  (void)set_up;
   thread_local const herr_t silenced = H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   (void)silenced;
   require_headroom(kHeadroom);

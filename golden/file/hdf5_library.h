@@ -5,8 +5,8 @@
 
 namespace assay::golden::hdf5 {
 
-// Before any call: the library prints nothing, does nothing when the process ends, and is given the
-// memory that it needs; else std::bad_alloc.
+// Before any call: the library prints nothing, does nothing when the process ends, follows no link
+// into another file, and is given the memory that it needs; else std::bad_alloc.
 void enter_library();
 
 // Throws InputError "file: object: what: HDF5 says: ..".

@@ -20,10 +20,9 @@ std::size_t exponent_bits(hid_t real) {
 
 constexpr int kMostNested = 64;  // groups; names of tensors have about six parts
 
-// The datasets of a file, and the first link that leaves it.
+// The datasets of a file, and links that leave it.
 struct Listing {
   std::vector<std::string> datasets;
-  std::string leaves;
   bool too_deep = false;
   std::exception_ptr problem;  // of a callback: no exception may cross the library
   std::set<haddr_t> groups;    // seen, for hard links can make a circle
@@ -47,10 +46,10 @@ herr_t collect_one(hid_t group, const char* name, const H5L_info_t* link, const 
   const std::string path = prefix + "/" + name;
   if (link->type != H5L_TYPE_HARD) {
     if (link->type != H5L_TYPE_SOFT) {
-      if (listing.leaves.empty()) listing.leaves = path;
+      listing.datasets.push_back(path);
       return 0;
     }
-    // What it leads to is in this file: one with links into others is refused as a whole.
+    // What it leads to is in this file, or not found: the library follows no link into another.
     H5O_info_t target;
     const bool there = H5Oexists_by_name(group, name, H5P_DEFAULT) > 0 &&
                        H5Oget_info_by_name2(group, name, &target, H5O_INFO_BASIC, H5P_DEFAULT) >= 0;
@@ -91,12 +90,6 @@ std::vector<std::string> File::datasets() const {
     throw InputError(
         fmt::format("{}: expected groups nested at most {} deep, got more", shown_, kMostNested));
   }
-  if (!found.leaves.empty()) {
-    throw InputError(fmt::format(
-        "{}: {}: a link into another file: expected tensors of this file; 'h5repack' or "
-        "a copy of the data brings them in",
-        shown_, printable(found.leaves)));
-  }
   std::sort(found.datasets.begin(), found.datasets.end());
   return found.datasets;
 }
@@ -121,8 +114,16 @@ bool File::lacks(const std::string& path) const {
 Handle File::open_dataset(const std::string& path) const {
   enter_library();
   Handle dataset(H5Dopen2(file_.get(), path.c_str(), H5P_DEFAULT), H5Dclose);
-  if (!dataset) fail(shown_, path, "cannot be opened");
-  return dataset;
+  if (dataset) return dataset;
+  H5L_info_t link;
+  if (H5Lget_info(file_.get(), path.c_str(), &link, H5P_DEFAULT) >= 0 &&
+      link.type >= H5L_TYPE_UD_MIN) {
+    throw InputError(fmt::format(
+        "{}: {}: a link into another file: expected tensors of this file; 'h5repack' or "
+        "a copy of the data brings them in",
+        shown_, printable(path)));
+  }
+  fail(shown_, path, "cannot be opened");
 }
 
 DType File::stored_dtype(hid_t dataset, const std::string& path) const {

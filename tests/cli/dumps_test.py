@@ -85,6 +85,15 @@ def beside_the_tensors(tensors):
     bad.pop("embed")
     write_hdf5("bad.h5", bad, lambda file: file.__setitem__("embed", h5py.ExternalLink("g.h5", "/forward/embed")))
     expect(2, "bad.h5: /embed: a link into another file", *judged, "bad.h5")
+    # One that is not asked for is not followed, through a soft link neither.
+    def elsewhere(file):
+        file["optimizer"] = h5py.ExternalLink("nowhere.h5", "/x")
+        file["copy"] = h5py.ExternalLink("g.h5", "/forward/embed")
+        file["soft"] = h5py.SoftLink("/copy")
+
+    write_hdf5("elsewhere.h5", tensors, elsewhere)
+    expect(0, "verdict: pass", *judged, "elsewhere.h5", "--leave-out", "optimizer,copy")
+    expect(0, "verdict: pass", *judged, "elsewhere.h5", "--only", "layers/*")
     np.savez("bad.npz", **bad, embed=np.array([{}], dtype=object))
     expect(2, "bad.npz: embed.npy: dtype: expected one of", *judged, "bad.npz")
     write_safetensors("bad.safetensors", bad, [("embed", "F8_E4M3", b"abcd")])
