@@ -18,6 +18,16 @@ std::size_t exponent_bits(hid_t real) {
   return H5Tget_fields(real, &sign, &exponent, &bits, &mantissa, &mantissa_bits) < 0 ? 0 : bits;
 }
 
+// Whether the dataset's bytes are `count` little-endian floats.
+bool is_plain(hid_t dataset, hsize_t count) {
+  const Handle type(H5Dget_type(dataset), H5Tclose);
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  const bool floats =
+      H5Tequal(type.get(), H5T_IEEE_F64LE) > 0 || H5Tequal(type.get(), H5T_IEEE_F32LE) > 0;
+  return floats && H5Pget_layout(creation.get()) == H5D_CONTIGUOUS &&
+         H5Dget_storage_size(dataset) == count * H5Tget_size(type.get());
+}
+
 constexpr int kMostNested = 64;  // groups; names of tensors have about six parts
 
 // The datasets of a file, and links that leave it.
@@ -185,7 +195,8 @@ DatasetInfo File::info(const std::string& path) const {
                             H5Dget_offset(dataset.get()) != HADDR_UNDEF;
   return {.dtype = stored_dtype(dataset.get(), path),
           .shape = Shape(extents.begin(), extents.end()),
-          .offset = in_one_piece ? static_cast<int64_t>(H5Dget_offset(dataset.get())) : -1};
+          .offset = in_one_piece ? static_cast<int64_t>(H5Dget_offset(dataset.get())) : -1,
+          .plain = in_one_piece && is_plain(dataset.get(), count)};
 }
 
 Tensor File::read(const std::string& path) const {
