@@ -2,15 +2,16 @@
 # libFuzzer over every parser of what a user hands over (tests/faults/fuzz), with ASan and UBSan; needs clang. Prints for
 # each the executions, the coverage (edges of the instrumented code), the largest memory and what was found.
 #
-#   scripts/fuzz.sh [SECONDS [BUILD_DIR]]    default 60 a parser, build/fuzz
+#   scripts/fuzz.sh [SECONDS [BUILD_DIR [PARSERS]]]    default 60 a parser, build/fuzz, all
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:-60} build=${2:-build/fuzz}
-parsers=$(sed -n 's/^ *foreach(TARGET \(.*\))/\1/p' tests/faults/fuzz/CMakeLists.txt)
+parsers=${3:-$(sed -n 's/^ *foreach(TARGET \(.*\))/\1/p' tests/faults/fuzz/CMakeLists.txt)}
 
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=clang++ -DASSAY_FUZZ=ON > /dev/null
 # shellcheck disable=SC2086  # a list of words
 cmake --build "$build" --target $(printf 'fuzz_%s ' $parsers)
+export LSAN_OPTIONS=suppressions=$PWD/tests/golden/lsan.supp:print_suppressions=0  # HDF5's own
 failed=0
 for parser in $parsers; do
   corpus=$build/corpus/$parser

@@ -1,6 +1,6 @@
-"""Ends every command that writes files, at random times and before random calls that write: SIGKILL, SIGINT, SIGTERM. Each
-output is whole, as it was before or as the command writes it; signals that can be caught leave no temporary file, and
-the next run of the same output removes what a kill left.
+"""Ends every command that writes files, at random times and before random calls that write: by
+SIGKILL, SIGINT, SIGTERM. Each output is whole, as it was before or as the command writes it; signals
+that can be caught leave no temporary file, and the next run of an output removes what a kill left.
 
 usage: interrupted.py ASSAY LIBRARY [--rounds N] [--seed S] [--only COMMAND]
 
@@ -24,7 +24,9 @@ AT_CALLS = 3  # times as many as at random times
 
 def ended_after(w, command, number, seconds):
     """The exit code of a run that gets the signal after so many seconds."""
-    process = subprocess.Popen([w.assay, *command.words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [w.assay, *command.words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     time.sleep(seconds)
     process.send_signal(number)
     return process.wait(timeout=HANG_S)
@@ -70,9 +72,14 @@ def campaign(w, options):
             else:
                 call = bits.randint(1, calls)
                 kind = {"SIGNAL": int(number)}
-                end, when = lambda: w.run(options.library, command.words, call, kind)[0].returncode, f"at call {call}"
+                end, when = (
+                    lambda: w.run(options.library, command.words, call, kind)[0].returncode,
+                    f"at call {call}",
+                )
             if problem := interruption(w, command, number, end, counts):
-                problems.append(f"seed {options.seed}, {name}, run {n}, {number.name} {when}: {problem}")
+                problems.append(
+                    f"seed {options.seed}, {name}, run {n}, {number.name} {when}: {problem}"
+                )
         print(f"{name}: {calls} calls, {dict(counts)}", flush=True)
         total += counts
     print("\n".join(problems))

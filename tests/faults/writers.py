@@ -1,4 +1,5 @@
-"""The commands that write files, each over older whole files of the same names, and what has to hold of its outputs."""
+"""The commands that write files, each over older whole files of the same names, and what has to
+hold of its outputs."""
 
 import json
 import os
@@ -11,17 +12,32 @@ import xml.etree.ElementTree
 HANG_S = 20
 SUITE = {
     "assay_suite": 1,
-    "blocks": {"b": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
-                     "num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 40}},
-    "entries": [{"methods": ["1", "2"], "blocks": ["b"], "heads": ["mha"], "shapes": [{"positions": 6}]}],
+    "blocks": {
+        "b": {
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "vocab_size": 40,
+        }
+    },
+    "entries": [
+        {"methods": ["1", "2"], "blocks": ["b"], "heads": ["mha"], "shapes": [{"positions": 6}]}
+    ],
 }
 SMALL = ["--preset", "tiny", "--seq", "4"]
 REPORTS = ["r.json", "r.html", "r.xml"]
-WRONG = (OSError, ValueError, xml.etree.ElementTree.ParseError)  # what a check of a damaged output throws
+WRONG = (
+    OSError,
+    ValueError,
+    xml.etree.ElementTree.ParseError,
+)  # what a check of a damaged output throws
 
 
 class Command:
-    """words: of the command. damaged(new) -> which outputs are neither as before nor as after; with new: nor as after."""
+    """words: of the command. damaged(new) -> outputs that are not as after; without new: nor as
+    before."""
 
     def __init__(self, words, damaged):
         self.words, self.damaged = words, damaged
@@ -42,8 +58,8 @@ class Writers:
     def __init__(self, assay, root):
         self.assay = os.path.abspath(assay)
         self.good = root / "good"  # what the commands read
-        self.old = root / "old"    # what lies at their outputs before
-        self.new = root / "new"    # and what they write
+        self.old = root / "old"  # what lies at their outputs before
+        self.new = root / "new"  # and what they write
         self.work = root / "work"  # where they write
         for folder in [self.good, self.old, self.new]:
             folder.mkdir()
@@ -57,14 +73,30 @@ class Writers:
             self.fill(folder, seed)
 
     def plainly(self, *words):
-        return subprocess.run([self.assay, *map(str, words)], check=True, capture_output=True, text=True, timeout=HANG_S)
+        return subprocess.run(
+            [self.assay, *map(str, words)],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=HANG_S,
+        )
 
     def run(self, library, words, call, kind):
         """(completed process, number of calls) of a command with a fault: see fail_call.cpp."""
         count = self.good.parent / "count"
-        settings = {"FOLDER": self.good.parent if "READS" in kind else self.work, "COUNT": count, "CALL": call} | kind
-        environment = os.environ | {"LD_PRELOAD": library} | {f"ASSAY_FAULT_{k}": str(v) for k, v in settings.items()}
-        done = subprocess.run([self.assay, *words], capture_output=True, text=True, timeout=HANG_S, env=environment)
+        settings = {
+            "FOLDER": self.good.parent if "READS" in kind else self.work,
+            "COUNT": count,
+            "CALL": call,
+        } | kind
+        environment = (
+            os.environ
+            | {"LD_PRELOAD": library}
+            | {f"ASSAY_FAULT_{k}": str(v) for k, v in settings.items()}
+        )
+        done = subprocess.run(
+            [self.assay, *words], capture_output=True, text=True, timeout=HANG_S, env=environment
+        )
         return done, int(count.read_text())
 
     def fill(self, folder, seed):
@@ -73,33 +105,48 @@ class Writers:
         shutil.copytree(self.good / "s", folder / "s")
         for to in ["t.npz", "t.safetensors", "model"]:
             self.plainly("export", folder / "g.h5", "--to", folder / to)
-        self.plainly("suite", "bundle", self.suite, "--dir", self.good / "s", "--out", folder / "bundle", "--quiet")
+        self.plainly(
+            "suite",
+            "bundle",
+            self.suite,
+            "--dir",
+            self.good / "s",
+            "--out",
+            folder / "bundle",
+            "--quiet",
+        )
         reports = [word for name in REPORTS for word in [self.option_of(name), folder / name]]
         self.plainly("compare", folder / "g.h5", folder / "g.h5", "--precision", "fp64", *reports)
         (folder / "o.json").write_text("[]\n")
 
     def option_of(self, report):
-        return {".json": "--json", ".html": "--report", ".xml": "--junit"}[pathlib.Path(report).suffix]
+        return {".json": "--json", ".html": "--report", ".xml": "--junit"}[
+            pathlib.Path(report).suffix
+        ]
 
     def prepared(self):
         shutil.rmtree(self.work, ignore_errors=True)
         shutil.copytree(self.old, self.work)
 
     def is_one_of(self, name, folders):
-        """Whether the output is what it is in one of the folders, byte for byte, or of a golden file the data."""
+        """Whether the output is as in one of the folders: its bytes, or a golden file's data."""
         path = self.work / name
         if not path.is_file():
             return False
         content = path.read_bytes()
         if any(content == (folder / name).read_bytes() for folder in folders):
             return True
-        return path.suffix == ".h5" and self.root_hash(path) in {self.root_hash(folder / name) for folder in folders}
+        return path.suffix == ".h5" and self.root_hash(path) in {
+            self.root_hash(folder / name) for folder in folders
+        }
 
     def root_hash(self, path):
         """Of a whole golden file; of any other something that is like no other."""
         content = path.read_bytes()
         if content not in self.hashes:
-            done = subprocess.run([self.assay, "inspect", str(path)], capture_output=True, text=True, timeout=HANG_S)
+            done = subprocess.run(
+                [self.assay, "inspect", str(path)], capture_output=True, text=True, timeout=HANG_S
+            )
             lines = [line.split()[-1] for line in done.stdout.splitlines() if "root hash" in line]
             self.hashes[content] = lines[0] if done.returncode == 0 and lines else content
         return self.hashes[content]
@@ -108,6 +155,7 @@ class Writers:
         def damaged(new):
             folders = [self.new] if new else [self.old, self.new]
             return [name for name in names if not self.is_one_of(name, folders)]
+
         return damaged
 
     def reports(self, *names):
@@ -115,7 +163,9 @@ class Writers:
 
     def table(self):
         w, g = self.work, self.good
-        reports = ["--force"] + [str(word) for name in REPORTS for word in [self.option_of(name), w / name]]
+        reports = ["--force"] + [
+            str(word) for name in REPORTS for word in [self.option_of(name), w / name]
+        ]
         cases = [f"s/{path.name}" for path in sorted((g / "s").iterdir())]
         bundle = ["bundle/bundle.json"] + [f"bundle/{name[2:-3]}.safetensors" for name in cases]
         of_cases, of_list = self.files(*cases), self.reports("o.json")
@@ -123,21 +173,55 @@ class Writers:
         export = ["export", g / "g.h5", "--force", "--to"]
         model = self.files("model/config.json", "model/model.safetensors")
         table = {
-            "generate": Command(["generate", *SMALL, "--grad", "--out", w / "g.h5", "--force"], self.files("g.h5")),
-            "suite": Command(["suite", "generate", self.suite, "--dir", w / "s", "--force", "--jobs", "1", "--quiet",
-                              "--json", w / "o.json"], lambda new: of_cases(new) + of_list(new)),
-            "bundle": Command(["suite", "bundle", self.suite, "--dir", g / "s", "--out", w / "bundle", "--force",
-                               "--quiet"], self.files(*bundle)),
+            "generate": Command(
+                ["generate", *SMALL, "--grad", "--out", w / "g.h5", "--force"], self.files("g.h5")
+            ),
+            "suite": Command(
+                [
+                    "suite",
+                    "generate",
+                    self.suite,
+                    "--dir",
+                    w / "s",
+                    "--force",
+                    "--jobs",
+                    "1",
+                    "--quiet",
+                    "--json",
+                    w / "o.json",
+                ],
+                lambda new: of_cases(new) + of_list(new),
+            ),
+            "bundle": Command(
+                [
+                    "suite",
+                    "bundle",
+                    self.suite,
+                    "--dir",
+                    g / "s",
+                    "--out",
+                    w / "bundle",
+                    "--force",
+                    "--quiet",
+                ],
+                self.files(*bundle),
+            ),
             "npz": Command([*export, w / "t.npz"], self.files("t.npz")),
             "safetensors": Command([*export, w / "t.safetensors"], self.files("t.safetensors")),
             "model": Command([*export, w / "model"], model),
-            "compare": Command(["compare", g / "g.h5", g / "g.h5", "--precision", "fp64", *reports],
-                               self.reports(*REPORTS)),
+            "compare": Command(
+                ["compare", g / "g.h5", g / "g.h5", "--precision", "fp64", *reports],
+                self.reports(*REPORTS),
+            ),
             "verify": Command(["verify", g / "g.h5", *judged], self.reports(*REPORTS)),
-            "leak": Command(["leak", "--preset", "tiny", "--seq", "4", "--batch", "1", *judged], self.reports(*REPORTS)),
+            "leak": Command(
+                ["leak", "--preset", "tiny", "--seq", "4", "--batch", "1", *judged],
+                self.reports(*REPORTS),
+            ),
             "prove": Command(["prove", *SMALL, *reports], self.reports(*REPORTS)),
-            "suite verify": Command(["suite", "verify", self.suite, "--dir", g / "s", *judged],
-                                    self.reports(*REPORTS)),
+            "suite verify": Command(
+                ["suite", "verify", self.suite, "--dir", g / "s", *judged], self.reports(*REPORTS)
+            ),
         }
         for command in table.values():
             command.words = [str(word) for word in command.words]
