@@ -1,6 +1,7 @@
 """Ends every command that writes files, at random times and before random calls that write: by
-SIGKILL, SIGINT, SIGTERM. Each output is whole, as it was before or as the command writes it; signals
-that can be caught leave no temporary file, and the next run of an output removes what a kill left.
+SIGKILL, SIGINT, SIGTERM. Each output is whole, as it was before or as the command writes it;
+signals that can be caught leave no temporary file, and the next run of an output removes what a
+kill left.
 
 usage: interrupted.py ASSAY LIBRARY [--rounds N] [--seed S] [--only COMMAND]
 
