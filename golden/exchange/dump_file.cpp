@@ -16,6 +16,8 @@
 #include "golden/file/files.h"
 #include "golden/file/foreign_hdf5.h"
 #include "golden/file/golden_file.h"
+#include "golden/file/manifest.h"
+#include "golden/file/raw_file.h"
 
 namespace assay::golden {
 namespace {
@@ -210,11 +212,26 @@ class NpzFormat : public Format {
   std::map<std::string, const NpzEntry*> entries_;
 };
 
+// Where golden files have their checksums, in front of what HDF5 reads.
+bool has_block_in_front(const std::string& path) {
+  const RawFile file(path, RawFile::Mode::read);
+  const std::string signature = "\x89HDF\r\n\x1a\n";
+  std::string found(signature.size(), '\0');
+  if (file.size() < kBlockBytes + found.size()) return false;
+  file.read({kBlockBytes, found.size()}, found.data());
+  return found == signature;
+}
+
 std::unique_ptr<Format> open_format(const std::string& path, Reading reading) {
   if (path.ends_with(".npz")) return std::make_unique<NpzFormat>(path, reading);
   if (path.ends_with(".safetensors")) return std::make_unique<SafetensorsFormat>(path, reading);
   if (is_golden_file(path)) return std::make_unique<GoldenFormat>(path);
-  return std::make_unique<Hdf5Format>(path, reading);
+  auto file = std::make_unique<Hdf5Format>(path, reading);
+  if (has_block_in_front(path) && file->attribute("schema") == kSchema) {
+    throw InputError(path + ": a golden file whose first " + std::to_string(kBlockBytes) +
+                     " bytes are damaged; copy or generate it again");
+  }
+  return file;
 }
 
 }  // namespace

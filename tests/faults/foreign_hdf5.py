@@ -101,12 +101,14 @@ def main():
             codes[code] = codes.get(code, 0) + 1
             if code not in {0, 1, 2, 3}:
                 problems.append(f"seed {options.seed}, flip {flip}, byte {at}: exit code {code}: {said[-300:]}")
-        content = bytearray(pathlib.Path(golden).read_bytes())
-        content[len(content) - 100] ^= 1
-        (folder / "damaged.h5").write_bytes(content)
-        code, said = compare(options.assay, golden, str(folder / "damaged.h5"))
-        if code != 2:
-            problems.append(f"a damaged golden file as a dump: expected 2, got {code}: {said[-300:]}")
+        whole = pathlib.Path(golden).read_bytes()
+        for at in [0, 3, 100, len(whole) - 100]:
+            content = bytearray(whole)
+            content[at] ^= 1
+            (folder / "damaged.h5").write_bytes(content)
+            code, said = compare(options.assay, golden, str(folder / "damaged.h5"))
+            if code != 2:
+                problems.append(f"a golden file as a dump, damaged at byte {at}: expected 2, got {code}: {said[-300:]}")
     print(f"{options.flips} flips, seed {options.seed}: exit codes {dict(sorted(codes.items(), key=str))}; peak "
           f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024} MB; {len(problems)} problems")
     print("\n".join(problems))
