@@ -323,4 +323,11 @@ bool describes(const TensorMeaning& row, const ModelConfig& config, const std::s
   return fits(row.name, name, &number) && row.applies(config, number);
 }
 
+const TensorMeaning* meaning_of(const ModelConfig& config, const std::string& name) {
+  for (const TensorMeaning& row : tensor_meanings()) {
+    if (describes(row, config, name)) return &row;
+  }
+  return nullptr;
+}
+
 }  // namespace assay::golden
