@@ -16,9 +16,21 @@ except ImportError as error:
     print(f"skipped: {error}")
     sys.exit(77)
 
-done = subprocess.run([sys.executable, sys.argv[1] + "/bench/pytorch_model.py", "--method", "plain",
-                       "--seq", "4", "--threads", "1"],
-                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+done = subprocess.run(
+    [
+        sys.executable,
+        sys.argv[1] + "/bench/pytorch_model.py",
+        "--method",
+        "plain",
+        "--seq",
+        "4",
+        "--threads",
+        "1",
+    ],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    check=False,
+)
 said = done.stdout.decode()
 expected = r"torch .*, float64, 1 threads, \w.*, method plain, T=4, forward: [0-9.]+ s"
 if done.returncode != 0 or not re.search(expected, said):
