@@ -116,7 +116,10 @@ def hints(tensors):
     judged("looks like key/value heads repeated 2 times", "layers/1/attn/k", np.repeat(key, 2, axis=1))
     judged("looks like a vocabulary padded to 70; cut it to 64", "logits",
            np.pad(tensors["logits"], ((0, 0), (0, 0), (0, 6))))
+    judged("loss: expected [] (a scalar), got [1]", "loss", loss.reshape(1))
     judged("an axis of 1 too many; squeeze it", "loss", loss.reshape(1))
+    judged("hidden: the golden file does not declare it; what is not to be judged is named by --leave-out",
+           "embed", hidden, "hidden")
     judged("layers.1.attn.k: the golden file does not declare it; it declares layers/1/attn/k: rename it",
            "layers/1/attn/k", key, "layers.1.attn.k")
     judged("it declares layers/1/attn/k: rename it", "layers/1/attn/k", key, "_orig_mod.model.layers.1.attn.k")

@@ -42,6 +42,7 @@ std::string fault_name(Fault fault) {
 }
 
 std::string Checkpoint::shape_text() const {
+  if (shape.empty()) return "[] (a scalar)";
   return fmt::format("{} {}", golden::shape_text(shape),
                      extents.empty() ? axes_text(axes) : "(" + extents + ")");
 }
@@ -90,8 +91,8 @@ void Ledger::take(Observed observed, golden::DType due) {
   values_[observed.name] = CompactTensor(observed.tensor.shape, observed.tensor.values);
 }
 
-// "; it declares layers/0/attn/q", where a name is spelled otherwise: with dots, or as a wrapper of
-// PyTorch modules leaves it.
+// "; it declares layers/0/attn/q: rename it", where a name is spelled otherwise: with dots, or as a
+// wrapper of PyTorch modules leaves it.
 std::string Ledger::spelling_hint(std::string name) const {
   std::replace(name.begin(), name.end(), '.', '/');
   for (bool found = true; found;) {
@@ -102,7 +103,8 @@ std::string Ledger::spelling_hint(std::string name) const {
       found = true;
     }
   }
-  return find(name) == nullptr ? "" : fmt::format("; it declares {}: rename it", name);
+  return find(name) == nullptr ? "; what is not to be judged is named by --leave-out"
+                               : fmt::format("; it declares {}: rename it", name);
 }
 
 namespace {

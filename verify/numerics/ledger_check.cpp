@@ -38,8 +38,14 @@ std::string patterns_of(const std::set<std::string>& in, const std::vector<Check
   return fmt::format("{}", fmt::join(patterns, ","));
 }
 
-// How to ask for what a dump has, or not for what it lacks, whichever is the shorter.
+// How to ask for what a dump has, or not for what it lacks, whichever is the shorter. Nothing where
+// other faults, such as names, may be why it lacks something.
 std::string advice_on_missing(const Ledger& ledger) {
+  const auto& findings = ledger.findings();
+  if (std::any_of(findings.begin(), findings.end(),
+                  [](const Finding& finding) { return finding.fault != Fault::missing; })) {
+    return "";
+  }
   std::set<std::string> missing, there;
   for (const Checkpoint& checkpoint : ledger.declared()) {
     const bool lacks = ledger.fault_of(checkpoint.name) == Fault::missing;
