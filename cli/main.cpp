@@ -80,6 +80,7 @@ int run(int argc, char** argv) {
 
 int guarded_run(int argc, char** argv) {
   try {
+    assay::cli::keep_memory_for_failures();
     return run(argc, argv);
   } catch (const assay::InputError& error) {
     fmt::print(stderr, "assay: {}\n", assay::golden::one_line(error.what()));

@@ -4,15 +4,22 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <new>
 
+#include "golden/file/headroom.h"
+
 namespace assay::cli {
 namespace {
+
+constexpr std::size_t kStartBytes = std::size_t{64} << 20;  // threads, first buffers of libraries
+std::atomic<void*> kept_back = nullptr;                     // of any thread
 
 // A line "key: N kB" of a file below /proc, in MB; -1 where there is none.
 int64_t megabytes(const char* path, const std::string& key) {
@@ -38,6 +45,11 @@ bool is_want_of_memory(const std::exception& error) {
          text.find(std::strerror(ENOMEM)) != std::string::npos;
 }
 
+void keep_memory_for_failures() {
+  golden::require_headroom(kStartBytes);
+  kept_back = std::malloc(std::size_t{1} << 20);
+}
+
 int leave(int code) {
   rlimit limit{};
   if (!is_limited(limit)) return code;
@@ -46,6 +58,7 @@ int leave(int code) {
 }
 
 std::string memory_text() {
+  std::free(kept_back.exchange(nullptr));
   rlimit limit{};
   const bool limited = is_limited(limit);
   return fmt::format("this process held {} MB{}, {} MB are free on this machine",

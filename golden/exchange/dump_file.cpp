@@ -94,7 +94,7 @@ class Format {
   virtual ~Format() = default;
   virtual std::vector<std::string> paths() const = 0;
   virtual DumpEntry describe(const std::string& path) const = 0;  // its name is not filled in
-  virtual Tensor read(const std::string& path) const = 0;
+  virtual void read(const std::string& path, std::span<double> out) const = 0;
   virtual std::string attribute(const std::string& name) const = 0;  // "" if there is none
 };
 
@@ -115,8 +115,8 @@ class Hdf5Format : public Format {
       return {"", DType::float64, {}, error.what()};
     }
   }
-  Tensor read(const std::string& path) const override {
-    return with_advice([&] { return file_.read(path); });
+  void read(const std::string& path, std::span<double> out) const override {
+    with_advice([&] { file_.read(path, out); });
   }
   std::string attribute(const std::string& name) const override { return file_.attribute(name); }
 
@@ -141,14 +141,14 @@ class GoldenFormat : public Format {
     const ManifestRow& row = *reader_.find(path);
     return {"", row.dtype, row.shape, ""};
   }
-  Tensor read(const std::string& path) const override {
-    const ManifestRow& row = *reader_.find(path);
-    const auto widened = [&](const auto& values) {
-      return Tensor{row.shape, {values.begin(), values.end()}};
+  void read(const std::string& path, std::span<double> out) const override {
+    const DType dtype = reader_.find(path)->dtype;
+    const auto widen = [&](const auto& values) {
+      std::copy(values.begin(), values.end(), out.begin());
     };
-    if (row.dtype == DType::int32) return widened(reader_.read_int32(path));
-    if (row.dtype == DType::uint8) return widened(reader_.read_uint8(path));
-    return reader_.read_tensor(path);
+    if (dtype == DType::int32) return widen(reader_.read_int32(path));
+    if (dtype == DType::uint8) return widen(reader_.read_uint8(path));
+    reader_.read_tensor(path, out);
   }
   std::string attribute(const std::string& name) const override {
     if (name == "seed") return std::to_string(reader_.header().seed);
@@ -174,12 +174,8 @@ class SafetensorsFormat : public Format {
     const SafetensorsEntry& entry = *entries_.at(path);
     return {"", dtype_of(entry.element), entry.shape, entry.problem};
   }
-  Tensor read(const std::string& path) const override {
-    const SafetensorsEntry& entry = *entries_.at(path);
-    Tensor tensor{entry.shape,
-                  std::vector<double>(static_cast<std::size_t>(element_count(entry.shape)))};
-    reader_.read(entry, tensor.values);
-    return tensor;
+  void read(const std::string& path, std::span<double> out) const override {
+    reader_.read(*entries_.at(path), out);
   }
   std::string attribute(const std::string& name) const override { return reader_.metadata(name); }
 
@@ -203,9 +199,9 @@ class NpzFormat : public Format {
     const NpzEntry& entry = *entries_.at(path);
     return {"", dtype_of(entry.header.element), entry.header.shape, entry.problem};
   }
-  Tensor read(const std::string& path) const override {
-    const NpzEntry& entry = *entries_.at(path);
-    return {entry.header.shape, reader_.read(entry)};
+  void read(const std::string& path, std::span<double> out) const override {
+    const std::vector<double> values = reader_.read(*entries_.at(path));
+    std::copy(values.begin(), values.end(), out.begin());
   }
   std::string attribute(const std::string&) const override { return ""; }
 
@@ -259,19 +255,34 @@ std::string DumpReader::attribute(const std::string& name) const {
   return impl_->format->attribute(name);
 }
 
+const DumpEntry& DumpReader::entry(const std::string& name) const {
+  const auto found = std::find_if(impl_->entries.begin(), impl_->entries.end(),
+                                  [&](const DumpEntry& entry) { return entry.name == name; });
+  if (found != impl_->entries.end()) return *found;
+  throw InputError(
+      fmt::format("{}: {}: no such dataset, neither at the root nor below /candidate or /forward",
+                  impl_->path, name));
+}
+
 Tensor DumpReader::read(const std::string& name) const {
-  const auto found = impl_->paths.find(name);
-  if (found == impl_->paths.end()) {
-    throw InputError(
-        fmt::format("{}: {}: no such dataset, neither at the root nor below /candidate "
-                    "or /forward",
-                    impl_->path, name));
-  }
+  const DumpEntry& found = entry(name);
+  if (!found.problem.empty()) throw InputError(found.problem);
+  const std::string& dataset = impl_->paths.at(name);
   try {
-    return impl_->format->read(found->second);
+    Tensor tensor{found.shape,
+                  std::vector<double>(static_cast<std::size_t>(element_count(found.shape)))};
+    impl_->format->read(dataset, tensor.values);
+    return tensor;
   } catch (const std::bad_alloc&) {
-    throw InputError(fmt::format("{}: {}: does not fit into memory", impl_->path, found->second));
+    throw InputError(fmt::format("{}: {}: does not fit into memory", impl_->path, dataset));
   }
+}
+
+void DumpReader::read(const std::string& name, std::span<double> out) const {
+  const DumpEntry& found = entry(name);
+  if (!found.problem.empty()) throw InputError(found.problem);
+  ASSAY_CHECK(element_count(found.shape) == static_cast<int64_t>(out.size()), name);
+  impl_->format->read(impl_->paths.at(name), out);
 }
 
 struct DumpWriter::Impl {

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "golden/contract/error.h"
+#include "golden/file/element.h"
 #include "golden/file/files.h"
 #include "golden/file/hasher.h"
 #include "golden/file/hdf5.h"
@@ -185,7 +186,20 @@ uint64_t ChecksummedFile::check_all() const {
     if (!problems[row].empty()) throw InputError(problems[row]);
     if (rows_[row].stored) bytes += extents_[row].bytes;
   }
+  all_checked_ = true;
   return bytes;
+}
+
+void ChecksummedFile::read_floats(std::size_t row, std::span<double> out) const {
+  const std::string where = path_ + ": " + rows_[row].path;
+  const Element element = element_of(rows_[row].dtype);
+  if (all_checked_) return read_elements(raw_, extents_[row].offset, element, out, where);
+  if (element == Element::f64) {
+    return stream(row, [&](uint64_t done) { return reinterpret_cast<char*>(out.data()) + done; });
+  }
+  std::vector<std::byte> stored(extents_[row].bytes);
+  stream(row, [&](uint64_t done) { return reinterpret_cast<char*>(stored.data()) + done; });
+  decode(element, stored.data(), out, where);
 }
 
 }  // namespace assay::golden

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,8 +43,11 @@ class ChecksummedFile {
     }
     check_hash(row, hasher.hex());
   }
-  // Reads and checks every stored row, in parallel; returns the bytes read.
+  // Reads and checks every stored row, in parallel; returns the bytes read. What is read later is
+  // not checked again.
   uint64_t check_all() const;
+  // The raw data of a stored row of floats as doubles, its hash checked unless check_all() did.
+  void read_floats(std::size_t row, std::span<double> out) const;
 
  private:
   static constexpr uint64_t kPiece = 1 << 19;  // bytes read and hashed at once: stays in the cache
@@ -57,6 +62,7 @@ class ChecksummedFile {
   std::vector<ManifestRow> rows_;
   std::vector<Extent> extents_;  // of rows
   std::map<std::string, std::size_t> index_;
+  mutable std::atomic<bool> all_checked_ = false;
 };
 
 // Whether the file starts as golden files do; throws InputError for one that cannot be read.

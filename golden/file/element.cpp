@@ -4,6 +4,7 @@
 #include <tbb/blocked_range.h>
 #include <tbb/parallel_for.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -234,6 +235,26 @@ void decode(Element element, const std::byte* bytes, std::span<double> out,
       fmt::format("{}: element {}: expected {}, got {:.0f}", where, refused,
                   element != Element::boolean ? "a whole number of at most 2^53" : "0 or 1",
                   out[static_cast<std::size_t>(refused)]));
+}
+
+void read_elements(const RawFile& file, uint64_t offset, Element element, std::span<double> out,
+                   const std::string& where) {
+  constexpr std::size_t kPiece = 1 << 15;  // elements read at once: their bytes stay in the cache
+  const std::size_t size = element_bytes(element);
+  tbb::parallel_for(tbb::blocked_range<std::size_t>(0, out.size(), kPiece), [&](const auto& range) {
+    thread_local std::vector<std::byte> bytes;
+    for (std::size_t first = range.begin(); first < range.end(); first += kPiece) {
+      const auto piece = out.subspan(first, std::min(kPiece, range.end() - first));
+      const Extent extent{offset + first * size, piece.size() * size};
+      if (element == Element::f64) {
+        file.read(extent, piece.data());
+        continue;
+      }
+      bytes.resize(extent.bytes);
+      file.read(extent, bytes.data());
+      decode(element, bytes.data(), piece, where);
+    }
+  });
 }
 
 std::vector<std::byte> encode(Element element, std::span<const double> values, Rounding rounding,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "golden/contract/tensor.h"
+#include "golden/file/raw_file.h"
 
 namespace assay::golden {
 
@@ -31,6 +32,10 @@ Element element_of(DType dtype);
 // boolean that is neither 0 nor 1.
 void decode(Element element, const std::byte* bytes, std::span<double> out,
             const std::string& where);
+
+// The same of elements that lie at `offset` in a file, over threads.
+void read_elements(const RawFile& file, uint64_t offset, Element element, std::span<double> out,
+                   const std::string& where);
 
 // Whether a file with members that are no tensors is refused when it is opened, or only the reading
 // of such a member.

@@ -16,6 +16,7 @@
 #include <new>
 
 #include "golden/contract/error.h"
+#include "golden/file/element.h"
 #include "golden/file/files.h"
 #include "golden/file/raw_file.h"
 
@@ -116,6 +117,7 @@ std::string packed(const DatasetInfo& info) {
   Packer packer;
   packer.number(static_cast<int64_t>(info.dtype));
   packer.number(info.offset);
+  packer.number(info.plain ? 1 : 0);
   packer.number(static_cast<int64_t>(info.shape.size()));
   for (const int64_t extent : info.shape) packer.number(extent);
   return packer.take();
@@ -125,6 +127,7 @@ DatasetInfo unpacked_info(Unpacker& unpacker) {
   DatasetInfo info;
   info.dtype = static_cast<DType>(unpacker.number());
   info.offset = unpacker.number();
+  info.plain = unpacker.number() != 0;
   for (int64_t axes = unpacker.number(); axes > 0; --axes) info.shape.push_back(unpacker.number());
   return info;
 }
@@ -336,25 +339,32 @@ std::vector<std::string> ForeignFile::datasets() const {
 DatasetInfo ForeignFile::info(const std::string& path) const {
   const std::string answer = child_->answer_to(Question::info, path);
   Unpacker unpacker(answer, child_->path);
-  return unpacked_info(unpacker);
+  DatasetInfo info = unpacked_info(unpacker);
+  const auto elements = static_cast<uint64_t>(element_count(info.shape));
+  if (elements * dtype_bytes(info.dtype) / kMostCompression > child_->file_bytes) {
+    throw InputError(fmt::format("{}: {}: declares {} elements, more than a file of {} bytes holds",
+                                 child_->path, printable(path), elements, child_->file_bytes));
+  }
+  return info;
 }
 
-Tensor ForeignFile::read(const std::string& path) const {
+void ForeignFile::read(const std::string& path, std::span<double> out) const {
   const DatasetInfo description = info(path);
-  const uint64_t bytes = static_cast<uint64_t>(element_count(description.shape)) * sizeof(double);
-  const uint64_t stored = bytes / sizeof(double) * dtype_bytes(description.dtype);
-  if (stored / kMostCompression > child_->file_bytes) {
-    throw InputError(fmt::format("{}: {}: declares {} elements, more than a file of {} bytes holds",
-                                 child_->path, printable(path), bytes / sizeof(double),
-                                 child_->file_bytes));
+  if (element_count(description.shape) != static_cast<int64_t>(out.size())) {
+    throw InputError(
+        fmt::format("{}: {}: changed while it was read", child_->path, printable(path)));
   }
-  Tensor tensor{description.shape, std::vector<double>(bytes / sizeof(double))};
+  if (description.plain) {
+    return read_elements(RawFile(child_->path, RawFile::Mode::read),
+                         static_cast<uint64_t>(description.offset), element_of(description.dtype),
+                         out, fmt::format("{}: {}", child_->path, printable(path)));
+  }
+  const uint64_t bytes = out.size_bytes();
   const std::lock_guard lock(child_->mutex);
   const auto until = Clock::now() + std::chrono::seconds(kSecondsToAnswer + bytes / kBytesASecond);
   child_->ask(Question::read, path);
   if (child_->good_bytes(path, until) != bytes) child_->lost(path, false);
-  child_->receive(tensor.values.data(), bytes, path, until);
-  return tensor;
+  child_->receive(out.data(), bytes, path, until);
 }
 
 std::string ForeignFile::attribute(const std::string& name) const {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,9 @@ class ForeignFile {
 
   std::vector<std::string> datasets() const;
   DatasetInfo info(const std::string& path) const;
-  Tensor read(const std::string& path) const;
+  // `out` has as many elements as the dataset. What lies plainly in the file is read past the
+  // library.
+  void read(const std::string& path, std::span<double> out) const;
   std::string attribute(
       const std::string& name) const;  // of the root, as text; "" if there is none
 

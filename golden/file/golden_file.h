@@ -126,6 +126,7 @@ class GoldenReader : public WeightSource {
   const ManifestRow* find(const std::string& path) const;  // nullptr if not declared
 
   Tensor read_tensor(const std::string& path) const;  // any float type, as doubles
+  void read_tensor(const std::string& path, std::span<double> out) const;  // into its elements
   std::vector<int32_t> read_int32(const std::string& path) const;
   std::vector<uint8_t> read_uint8(const std::string& path) const;
   // A weight: from the file, or under Capture::hash and stats drawn again from the seed; with
@@ -161,10 +162,12 @@ class DumpReader {
   explicit DumpReader(const std::string& path, Reading reading = Reading::strict);
   ~DumpReader();
   const std::vector<DumpEntry>& entries() const;
-  std::string config_hash() const;                       // "" if the file does not say
-  std::string seed() const;                              // "" if the file does not say
-  std::string attribute(const std::string& name) const;  // a text, "" if the file does not say
+  const DumpEntry& entry(const std::string& name) const;  // throws InputError if there is none
+  std::string config_hash() const;                        // "" if the file does not say
+  std::string seed() const;                               // "" if the file does not say
+  std::string attribute(const std::string& name) const;   // a text, "" if the file does not say
   Tensor read(const std::string& name) const;
+  void read(const std::string& name, std::span<double> out) const;  // into as many as it has
 
  private:
   struct Impl;

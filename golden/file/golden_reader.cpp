@@ -30,7 +30,6 @@ struct GoldenReader::Impl {
   std::size_t row_of(const std::string& dataset) const;
   std::size_t row_of(const std::string& dataset, std::initializer_list<DType> expected) const;
   void read_raw(std::size_t row, void* out) const;
-  void read_doubles(std::size_t row, std::span<double> out) const;
   void obtain_weight(const std::string& name, std::size_t row, std::span<double> out) const;
   const ManifestRow& tokens() const;
 };
@@ -126,13 +125,6 @@ void GoldenReader::Impl::read_raw(std::size_t row, void* out) const {
   checked.stream(row, [out](uint64_t done) { return static_cast<char*>(out) + done; });
 }
 
-void GoldenReader::Impl::read_doubles(std::size_t row, std::span<double> out) const {
-  if (rows[row].dtype == DType::float64) return read_raw(row, out.data());
-  std::vector<std::byte> stored(checked.extent(row).bytes);
-  read_raw(row, stored.data());
-  decode(element_of(rows[row].dtype), stored.data(), out, path + ": " + rows[row].path);
-}
-
 // A weight from outside of the file, which counts only if its bytes are those of the manifest.
 void GoldenReader::Impl::obtain_weight(const std::string& name, std::size_t row,
                                        std::span<double> out) const {
@@ -192,8 +184,14 @@ Tensor GoldenReader::read_tensor(const std::string& path) const {
   const std::size_t row = impl_->row_of(path, {DType::float64, DType::float32, DType::bfloat16});
   const Shape& shape = impl_->rows[row].shape;
   Tensor tensor{shape, std::vector<double>(static_cast<std::size_t>(element_count(shape)))};
-  impl_->read_doubles(row, tensor.values);
+  impl_->checked.read_floats(row, tensor.values);
   return tensor;
+}
+
+void GoldenReader::read_tensor(const std::string& path, std::span<double> out) const {
+  const std::size_t row = impl_->row_of(path, {DType::float64, DType::float32, DType::bfloat16});
+  ASSAY_CHECK(element_count(impl_->rows[row].shape) == static_cast<int64_t>(out.size()), path);
+  impl_->checked.read_floats(row, out);
 }
 
 std::vector<int32_t> GoldenReader::read_int32(const std::string& path) const {
@@ -222,7 +220,7 @@ void GoldenReader::read(const std::string& name, std::span<double> out) const {
     return impl_->obtain_weight(name, declared, out);
   }
   const std::size_t row = impl_->row_of(dataset, {DType::float64, DType::float32, DType::bfloat16});
-  impl_->read_doubles(row, out);
+  impl_->checked.read_floats(row, out);
 }
 
 void GoldenReader::weights_from(const WeightSource& source, const std::string& name_of_source) {

@@ -13,6 +13,7 @@
 #include "golden/file/golden_file.h"
 #include "golden/file/hasher.h"
 #include "golden/file/hdf5.h"
+#include "golden/file/hdf5_library.h"
 #include "golden/file/manifest.h"
 
 namespace assay::golden {
@@ -37,6 +38,7 @@ hdf5::Handle fixed_text(std::size_t bytes) {
 
 // ManifestRecord in HDF5's terms.
 hdf5::Handle manifest_type() {
+  hdf5::enter_library();
   using R = ManifestRecord;
   hdf5::Handle type(H5Tcreate(H5T_COMPOUND, sizeof(R)), H5Tclose);
   const auto text = [&](const char* name, std::size_t offset, std::size_t bytes) {

@@ -62,13 +62,14 @@ bool Handle::reset() {
 }
 
 bool safe_from_threads() {
+  enter_library();
   hbool_t safe = false;
   H5is_library_threadsafe(&safe);
   return safe;
 }
 
 File File::create(const std::string& path, const std::string& shown, uint64_t user_block) {
-  silence_library();
+  enter_library();
   const Handle creation = timeless(H5P_FILE_CREATE);
   const Handle opening = property_list(H5P_FILE_ACCESS);
   H5Pset_userblock(creation.get(), user_block);
@@ -79,7 +80,7 @@ File File::create(const std::string& path, const std::string& shown, uint64_t us
 }
 
 File File::open(const std::string& path) {
-  silence_library();
+  enter_library();
   require_readable_file(path, "an HDF5 file");
   Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (!file) fail(path, "", "expected an HDF5 file, got one that cannot be opened as such");
@@ -87,7 +88,7 @@ File File::open(const std::string& path) {
 }
 
 void File::close() {
-  silence_library();
+  enter_library();
   if (H5Fflush(file_.get(), H5F_SCOPE_LOCAL) < 0) fail(shown_, "", "cannot be written");
   if (!file_.reset()) fail(shown_, "", "cannot be closed");
 }
@@ -111,7 +112,7 @@ void File::make_groups(const std::string& path) {
 }
 
 int64_t File::write(const std::string& path, hid_t type, const Shape& shape, const void* data) {
-  silence_library();
+  enter_library();
   make_groups(path);
   const std::vector<hsize_t> extents(shape.begin(), shape.end());
   const Handle space(
@@ -156,7 +157,7 @@ void File::put_text(hid_t object, const std::string& object_path, const std::str
 }
 
 void File::write_attribute(const std::string& name, const std::string& text) {
-  silence_library();
+  enter_library();
   put_text(file_.get(), "", name, text);
 }
 
@@ -168,7 +169,7 @@ void File::write_attribute_of(const std::string& dataset, const std::string& nam
 }
 
 void File::write_attribute(const std::string& name, uint64_t value) {
-  silence_library();
+  enter_library();
   const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
   Handle attribute(
       H5Acreate2(file_.get(), name.c_str(), H5T_STD_U64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT),
@@ -180,7 +181,7 @@ void File::write_attribute(const std::string& name, uint64_t value) {
 }
 
 bool File::has_attribute(const std::string& name) const {
-  silence_library();
+  enter_library();
   return H5Aexists(file_.get(), name.c_str()) > 0;
 }
 
@@ -214,7 +215,7 @@ std::string File::text_of(hid_t object, const std::string& object_path,
 }
 
 std::string File::text_attribute(const std::string& name) const {
-  silence_library();
+  enter_library();
   return text_of(file_.get(), "", name);
 }
 
@@ -224,7 +225,7 @@ std::string File::text_attribute_of(const std::string& dataset, const std::strin
 }
 
 uint64_t File::integer_attribute(const std::string& name) const {
-  silence_library();
+  enter_library();
   const Handle attribute(H5Aopen(file_.get(), name.c_str(), H5P_DEFAULT), H5Aclose);
   if (!attribute) fail(shown_, "attribute " + name, "cannot be opened");
   const Handle type(H5Aget_type(attribute.get()), H5Tclose);

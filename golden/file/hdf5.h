@@ -44,6 +44,7 @@ struct DatasetInfo {
   DType dtype = DType::float64;
   Shape shape;
   int64_t offset = -1;  // of the raw data from the start of the file; -1 if not one piece
+  bool plain = false;   // in one piece of elements as this machine keeps them
 };
 
 class File {

@@ -5,9 +5,9 @@
 
 namespace assay::golden::hdf5 {
 
-// Once per thread before any call: the library prints nothing, and does nothing when the process
-// ends.
-void silence_library();
+// Before any call: the library prints nothing, does nothing when the process ends, and is given the
+// memory that it needs; else std::bad_alloc.
+void enter_library();
 
 // Throws InputError "file: object: what: HDF5 says: ..".
 [[noreturn]] void fail(const std::string& file, const std::string& object, const std::string& what);

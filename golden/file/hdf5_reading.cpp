@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <exception>
 #include <set>
 
 #include "golden/contract/error.h"
@@ -17,6 +18,16 @@ std::size_t exponent_bits(hid_t real) {
   return H5Tget_fields(real, &sign, &exponent, &bits, &mantissa, &mantissa_bits) < 0 ? 0 : bits;
 }
 
+// Whether the dataset's bytes are `count` little-endian floats.
+bool is_plain(hid_t dataset, hsize_t count) {
+  const Handle type(H5Dget_type(dataset), H5Tclose);
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  const bool floats =
+      H5Tequal(type.get(), H5T_IEEE_F64LE) > 0 || H5Tequal(type.get(), H5T_IEEE_F32LE) > 0;
+  return floats && H5Pget_layout(creation.get()) == H5D_CONTIGUOUS &&
+         H5Dget_storage_size(dataset) == count * H5Tget_size(type.get());
+}
+
 constexpr int kMostNested = 64;  // groups; names of tensors have about six parts
 
 // The datasets of a file, and the first link that leaves it.
@@ -24,7 +35,8 @@ struct Listing {
   std::vector<std::string> datasets;
   std::string leaves;
   bool too_deep = false;
-  std::set<haddr_t> groups;  // seen, for hard links can make a circle
+  std::exception_ptr problem;  // of a callback: no exception may cross the library
+  std::set<haddr_t> groups;    // seen, for hard links can make a circle
 };
 
 // A group of it. H5Lvisit would take time with the cube of the depth.
@@ -40,8 +52,8 @@ herr_t collect(hid_t group, Visit visit) {
   return H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, nullptr, collect_link, &visit);
 }
 
-herr_t collect_link(hid_t group, const char* name, const H5L_info_t* link, void* visit) noexcept {
-  const auto& [listing, prefix, depth] = *static_cast<Visit*>(visit);
+herr_t collect_one(hid_t group, const char* name, const H5L_info_t* link, const Visit& visit) {
+  const auto& [listing, prefix, depth] = visit;
   const std::string path = prefix + "/" + name;
   if (link->type != H5L_TYPE_HARD) {
     if (link->type != H5L_TYPE_SOFT) {
@@ -67,12 +79,24 @@ herr_t collect_link(hid_t group, const char* name, const H5L_info_t* link, void*
   return inner ? collect(inner.get(), {listing, path, depth + 1}) : -1;
 }
 
+herr_t collect_link(hid_t group, const char* name, const H5L_info_t* link, void* visit) noexcept {
+  Visit& here = *static_cast<Visit*>(visit);
+  try {
+    return collect_one(group, name, link, here);
+  } catch (...) {
+    here.listing.problem = std::current_exception();
+    return -1;
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> File::datasets() const {
-  silence_library();
+  enter_library();
   Listing found;
-  if (collect(file_.get(), {found, "", 0}) < 0) fail(shown_, "", "its datasets cannot be listed");
+  const bool listed = collect(file_.get(), {found, "", 0}) >= 0;
+  if (found.problem) std::rethrow_exception(found.problem);
+  if (!listed) fail(shown_, "", "its datasets cannot be listed");
   if (found.too_deep) {
     throw InputError(
         fmt::format("{}: expected groups nested at most {} deep, got more", shown_, kMostNested));
@@ -88,7 +112,7 @@ std::vector<std::string> File::datasets() const {
 }
 
 bool File::lacks(const std::string& path) const {
-  silence_library();
+  enter_library();
   for (auto slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
     const htri_t exists = H5Lexists(file_.get(), path.substr(0, slash).c_str(), H5P_DEFAULT);
     if (exists <= 0 || slash == std::string::npos) return exists == 0;
@@ -96,7 +120,7 @@ bool File::lacks(const std::string& path) const {
 }
 
 Handle File::open_dataset(const std::string& path) const {
-  silence_library();
+  enter_library();
   Handle dataset(H5Dopen2(file_.get(), path.c_str(), H5P_DEFAULT), H5Dclose);
   if (!dataset) fail(shown_, path, "cannot be opened");
   return dataset;
@@ -161,7 +185,8 @@ DatasetInfo File::info(const std::string& path) const {
                             H5Dget_offset(dataset.get()) != HADDR_UNDEF;
   return {.dtype = stored_dtype(dataset.get(), path),
           .shape = Shape(extents.begin(), extents.end()),
-          .offset = in_one_piece ? static_cast<int64_t>(H5Dget_offset(dataset.get())) : -1};
+          .offset = in_one_piece ? static_cast<int64_t>(H5Dget_offset(dataset.get())) : -1,
+          .plain = in_one_piece && is_plain(dataset.get(), count)};
 }
 
 Tensor File::read(const std::string& path) const {

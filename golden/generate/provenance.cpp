@@ -32,9 +32,9 @@ std::string provenance(const std::string& recipe, const std::string& weights) {
       {"build", ASSAY_BUILD},
       {"products", ordered ? "ordered" : "blas"},
       {"simd", reference::simd_name()},
-      {"blas", "OpenBLAS " + reference::blas_core_name()},
       {"threads", tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism)},
       {"cpu", cpu_model()}};
+  if (!ordered) document["blas"] = "OpenBLAS " + reference::blas_core_name();
   if (!recipe.empty()) document["recipe"] = recipe;
   if (!weights.empty()) document["weights"] = nlohmann::json::parse(weights);
   return document.dump();

@@ -43,6 +43,7 @@ struct ErrorModel {
   double reach = 1;
   // Of the storage type where every elementary operation is rounded to it (eager), else 0.
   double eager_roundoff = 0;
+  double eager_least = 0;  // half its smallest number, where it is rounded so: what underflow loses
   double angle_roundoff = 0;  // of the type that rotation angles are formed in
   double least = 0;  // what the accumulator type may flush to 0: its smallest normal number
 };

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include "golden/contract/error.h"
 #include "reference/interpreters/walk.h"
 #include "reference/ops/rules.h"
 
@@ -39,6 +40,12 @@ struct Evaluated {
 
 }  // namespace
 
+bool ErrorObserver::wants(const NodeData& /*node*/) { return true; }
+bool ErrorObserver::gives(const NodeData& /*node*/) { return false; }
+std::pair<Array, Array> ErrorObserver::given(const NodeData& node) {
+  ASSAY_CHECK(false, node.name);
+  return {};
+}
 Array ErrorObserver::error_of_input(const NodeData& /*node*/, const Array& /*value*/) { return {}; }
 
 void evaluate_with_error(const Graph& graph, const Bindings& bindings,
@@ -50,11 +57,28 @@ void evaluate_with_error(const Graph& graph, const Bindings& bindings,
       .operands = schedule.operands,
       .reach = reach,
       .eager_roundoff = schedule.eager ? golden::unit_roundoff(schedule.storage) : 0,
+      .eager_least = schedule.eager ? golden::smallest(schedule.storage) / 2 : 0,
       .angle_roundoff = golden::unit_roundoff(schedule.angles),
       .least = golden::smallest_normal(schedule.accumulate)};
+  const auto read = [&](const NodeData& node, Evaluated stored) {
+    const Precision narrow = schedule.read_as(node.name);
+    if (narrow == schedule.storage_of(node.name)) return stored;
+    if (stored.error.absent()) stored.error = Array::zeros(node.shape());
+    round_store(model, narrow, stored.value, stored.error);
+    return stored;
+  };
+  const auto given = [&](const NodeData& node) {
+    auto [value, error] = observer.given(node);
+    ASSAY_CHECK(value.shape() == node.shape(), node.name);
+    return read(node, {std::move(value), std::move(error)});
+  };
   walk<Evaluated>(
       graph,
+      needed_by(
+          graph, [&](const NodeData& node) { return observer.wants(node); },
+          [&](const NodeData& node) { return observer.gives(node); }),
       [&](const NodeData& input) {
+        if (input.op != nullptr) return given(input);
         Array value = bind(bindings, input);
         Array error = observer.error_of_input(input, value);
         return Evaluated{std::move(value), std::move(error)};
@@ -75,11 +99,8 @@ void evaluate_with_error(const Graph& graph, const Bindings& bindings,
       },
       [&](const NodeData& node, Evaluated result) {
         round_store(model, schedule.storage_of(node.name), result.value, result.error);
-        observer.observe(node, result.value, result.error);
-        if (schedule.read_as(node.name) != schedule.storage_of(node.name)) {
-          round_store(model, schedule.read_as(node.name), result.value, result.error);
-        }
-        return result;
+        if (observer.wants(node)) observer.observe(node, result.value, result.error);
+        return observer.gives(node) ? given(node) : read(node, std::move(result));
       });
 }
 

@@ -4,6 +4,8 @@
 // Operations that bend are enclosed, whatever the size of the error.
 #pragma once
 
+#include <utility>
+
 #include "golden/contract/precision.h"
 #include "reference/graph/op.h"
 #include "reference/interpreters/value.h"
@@ -14,9 +16,14 @@ class ErrorObserver {
  public:
   virtual ~ErrorObserver() = default;
   // error: elementwise bound (or standard deviation) of an implementation's value of this node, its
-  // rounding to the storage type included. To force the node, assign value and make error absent
-  // (later nodes then start from an exact value).
-  virtual void observe(const NodeData& node, Array& value, Array& error) = 0;
+  // rounding to the storage type included.
+  virtual void observe(const NodeData& node, const Array& value, const Array& error) = 0;
+  // Whether a named node is to be observed. What no wanted node needs is not computed.
+  virtual bool wants(const NodeData& node);
+  // Whether later nodes start from given(node) and not from what was computed.
+  virtual bool gives(const NodeData& node);
+  // The value that later nodes start from, and its error; absent: it is exact.
+  virtual std::pair<Array, Array> given(const NodeData& node);
   // The error that an input or weight starts with; absent: it is exact.
   virtual Array error_of_input(const NodeData& node, const Array& value);
 };

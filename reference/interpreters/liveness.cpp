@@ -7,12 +7,24 @@
 namespace assay::reference {
 
 std::vector<int> needed_by_names(const Graph& graph) {
+  return needed_by(
+      graph, [](const NodeData&) { return true; }, [](const NodeData&) { return false; });
+}
+
+std::vector<int> needed_by(const Graph& graph, const AskedOfNode& wanted,
+                           const AskedOfNode& given) {
   const int count = static_cast<int>(graph.nodes().size());
   std::vector<bool> needed(graph.nodes().size(), false);
   for (int id = count - 1; id >= 0; --id) {
     const NodeData& node = graph.node(id);
-    if (!node.name.empty() && node.op != nullptr) needed[static_cast<std::size_t>(id)] = true;
-    if (!needed[static_cast<std::size_t>(id)]) continue;
+    const auto at = static_cast<std::size_t>(id);
+    const bool named = !node.name.empty() && node.op != nullptr;
+    if (named && wanted(node)) {
+      needed[at] = true;
+    } else if (named && needed[at] && given(node)) {
+      needed[at] = false;
+    }
+    if (!needed[at]) continue;
     for (const int input : node.inputs) needed[static_cast<std::size_t>(input)] = true;
   }
   std::vector<int> order;

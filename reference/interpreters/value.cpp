@@ -12,15 +12,21 @@ Array value_of(const NodeData& node, const std::vector<Array>& operands) {
   return value;
 }
 
+bool Observer::wants(const NodeData& /*node*/) { return true; }
+
 void evaluate(const Graph& graph, const Bindings& bindings, Observer& observer,
               int64_t weight_bytes) {
-  const WeightBudget budget(graph, needed_by_names(graph), weight_bytes);
+  const auto wanted = [&](const NodeData& node) { return observer.wants(node); };
+  const std::vector<int> order = needed_by(graph, wanted, [](const NodeData&) { return false; });
+  const WeightBudget budget(graph, order, weight_bytes);
   walk<Array>(
-      graph, [&](const NodeData& input) { return bind(bindings, input); },
+      graph, order, [&](const NodeData& input) { return bind(bindings, input); },
       [](int, const NodeData& node, const std::vector<Array>& operands) {
         return value_of(node, operands);
       },
-      [&](const NodeData& node, Array value) { return observer.observe(node, std::move(value)); },
+      [&](const NodeData& node, Array value) {
+        return wanted(node) ? observer.observe(node, std::move(value)) : value;
+      },
       &budget);
 }
 

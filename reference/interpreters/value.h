@@ -21,6 +21,8 @@ class Observer {
  public:
   virtual ~Observer() = default;
   virtual Array observe(const NodeData& node, Array value) = 0;
+  // Whether a named node is to be observed. What no wanted node needs is not computed.
+  virtual bool wants(const NodeData& node);
 };
 
 // The result of one node. It takes the first operand's storage where the operation allows that and
@@ -29,7 +31,7 @@ Array value_of(const NodeData& node, const std::vector<Array>& operands);
 
 inline constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
 
-// Nodes that no named node needs are not evaluated. Memory is the live set, in which weights take
+// Nodes that no wanted node needs are not evaluated. Memory is the live set, in which weights take
 // at most weight_bytes, or what one node reads: beyond that they are let go and asked for again, so
 // that `bindings` gives a weight any number of times, the same values each time.
 void evaluate(const Graph& graph, const Bindings& bindings, Observer& observer,

@@ -15,11 +15,12 @@ namespace assay::reference {
 //   compute    A compute(int id, const NodeData& node, const std::vector<A>& operands)
 //   observe    A observe(const NodeData& node, A result): for named nodes; later nodes read what it
 //              returns
+//   order      the nodes to visit (needed_by_names, needed_by); another that one of them reads is
+//              bound
 //   budget     of weights that are held; none without it
 template <class A, class Bind, class Compute, class Observe>
-void walk(const Graph& graph, Bind&& bind, Compute&& compute, Observe&& observe,
-          const WeightBudget* budget = nullptr) {
-  const std::vector<int> order = needed_by_names(graph);
+void walk(const Graph& graph, const std::vector<int>& order, Bind&& bind, Compute&& compute,
+          Observe&& observe, const WeightBudget* budget = nullptr) {
   const std::vector<int> last = last_uses(graph, order);
   std::vector<A> results(graph.nodes().size());
   const auto held = [&](int id) -> A& { return results[static_cast<std::size_t>(id)]; };
@@ -43,6 +44,14 @@ void walk(const Graph& graph, Bind&& bind, Compute&& compute, Observe&& observe,
     if (!node.name.empty()) result = observe(node, std::move(result));
     if (last[static_cast<std::size_t>(id)] != id) held(id) = std::move(result);
   }
+}
+
+// All that named nodes need.
+template <class A, class Bind, class Compute, class Observe>
+void walk(const Graph& graph, Bind&& bind, Compute&& compute, Observe&& observe,
+          const WeightBudget* budget = nullptr) {
+  walk<A>(graph, needed_by_names(graph), std::forward<Bind>(bind), std::forward<Compute>(compute),
+          std::forward<Observe>(observe), budget);
 }
 
 }  // namespace assay::reference

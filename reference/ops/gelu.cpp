@@ -54,6 +54,7 @@ class GeluOp final : public Computed<GeluOp> {
       }
       total.add(odd * 0.5 * x);
       total.add(products * out.data()[i]);
+      total.add(model.eager_least * (2 + std::fabs(x)));
       out_error.data()[i] = total.result();
     });
   }

@@ -124,6 +124,7 @@ class LayerNorm final : public Computed<LayerNorm> {
         if (model.eager_roundoff > 0) {
           total.add(step_error(model, 2) * (std::fabs(out.data()[first + d] - in[2].data()[d])));
         }
+        total.add(model.eager_least * (std::fabs(gain) + 1));
         error[d] = total.result();
       }
     });

@@ -94,6 +94,7 @@ class Linear final : public Computed<Linear> {
       total.add(out_error.data()[i]);
       total.add(step_error(model, 1) *
                 (std::fabs(out.data()[i]) + std::fabs(bias[i % width(out)])));
+      total.add(model.eager_least);
       out_error.data()[i] = total.result();
     });
   }

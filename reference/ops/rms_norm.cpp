@@ -94,6 +94,7 @@ class RmsNorm final : public Computed<RmsNorm> {
         total.add(in[1].data()[d] * error[d]);
         total.add(rounding * out.data()[first + d]);
         if (model.eager_roundoff > 0) total.add(step_error(model, 2) * out.data()[first + d]);
+        total.add(model.eager_least * in[1].data()[d]);
         error[d] = total.result();
       }
     });

@@ -98,6 +98,7 @@ class Rope final : public Computed<Rope> {
       const auto moved = [&](double own, double y, double other) {
         ErrorSum total(model);
         total.add(own);
+        total.add(2 * model.eager_least);
         total.add(std::fabs(other) * along + std::fabs(y) * across);
         return total.result();
       };

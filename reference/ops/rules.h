@@ -92,6 +92,8 @@ class RootSumSquare {
 };
 
 inline double root_sum_square(double a, double b, double c = 0) {
+  const double squares = a * a + b * b + c * c;
+  if (squares > 1e-280 && squares < 1e280) return std::sqrt(squares);
   RootSumSquare sum;
   for (const double term : {a, b, c}) sum.add(term);
   return sum.result();
@@ -116,9 +118,16 @@ class ErrorSum {
   RootSumSquare squares_;
 };
 
+// Upper bounds on exp(e) - 1 and 1 - exp(-e), a lower one on exp(-e), for e >= 0: without the
+// exponential where e is small, by a factor of 1 + e at most from the exact value.
+inline constexpr double kSmallExponent = 1e-3;
+inline double growth(double e) { return e < kSmallExponent ? e * (1 + e) : std::expm1(e); }
+inline double shrinkage(double e) { return e < kSmallExponent ? e : -std::expm1(-e); }
+inline double remainder(double e) { return e < kSmallExponent ? 1 - e : std::exp(-e); }
+
 // How far y = exp(z) moves at most where z moves by up to e; y may have underflowed.
 inline double exponential_move(double y, double z, double e) {
-  return y >= std::numeric_limits<double>::min() ? y * std::expm1(e) : std::exp(z + e);
+  return y >= std::numeric_limits<double>::min() ? y * growth(e) : std::exp(z + e);
 }
 
 // Where |slope| has a maximum, give or take `margin`, and a bound on it.

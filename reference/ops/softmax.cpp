@@ -90,8 +90,9 @@ class Softmax final : public Computed<Softmax> {
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
     const int64_t keys = out.shape().back();
+    const double log_keys = std::log(static_cast<double>(keys));
     for_rows(out.size() / keys, 16 * keys, [&](int64_t row) {
-      const Row at{in[0].data() + row * keys, out.data() + row * keys, keys};
+      const Row at{in[0].data() + row * keys, out.data() + row * keys, keys, log_keys};
       double* e = out_error.data() + row * keys;
       const int64_t top = std::max_element(at.x, at.x + keys) - at.x;
       if (at.x[top] == -INFINITY) {  // no allowed key
@@ -123,14 +124,14 @@ class Softmax final : public Computed<Softmax> {
   struct Row {
     const double *x, *p;
     int64_t keys;
+    double log_keys;
 
     bool masked(int64_t s) const { return x[s] == -INFINITY; }
   };
 
   static double exponent_rounding(const ErrorModel& model, const Row& at, int64_t s, int64_t top) {
     if (at.masked(s)) return 0;
-    const double log_keys = std::log(static_cast<double>(at.keys));
-    return chain_error(model, 2) * (std::fabs(at.x[s]) + std::fabs(at.x[top]) + log_keys + 6);
+    return chain_error(model, 2) * (std::fabs(at.x[s]) + std::fabs(at.x[top]) + at.log_keys + 6);
   }
 
   // In: a_s. Out: the errors of p_s.
@@ -140,9 +141,9 @@ class Softmax final : public Computed<Softmax> {
     double kept = 0;  // at least, of the sum of 1
     for (int64_t s = 0; s < at.keys; ++s) {
       if (at.p[s] == 0) continue;
-      kept += at.p[s] * std::exp(-e[s]);
-      shrunk.add(at.p[s] * -std::expm1(-e[s]));
-      grown.add(at.p[s] * std::expm1(e[s]));
+      kept += at.p[s] * remainder(e[s]);
+      shrunk.add(at.p[s] * shrinkage(e[s]));
+      grown.add(at.p[s] * growth(e[s]));
     }
     const double lost = shrunk.result();
     const double left = worst ? kept : std::max(1 - lost, kept);
@@ -162,13 +163,13 @@ class Softmax final : public Computed<Softmax> {
       }
       const double p = at.p[s], log_p = at.x[s] - at.x[top] + log_top;
       const double up = exponential_move(p, log_p, joined(e[s], fall));
-      const double down = p * -std::expm1(-joined(e[s], rise));
+      const double down = p * shrinkage(joined(e[s], rise));
       // Two probabilities differ by 1 at most, one from p by what is on the far side of p.
       const double most = worst ? 1.0 : std::max(p, 1 - p);
       e[s] = std::min(std::max(up, down) / model.reach + model.least, most);
       if (s != top) others += e[s];
     }
-    e[top] = std::min(e[top], others + at.p[top] * std::expm1(own) / model.reach + model.least);
+    e[top] = std::min(e[top], others + at.p[top] * growth(own) / model.reach + model.least);
   }
 };
 

@@ -50,7 +50,9 @@ class Swiglu final : public Computed<Swiglu> {
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
     constexpr Turn kTurns[] = {{-2.3994, 0.001, 0.09985}, {2.3994, 0.001, 1.09985}};
-    const double rounding = step_error(model, 8);
+    // eager: sigmoid and its product with the gate are rounded to storage, each one call.
+    const double rounding = chain_error(model, 8);
+    const double steps = model.eager_roundoff > 0 ? step_error(model, 2) : 0;
     const auto slope = [](double gate) { return silu_slope(gate, sigmoid(gate)); };
     for_elements(out.shape(), 32, [&](int64_t i) {
       const double gate = in[0].data()[i], up = in[1].data()[i];
@@ -62,7 +64,8 @@ class Swiglu final : public Computed<Swiglu> {
       total.add(gate * sigmoid(gate) * e_up);
       total.add(model.reach * e_silu * e_up);
       total.add(rounding * out.data()[i]);
-      total.add(model.least * (1 + std::fabs(gate)) * up);
+      total.add(steps * out.data()[i]);
+      total.add((model.least + model.eager_least) * (1 + std::fabs(gate)) * up);
       out_error.data()[i] = total.result();
     });
   }

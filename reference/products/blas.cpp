@@ -2,9 +2,8 @@
 //
 // A row of a dgemm changes bits with the number of rows (odd M, M = 1, small matrices), so every
 // call has exactly kBlasTileRows rows: the last tile is computed on zero-padded copies, in the
-// same storage order as a full tile. OpenBLAS is set to one thread once: its threads inside oneTBB
-// tasks oversubscribe the machine, and its split of k depends on their number.
-#include <cblas.h>
+// same storage order as a full tile. OpenBLAS has one thread: its threads inside oneTBB tasks
+// oversubscribe the machine, and its split of k depends on their number.
 #include <oneapi/tbb/parallel_for.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <stdexcept>
 
 #include "reference/products/engines.h"
+#include "reference/products/openblas.h"
 #include "reference/products/scratch.h"
 
 namespace assay::reference {
@@ -44,9 +44,9 @@ Operand copied(ConstMatrix m, int64_t padded_rows, CBLAS_TRANSPOSE order, double
 }
 
 void dgemm(Matrix c, Operand a, Operand b, int64_t depth, bool accumulate) {
-  cblas_dgemm(CblasRowMajor, a.order, b.order, blasint(c.rows), blasint(c.cols), blasint(depth),
-              1.0, a.data, blasint(a.stride), b.data, blasint(b.stride), accumulate ? 1.0 : 0.0,
-              c.data, blasint(c.row_stride));
+  openblas().dgemm(CblasRowMajor, a.order, b.order, blasint(c.rows), blasint(c.cols),
+                   blasint(depth), 1.0, a.data, blasint(a.stride), b.data, blasint(b.stride),
+                   accumulate ? 1.0 : 0.0, c.data, blasint(c.row_stride));
 }
 
 // One tile of C, c.rows <= kBlasTileRows. `order` is A's storage order. A leaf: calls no TBB.
@@ -64,14 +64,9 @@ void multiply_tile(Matrix c, ConstMatrix a, CBLAS_TRANSPOSE order, Operand b, bo
   for (int64_t r = 0; r < c.rows; ++r) std::copy_n(c_copy.at(r, 0), c.cols, c.at(r, 0));
 }
 
-void use_one_blas_thread() {
-  [[maybe_unused]] static const bool once = (openblas_set_num_threads(1), true);
-}
-
 }  // namespace
 
 void multiply_blas(Matrix c, ConstMatrix a, ConstMatrix b, bool accumulate) {
-  use_one_blas_thread();
   if (a.cols > kLargestInt || c.row_stride > kLargestInt) {
     throw std::invalid_argument("multiply: blas: K and strides must be below 2^31, got K " +
                                 std::to_string(a.cols) + ", row stride of C " +
@@ -98,6 +93,6 @@ void multiply_blas(Matrix c, ConstMatrix a, ConstMatrix b, bool accumulate) {
   });
 }
 
-std::string blas_core_name() { return openblas_get_corename(); }
+std::string blas_core_name() { return openblas().core_name(); }
 
 }  // namespace assay::reference

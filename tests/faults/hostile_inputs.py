@@ -4,7 +4,7 @@ with the exit code and the words expected, and never by a signal of its own.
 
 usage: hostile_inputs.py ASSAY [--only PART] [--rounds N] [--seed S]
 
---rounds N: of kills and of mutated suites, N times 10 and N times 40; default 1.
+--rounds N: N times 10 kills, 40 mutated suites, 60 limits of memory; default 1.
 """
 
 import argparse
@@ -264,26 +264,39 @@ def unread_parts(b):
     b.check(len(roles) == 4, f"only {roles} were damaged")
 
 
+def least_memory(b):
+    """The smallest limit, in MB, at which the program and its libraries can be loaded."""
+    return next(n for n in range(8, 400, 2) if b.run("--version", memory=n << 20).returncode in {0, 4})
+
+
 def memory(b):
-    suite, folder = b.put("suite.json", json.dumps(SUITE)), b.path("m")
+    """Under a limit a run succeeds or says that memory is short; it neither crashes nor waits for ever."""
+    suite, folder, golden = b.put("suite.json", json.dumps(SUITE)), b.path("m"), b.path("g.h5")
     b.expect(0, "", "suite", "generate", suite, "--dir", folder, "--quiet")
-    kinds = {}
-    # Below 120 MB OpenBLAS ends the process while it is loaded.
-    for megabytes in [120, 160, 240, 320, 480, 800]:
-        for words in [["generate", "--preset", "author", "--seq", "256", "--quiet", "--out", b.path("o.h5"), "--force"],
-                      ["suite", "generate", suite, "--dir", b.path("n"), "--force", "--quiet", "--jobs", "2"],
-                      ["suite", "verify", suite, "--dir", folder, "--subject", "reference", "--precision", "fp64"]]:
-            try:
-                done = b.run(*words, memory=megabytes << 20)
-            except subprocess.TimeoutExpired:
-                b.problems.append(f"{megabytes} MB: assay {' '.join(words)}: hangs")
-                continue
-            code, said = done.returncode, done.stdout + done.stderr
-            kinds[code] = kinds.get(code, 0) + 1
-            short = "memory" in said or os.strerror(errno.EAGAIN) in said  # of memory, or of threads
-            fine = code == 0 or (code in {2, 3, 4} and short and "internal error" not in said)
-            b.check(fine, f"{megabytes} MB: assay {' '.join(words)}: exit code {code}: {said[-300:]}")
-    b.check(kinds.get(4, 0) > 0, f"no limit made a run end with code 4: {kinds}")
+    b.expect(0, "", "generate", "--quiet", "--seq", 4, "--out", golden)
+    least, kinds = least_memory(b), {}
+    commands = [["generate", "--preset", "author", "--seq", "256", "--quiet", "--out", b.path("o.h5"), "--force"],
+                ["suite", "verify", suite, "--dir", folder, "--subject", "reference", "--precision", "fp64"],
+                ["compare", golden, golden, "--precision", "fp64"],
+                ["bench", "--preset", "tiny", "--seq", "4", "--runs", "1"]]
+    commands += [["suite", "generate", suite, "--dir", b.path("n"), "--force", "--quiet", "--jobs", str(jobs)]
+                 for jobs in range(1, 5)]
+    limits = [(n, words) for n in [160, 240, 480, 800] for words in commands[:3]]
+    limits += [(least + b.random.randrange(40 if n % 2 == 0 else 400), b.random.choice(commands))
+               for n in range(60 * b.rounds)]
+    for megabytes, words in limits:
+        shown = f"seed {b.seed}, {megabytes} MB: assay {' '.join(words)}"
+        try:
+            done = b.run(*words, memory=megabytes << 20)
+        except subprocess.TimeoutExpired:
+            b.problems.append(f"{shown}: hangs")
+            continue
+        code, said = done.returncode, done.stdout + done.stderr
+        kinds[code] = kinds.get(code, 0) + 1
+        short = "memory" in said or os.strerror(errno.EAGAIN) in said  # of memory, or of threads
+        fine = code == 0 or (code in {2, 3, 4} and short and "internal error" not in said)
+        b.check(fine, f"{shown}: exit code {code}: {said[-300:]}")
+    b.check(kinds.get(0, 0) > 0 and kinds.get(4, 0) > 0, f"limits from {least} MB on: exit codes {kinds}")
 
 
 PARTS = [sizes, json_texts, files, temporary_files, signals, kills, mutated_suites, suites, unread_parts, memory]

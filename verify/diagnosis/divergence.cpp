@@ -48,7 +48,7 @@ std::string first_line(const golden::PrecisionSchedule& schedule, const GoldenVa
                        const CheckpointRow& row, const Divergence& divergence) {
   const Failure& failure = *divergence.failure;
   const auto first = static_cast<std::size_t>(failure.comparison.first);
-  const double value = golden.read(row.name).values[first];
+  const double value = golden.read(row.name).values()[first];
   const golden::Precision storage = schedule.storage_of(row.name);
   std::string line = fmt::format("     first at {}: golden {:.9g}, golden as {} {:.9g}, ",
                                  index_text(row.shape, row.axes, failure.comparison.first), value,

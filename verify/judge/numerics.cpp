@@ -11,6 +11,7 @@
 #include "verify/diagnosis/divergence.h"
 #include "verify/judge/untapped.h"
 #include "verify/numerics/ledger_check.h"
+#include "verify/numerics/slope.h"
 #include "verify/numerics/views.h"
 #include "verify/subjects/bindings.h"
 
@@ -137,7 +138,7 @@ void finish_rows(std::vector<CheckpointRow>& rows, const Ledger& ledger) {
       if (finding.name == row.name) row.note += (row.note.empty() ? "" : "; ") + finding.message;
     }
     const bool wrong = row.fault != Fault::none || !row.compared || !row.local_compared ||
-                       row.free_outside > 0 || row.local_outside > 0;
+                       row.free_outside > 0 || row.local_outside > 0 || !(row.slope_ratio <= 1);
     row.status = wrong ? Status::fail : row.note.empty() ? Status::pass : Status::untrusted;
   }
 }
@@ -184,6 +185,7 @@ struct Run {
   const AnalyticTolerance tolerance;
   LocalInputs inputs;
   std::optional<Failure> free_failure, local_failure;
+  std::vector<Slope> slopes;
   NumericsResult result;
 };
 
@@ -194,7 +196,8 @@ void compare_free(Run& run) {
   run_subject(run.file, run.subject, {}, run.ledger);
   const double run_seconds = watch.lap();
   run.free_failure =
-      free_running_view(run.file, run.schedule, run.tolerance, run.ledger, run.golden, run.rows);
+      free_running_view(run.file, run.schedule, run.tolerance, run.subject.capabilities().can_force,
+                        run.ledger, run.golden, run.rows);
   for (CheckpointRow& row : run.rows.all()) {
     if (row.note.empty()) row.note = run.file.initial_weights(row.name);
   }
@@ -239,9 +242,62 @@ void compare_local(Run& run) {
                                           can_force ? &run.forced_ledger : nullptr, watch.lap()));
 }
 
+const Slope* first_outside(const std::vector<Slope>& slopes) {
+  const auto found = std::find_if(slopes.begin(), slopes.end(),
+                                  [](const Slope& slope) { return !(slope.ratio() <= 1); });
+  return found == slopes.end() ? nullptr : &*found;
+}
+
+std::string slope_text(const Slope& slope, const std::string& inputs) {
+  return fmt::format("FAIL /{}: {:.6g} times what its inputs give ({}): expected 1 +- {:.2g}",
+                     slope.name, 1 + slope.excess, inputs, slope.bound);
+}
+
+Check slope_check(const std::vector<Slope>& slopes, const std::string& inputs, double seconds) {
+  Check check{.name = "numerics: slope", .summary = {}, .details = {}, .seconds = seconds};
+  const auto outside = std::count_if(slopes.begin(), slopes.end(),
+                                     [](const Slope& slope) { return !(slope.ratio() <= 1); });
+  const auto& worst =
+      *std::max_element(slopes.begin(), slopes.end(),
+                        [](const Slope& a, const Slope& b) { return a.ratio() < b.ratio(); });
+  const auto& widest =
+      *std::max_element(slopes.begin(), slopes.end(),
+                        [](const Slope& a, const Slope& b) { return a.bound < b.bound; });
+  check.status = outside > 0 ? Status::fail : Status::pass;
+  check.summary = fmt::format(
+      "{} of {} checkpoints are a multiple of what their inputs give; largest excess / bound "
+      "{:.3g} at {}; widest bound {:.2g} at {}",
+      outside, slopes.size(), worst.ratio(), worst.name, widest.bound, widest.name);
+  if (const Slope* first = first_outside(slopes)) {
+    check.details.push_back(slope_text(*first, inputs));
+  }
+  return check;
+}
+
+void compare_slopes(Run& run) {
+  Stopwatch watch;
+  const bool can_force = run.subject.capabilities().can_force;
+  run.slopes = slope_view(run.file, run.schedule, run.options.false_alarm_rate, run.inputs,
+                          can_force ? run.forced_ledger : run.ledger);
+  if (run.slopes.empty()) return;
+  run.result.checks.push_back(slope_check(run.slopes, run.inputs.described, watch.lap()));
+  for (const Slope& slope : run.slopes) run.rows.find(slope.name)->slope_ratio = slope.ratio();
+}
+
+// Of a checkpoint whose elements are all within their bounds.
+void explain_slope(Run& run) {
+  const Slope* slope = first_outside(run.slopes);
+  if (slope == nullptr) return;
+  run.result.diverged = slope->name;
+  run.result.first_divergence = {
+      slope_text(*slope, run.inputs.described),
+      "     every element is within its bound, all together are not: a gain, or a norm's eps",
+      fmt::format("     again: {} --only /{}", run.options.command, slope->name)};
+}
+
 void explain(Run& run) {
   const bool local = run.local_failure.has_value();
-  if (!local && !run.free_failure) return;
+  if (!local && !run.free_failure) return explain_slope(run);
   Divergence divergence{.view = local ? View::local : View::free,
                         .failure = local ? &*run.local_failure : &*run.free_failure,
                         .inputs = &run.inputs,
@@ -268,6 +324,7 @@ NumericsResult verify_numerics(const golden::GoldenReader& golden, Subject& subj
   Run run(golden, subject, options);
   compare_free(run);
   compare_local(run);
+  compare_slopes(run);
   explain(run);
   if (subject.capabilities().can_run_untapped) {
     run.result.checks.push_back(untapped_check(run.file, subject, run.ledger));

@@ -11,7 +11,7 @@ namespace assay::verify {
 namespace {
 
 // Index of the first element whose bits differ; -1 if none do.
-int64_t first_difference(const std::vector<double>& tapped, const std::vector<double>& untapped) {
+int64_t first_difference(std::span<const double> tapped, std::span<const double> untapped) {
   if (tapped.size() != untapped.size()) return 0;
   for (std::size_t i = 0; i < tapped.size(); ++i) {
     if (std::memcmp(&tapped[i], &untapped[i], sizeof(double)) != 0) return static_cast<int64_t>(i);
@@ -27,10 +27,10 @@ Check untapped_check(const Case& file, Subject& subject, const Ledger& ledger) {
   std::string compared;
   for (const Result result : {Result::logits, Result::loss}) {
     const std::string name = result == Result::logits ? "logits" : "loss";
-    const CompactTensor* tapped = ledger.values(name);
-    if (tapped == nullptr) continue;
+    if (ledger.find_values(name) == nullptr) continue;
     const golden::Tensor untapped = subject.run_untapped(file.batch, result);
-    const std::vector<double> values = tapped->values();
+    const reference::Array tapped = ledger.values(name);
+    const std::span<const double> values = tapped.values();
     compared += (compared.empty() ? "" : " and ") + name;
     const int64_t first = first_difference(values, untapped.values);
     if (first < 0) continue;

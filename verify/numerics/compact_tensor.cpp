@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "golden/contract/error.h"
+
 namespace assay::verify {
 namespace {
 
@@ -27,13 +29,32 @@ CompactTensor::CompactTensor(golden::Shape shape, std::span<const double> values
   }
 }
 
-std::vector<double> CompactTensor::values() const {
-  return narrow_.empty() ? wide_ : std::vector<double>(narrow_.begin(), narrow_.end());
+CompactTensor::CompactTensor(golden::Shape shape, Read read, bool may_fail)
+    : shape_(std::move(shape)), read_(std::move(read)) {
+  if (!may_fail) readable_ = true;
 }
 
-reference::Array CompactTensor::array() const {
-  reference::Array out = reference::Array::uninitialized(shape_);
-  for (std::size_t i = 0; i < size(); ++i) out.values()[i] = (*this)[i];
+bool CompactTensor::readable() const {
+  if (!read_) return true;
+  if (!readable_) {
+    try {
+      values();
+      readable_ = true;
+    } catch (const InputError&) {
+      readable_ = false;
+    }
+  }
+  return *readable_;
+}
+
+reference::Array CompactTensor::values() const {
+  if (!read_ && narrow_.empty()) return reference::Array::copy_of(shape_, wide_);
+  auto out = reference::Array::uninitialized(shape_);
+  if (read_) {
+    read_(out.values());
+    return out;
+  }
+  std::copy(narrow_.begin(), narrow_.end(), out.values().begin());
   return out;
 }
 

@@ -45,18 +45,18 @@ class FreeExpectations : public reference::ErrorObserver {
         golden_(golden),
         receive_(receive) {}
 
-  void observe(const NodeData& node, Array& value, Array& error) override {
-    if (!file_.declares(node.name)) return;
-    std::vector<double> golden = golden_.settle(node.name, value);
+  bool wants(const NodeData& node) override { return file_.declares(node.name); }
+  void observe(const NodeData& node, const Array& value, const Array& error) override {
+    const Array golden = golden_.settle(node.name, value);
     const Checkpoint* checkpoint = asked_for(file_, node.name);
     if (checkpoint == nullptr) return;
-    const std::string doubt = distrust(node.name, checkpoint->axes, checkpoint->shape, golden,
-                                       file_.batch.attention_mask, schedule_.storage_of(node.name));
+    const std::string doubt =
+        distrust(node.name, checkpoint->axes, checkpoint->shape, golden.values(),
+                 file_.batch.attention_mask, schedule_.storage_of(node.name));
     if (!doubt.empty()) refuse(file_, node.name, doubt);
-    std::vector<double> bound = copied(error.values());
-    tolerance_.bounds(node.name, bound);
+    std::vector<double> bound = tolerance_.rule().of(error.values());
     require_finite(file_, node.name, bound);
-    receive_({node.name, checkpoint->shape, std::move(golden), std::move(bound)});
+    receive_({node.name, checkpoint->shape, copied(golden.values()), std::move(bound)});
   }
 
   Array error_of_input(const NodeData& node, const Array& value) override {
@@ -80,16 +80,16 @@ class LocalExpectations : public reference::ErrorObserver {
         inputs_(forced_inputs(file, schedule, golden)),
         receive_(receive) {}
 
-  void observe(const NodeData& node, Array& value, Array& error) override {
-    if (const Checkpoint* checkpoint = asked_for(file_, node.name)) {
-      std::vector<double> bound = copied(error.values());
-      finish_worst_bounds(schedule_, bound);
-      require_finite(file_, node.name, bound);
-      receive_({node.name, checkpoint->shape, copied(value.values()), std::move(bound)});
-    }
-    if (!inputs_.replaced(node.name)) return;
-    value = inputs_.value(node.name);
-    error = Array();
+  bool wants(const NodeData& node) override { return asked_for(file_, node.name) != nullptr; }
+  void observe(const NodeData& node, const Array& value, const Array& error) override {
+    std::vector<double> bound = worst_rule(schedule_).of(error.values());
+    require_finite(file_, node.name, bound);
+    receive_({node.name, value.shape(), copied(value.values()), std::move(bound)});
+  }
+
+  bool gives(const NodeData& node) override { return inputs_.replaced(node.name); }
+  std::pair<Array, Array> given(const NodeData& node) override {
+    return {inputs_.value(node.name), Array()};
   }
 
   Array error_of_input(const NodeData& node, const Array& value) override {

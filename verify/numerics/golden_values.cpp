@@ -2,11 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <tbb/blocked_range.h>
+#include <tbb/parallel_for.h>
+
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "golden/contract/error.h"
 #include "golden/file/hasher.h"
+#include "verify/statistics/chunks.h"
 
 namespace assay::verify {
 namespace {
@@ -17,25 +22,42 @@ struct ProbRows {
   int64_t rows = 0, one_hot = 0, uniform = 0;
 };
 
+// Adds the row of query t.
+void look_at_row(std::span<const double> probs, std::span<const uint8_t> mask, int64_t t,
+                 double steps, ProbRows& seen) {
+  double least = INFINITY, most = 0;
+  int64_t allowed = 0;
+  for (std::size_t s = 0; s < probs.size() && static_cast<int64_t>(s) <= t; ++s) {
+    if (mask[s] == 0) continue;
+    least = std::min(least, probs[s]);
+    most = std::max(most, probs[s]);
+    ++allowed;
+  }
+  if (allowed < 2) return;
+  ++seen.rows;
+  seen.one_hot += 1 - most <= steps;
+  seen.uniform += most - least <= steps * most;
+}
+
 ProbRows look_at_rows(const golden::Shape& shape, std::span<const double> probs,
                       std::span<const uint8_t> attention_mask, double steps) {
-  const int64_t heads = shape[1], positions = shape[2], keys = shape[3];
-  ProbRows seen;
-  for (int64_t row = 0; row < shape[0] * heads * positions; ++row) {
-    const int64_t b = row / (heads * positions), t = row % positions;
-    double least = INFINITY, most = 0;
-    int64_t allowed = 0;
-    for (int64_t s = 0; s <= t && s < keys; ++s) {
-      if (attention_mask[static_cast<std::size_t>(b * keys + s)] == 0) continue;
-      const double p = probs[static_cast<std::size_t>(row * keys + s)];
-      least = std::min(least, p);
-      most = std::max(most, p);
-      ++allowed;
+  const int64_t heads = shape[1], positions = shape[2];
+  const auto keys = static_cast<std::size_t>(shape[3]);
+  std::vector<ProbRows> of_head(static_cast<std::size_t>(shape[0] * heads));
+  tbb::parallel_for(std::size_t{0}, of_head.size(), [&](std::size_t head) {
+    const std::size_t b = head / static_cast<std::size_t>(heads);
+    for (int64_t t = 0; t < positions; ++t) {
+      const std::size_t row =
+          head * static_cast<std::size_t>(positions) + static_cast<std::size_t>(t);
+      look_at_row(probs.subspan(row * keys, keys), attention_mask.subspan(b * keys, keys), t, steps,
+                  of_head[head]);
     }
-    if (allowed < 2) continue;
-    ++seen.rows;
-    seen.one_hot += 1 - most <= steps;
-    seen.uniform += most - least <= steps * most;
+  });
+  ProbRows seen;
+  for (const ProbRows& part : of_head) {
+    seen.rows += part.rows;
+    seen.one_hot += part.one_hot;
+    seen.uniform += part.uniform;
   }
   return seen;
 }
@@ -49,67 +71,115 @@ std::string distrust_probs(const golden::Shape& shape, std::span<const double> p
   return "";
 }
 
+// What the elements of a tensor are like. An infinity below 0 is no value where scores are masked.
+struct Look {
+  int64_t elements = 0, finite = 0, unusable = 0;
+  double least = INFINITY, most = -INFINITY, sum_sq = 0;
+
+  void add(double x, bool masks) {
+    ++elements;
+    if (!std::isfinite(x)) {
+      unusable += !(masks && x < 0);
+      return;
+    }
+    ++finite;
+    least = std::min(least, x);
+    most = std::max(most, x);
+    sum_sq += x * x;
+  }
+  void join(const Look& next) {
+    elements += next.elements;
+    finite += next.finite;
+    unusable += next.unusable;
+    least = std::min(least, next.least);
+    most = std::max(most, next.most);
+    sum_sq += next.sum_sq;
+  }
+  double rms() const { return finite == 0 ? 0 : std::sqrt(sum_sq / static_cast<double>(finite)); }
+};
+
+Look look_at(std::span<const double> values, bool masks) {
+  return over_chunks<Look>(values.size(), [&](std::size_t first, std::size_t last, Look& part) {
+    for (std::size_t i = first; i < last; ++i) part.add(values[i], masks);
+  });
+}
+
+bool same_bits(std::span<const double> a, std::span<const double> b) {
+  struct Same {
+    bool all = true;
+    void join(const Same& next) { all = all && next.all; }
+  };
+  return a.size() == b.size() &&
+         over_chunks<Same>(a.size(), [&](std::size_t first, std::size_t last, Same& part) {
+           part.all = std::memcmp(&a[first], &b[first], (last - first) * sizeof(double)) == 0;
+         }).all;
+}
+
 }  // namespace
 
-std::vector<double> GoldenValues::settle(const std::string& name,
-                                         const reference::Array& computed) {
+reference::Array GoldenValues::settle(const std::string& name, const reference::Array& computed) {
   const std::string path = "/forward/" + name;
   const golden::ManifestRow* row = golden_.find(path);
   ASSAY_CHECK(row != nullptr, path);
-  const std::span<const double> values = computed.values();
-  const bool same = golden::hash_hex(values.data(), values.size_bytes()) == row->hash;
   ++settled_;
   if (row->stored) {
-    reproduced_ += same;
-    return golden_.read_tensor(path).values;
+    reference::Array stored = read(name);
+    reproduced_ += same_bits(stored.values(), computed.values());
+    return stored;
   }
-  if (!same) {
+  const std::span<const double> values = computed.values();
+  if (const std::string got = golden::hash_hex(values.data(), values.size_bytes());
+      got != row->hash) {
     throw InputError(fmt::format(
         "{}: {}: cannot be reproduced here: expected hash {}, got {}; products engine or CPU "
         "differs: generate with --capture full",
-        golden_.path(), path, row->hash, golden::hash_hex(values.data(), values.size_bytes())));
+        golden_.path(), path, row->hash, got));
   }
-  const golden::Tensor& kept =
-      kept_[name] = {computed.shape(), std::vector<double>(values.begin(), values.end())};
-  return kept.values;
+  return kept_[name] = computed;
 }
 
-golden::Tensor GoldenValues::read(const std::string& name) const {
+reference::Array GoldenValues::read(const std::string& name) const {
   const auto found = kept_.find(name);
-  return found != kept_.end() ? found->second : golden_.read_tensor("/forward/" + name);
+  if (found != kept_.end()) return found->second;
+  const std::string path = "/forward/" + name;
+  const golden::ManifestRow* row = golden_.find(path);
+  ASSAY_CHECK(row != nullptr, path);
+  auto tensor = reference::Array::uninitialized(row->shape);
+  golden_.read_tensor(path, tensor.values());
+  return tensor;
 }
 
-golden::Tensor GoldenValues::rounded(const std::string& name, golden::Precision precision) const {
-  golden::Tensor tensor = read(name);
-  for (double& x : tensor.values) x = golden::round_to(precision, x);
-  return tensor;
+reference::Array GoldenValues::rounded(const std::string& name, golden::Precision precision) const {
+  const reference::Array tensor = read(name);
+  return precision == golden::Precision::fp64 ? tensor : rounded_to(precision, tensor);
+}
+
+reference::Array rounded_to(golden::Precision precision, const reference::Array& tensor) {
+  auto rounded = reference::Array::uninitialized(tensor.shape());
+  tbb::parallel_for(tbb::blocked_range<int64_t>(0, tensor.size(), 1 << 14), [&](const auto& part) {
+    for (int64_t i = part.begin(); i < part.end(); ++i) {
+      rounded.data()[i] = golden::round_to(precision, tensor.data()[i]);
+    }
+  });
+  return rounded;
 }
 
 std::string distrust(const std::string& name, const std::string& axes, const golden::Shape& shape,
                      std::span<const double> golden, std::span<const uint8_t> attention_mask,
                      golden::Precision storage) {
   const bool masks = golden::is_attention_matrix(name);  // with -inf
-  const auto unusable = std::count_if(golden.begin(), golden.end(), [&](double x) {
-    return !std::isfinite(x) && !(masks && x < 0);
-  });
-  if (unusable > 0) {
-    return fmt::format("golden is NaN or infinite in {} of {} elements", unusable, golden.size());
+  const Look seen = look_at(golden, masks);
+  if (seen.unusable > 0) {
+    return fmt::format("{} in {} of {} elements", kNotFinite, seen.unusable, golden.size());
   }
-  const auto is_zero = [](double x) { return x == 0; };
-  if (std::all_of(golden.begin(), golden.end(), is_zero)) return "golden is all zero";
+  if (seen.least == 0 && seen.most == 0 && seen.finite == seen.elements) return kAllZero;
   if (axes == "BHTS" && name.ends_with("probs")) {
     return distrust_probs(shape, golden, attention_mask, storage);
   }
-  double least = INFINITY, most = -INFINITY;
-  int64_t finite = 0;
-  for (const double x : golden) {
-    if (!std::isfinite(x)) continue;
-    least = std::min(least, x);
-    most = std::max(most, x);
-    ++finite;
-  }
-  if (finite == 0) return "golden has no finite element";
-  return finite > 1 && least == most ? "golden is constant" : "";
+  if (seen.finite == 0) return "golden has no finite element";
+  return seen.finite > 1 && seen.least == seen.most ? "golden is constant" : "";
 }
+
+double rms(std::span<const double> values) { return look_at(values, true).rms(); }
 
 }  // namespace assay::verify

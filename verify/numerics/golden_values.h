@@ -18,11 +18,11 @@ class GoldenValues {
   // `computed` is the reference's value of a declared tensor from the file's inputs and weights.
   // Returns the golden value: the file's, else `computed` once its hash is the manifest's. Throws
   // InputError when the hash differs. What is not in the file is kept.
-  std::vector<double> settle(const std::string& name, const reference::Array& computed);
+  reference::Array settle(const std::string& name, const reference::Array& computed);
 
   // Of a tensor that is in the file or was settled.
-  golden::Tensor read(const std::string& name) const;
-  golden::Tensor rounded(const std::string& name, golden::Precision precision) const;
+  reference::Array read(const std::string& name) const;
+  reference::Array rounded(const std::string& name, golden::Precision precision) const;
 
   int64_t regenerated() const { return static_cast<int64_t>(kept_.size()); }
   int64_t reproduced() const {
@@ -32,14 +32,22 @@ class GoldenValues {
 
  private:
   const golden::GoldenReader& golden_;
-  std::map<std::string, golden::Tensor> kept_;
+  std::map<std::string, reference::Array> kept_;
   int64_t reproduced_ = 0;
   int64_t settled_ = 0;
 };
 
+// Every element, nearest, ties to even.
+reference::Array rounded_to(golden::Precision precision, const reference::Array& tensor);
+
+// Root mean square of the finite elements; 0 where there are none.
+double rms(std::span<const double> values);
+
 // Why a golden tensor cannot show a defect ("NaN or infinite in ..", "all zero", "constant",
 // "probabilities one-hot everywhere", ..), or "". Exempt are tensors that cannot be otherwise: a
 // single element is not constant, a probability row with one allowed key not one-hot.
+inline constexpr char kAllZero[] = "golden is all zero";
+inline constexpr char kNotFinite[] = "golden is NaN or infinite";
 std::string distrust(const std::string& name, const std::string& axes, const golden::Shape& shape,
                      std::span<const double> golden, std::span<const uint8_t> attention_mask,
                      golden::Precision storage);

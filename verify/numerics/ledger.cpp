@@ -88,7 +88,10 @@ void Ledger::take(Observed observed, golden::DType due) {
     return;
   }
   if (!accept(observed, *checkpoint, due)) return;
-  values_[observed.name] = CompactTensor(observed.tensor.shape, observed.tensor.values);
+  golden::Shape& shape = observed.tensor.shape;
+  values_[observed.name] =
+      observed.read ? CompactTensor(std::move(shape), std::move(observed.read), observed.may_fail)
+                    : CompactTensor(std::move(shape), observed.tensor.values);
 }
 
 // "; it declares layers/0/attn/q: rename it", where a name is spelled otherwise: with dots, or as a
@@ -124,7 +127,8 @@ std::string precision_hint(golden::DType got) {
 
 bool Ledger::accept(const Observed& observed, const Checkpoint& due, golden::DType dtype) {
   const golden::Tensor& tensor = observed.tensor;
-  const auto elements = static_cast<int64_t>(tensor.values.size());
+  const auto elements = observed.read ? golden::element_count(tensor.shape)
+                                      : static_cast<int64_t>(tensor.values.size());
   if (elements == 0) {
     report({Fault::empty, due.name,
             fmt::format("{}: empty: expected {}, got {}", due.name, shape_text(due.shape),
@@ -173,9 +177,18 @@ Fault Ledger::fault_of(const std::string& name) const {
   return Fault::none;
 }
 
-const CompactTensor* Ledger::values(const std::string& name) const {
+const CompactTensor* Ledger::find_values(const std::string& name) const {
   const auto found = values_.find(name);
   return found == values_.end() ? nullptr : &found->second;
+}
+
+reference::Array Ledger::values(const std::string& name) const {
+  if (last_name_ != name) {
+    last_name_.clear();
+    last_ = values_.at(name).values();
+    last_name_ = name;
+  }
+  return last_;
 }
 
 const Checkpoint* Ledger::find(const std::string& name) const {

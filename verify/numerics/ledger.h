@@ -71,8 +71,10 @@ class Ledger {
   Fault fault_of(const std::string& name) const;  // the first of its findings, or none
   int64_t taken() const { return taken_; }        // tensors handed over
 
-  // The candidate's values, or nullptr if nothing usable was handed over.
-  const CompactTensor* values(const std::string& name) const;
+  // What the candidate handed over, or nullptr if that is nothing usable.
+  const CompactTensor* find_values(const std::string& name) const;
+  // Its values; the last ones are kept, for they are compared and then computed with.
+  reference::Array values(const std::string& name) const;
 
  private:
   const Checkpoint* find(const std::string& name) const;
@@ -87,6 +89,8 @@ class Ledger {
   std::map<std::string, CompactTensor> values_;
   std::vector<Finding> findings_;
   int64_t taken_ = 0;
+  mutable std::string last_name_;
+  mutable reference::Array last_;
 };
 
 }  // namespace assay::verify

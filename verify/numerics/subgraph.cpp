@@ -35,8 +35,8 @@ class Catch : public reference::ErrorObserver {
  public:
   Catch(std::string name, const Cut& cut, const golden::PrecisionSchedule& schedule)
       : name_(std::move(name)), cut_(cut), schedule_(schedule) {}
-  void observe(const NodeData& node, Array& value, Array& error) override {
-    if (node.name != name_) return;
+  bool wants(const NodeData& node) override { return node.name == name_; }
+  void observe(const NodeData&, const Array& value, const Array& error) override {
     caught = {{value.values().begin(), value.values().end()},
               {error.values().begin(), error.values().end()}};
   }
@@ -156,7 +156,7 @@ Recomputed Rebuild::evaluate(int target, const golden::PrecisionSchedule& schedu
     return own != parameters_.end() ? own->second : cut_.value(from_.node(from_.find(input.name)));
   };
   reference::evaluate_with_error(graph_, bindings, schedule, reference::ErrorNorm::worst, observer);
-  finish_worst_bounds(schedule, observer.caught.bound);
+  observer.caught.bound = worst_rule(schedule).of(observer.caught.bound);
   return std::move(observer.caught);
 }
 

@@ -1,12 +1,14 @@
 #include "verify/numerics/views.h"
 
 #include <fmt/format.h>
+#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "reference/interpreters/error.h"
+#include "verify/statistics/chunks.h"
 
 namespace assay::verify {
 namespace {
@@ -15,79 +17,69 @@ using reference::Array;
 using reference::NodeData;
 
 void keep_first(std::optional<Failure>& first, const std::string& name, const Comparison& seen,
-                std::span<const double> expected, std::vector<double> candidate,
-                std::span<const double> bound) {
-  if (first || seen.outside == 0) return;
+                const Array& expected, const Array& candidate, std::vector<double> bound) {
   first = Failure{name,
                   seen,
-                  {expected.begin(), expected.end()},
-                  std::move(candidate),
-                  {bound.begin(), bound.end()}};
-}
-
-double rms(std::span<const double> values) {
-  double sum_sq = 0;
-  int64_t finite = 0;
-  for (const double x : values) {
-    if (!std::isfinite(x)) continue;
-    sum_sq += x * x;
-    ++finite;
-  }
-  return finite == 0 ? 0 : std::sqrt(sum_sq / static_cast<double>(finite));
-}
-
-// Where errors grow beyond all numbers the analysis ends in infinity or NaN, and what it says of
-// later nodes rests on that: from there on an element may be anything finite, and nothing is shown.
-// Returns whether that point is reached.
-bool open_bounds(std::vector<double>& bound, bool reached) {
-  reached = reached ||
-            std::any_of(bound.begin(), bound.end(), [](double b) { return !std::isfinite(b); });
-  if (reached) std::fill(bound.begin(), bound.end(), std::numeric_limits<double>::infinity());
-  return reached;
+                  {expected.values().begin(), expected.values().end()},
+                  {candidate.values().begin(), candidate.values().end()},
+                  std::move(bound)};
 }
 
 // A score that golden excludes and the candidate gives as a large negative number is masked where
 // its probability is exactly 0: so far below the row's largest that the exponential underflows.
 // Where it is not, the mask leaks, and the number stays.
-void read_masks(const std::string& name, const golden::PrecisionSchedule& schedule,
-                std::span<const double> expected, int64_t keys, std::vector<double>& candidate) {
-  if (!golden::is_attention_matrix(name) || !name.ends_with("scores") || keys == 0) return;
+Array read_masks(const std::string& name, const golden::PrecisionSchedule& schedule,
+                 const Array& expected, const Array& candidate) {
+  if (!golden::is_attention_matrix(name) || !name.ends_with("scores")) return candidate;
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
   const double least = std::log(golden::smallest(schedule.accumulate)) - 1;
-  for (std::size_t first = 0; first < candidate.size(); first += static_cast<std::size_t>(keys)) {
-    const auto row = std::span(candidate).subspan(first, static_cast<std::size_t>(keys));
-    double most = -std::numeric_limits<double>::infinity();
-    for (std::size_t s = 0; s < row.size(); ++s) {
-      if (std::isfinite(expected[first + s])) most = std::max(most, row[s]);
+  const auto keys = std::max<int64_t>(1, expected.shape().back());
+  auto read = Array::uninitialized(candidate.shape());
+  tbb::parallel_for(int64_t{0}, candidate.size() / keys, [&](int64_t r) {
+    const double* due = expected.data() + r * keys;
+    const double* given = candidate.data() + r * keys;
+    double most = -kInfinity;
+    for (int64_t s = 0; s < keys; ++s) {
+      if (std::isfinite(due[s])) most = std::max(most, given[s]);
     }
-    for (std::size_t s = 0; s < row.size(); ++s) {
-      const bool excluded = expected[first + s] == -std::numeric_limits<double>::infinity();
-      if (excluded && std::isfinite(row[s]) && row[s] - most < least) row[s] = expected[first + s];
+    for (int64_t s = 0; s < keys; ++s) {
+      const bool masked =
+          due[s] == -kInfinity && std::isfinite(given[s]) && given[s] - most < least;
+      read.data()[r * keys + s] = masked ? due[s] : given[s];
     }
-  }
+  });
+  return read;
 }
 
 class FreeObserver : public reference::ErrorObserver {
  public:
   FreeObserver(const Case& file, const golden::PrecisionSchedule& schedule,
-               const Tolerance& tolerance, Ledger& ledger, GoldenValues& golden, Rows& rows)
+               const Tolerance& tolerance, bool all, Ledger& ledger, GoldenValues& golden,
+               Rows& rows)
       : file_(file),
         schedule_(schedule),
         tolerance_(tolerance),
+        all_(all),
         ledger_(ledger),
         golden_(golden),
         rows_(rows) {}
 
-  void observe(const NodeData& node, Array& value, Array& error) override {
-    if (!file_.declares(node.name)) return;
-    const std::vector<double> golden = golden_.settle(node.name, value);
+  // What is forced later is settled now.
+  bool wants(const NodeData& node) override {
+    if (!file_.declares(node.name)) return false;
+    return all_ || is_handed_over(node.name);
+  }
+
+  void observe(const NodeData& node, const Array& value, const Array& error) override {
+    const Array golden = golden_.settle(node.name, value);
     CheckpointRow* row = rows_.find(node.name);
     if (row == nullptr) return;
-    row->golden_rms = rms(golden);
-    row->note = distrust(node.name, row->axes, row->shape, golden, file_.batch.attention_mask,
-                         schedule_.storage_of(node.name));
-    const CompactTensor* candidate = ledger_.values(node.name);
-    if (candidate == nullptr) return;
-    compare_row(*row, golden, candidate->values(), error);
+    row->golden_rms = rms(golden.values());
+    row->note = distrust(node.name, row->axes, row->shape, golden.values(),
+                         file_.batch.attention_mask, schedule_.storage_of(node.name));
+    if (!is_handed_over(node.name)) return;
+    compare_row(*row, golden, read_masks(node.name, schedule_, golden, ledger_.values(node.name)),
+                error);
   }
 
   Array error_of_input(const NodeData& node, const Array& value) override {
@@ -97,17 +89,23 @@ class FreeObserver : public reference::ErrorObserver {
   std::optional<Failure> first() { return std::move(first_); }
 
  private:
-  void compare_row(CheckpointRow& row, std::span<const double> golden,
-                   std::vector<double> candidate, const Array& error) {
-    read_masks(row.name, schedule_, golden, error.shape().empty() ? 0 : error.shape().back(),
-               candidate);
-    std::vector<double> bound(error.values().begin(), error.values().end());
-    row.free_sigmas = compare(golden, candidate, bound).max_ratio;
-    tolerance_.bounds(row.name, bound);
-    open_ = open_bounds(bound, open_);
+  bool is_handed_over(const std::string& name) const {
+    return rows_.find(name) != nullptr && ledger_.find_values(name) != nullptr;
+  }
+
+  // Where errors grow beyond all numbers the analysis ends in infinity or NaN, and what it says of
+  // later nodes rests on that: from there on an element may be anything finite, and nothing is
+  // shown.
+  void compare_row(CheckpointRow& row, const Array& golden, const Array& candidate,
+                   const Array& error) {
+    open_ = open_ || !all_finite_in(error.values());
     if (open_) row.note = "error analysis has no finite bound here: errors grow beyond all numbers";
-    row.relative_bound = row.golden_rms == 0 ? 0 : rms(bound) / row.golden_rms;
-    const Comparison seen = compare(golden, candidate, bound);
+    BoundRule rule = tolerance_.rule();
+    rule.open = open_;
+    const Comparison seen =
+        compare_chunks(golden.values(), candidate.values(), error.values(), rule);
+    row.free_sigmas = seen.max_sigmas;
+    row.relative_bound = row.golden_rms == 0 ? 0 : seen.rms_bound / row.golden_rms;
     row.compared = true;
     row.free_outside = seen.outside;
     row.free_ratio = seen.max_ratio;
@@ -121,12 +119,14 @@ class FreeObserver : public reference::ErrorObserver {
                       fmt::format("{}: {} of {} elements are finite where golden is -inf (masked)",
                                   row.name, seen.unmasked, seen.compared)});
     }
-    keep_first(first_, row.name, seen, golden, std::move(candidate), bound);
+    if (first_ || seen.outside == 0) return;
+    keep_first(first_, row.name, seen, golden, candidate, rule.of(error.values()));
   }
 
   const Case& file_;
   const golden::PrecisionSchedule& schedule_;
   const Tolerance& tolerance_;
+  bool all_;
   Ledger& ledger_;
   GoldenValues& golden_;
   Rows& rows_;
@@ -144,32 +144,35 @@ class LocalObserver : public reference::ErrorObserver {
     return file_.weight_error(schedule_.storage, node, value);
   }
 
-  void observe(const NodeData& node, Array& value, Array& error) override {
-    CheckpointRow* row = rows_.find(node.name);
-    const CompactTensor* candidate = ledger_.values(node.name);
-    if (row != nullptr && candidate != nullptr) {
-      compare_row(*row, value, error, candidate->values());
-    }
-    if (inputs_.replaced(node.name)) {
-      value = inputs_.value(node.name);
-      error = inputs_.held_wider ? rounding_error(schedule_.storage_of(node.name), value) : Array();
-    }
+  bool wants(const NodeData& node) override {
+    return rows_.find(node.name) != nullptr && ledger_.find_values(node.name) != nullptr;
+  }
+  void observe(const NodeData& node, const Array& value, const Array& error) override {
+    compare_row(*rows_.find(node.name), value, error,
+                read_masks(node.name, schedule_, value, ledger_.values(node.name)));
+  }
+
+  bool gives(const NodeData& node) override { return inputs_.replaced(node.name); }
+  std::pair<Array, Array> given(const NodeData& node) override {
+    Array value = inputs_.value(node.name);
+    Array error =
+        inputs_.held_wider ? rounding_error(schedule_.storage_of(node.name), value) : Array();
+    return {std::move(value), std::move(error)};
   }
 
   std::optional<Failure> first() { return std::move(first_); }
 
  private:
   void compare_row(CheckpointRow& row, const Array& value, const Array& error,
-                   std::vector<double> candidate) {
-    read_masks(row.name, schedule_, value.values(),
-               value.shape().empty() ? 0 : value.shape().back(), candidate);
-    std::vector<double> bound(error.values().begin(), error.values().end());
-    finish_worst_bounds(schedule_, bound);
-    const Comparison seen = compare(value.values(), candidate, bound);
+                   const Array& candidate) {
+    const BoundRule rule = worst_rule(schedule_);
+    const Comparison seen =
+        compare_chunks(value.values(), candidate.values(), error.values(), rule);
     row.local_compared = true;
     row.local_outside = seen.outside;
     row.local_ratio = seen.max_ratio;
-    keep_first(first_, row.name, seen, value.values(), std::move(candidate), bound);
+    if (first_ || seen.outside == 0) return;
+    keep_first(first_, row.name, seen, value, candidate, rule.of(error.values()));
   }
 
   const Case& file_;
@@ -201,9 +204,9 @@ CheckpointRow* Rows::find(const std::string& name) {
 
 std::optional<Failure> free_running_view(const Case& file,
                                          const golden::PrecisionSchedule& schedule,
-                                         const Tolerance& tolerance, Ledger& ledger,
+                                         const Tolerance& tolerance, bool all, Ledger& ledger,
                                          GoldenValues& golden, Rows& rows) {
-  FreeObserver observer(file, schedule, tolerance, ledger, golden, rows);
+  FreeObserver observer(file, schedule, tolerance, all, ledger, golden, rows);
   reference::evaluate_with_error(*file.graph, file.bindings, schedule,
                                  reference::ErrorNorm::deviation, observer, tolerance.reach());
   return observer.first();
@@ -215,8 +218,7 @@ LocalInputs forced_inputs(const Case& file, const golden::PrecisionSchedule& sch
           .replaced = [&file](const std::string& name) { return file.can_be_forced(name); },
           .value =
               [&schedule, &golden](const std::string& name) {
-                const golden::Tensor value = golden.rounded(name, schedule.storage_of(name));
-                return Array::copy_of(value.shape, value.values);
+                return golden.rounded(name, schedule.storage_of(name));
               }};
 }
 
@@ -225,9 +227,10 @@ LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& 
           .replaced =
               [&schedule, &ledger](const std::string& name) {
                 if (schedule.wide_attention && golden::is_attention_matrix(name)) return false;
-                return ledger.values(name) != nullptr;
+                const CompactTensor* own = ledger.find_values(name);
+                return own != nullptr && own->readable();
               },
-          .value = [&ledger](const std::string& name) { return ledger.values(name)->array(); }};
+          .value = [&ledger](const std::string& name) { return ledger.values(name); }};
 }
 
 void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledger& ledger) {

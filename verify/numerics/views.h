@@ -35,10 +35,11 @@ class Rows {
 };
 
 // Fills the free-running columns of the rows, books NaN and infinities in the ledger, settles the
-// golden values. Returns the first failure in execution order.
+// golden values: all, or of what the ledger has and what that is computed from. Returns the first
+// failure in execution order.
 std::optional<Failure> free_running_view(const Case& file,
                                          const golden::PrecisionSchedule& schedule,
-                                         const Tolerance& tolerance, Ledger& ledger,
+                                         const Tolerance& tolerance, bool all, Ledger& ledger,
                                          GoldenValues& golden, Rows& rows);
 
 // What the nodes after a named tensor start from.

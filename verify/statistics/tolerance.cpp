@@ -54,10 +54,8 @@ double AnalyticTolerance::reach() const {
   return z_ * kDependenceAllowance * deviation_with_golden(schedule_);
 }
 
-void AnalyticTolerance::bounds(const std::string&, std::span<double> deviation) const {
-  const double factor = reach();
-  const double least = golden::smallest_normal(schedule_.accumulate);
-  for (double& d : deviation) d = d == 0 ? 0 : factor * d + least;
+BoundRule AnalyticTolerance::rule() const {
+  return {.factor = reach(), .least = golden::smallest_normal(schedule_.accumulate)};
 }
 
 std::string AnalyticTolerance::reason() const {
@@ -84,10 +82,9 @@ reference::Array rounding_error(golden::Precision storage, const reference::Arra
   return error;
 }
 
-void finish_worst_bounds(const golden::PrecisionSchedule& schedule, std::span<double> bound) {
-  const double factor = worst_with_golden(schedule);
-  const double least = golden::smallest_normal(schedule.accumulate);
-  for (double& b : bound) b = b == 0 ? 0 : factor * b + least;
+BoundRule worst_rule(const golden::PrecisionSchedule& schedule) {
+  return {.factor = worst_with_golden(schedule),
+          .least = golden::smallest_normal(schedule.accumulate)};
 }
 
 }  // namespace assay::verify

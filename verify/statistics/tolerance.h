@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 
 #include "golden/contract/precision.h"
 #include "golden/contract/tensor.h"
 #include "reference/numbers/array.h"
+#include "verify/statistics/compare.h"
 
 namespace assay::verify {
 
@@ -18,9 +18,8 @@ double two_sided_normal_quantile(double p);
 class Tolerance {
  public:
   virtual ~Tolerance() = default;
-  // in: the standard deviation of each element's error by error analysis; out: the bound.
-  // A deviation of 0 says that the element is exact: its bound is 0.
-  virtual void bounds(const std::string& name, std::span<double> deviation) const = 0;
+  // From the standard deviation of an element's error by error analysis to its bound.
+  virtual BoundRule rule() const = 0;
   // How many deviations a bound spans: what error analysis has to hold up to.
   virtual double reach() const = 0;
   virtual std::string reason() const = 0;  // "7.1 sigma x 2, false alarms 1e-06 a report"
@@ -33,7 +32,7 @@ class AnalyticTolerance : public Tolerance {
  public:
   AnalyticTolerance(const golden::PrecisionSchedule& schedule, int64_t elements,
                     double false_alarm_rate);
-  void bounds(const std::string& name, std::span<double> deviation) const override;
+  BoundRule rule() const override;
   double reach() const override;  // z * allowance, and the golden value's own error
   std::string reason() const override;
   double z() const { return z_; }
@@ -54,8 +53,8 @@ double worst_with_golden(const golden::PrecisionSchedule& schedule);
 // Bound on the error of values that were rounded to `storage` when they were handed over.
 reference::Array rounding_error(golden::Precision storage, const reference::Array& values);
 
-// The local view's rule: worst-case bounds of error analysis, the golden value's own error and
-// underflow added. Exact elements stay exact.
-void finish_worst_bounds(const golden::PrecisionSchedule& schedule, std::span<double> bound);
+// The local view's rule: from the worst case of error analysis to a bound that has the golden
+// value's own error and underflow in it.
+BoundRule worst_rule(const golden::PrecisionSchedule& schedule);
 
 }  // namespace assay::verify

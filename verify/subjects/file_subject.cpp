@@ -49,13 +49,12 @@ DType FileSubject::dtype_of(const std::string& tensor_name) const {
   return DType::float32;
 }
 
-std::optional<golden::Tensor> FileSubject::read_if_possible(const golden::DumpEntry& entry) const {
-  if (!entry.problem.empty()) return std::nullopt;
-  try {
-    return reader_.read(entry.name);
-  } catch (const InputError&) {
-    return std::nullopt;
-  }
+Observed FileSubject::observed(const golden::DumpEntry& entry, bool may_fail) const {
+  return {.name = entry.name,
+          .dtype = entry.dtype,
+          .tensor = {entry.shape, {}},
+          .read = [this, name = entry.name](std::span<double> out) { reader_.read(name, out); },
+          .may_fail = may_fail};
 }
 
 void FileSubject::run(const Batch&, const Forced& forced, const Receive& receive) {
@@ -63,15 +62,15 @@ void FileSubject::run(const Batch&, const Forced& forced, const Receive& receive
   for (const golden::DumpEntry& entry : reader_.entries()) {
     switch (interests_ ? interests_(entry.name) : Interest::needed) {
       case Interest::needed:
-        receive({entry.name, entry.dtype, reader_.read(entry.name)});
+        if (!entry.problem.empty()) throw InputError(entry.problem);
+        receive(interests_ ? observed(entry, false)
+                           : Observed{entry.name, entry.dtype, reader_.read(entry.name)});
         break;
       case Interest::useful:
-        if (std::optional<golden::Tensor> tensor = read_if_possible(entry)) {
-          receive({entry.name, entry.dtype, std::move(*tensor)});
-        }
+        if (entry.problem.empty()) receive(observed(entry, true));
         break;
       case Interest::named:
-        receive({entry.name, entry.dtype, {}});
+        receive({.name = entry.name, .dtype = entry.dtype, .tensor = {}});
         break;
       case Interest::none:
         break;

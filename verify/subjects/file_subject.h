@@ -2,7 +2,6 @@
 // to say.
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "golden/file/golden_file.h"
@@ -34,7 +33,7 @@ class FileSubject : public Subject {
 
  private:
   std::string advice() const;
-  std::optional<golden::Tensor> read_if_possible(const golden::DumpEntry& entry) const;
+  Observed observed(const golden::DumpEntry& entry, bool may_fail) const;
 
   std::string path_;
   golden::DumpReader reader_;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,11 @@ struct Observed {
   std::string name;
   golden::DType dtype = golden::DType::float64;
   golden::Tensor tensor;
+  // Where a subject that was told what to look for can give the values at any later time, `tensor`
+  // has a shape and no values: they are read when they are needed, and again, rather than kept.
+  std::function<void(std::span<double> out)> read = nullptr;
+  // For read: an InputError says that the values cannot be had, and nobody asked for them.
+  bool may_fail = false;
 };
 
 // The type that holds a precision's numbers.
@@ -80,7 +86,8 @@ class Subject {
   virtual void run(const Batch& batch, const Forced& forced, const Receive& receive) = 0;
   // What it hands over, as far as it knows before it runs (a dump); else empty.
   virtual std::vector<std::string> known_names() const { return {}; }
-  // Of the runs that follow. A subject that has its tensors in a file reads no others than these.
+  // Of the runs that follow. A subject that has its tensors in a file reads no others than these,
+  // and each when it is asked for (Observed::read).
   virtual void look_for(const Interests& interests) { (void)interests; }
   // One result of a run in which no other tensor is asked for. Only where can_run_untapped.
   virtual golden::Tensor run_untapped(const Batch& batch, Result result);

@@ -23,12 +23,13 @@ constexpr PrecisionSchedule kFloat{Precision::fp32, Precision::fp32, true};
 constexpr PrecisionSchedule kMixed{Precision::bf16, Precision::fp32, true};
 
 struct Bounds : ErrorObserver {
-  void observe(const NodeData& node, Array& value, Array& error) override {
+  void observe(const NodeData& node, const Array& value, const Array& error) override {
     values[node.name] = {value.shape(), {value.values().begin(), value.values().end()}};
     errors[node.name] = {error.shape(), {error.values().begin(), error.values().end()}};
-    if (!forced.contains(node.name)) return;
-    value = Array::copy_of(forced.at(node.name).shape, forced.at(node.name).values);
-    error = Array();
+  }
+  bool gives(const NodeData& node) override { return forced.contains(node.name); }
+  std::pair<Array, Array> given(const NodeData& node) override {
+    return {Array::copy_of(forced.at(node.name).shape, forced.at(node.name).values), Array()};
   }
   Tensors values, errors, forced;
 };

@@ -48,7 +48,7 @@ struct Model {
 
 class Bounds : public ErrorObserver {
  public:
-  void observe(const NodeData& node, Array& value, Array& error) override {
+  void observe(const NodeData& node, const Array& value, const Array& error) override {
     values[node.name] = {value.shape(), {value.values().begin(), value.values().end()}};
     errors[node.name] = {error.shape(), {error.values().begin(), error.values().end()}};
   }
