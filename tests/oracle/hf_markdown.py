@@ -26,7 +26,8 @@ def found(said):
     """The verdict on a defect, bold where it is not found."""
     if said["verdict"] != "fail":
         return f"**{said['verdict']}**"
-    return f"`{said['first']}`"
+    slope = " (slope)" if said["views"] == "slope" else ""
+    return f"`{said['first']}`{slope}"
 
 
 def at_every_length(cases, results):

@@ -15,6 +15,7 @@ import collections
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -169,6 +170,11 @@ def first_outside(found):
         where = [view for key, view in views if row[key] > 0]
         if where or row["fault"] != "none":
             return row["name"], "+".join(where) or row["fault"]
+    for check in found["checks"]:  # of a whole tensor, no element alone
+        for line in check["details"]:
+            name = re.match(r"\s*FAIL /([^: ]+)", line)
+            if check["status"] == "fail" and name:
+                return name[1], check["name"].split()[-1]
     return "", ""
 
 
