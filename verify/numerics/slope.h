@@ -17,13 +17,15 @@ struct Slope {
   double ratio() const;
 };
 
-// With e the candidate's deviation from x, which the reference computes from `inputs`:
+// With x what the reference computes from `inputs` and e the candidate's deviation from x rounded to
+// storage, as it has to be in most elements:
 //
-//   excess = sum e_i x_i / sum x_i^2,   |sum e_i x_i| <= sum w_i |x_i| + z sqrt(V)
+//   excess = sum e_i x_i / sum x_i^2,   |sum e_i x_i| <= sum (w_i + u/32 |x_i|) |x_i| + z sqrt(V)
 //
-// w_i is the worst case of what is computed in the accumulator type, which may err alike in all
+// u/32 of the unit roundoff are for roundings that depend on what they round. w_i is the worst case of what is computed in the accumulator type, which may err alike in all
 // elements. Roundings to storage have no such direction: V = sum m^2 sigma_i^2 x_i^2 over different
-// rows, of which m are equal and err alike, sigma_i the deviation by error analysis. Where inputs
+// rows, of which m are equal and err alike, sigma_i the deviation by error analysis and that of one
+// rounding more, for e is a difference of two. Where inputs
 // are roundings of what was computed with (inputs.held_wider), a row's errors are taken for alike:
 // V = sum m^2 (sum sigma_i |x_i|)^2 over rows, and only norms are judged.
 //
