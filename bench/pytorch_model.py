@@ -11,6 +11,7 @@ Prints the median of five runs after one warm-up, in seconds.
 """
 import argparse
 import ctypes
+import re
 import resource
 import statistics
 import time
@@ -99,14 +100,27 @@ def median_seconds(work):
     return statistics.median(seconds[1:])
 
 
-def blas_core_type():
-    """What OpenBLAS runs, or "unknown" for another BLAS."""
-    for line in open("/proc/self/maps"):
-        if "openblas" in line:
-            library = ctypes.CDLL(line.split()[-1])
-            library.openblas_get_corename.restype = ctypes.c_char_p
-            return library.openblas_get_corename().decode()
-    return "unknown"
+def openblas_core_type(path):
+    """Of a library of OpenBLAS; builds differ in what they put around its names."""
+    library = ctypes.CDLL(path)
+    for name in ("openblas_get_corename", "openblas_get_corename64_", "scipy_openblas_get_corename",
+                 "scipy_openblas_get_corename64_"):
+        if hasattr(library, name):
+            function = getattr(library, name)
+            function.restype = ctypes.c_char_p
+            return function().decode()
+    return "of unknown core type"
+
+
+def blas():
+    """What PyTorch multiplies with. An OpenBLAS beside another BLAS is numpy's own."""
+    built_with = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    if built_with and built_with[1] not in ("open", "generic"):
+        return built_with[1].upper()
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        loaded = {line.split()[-1] for line in maps if "openblas" in line}
+    types = ", ".join(map(openblas_core_type, sorted(loaded)))
+    return f"OpenBLAS {types}" if types else "BLAS unknown"
 
 
 def main():
@@ -133,9 +147,9 @@ def main():
 
     seconds = median_seconds(run_both if arguments.backward else run_forward)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    print(f"torch {torch.__version__}, float64, {arguments.threads} threads, OpenBLAS core type {blas_core_type()}, "
-          f"method {arguments.method}, T={arguments.seq}, {'forward+backward' if arguments.backward else 'forward'}: "
-          f"{seconds:.3f} s (median of 5), process at most {peak_mb:.0f} MB")
+    print(f"torch {torch.__version__}, float64, {arguments.threads} threads, {blas()}, "
+          f"method {arguments.method}, T={arguments.seq}, "
+          f"{'forward+backward' if arguments.backward else 'forward'}: {seconds:.3f} s (median of 5), process at most {peak_mb:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -31,10 +31,7 @@ void print_model(const ModelOptions& options) {
   const golden::ModelConfig config = model_config(options);
   for (const golden::TensorInfo& info :
        golden::tensor_list(config, options.batch, options.positions)) {
-    const golden::TensorMeaning* meaning = nullptr;
-    for (const golden::TensorMeaning& row : golden::tensor_meanings()) {
-      if (golden::describes(row, config, info.name)) meaning = &row;
-    }
+    const golden::TensorMeaning* meaning = golden::meaning_of(config, info.name);
     ASSAY_CHECK(meaning != nullptr, info.name);
     fmt::print("{:<36} {:<16} {:<14} {}\n", info.name, golden::shape_text(info.shape),
                "[" + meaning->shape + "]", meaning->meaning);

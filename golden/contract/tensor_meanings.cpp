@@ -62,9 +62,13 @@ Rows llama_rows() {
        "`X_l`: `embed` for l = 0, else the `output` of layer l-1", block},
       {part, "layers/{l}/attn_norm", "B,T,D", "", "RMSNorm of `input`, with its gain", block},
       {part, "layers/{l}/attn/q", "B,H,T,Dh", "",
-       "query projection of `attn_norm`, split into heads, after RoPE; not scaled", block},
+       "query projection of `attn_norm`, split into heads, after RoPE in the half-rotation layout; "
+       "not scaled",
+       block},
       {part, "layers/{l}/attn/k", "B,Hkv,T,Dh", "",
-       "key projection of `attn_norm`, split into heads, after RoPE; not repeated", block},
+       "key projection of `attn_norm`, split into heads, after RoPE in the half-rotation layout; "
+       "not repeated",
+       block},
       {part, "layers/{l}/attn/v", "B,Hkv,T,Dh", "",
        "value projection of `attn_norm`, split into heads; no RoPE, not repeated", block},
       {part, "layers/{l}/attn/scores", "B,H,T,T", kPlainScores, kScores,
@@ -321,6 +325,13 @@ const std::vector<TensorMeaning>& tensor_meanings() {
 bool describes(const TensorMeaning& row, const ModelConfig& config, const std::string& name) {
   int64_t number = 0;
   return fits(row.name, name, &number) && row.applies(config, number);
+}
+
+const TensorMeaning* meaning_of(const ModelConfig& config, const std::string& name) {
+  for (const TensorMeaning& row : tensor_meanings()) {
+    if (describes(row, config, name)) return &row;
+  }
+  return nullptr;
 }
 
 }  // namespace assay::golden

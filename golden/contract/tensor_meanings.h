@@ -21,5 +21,7 @@ struct TensorMeaning {
 };
 const std::vector<TensorMeaning>& tensor_meanings();
 bool describes(const TensorMeaning& row, const ModelConfig& config, const std::string& name);
+// The row of a tensor of the config's tensor_list; nullptr for another name.
+const TensorMeaning* meaning_of(const ModelConfig& config, const std::string& name);
 
 }  // namespace assay::golden

@@ -140,7 +140,8 @@ for report in r.html r.json r.xml; do
 done
 expect 3 'cuts x 2 suffixes: .* 9 of 20 positions' verify g.h5 --subject simt --leakage --leakage-positions 9
 expect 0 '' verify g.h5 --subject reference --precision fp64
-expect 1 '' verify g.h5 --only 'no/such/*'
+expect 2 '--only no/such/\*: the golden file has no such tensor' verify g.h5 --only 'no/such/*'
+expect 2 '--leave-out los: neither golden file nor subject' verify g.h5 --leave-out logits,los
 expect 2 '--subject tpu: expected simt, cuda, reference' verify g.h5 --subject tpu
 expect 2 'backend simt:stored: expected :stacked, :stored=BYTES' verify g.h5 --subject simt:stored
 expect 0 'simt, stacked recompute, probabilities stored within 1000000 bytes, bf16' \

@@ -74,11 +74,11 @@ def beside_the_tensors(tensors):
     np.savez("d.npz", **tensors, notes=np.array("made by hand"), objects=np.array([{}, None], dtype=object),
              flags=np.array([True]), ids=np.arange(5, dtype=np.uint16))
     write_safetensors("d.safetensors", tensors, [("scaled", "F8_E4M3", b"abcd")])
-    for path in ("d.h5", "d.npz", "d.safetensors"):
+    for path, others in (("d.h5", "notes,names,flags,ids"), ("d.npz", "notes,flags,ids,objects"),
+                         ("d.safetensors", "scaled")):
         expect(0, "verdict: pass", *judged, path, "--only", "layers/*,embed", "--only", "logits")
         expect(1, "extra", *judged, path)
-        expect(0, "verdict: pass", *judged, path, "--leave-out",
-               "notes,names,flags,ids,objects,scaled")
+        expect(0, "verdict: pass", *judged, path, "--leave-out", others)
 
     # Asked for, they are refused by name.
     bad = dict(tensors)
@@ -125,7 +125,10 @@ def hints(tensors):
     judged("looks like key/value heads repeated 2 times", "layers/1/attn/k", np.repeat(key, 2, axis=1))
     judged("looks like a vocabulary padded to 70; cut it to 64", "logits",
            np.pad(tensors["logits"], ((0, 0), (0, 0), (0, 6))))
+    judged("loss: expected [] (a scalar), got [1]", "loss", loss.reshape(1))
     judged("an axis of 1 too many; squeeze it", "loss", loss.reshape(1))
+    judged("hidden: the golden file does not declare it; what is not to be judged is named by --leave-out",
+           "embed", hidden, "hidden")
     judged("layers.1.attn.k: the golden file does not declare it; it declares layers/1/attn/k: rename it",
            "layers/1/attn/k", key, "layers.1.attn.k")
     judged("it declares layers/1/attn/k: rename it", "layers/1/attn/k", key, "_orig_mod.model.layers.1.attn.k")
@@ -134,6 +137,39 @@ def hints(tensors):
     query = tensors["layers/1/attn/q"]
     assert query.shape[1] == query.shape[2], query.shape
     judged("heads and positions exchanged", "layers/1/attn/q", np.swapaxes(query, 1, 2))
+
+
+def parts(tensors):
+    """A dump of a part says how to ask for it; what was asked for by a name that nobody has is refused."""
+    judged = ("compare", "g.h5", "d.npz", "--precision", "fp64")
+    np.savez("d.npz", **{name: x for name, x in tensors.items()
+                         if name in ("embed", "logits") or name.endswith("/output")})
+    expect(1, "say so: --only 'embed,layers/*/output,logits'", *judged)
+    expect(0, "verdict: pass", *judged, "--only", "embed,layers/*/output,logits")
+    expect(1, "missing: 65 more", *judged)
+    np.savez("d.npz", **{name: x for name, x in tensors.items() if not name.endswith(("/scores", "/probs"))})
+    expect(1, "say so: --leave-out 'layers/*/attn/scores,layers/*/attn/probs'", *judged)
+    expect(0, "verdict: pass", *judged, "--leave-out", "layers/*/attn/scores,layers/*/attn/probs")
+    expect(2, "--leave-out los: neither golden file nor subject has such a tensor", *judged, "--leave-out", "los")
+    expect(2, "--only los: the golden file has no such tensor", *judged, "--only", "los")
+
+    # The letters of docs/tensors.md.
+    np.savez("d.npz", **{**tensors, "layers/0/mlp/gate": tensors["layers/0/mlp/gate"][:, :, 1:]})
+    expect(1, "layers/0/mlp/gate: expected [2,4,48] (B,T,F), got", *judged)
+    np.savez("d.npz", **{**tensors, "layers/0/attn/context": tensors["layers/0/attn/context"][:, :, 1:]})
+    expect(1, "layers/0/attn/context: expected [2,4,32] (B,T,H*Dh), got", *judged)
+
+
+def types(tensors):
+    """A type of another precision names it; a dump in bf16 or fp16 that says nothing hears what it could say."""
+    np.savez("d.npz", **tensors)
+    expect(1, "embed: expected float32, got float64; judge what is computed in it with --precision fp64",
+           "compare", "g.h5", "d.npz")
+    np.savez("d.npz", **{name: x.astype(np.float16) for name, x in tensors.items()})
+    expect(1, "got float16; judge what is computed in it with --precision fp16", "compare", "g.h5", "d.npz")
+    np.savez("d.npz", **{name: x.astype(np.float32) for name, x in tensors.items()})
+    expect(0, "a 'schedule' that the dump declares (docs/golden-format.md) narrows bounds",
+           "compare", "g.h5", "d.npz", "--precision", "bf16")
 
 
 def other_files():
@@ -167,6 +203,8 @@ with tempfile.TemporaryDirectory() as folder:
     known = tensors_of("g.h5")
     beside_the_tensors(known)
     hints(known)
+    parts(known)
+    types(known)
     other_files()
 print("dumps: every case as expected" if failures == 0 else f"{failures} failures")
 sys.exit(failures > 0)

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "golden/contract/error.h"
+#include "golden/contract/tensor_meanings.h"
 #include "reference/methods/registry.h"
 #include "verify/numerics/subgraph.h"
 #include "verify/subjects/bindings.h"
@@ -26,23 +27,20 @@ std::string bare_pattern(const std::string& patterns) {
   return bare;
 }
 
-// Throws InputError for a part of a list, of which other parts match, that matches no checkpoint:
-// what was asked for by a mistyped name would not be judged, and nobody would be told.
-void check_parts(const std::string& patterns, const std::vector<Checkpoint>& declared) {
-  std::string part, unmatched;
-  bool any = false;
+// Throws InputError for a part of a list that matches no name: what was asked for by a mistyped
+// name would not be judged, and nobody would be told.
+void check_parts(const std::string& option, const std::string& patterns,
+                 const std::vector<std::string>& names, const std::string& expected) {
+  std::string part;
   std::istringstream list(patterns);
   while (std::getline(list, part, ',')) {
-    const bool matched = std::any_of(declared.begin(), declared.end(), [&](const Checkpoint& c) {
-      return golden::matches(part, c.name);
-    });
-    any = any || matched;
-    if (!matched && unmatched.empty()) unmatched = part;
-  }
-  if (any && !unmatched.empty()) {
-    throw InputError(fmt::format(
-        "--only {}: the golden file has no such tensor; 'assay inspect' lists its names",
-        golden::printable(unmatched)));
+    if (part.empty() || std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+          return golden::matches(part, name);
+        })) {
+      continue;
+    }
+    throw InputError(fmt::format("{} {}: {}; 'assay inspect' lists the golden file's names", option,
+                                 golden::printable(part), expected));
   }
 }
 
@@ -58,7 +56,8 @@ Checkpoint checkpoint_of(const golden::GoldenReader& golden, const golden::Manif
     throw InputError(fmt::format("{}: {}: expected {}, got {}", golden.path(), row.path,
                                  golden::shape_text(due.shape), golden::shape_text(row.shape)));
   }
-  return {name, due.shape, due.axes};
+  const golden::TensorMeaning* meaning = golden::meaning_of(golden.header().config, name);
+  return {name, due.shape, due.axes, meaning == nullptr ? "" : meaning->shape};
 }
 
 }  // namespace
@@ -81,7 +80,9 @@ Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
   std::stable_sort(declared.begin(), declared.end(), [&](const auto& a, const auto& b) {
     return graph->find(a.name) < graph->find(b.name);
   });
-  check_parts(pattern_, declared);
+  std::vector<std::string> names;
+  for (const Checkpoint& checkpoint : declared) names.push_back(checkpoint.name);
+  check_parts("--only", pattern_, names, "the golden file has no such tensor");
   for (Checkpoint& checkpoint : declared) {
     const bool computed = !computes || computes(checkpoint.name);
     if (!computed) not_computed.insert(checkpoint.name);
@@ -131,6 +132,16 @@ std::string Case::initial_weights(const std::string& name) const {
     }
   }
   return "";
+}
+
+void Case::check_left_out(const std::vector<std::string>& others) const {
+  std::vector<std::string> names = others;
+  for (const auto* part : {&asked, &undemanded}) {
+    for (const Checkpoint& checkpoint : *part) names.push_back(checkpoint.name);
+  }
+  for (const std::string& part : left_out_) {
+    check_parts("--leave-out", part, names, "neither golden file nor subject has such a tensor");
+  }
 }
 
 int64_t Case::elements() const {

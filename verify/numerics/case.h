@@ -42,6 +42,9 @@ struct Case {
   // starts from: a gain of 1, a bias of 0. "" if there is nothing.
   std::string initial_weights(const std::string& name) const;
   int64_t elements() const;  // of the checkpoints that are asked for
+  // Throws InputError for a part of left_out that matches neither a declared tensor nor one of
+  // `others`: what was to be left out by a mistyped name is judged, and nobody would be told.
+  void check_left_out(const std::vector<std::string>& others) const;
 
  private:
   bool selects(const std::string& name) const;

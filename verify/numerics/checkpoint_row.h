@@ -25,7 +25,7 @@ struct CheckpointRow {
   int64_t local_outside = 0;
   double free_ratio = 0;
   double local_ratio = 0;
-  double slope_ratio = 0;  // of the excess of its slope (slope.h); 0 where none is judged
+  double slope_ratio = 0;     // of the excess of its slope (slope.h); 0 where none is judged
   double free_sigmas = 0;     // largest |error| / sigma, before z and the allowance
   double relative_bound = 0;  // rms of the free-running bound over golden_rms: what it can see
   double rms_error = 0;       // free-running, absolute

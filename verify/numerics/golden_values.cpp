@@ -121,12 +121,12 @@ reference::Array GoldenValues::settle(const std::string& name, const reference::
   const std::string path = "/forward/" + name;
   const golden::ManifestRow* row = golden_.find(path);
   ASSAY_CHECK(row != nullptr, path);
-  ++settled_;
   if (row->stored) {
     reference::Array stored = read(name);
-    reproduced_ += same_bits(stored.values(), computed.values());
+    settled_[name] = same_bits(stored.values(), computed.values());
     return stored;
   }
+  settled_[name] = false;
   const std::span<const double> values = computed.values();
   if (const std::string got = golden::hash_hex(values.data(), values.size_bytes());
       got != row->hash) {
@@ -136,6 +136,11 @@ reference::Array GoldenValues::settle(const std::string& name, const reference::
         golden_.path(), path, row->hash, got));
   }
   return kept_[name] = computed;
+}
+
+int64_t GoldenValues::reproduced() const {
+  return std::count_if(settled_.begin(), settled_.end(),
+                       [](const auto& one) { return one.second; });
 }
 
 reference::Array GoldenValues::read(const std::string& name) const {

@@ -25,16 +25,14 @@ class GoldenValues {
   reference::Array rounded(const std::string& name, golden::Precision precision) const;
 
   int64_t regenerated() const { return static_cast<int64_t>(kept_.size()); }
-  int64_t reproduced() const {
-    return reproduced_;
-  }  // stored tensors that the reference gives bit for bit
-  int64_t settled() const { return settled_; }
+  int64_t settled() const { return static_cast<int64_t>(settled_.size()); }
+  // Of those that are stored: what the reference gives bit for bit.
+  int64_t reproduced() const;
 
  private:
   const golden::GoldenReader& golden_;
   std::map<std::string, reference::Array> kept_;
-  int64_t reproduced_ = 0;
-  int64_t settled_ = 0;
+  std::map<std::string, bool> settled_;  // by name, whether the reference gives it
 };
 
 // Every element, nearest, ties to even.

@@ -41,6 +41,12 @@ std::string fault_name(Fault fault) {
   return "unknown";
 }
 
+std::string Checkpoint::shape_text() const {
+  if (shape.empty()) return "[] (a scalar)";
+  return fmt::format("{} {}", golden::shape_text(shape),
+                     extents.empty() ? axes_text(axes) : "(" + extents + ")");
+}
+
 Ledger::Ledger(std::vector<Checkpoint> declared, std::string who)
     : declared_(std::move(declared)), who_(std::move(who)) {
   for (const Checkpoint& checkpoint : declared_) by_name_[checkpoint.name] = &checkpoint;
@@ -88,8 +94,8 @@ void Ledger::take(Observed observed, golden::DType due) {
                     : CompactTensor(std::move(shape), observed.tensor.values);
 }
 
-// "; it declares layers/0/attn/q", where a name is spelled otherwise: with dots, or as a wrapper of
-// PyTorch modules leaves it.
+// "; it declares layers/0/attn/q: rename it", where a name is spelled otherwise: with dots, or as a
+// wrapper of PyTorch modules leaves it.
 std::string Ledger::spelling_hint(std::string name) const {
   std::replace(name.begin(), name.end(), '.', '/');
   for (bool found = true; found;) {
@@ -100,8 +106,24 @@ std::string Ledger::spelling_hint(std::string name) const {
       found = true;
     }
   }
-  return find(name) == nullptr ? "" : fmt::format("; it declares {}: rename it", name);
+  return find(name) == nullptr ? "; what is not to be judged is named by --leave-out"
+                               : fmt::format("; it declares {}: rename it", name);
 }
+
+namespace {
+
+// "; judge .. with --precision bf16", of the type that was handed over.
+std::string precision_hint(golden::DType got) {
+  for (const golden::Precision precision : {golden::Precision::fp64, golden::Precision::fp32,
+                                            golden::Precision::bf16, golden::Precision::fp16}) {
+    if (dtype_of(precision) != got) continue;
+    return fmt::format("; judge what is computed in it with --precision {}",
+                       golden::precision_name(precision));
+  }
+  return "";
+}
+
+}  // namespace
 
 bool Ledger::accept(const Observed& observed, const Checkpoint& due, golden::DType dtype) {
   const golden::Tensor& tensor = observed.tensor;
@@ -118,15 +140,14 @@ bool Ledger::accept(const Observed& observed, const Checkpoint& due, golden::DTy
     const std::string hint =
         layout_hint(due.shape, due.name == "logits" ? "BTV" : due.axes, tensor.shape);
     report({Fault::shape, due.name,
-            fmt::format("{}: expected {} {}, got {}{}{}", due.name, shape_text(due.shape),
-                        axes_text(due.axes), shape_text(tensor.shape), hint.empty() ? "" : "; ",
-                        hint)});
+            fmt::format("{}: expected {}, got {}{}{}", due.name, due.shape_text(),
+                        shape_text(tensor.shape), hint.empty() ? "" : "; ", hint)});
     return false;
   }
   if (observed.dtype != dtype) {
     report({Fault::dtype, due.name,
-            fmt::format("{}: expected {}, got {}", due.name, golden::dtype_name(dtype),
-                        golden::dtype_name(observed.dtype))});
+            fmt::format("{}: expected {}, got {}{}", due.name, golden::dtype_name(dtype),
+                        golden::dtype_name(observed.dtype), precision_hint(observed.dtype))});
   }
   return true;
 }
@@ -144,8 +165,7 @@ void Ledger::close() {
   for (const Checkpoint& checkpoint : declared_) {
     if (times_.count(checkpoint.name) == 0) {
       report({Fault::missing, checkpoint.name,
-              fmt::format("{}: missing: expected {} {}", checkpoint.name,
-                          shape_text(checkpoint.shape), axes_text(checkpoint.axes))});
+              fmt::format("{}: missing: expected {}", checkpoint.name, checkpoint.shape_text())});
     }
   }
 }

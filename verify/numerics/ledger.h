@@ -32,7 +32,10 @@ std::string fault_name(Fault fault);
 struct Checkpoint {
   std::string name;
   golden::Shape shape;
-  std::string axes;  // one letter per axis (golden/contract/names.h)
+  std::string axes;       // one letter per axis (golden/contract/names.h)
+  std::string extents{};  // "B,T,F", as docs/tensors.md writes them; "" where it is not known
+
+  std::string shape_text() const;  // "[2,4,8] (B,T,F)"
 };
 
 struct Finding {

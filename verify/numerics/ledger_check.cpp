@@ -1,10 +1,83 @@
 #include "verify/numerics/ledger_check.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
+
+#include "golden/contract/names.h"
 
 namespace assay::verify {
+namespace {
+
+constexpr int kLinesOfAKind = 5;  // of faults of one kind; a line says how many more there are
+
+// "layers/3/mlp/up" with a star for the layer.
+std::string of_every_layer(const std::string& name) {
+  static const std::string kLayers = "layers/";
+  if (!name.starts_with(kLayers)) return name;
+  return kLayers + "*" + name.substr(std::min(name.find('/', kLayers.size()), name.size()));
+}
+
+// A list of patterns that match the names of `in` and of the declared tensors no others.
+std::string patterns_of(const std::set<std::string>& in, const std::vector<Checkpoint>& declared) {
+  std::vector<std::string> patterns;
+  for (const Checkpoint& checkpoint : declared) {
+    if (!in.contains(checkpoint.name)) continue;
+    std::string pattern = of_every_layer(checkpoint.name);
+    const bool others = std::any_of(declared.begin(), declared.end(), [&](const Checkpoint& c) {
+      return golden::matches(pattern, c.name) && !in.contains(c.name);
+    });
+    if (others) pattern = checkpoint.name;
+    if (std::find(patterns.begin(), patterns.end(), pattern) == patterns.end()) {
+      patterns.push_back(pattern);
+    }
+  }
+  return fmt::format("{}", fmt::join(patterns, ","));
+}
+
+// How to ask for what a dump has, or not for what it lacks, whichever is the shorter. Nothing where
+// other faults, such as names, may be why it lacks something.
+std::string advice_on_missing(const Ledger& ledger) {
+  const auto& findings = ledger.findings();
+  if (std::any_of(findings.begin(), findings.end(),
+                  [](const Finding& finding) { return finding.fault != Fault::missing; })) {
+    return "";
+  }
+  std::set<std::string> missing, there;
+  for (const Checkpoint& checkpoint : ledger.declared()) {
+    const bool lacks = ledger.fault_of(checkpoint.name) == Fault::missing;
+    (lacks ? missing : there).insert(checkpoint.name);
+  }
+  if (missing.empty() || there.empty()) return "";
+  const std::string only = patterns_of(there, ledger.declared());
+  const std::string left_out = patterns_of(missing, ledger.declared());
+  return fmt::format("if a part is all that is to be judged, say so: {} '{}'",
+                     only.size() <= left_out.size() ? "--only" : "--leave-out",
+                     only.size() <= left_out.size() ? only : left_out);
+}
+
+// The ledger's findings, of each kind the first ones.
+std::vector<std::string> shortened(const Ledger& ledger) {
+  const std::vector<std::string> all = messages(ledger);
+  std::vector<std::string> lines;
+  std::map<Fault, int> times;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (++times[ledger.findings()[i].fault] <= kLinesOfAKind) lines.push_back(all[i]);
+  }
+  for (const auto& [fault, count] : times) {
+    if (count <= kLinesOfAKind) continue;
+    lines.push_back(fmt::format("{}: {} more", fault_name(fault), count - kLinesOfAKind));
+  }
+  if (const std::string advice = advice_on_missing(ledger); !advice.empty()) {
+    lines.push_back(advice);
+  }
+  return lines;
+}
+
+}  // namespace
 
 std::vector<std::string> messages(const Ledger& ledger) {
   std::vector<std::string> lines;
@@ -33,7 +106,7 @@ Check ledger_check(const Case& file, const std::vector<CheckpointRow>& rows, con
   if (!ledger.findings().empty()) {
     check.summary += fmt::format(", {} faults", ledger.findings().size());
   }
-  check.details = messages(ledger);
+  check.details = shortened(ledger);
   if (const auto& absent = file.not_computed; !absent.empty()) {
     check.summary += fmt::format(", {} that the subject does not compute", absent.size());
     check.details.push_back(

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <map>
-#include <string_view>
+#include <unordered_map>
 
 #include "reference/interpreters/error.h"
 #include "verify/numerics/subgraph.h"
@@ -17,13 +18,9 @@ using golden::Precision;
 using reference::Array;
 using reference::NodeData;
 
-constexpr std::array<std::string_view, 2> kNorms{"rms_norm", "layer_norm"};
-constexpr std::array<std::string_view, 6> kOthers{"linear", "split_heads", "add",
-                                                  "swiglu", "gelu",        "gelu_tanh"};
-
-template <class List>
-bool holds(const List& list, const std::string& name) {
-  return std::find(list.begin(), list.end(), name) != list.end();
+bool is_norm(const reference::Graph& graph, int id) {
+  const std::vector<std::string> operations = operations_inside(graph, id);
+  return operations.size() == 1 && (operations[0] == "rms_norm" || operations[0] == "layer_norm");
 }
 
 // Names of the checkpoints that are judged.
@@ -31,95 +28,169 @@ std::vector<std::string> judged_names(const Case& file, const golden::PrecisionS
                                       const LocalInputs& inputs, const Ledger& ledger) {
   std::vector<std::string> names;
   for (const Checkpoint& checkpoint : file.asked) {
-    const int id = file.graph->find(checkpoint.name);
     const Precision storage = schedule.storage_of(checkpoint.name);
     if (storage != Precision::bf16 && storage != Precision::fp16) continue;
-    if (ledger.find_values(checkpoint.name) == nullptr) continue;
-    const std::vector<std::string> operations = operations_inside(*file.graph, id);
-    const bool known =
-        std::all_of(operations.begin(), operations.end(), [&](const std::string& name) {
-          return holds(kNorms, name) || (!inputs.held_wider && holds(kOthers, name));
-        });
-    if (!known || !start_of(*file.graph, id, inputs.replaced).between.empty()) continue;
+    const int id = file.graph->find(checkpoint.name);
+    if (ledger.find_values(checkpoint.name) == nullptr || !is_norm(*file.graph, id)) continue;
+    if (!inputs.replaced(file.graph->node(file.graph->node(id).inputs[0]).name)) continue;
     names.push_back(checkpoint.name);
   }
   return names;
 }
 
-struct Sums {
-  double error_along = 0, size_sq = 0;  // sum e x, sum x^2
-  double variance = 0;                  // V
-  double alike = 0;                     // sum w |x|
-};
+// The ways in which the roundings of a norm are made again.
+enum class Chain { once, each_step, root_first, root_and_each_step };
+constexpr std::array kChains{Chain::once, Chain::each_step, Chain::root_first,
+                             Chain::root_and_each_step};
 
-// The sums of one norm of error analysis.
-class SlopeObserver : public reference::ErrorObserver {
- public:
-  SlopeObserver(const Case& file, const golden::PrecisionSchedule& schedule,
-                reference::ErrorNorm norm, const LocalInputs& inputs, const Ledger& ledger,
-                std::map<std::string, Sums>& sums)
-      : file_(file),
-        schedule_(schedule),
-        norm_(norm),
-        inputs_(inputs),
-        ledger_(ledger),
-        sums_(sums) {}
+// A norm with its operands: x = quotient * gain + bias.
+struct Norm {
+  Array input, gain, bias;  // bias is absent in an RMSNorm
+  Precision storage;
 
-  bool wants(const NodeData& node) override { return sums_.contains(node.name); }
-  bool gives(const NodeData& node) override { return inputs_.replaced(node.name); }
+  double bias_at(int64_t d) const { return bias.absent() ? 0 : bias.data()[d]; }
 
-  std::pair<Array, Array> given(const NodeData& node) override {
-    Array value = inputs_.value(node.name);
-    const bool moves = inputs_.held_wider && norm_ == reference::ErrorNorm::deviation;
-    if (!moves) return {std::move(value), Array()};
-    Array error = rounding_error(schedule_.storage_of(node.name), value);
-    for (double& e : error.values()) e /= std::sqrt(3.0);  // uniform
-    return {std::move(value), std::move(error)};
+  // What rounding the root does to the quotients of a row of an RMSNorm, as a factor.
+  double root_factor(const double* x, const double* in) const {
+    if (!bias.absent()) return 1;
+    int64_t most = -1;
+    for (int64_t d = 0; d < gain.size(); ++d) {
+      const bool usable = gain.data()[d] != 0 && in[d] != 0;
+      if (usable && (most < 0 || std::fabs(in[d]) > std::fabs(in[most]))) most = d;
+    }
+    if (most < 0) return 1;
+    const double inverse_root = x[most] / gain.data()[most] / in[most];
+    return golden::round_to(storage, inverse_root) / inverse_root;
   }
 
+  double rounded(Chain chain, double x, int64_t d, double root) const {
+    const double g = gain.data()[d], b = bias_at(d);
+    const auto round = [&](double y) { return golden::round_to(storage, y); };
+    const bool moved = chain == Chain::root_first || chain == Chain::root_and_each_step;
+    const double product = (x - b) * (moved ? root : 1);
+    if (chain == Chain::once || chain == Chain::root_first) return round(product + b);
+    if (g == 0) return round(b);
+    const double scaled = round(round(product / g) * g);
+    return bias.absent() ? scaled : round(scaled + b);
+  }
+};
+
+// Sums over elements whose roundings go the same way, squared.
+class AlikeGroups {
+ public:
+  // x in units of `cell`, in column d.
+  void add(int64_t d, double x, double cell, double term) {
+    const auto place = static_cast<uint64_t>(std::llround(std::floor(x / cell)));
+    sums_[(place * 0x9e3779b97f4a7c15) ^ static_cast<uint64_t>(d)] += term;
+  }
+  double variance() const {
+    double sum = 0;
+    for (const auto& [group, term] : sums_) sum += term * term;
+    return sum;
+  }
+
+ private:
+  std::unordered_map<uint64_t, double> sums_;
+};
+
+class SlopeObserver : public reference::ErrorObserver {
+ public:
+  SlopeObserver(const Case& file, const golden::PrecisionSchedule& schedule, double z,
+                const LocalInputs& inputs, const Ledger& ledger,
+                const std::vector<std::string>& names)
+      : file_(file), schedule_(schedule), z_(z), inputs_(inputs), ledger_(ledger), names_(names) {}
+
+  bool wants(const NodeData& node) override {
+    return std::find(names_.begin(), names_.end(), node.name) != names_.end();
+  }
+  bool gives(const NodeData& node) override { return inputs_.replaced(node.name); }
+  std::pair<Array, Array> given(const NodeData& node) override {
+    return {inputs_.value(node.name), Array()};
+  }
   Array error_of_input(const NodeData& node, const Array& value) override {
     return file_.weight_error(schedule_.storage, node, value);
   }
 
-  void observe(const NodeData& node, const Array& value, const Array& error) override {
-    Sums& sums = sums_.at(node.name);
-    if (norm_ == reference::ErrorNorm::worst) {
-      for (int64_t i = 0; i < value.size(); ++i) {
-        sums.alike += error.data()[i] * std::fabs(value.data()[i]);
-      }
-      return;
-    }
-    add_rows(value, ledger_.values(node.name), error, sums);
+  void observe(const NodeData& node, const Array& x, const Array& error) override {
+    const auto operand = [&](std::size_t i) { return file_.graph->node(node.inputs[i]); };
+    const Norm norm{inputs_.value(operand(0).name), file_.bindings(operand(1)),
+                    node.inputs.size() > 2 ? file_.bindings(operand(2)) : Array(),
+                    schedule_.storage_of(node.name)};
+    const Array candidate = ledger_.values(node.name);
+    double size_sq = 0;
+    for (const double value : x.values()) size_sq += value * value;
+    const double along =
+        inputs_.held_wider ? along_due(x, candidate) : least_along(norm, x, candidate);
+    if (!(size_sq > 0) || !std::isfinite(along)) return;
+    const double most =
+        inputs_.held_wider ? bound_of_wider(norm.storage, x) : bound(norm.storage, x, error);
+    found.push_back({node.name, along / size_sq, most / size_sq});
   }
 
+  std::vector<Slope> found;
+
  private:
-  void add_rows(const Array& value, const Array& candidate, const Array& error, Sums& sums) const {
-    const int64_t width = std::max<int64_t>(1, value.shape().empty() ? 1 : value.shape().back());
-    std::map<std::string_view, std::pair<double, double>> rows;  // by their bytes: m, variance
-    for (int64_t first = 0; first < value.size(); first += width) {
-      double variance = 0, alike = 0;
-      for (int64_t i = first; i < first + width; ++i) {
-        const double x = value.data()[i];
-        sums.error_along += (candidate.data()[i] - x) * x;
-        sums.size_sq += x * x;
-        variance += error.data()[i] * error.data()[i] * x * x;
-        alike += error.data()[i] * std::fabs(x);
-      }
-      const std::string_view bytes(reinterpret_cast<const char*>(value.data() + first),
-                                   static_cast<std::size_t>(width) * sizeof(double));
-      auto& [count, of_one] = rows[bytes];
-      count += 1;
-      of_one = inputs_.held_wider ? alike * alike : variance;
+  static double along_due(const Array& x, const Array& candidate) {
+    double along = 0;
+    for (int64_t i = 0; i < x.size(); ++i) {
+      along += (candidate.data()[i] - x.data()[i]) * x.data()[i];
     }
-    for (const auto& [bytes, row] : rows) sums.variance += row.first * row.first * row.second;
+    return along;
+  }
+
+  static double least_along(const Norm& norm, const Array& x, const Array& candidate) {
+    const int64_t width = norm.gain.size();
+    std::array<double, kChains.size()> along{};
+    for (int64_t first = 0; first < x.size(); first += width) {
+      const double root = norm.root_factor(x.data() + first, norm.input.data() + first);
+      for (int64_t d = 0; d < width; ++d) {
+        const double value = x.data()[first + d], got = candidate.data()[first + d];
+        for (std::size_t k = 0; k < kChains.size(); ++k) {
+          along[k] += (got - norm.rounded(kChains[k], value, d, root)) * value;
+        }
+      }
+    }
+    return *std::min_element(along.begin(), along.end(),
+                             [](double a, double b) { return std::fabs(a) < std::fabs(b); });
+  }
+
+  double bound(Precision storage, const Array& x, const Array& error) const {
+    const int64_t width = x.shape().back();
+    AlikeGroups groups;
+    double alike = 0;
+    for (int64_t i = 0; i < x.size(); ++i) {
+      const double size = std::fabs(x.data()[i]), w = error.data()[i];
+      const double spacing = golden::spacing(storage, x.data()[i]);
+      alike += w * size;
+      groups.add(i % width, x.data()[i], spacing / 4,
+                 spacing * std::sqrt(std::min(1.0, 2 * w / spacing)) * size);
+    }
+    return alike + z_ * std::sqrt(groups.variance());
+  }
+
+  double bound_of_wider(Precision storage, const Array& x) const {
+    const int64_t width = x.shape().back();
+    const double unit = golden::unit_roundoff(storage);
+    AlikeGroups groups;
+    double alike = 0, of_rows = 0, of_row = 0;
+    for (int64_t i = 0; i < x.size(); ++i) {
+      const double term = unit * x.data()[i] * x.data()[i];
+      alike += term / 2;
+      groups.add(i % width, x.data()[i], golden::spacing(storage, x.data()[i]) / 4, term);
+      of_row += term;
+      if ((i + 1) % width != 0) continue;
+      of_rows += of_row * of_row;
+      of_row = 0;
+    }
+    return alike + z_ * std::sqrt(groups.variance() + of_rows);
   }
 
   const Case& file_;
   const golden::PrecisionSchedule& schedule_;
-  reference::ErrorNorm norm_;
+  double z_;
   const LocalInputs& inputs_;
   const Ledger& ledger_;
-  std::map<std::string, Sums>& sums_;
+  const std::vector<std::string>& names_;
 };
 
 }  // namespace
@@ -132,27 +203,13 @@ std::vector<Slope> slope_view(const Case& file, const golden::PrecisionSchedule&
   const std::vector<std::string> names = judged_names(file, schedule, inputs, ledger);
   if (names.empty()) return {};
   const double z = two_sided_normal_quantile(false_alarm_rate / static_cast<double>(names.size()));
-  std::map<std::string, Sums> sums;
-  for (const std::string& name : names) sums[name] = {};
-
-  SlopeObserver roundings(file, schedule, reference::ErrorNorm::deviation, inputs, ledger, sums);
-  reference::evaluate_with_error(*file.graph, file.bindings, schedule,
-                                 reference::ErrorNorm::deviation, roundings, z);
-  golden::PrecisionSchedule inside = schedule;
+  golden::PrecisionSchedule inside = schedule;  // of what is not rounded to storage
   inside.storage = schedule.accumulate;
   inside.eager = false;
-  SlopeObserver alike(file, schedule, reference::ErrorNorm::worst, inputs, ledger, sums);
+  SlopeObserver observer(file, schedule, z, inputs, ledger, names);
   reference::evaluate_with_error(*file.graph, file.bindings, inside, reference::ErrorNorm::worst,
-                                 alike);
-
-  std::vector<Slope> slopes;
-  for (const std::string& name : names) {
-    const Sums& sum = sums.at(name);
-    if (!(sum.size_sq > 0) || !std::isfinite(sum.error_along)) continue;
-    slopes.push_back({name, sum.error_along / sum.size_sq,
-                      (sum.alike + z * std::sqrt(sum.variance)) / sum.size_sq});
-  }
-  return slopes;
+                                 observer);
+  return std::move(observer.found);
 }
 
 }  // namespace assay::verify

@@ -1,6 +1,6 @@
-// Does a checkpoint equal what its inputs give, or that times a number near 1? In 16 bits an error
-// of 0.05 % in every element, as another eps of a norm makes it, hides below the rounding of each;
-// roundings average out over a tensor and such an error does not.
+// Is a norm in 16 bits what its inputs give, or that times a number near 1? Another eps is an error
+// of 0.05 % in every element, hidden below the rounding of each; but a norm's roundings can be
+// made again, and then only that error is left.
 #pragma once
 
 #include <string>
@@ -17,18 +17,20 @@ struct Slope {
   double ratio() const;
 };
 
-// With e the candidate's deviation from x, which the reference computes from `inputs`:
+// Of every RMSNorm and LayerNorm that is handed over in 16 bits together with its input. x is what
+// the reference computes from `inputs`, y that with the roundings of an implementation:
 //
-//   excess = sum e_i x_i / sum x_i^2,   |sum e_i x_i| <= sum w_i |x_i| + z sqrt(V)
+//   excess = sum (candidate_i - y_i) x_i / sum x_i^2
 //
-// w_i is the worst case of what is computed in the accumulator type, which may err alike in all
-// elements. Roundings to storage have no such direction: V = sum m^2 sigma_i^2 x_i^2 over different
-// rows, of which m are equal and err alike, sigma_i the deviation by error analysis. Where inputs
-// are roundings of what was computed with (inputs.held_wider), a row's errors are taken for alike:
-// V = sum m^2 (sum sigma_i |x_i|)^2 over rows, and only norms are judged.
+// for the y that makes it smallest: rounded once at the end; after the quotient, the gain and the
+// bias each; the same with a root that is rounded first. A candidate differs from its y where w_i,
+// the worst case of what is computed in the accumulator type, leads across a tie, by a spacing s_i:
 //
-// Judged are checkpoints of 16 bits made of norms, products with weights, activations and sums:
-// roundings of rotation tables and of probabilities are shared between elements.
+//   bound sum x_i^2 = sum w_i |x_i| + z sqrt( sum_g (sum_{i in g} s_i sqrt(min(1, 2 w_i / s_i)) |x_i|)^2 )
+//
+// over groups g of elements of one column that are equal to a quarter of s_i, which go the same
+// way. Where inputs are roundings of what was computed with (inputs.held_wider), y = x, w_i is half
+// the unit roundoff of x_i, s_i twice that, and all of a row go the same way, too.
 std::vector<Slope> slope_view(const Case& file, const golden::PrecisionSchedule& schedule,
                               double false_alarm_rate, const LocalInputs& inputs,
                               const Ledger& ledger);

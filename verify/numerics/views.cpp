@@ -54,12 +54,13 @@ Array read_masks(const std::string& name, const golden::PrecisionSchedule& sched
 class FreeObserver : public reference::ErrorObserver {
  public:
   FreeObserver(const Case& file, const golden::PrecisionSchedule& schedule,
-               const Tolerance& tolerance, bool all, Ledger& ledger, GoldenValues& golden,
-               Rows& rows)
+               const Tolerance& tolerance, bool all, SampledNoise* noise, Ledger& ledger,
+               GoldenValues& golden, Rows& rows)
       : file_(file),
         schedule_(schedule),
         tolerance_(tolerance),
         all_(all),
+        noise_(noise),
         ledger_(ledger),
         golden_(golden),
         rows_(rows) {}
@@ -75,11 +76,13 @@ class FreeObserver : public reference::ErrorObserver {
     CheckpointRow* row = rows_.find(node.name);
     if (row == nullptr) return;
     row->golden_rms = rms(golden.values());
-    row->note = distrust(node.name, row->axes, row->shape, golden.values(),
-                         file_.batch.attention_mask, schedule_.storage_of(node.name));
+    if (noise_ == nullptr) {
+      row->note = distrust(node.name, row->axes, row->shape, golden.values(),
+                           file_.batch.attention_mask, schedule_.storage_of(node.name));
+    }
     if (!is_handed_over(node.name)) return;
     compare_row(*row, golden, read_masks(node.name, schedule_, golden, ledger_.values(node.name)),
-                error);
+                noise_ == nullptr ? error : noise_->widened(node.name, error));
   }
 
   Array error_of_input(const NodeData& node, const Array& value) override {
@@ -110,7 +113,9 @@ class FreeObserver : public reference::ErrorObserver {
     row.free_outside = seen.outside;
     row.free_ratio = seen.max_ratio;
     row.rms_error = seen.rms_error;
-    if (seen.nonfinite > 0) {
+    if (noise_ != nullptr) {
+      // What is not finite was booked when there was no noise yet.
+    } else if (seen.nonfinite > 0) {
       ledger_.report({Fault::nonfinite, row.name,
                       fmt::format("{}: {} of {} elements are NaN or infinite where golden is not",
                                   row.name, seen.nonfinite, seen.compared)});
@@ -127,6 +132,7 @@ class FreeObserver : public reference::ErrorObserver {
   const golden::PrecisionSchedule& schedule_;
   const Tolerance& tolerance_;
   bool all_;
+  SampledNoise* noise_;
   Ledger& ledger_;
   GoldenValues& golden_;
   Rows& rows_;
@@ -204,9 +210,9 @@ CheckpointRow* Rows::find(const std::string& name) {
 
 std::optional<Failure> free_running_view(const Case& file,
                                          const golden::PrecisionSchedule& schedule,
-                                         const Tolerance& tolerance, bool all, Ledger& ledger,
-                                         GoldenValues& golden, Rows& rows) {
-  FreeObserver observer(file, schedule, tolerance, all, ledger, golden, rows);
+                                         const Tolerance& tolerance, bool all, SampledNoise* noise,
+                                         Ledger& ledger, GoldenValues& golden, Rows& rows) {
+  FreeObserver observer(file, schedule, tolerance, all, noise, ledger, golden, rows);
   reference::evaluate_with_error(*file.graph, file.bindings, schedule,
                                  reference::ErrorNorm::deviation, observer, tolerance.reach());
   return observer.first();
@@ -234,6 +240,7 @@ LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& 
 }
 
 void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledger& ledger) {
+  file.check_left_out(subject.known_names());
   subject.look_for([&file](const std::string& name) { return file.interest_in(name); });
   subject.run(file.batch, forced, [&](Observed observed) {
     const golden::DType due = subject.dtype_of(observed.name);

@@ -11,6 +11,7 @@
 #include "verify/numerics/case.h"
 #include "verify/numerics/checkpoint_row.h"
 #include "verify/numerics/golden_values.h"
+#include "verify/numerics/sampled_noise.h"
 #include "verify/statistics/compare.h"
 #include "verify/statistics/tolerance.h"
 
@@ -36,11 +37,11 @@ class Rows {
 
 // Fills the free-running columns of the rows, books NaN and infinities in the ledger, settles the
 // golden values: all, or of what the ledger has and what that is computed from. Returns the first
-// failure in execution order.
+// failure in execution order. noise: widens the deviations; nullptr where nothing was sampled.
 std::optional<Failure> free_running_view(const Case& file,
                                          const golden::PrecisionSchedule& schedule,
-                                         const Tolerance& tolerance, bool all, Ledger& ledger,
-                                         GoldenValues& golden, Rows& rows);
+                                         const Tolerance& tolerance, bool all, SampledNoise* noise,
+                                         Ledger& ledger, GoldenValues& golden, Rows& rows);
 
 // What the nodes after a named tensor start from.
 struct LocalInputs {

@@ -21,7 +21,21 @@ FileSubject::FileSubject(const std::string& path, golden::Precision storage)
 std::string FileSubject::arithmetic() const {
   const bool says = !reader_.attribute("schedule").empty();
   return golden::schedule_text(schedule_) +
-         (says ? ", as it declares" : ", the widest schedule, for it declares none");
+         (says ? ", as it declares" : ", the widest schedule, for it declares none" + advice());
+}
+
+// Fewer roundings are told from a defect where a dump says that there are fewer.
+std::string FileSubject::advice() const {
+  const bool narrow =
+      golden::unit_roundoff(schedule_.storage) > golden::unit_roundoff(golden::Precision::fp32);
+  return narrow ? "; a 'schedule' that the dump declares (docs/golden-format.md) narrows bounds"
+                : "";
+}
+
+std::vector<std::string> FileSubject::known_names() const {
+  std::vector<std::string> names;
+  for (const golden::DumpEntry& entry : reader_.entries()) names.push_back(entry.name);
+  return names;
 }
 
 std::string FileSubject::describe() const { return path_; }

@@ -23,6 +23,7 @@ class FileSubject : public Subject {
   golden::PrecisionSchedule precision() const override { return schedule_; }
   // float64 for fp64; otherwise the storage type where the dump has it, else float32.
   golden::DType dtype_of(const std::string& tensor_name) const override;
+  std::vector<std::string> known_names() const override;
   void look_for(const Interests& interests) override { interests_ = interests; }
   // Hands over the dump's tensors whatever the batch is: they belong to the golden file's batch.
   // One that is needed and cannot be read is an InputError.
@@ -31,6 +32,7 @@ class FileSubject : public Subject {
   std::string seed() const override { return reader_.seed(); }
 
  private:
+  std::string advice() const;
   Observed observed(const golden::DumpEntry& entry, bool may_fail) const;
 
   std::string path_;

@@ -84,6 +84,8 @@ class Subject {
   // forced may be empty. Whether a tensor that it names was really replaced is the subject's
   // promise by can_force; scores and probabilities are never forced.
   virtual void run(const Batch& batch, const Forced& forced, const Receive& receive) = 0;
+  // What it hands over, as far as it knows before it runs (a dump); else empty.
+  virtual std::vector<std::string> known_names() const { return {}; }
   // Of the runs that follow. A subject that has its tensors in a file reads no others than these,
   // and each when it is asked for (Observed::read).
   virtual void look_for(const Interests& interests) { (void)interests; }

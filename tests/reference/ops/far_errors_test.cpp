@@ -155,6 +155,21 @@ BOOST_AUTO_TEST_CASE(deviations_hold_as_far_as_they_reach) {
   }
 }
 
+// What torch.nn.functional.gelu of PyTorch 2.15 gives for floats on a CPU, where it is farthest off.
+BOOST_AUTO_TEST_CASE(gelu_of_pytorch_in_float) {
+  const OneRow op([](Graph&, Node x) { return gelu(x, Gelu::exact); }, {});
+  const Values x{-0x1.bd37d6p+1, -0x1.39d428p+1, 0x1.7f2ff6p+1, 0x1.befe64p+1};
+  const Values got{-0.0008788330596871674, -0.017425628378987312, 2.9895238876342773,
+                   3.491302967071533};
+  const double unit = golden::unit_roundoff(golden::Precision::fp32);
+  const Values due = op.value(x);
+  const Values bound = op.error({ErrorNorm::worst, unit}, x, Values(x.size(), 0.0));
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    BOOST_TEST(std::fabs(got[i] - due[i]) <= bound[i], "gelu(" << x[i] << ")");
+    BOOST_TEST(bound[i] < 3 * std::fabs(got[0] - due[0]));
+  }
+}
+
 // exp(-350) = 1e-152: its square underflows, and so does that of its error.
 BOOST_AUTO_TEST_CASE(probabilities_whose_squares_underflow_have_an_error) {
   const OneRow op([](Graph&, Node x) { return softmax(x); }, {});

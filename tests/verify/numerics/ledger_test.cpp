@@ -122,10 +122,25 @@ BOOST_AUTO_TEST_CASE(comparing_nothing_is_a_failure) {
   const NumericsResult silent = verify([](const Observed&, const Receive&) {});
   BOOST_TEST(has_fault(silent, Fault::nothing, ""), text_of(silent));
   BOOST_TEST(exit_code_of(silent) == 1);
-  const NumericsResult unasked =
-      verify_numerics(golden.reader(), reference, {.pattern = "layers/9/*"});
-  BOOST_TEST(has_fault(unasked, Fault::nothing, ""));
-  BOOST_TEST(exit_code_of(unasked) == 1);
+  BOOST_CHECK_THROW(verify_numerics(golden.reader(), reference, {.pattern = "layers/9/*"}),
+                    InputError);
+}
+
+// The checkpoints that a dump has, or those that it lacks, in one pattern for all layers.
+BOOST_AUTO_TEST_CASE(a_part_is_told_how_to_ask_for_it) {
+  const auto advice_where = [this](const std::function<bool(const std::string&)>& has) {
+    const NumericsResult result = verify([&](Observed observed, const Receive& receive) {
+      if (has(observed.name)) receive(std::move(observed));
+    });
+    return result.checks[0].details.back();
+  };
+  const std::string start = "if a part is all that is to be judged, say so: ";
+  BOOST_TEST(advice_where([](const std::string& name) {
+               return name == "embed" || name.ends_with("/output");
+             }) == start + "--only 'embed,layers/*/output'");
+  BOOST_TEST(advice_where([](const std::string& name) {
+               return !name.ends_with("attn/scores") && name != "layers/1/attn/q";
+             }) == start + "--leave-out 'layers/*/attn/scores,layers/1/attn/q'");
 }
 
 // --only asks for one tensor: the others may be there or not.
