@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstdint>
-#include <map>
+#include <numeric>
 #include <unordered_map>
 
 #include "reference/interpreters/error.h"
@@ -43,26 +44,35 @@ enum class Chain { once, each_step, root_first, root_and_each_step };
 constexpr std::array kChains{Chain::once, Chain::each_step, Chain::root_first,
                              Chain::root_and_each_step};
 
-// A norm with its operands: x = quotient * gain + bias.
+// A norm with its operands: x = c r gain + bias, c the input, in a LayerNorm less its mean.
 struct Norm {
   Array input, gain, bias;  // bias is absent in an RMSNorm
   Precision storage;
 
+  int64_t width() const { return gain.size(); }
   double bias_at(int64_t d) const { return bias.absent() ? 0 : bias.data()[d]; }
 
-  // What rounding the root does to the quotients of a row of an RMSNorm, as a factor.
-  double root_factor(const double* x, const double* in) const {
-    if (!bias.absent()) return 1;
-    int64_t most = -1;
-    for (int64_t d = 0; d < gain.size(); ++d) {
-      const bool usable = gain.data()[d] != 0 && in[d] != 0;
-      if (usable && (most < 0 || std::fabs(in[d]) > std::fabs(in[most]))) most = d;
-    }
-    if (most < 0) return 1;
-    const double inverse_root = x[most] / gain.data()[most] / in[most];
-    return golden::round_to(storage, inverse_root) / inverse_root;
+  // c of a row of the input.
+  std::vector<double> centred(const double* in) const {
+    std::vector<double> c(in, in + width());
+    if (bias.absent()) return c;
+    const double mean = std::accumulate(c.begin(), c.end(), 0.0) / static_cast<double>(width());
+    for (double& value : c) value -= mean;
+    return c;
   }
 
+  // r, from the largest c; 0 where there is none.
+  double inverse_root(const double* x, const std::vector<double>& c) const {
+    int64_t most = -1;
+    const auto size = [&](int64_t d) { return std::fabs(c[static_cast<std::size_t>(d)]); };
+    for (int64_t d = 0; d < width(); ++d) {
+      if (gain.data()[d] != 0 && size(d) > 0 && (most < 0 || size(d) > size(most))) most = d;
+    }
+    if (most < 0) return 0;
+    return (x[most] - bias_at(most)) / gain.data()[most] / c[static_cast<std::size_t>(most)];
+  }
+
+  // root: what rounding r does to it, as a factor.
   double rounded(Chain chain, double x, int64_t d, double root) const {
     const double g = gain.data()[d], b = bias_at(d);
     const auto round = [&](double y) { return golden::round_to(storage, y); };
@@ -75,15 +85,14 @@ struct Norm {
   }
 };
 
-// Sums over elements whose roundings go the same way, squared.
+// Sums over elements whose roundings are alike, squared.
 class AlikeGroups {
  public:
-  // x in units of `cell`, in column d.
-  void add(int64_t d, double x, double cell, double term) {
-    const auto place = static_cast<uint64_t>(std::llround(std::floor(x / cell)));
-    sums_[(place * 0x9e3779b97f4a7c15) ^ static_cast<uint64_t>(d)] += term;
+  // Of column d; alike are those with one `key`.
+  void add(int64_t d, double key, double term) {
+    sums_[(std::bit_cast<uint64_t>(key) * 0x9e3779b97f4a7c15) ^ static_cast<uint64_t>(d)] += term;
   }
-  double variance() const {
+  double sum() const {
     double sum = 0;
     for (const auto& [group, term] : sums_) sum += term * term;
     return sum;
@@ -119,31 +128,20 @@ class SlopeObserver : public reference::ErrorObserver {
     const Array candidate = ledger_.values(node.name);
     double size_sq = 0;
     for (const double value : x.values()) size_sq += value * value;
-    const double along =
-        inputs_.held_wider ? along_due(x, candidate) : least_along(norm, x, candidate);
+    const double along = least_along(norm, x, candidate);
     if (!(size_sq > 0) || !std::isfinite(along)) return;
-    const double most =
-        inputs_.held_wider ? bound_of_wider(norm.storage, x) : bound(norm.storage, x, error);
-    found.push_back({node.name, along / size_sq, most / size_sq});
+    found.push_back({node.name, along / size_sq, bound(norm, x, error) / size_sq});
   }
 
   std::vector<Slope> found;
 
  private:
-  static double along_due(const Array& x, const Array& candidate) {
-    double along = 0;
-    for (int64_t i = 0; i < x.size(); ++i) {
-      along += (candidate.data()[i] - x.data()[i]) * x.data()[i];
-    }
-    return along;
-  }
-
   static double least_along(const Norm& norm, const Array& x, const Array& candidate) {
-    const int64_t width = norm.gain.size();
     std::array<double, kChains.size()> along{};
-    for (int64_t first = 0; first < x.size(); first += width) {
-      const double root = norm.root_factor(x.data() + first, norm.input.data() + first);
-      for (int64_t d = 0; d < width; ++d) {
+    for (int64_t first = 0; first < x.size(); first += norm.width()) {
+      const double r = norm.inverse_root(x.data() + first, norm.centred(norm.input.data() + first));
+      const double root = r == 0 ? 1 : golden::round_to(norm.storage, r) / r;
+      for (int64_t d = 0; d < norm.width(); ++d) {
         const double value = x.data()[first + d], got = candidate.data()[first + d];
         for (std::size_t k = 0; k < kChains.size(); ++k) {
           along[k] += (got - norm.rounded(kChains[k], value, d, root)) * value;
@@ -154,35 +152,43 @@ class SlopeObserver : public reference::ErrorObserver {
                              [](double a, double b) { return std::fabs(a) < std::fabs(b); });
   }
 
-  double bound(Precision storage, const Array& x, const Array& error) const {
-    const int64_t width = x.shape().back();
-    AlikeGroups groups;
+  double bound(const Norm& norm, const Array& x, const Array& error) const {
+    AlikeGroups own, of_inputs;
     double alike = 0;
-    for (int64_t i = 0; i < x.size(); ++i) {
-      const double size = std::fabs(x.data()[i]), w = error.data()[i];
-      const double spacing = golden::spacing(storage, x.data()[i]);
-      alike += w * size;
-      groups.add(i % width, x.data()[i], spacing / 4,
-                 spacing * std::sqrt(std::min(1.0, 2 * w / spacing)) * size);
+    for (int64_t first = 0; first < x.size(); first += norm.width()) {
+      const double* in = norm.input.data() + first;
+      const std::vector<double> slopes = slopes_of_inputs(norm, x.data() + first, in);
+      for (int64_t d = 0; d < norm.width(); ++d) {
+        const double value = x.data()[first + d], size = std::fabs(value);
+        const double spacing = golden::spacing(norm.storage, value);
+        alike += error.data()[first + d] * size;
+        own.add(d, std::floor(value / spacing * 4) * spacing, spacing * size);
+        of_inputs.add(
+            d, in[d],
+            golden::spacing(norm.storage, in[d]) * std::fabs(slopes[static_cast<std::size_t>(d)]));
+      }
     }
-    return alike + z_ * std::sqrt(groups.variance());
+    return alike + z_ * std::sqrt(own.sum() / 3 + of_inputs.sum() / 12);
   }
 
-  double bound_of_wider(Precision storage, const Array& x) const {
-    const int64_t width = x.shape().back();
-    const double unit = golden::unit_roundoff(storage);
-    AlikeGroups groups;
-    double alike = 0, of_rows = 0, of_row = 0;
-    for (int64_t i = 0; i < x.size(); ++i) {
-      const double term = unit * x.data()[i] * x.data()[i];
-      alike += term / 2;
-      groups.add(i % width, x.data()[i], golden::spacing(storage, x.data()[i]) / 4, term);
-      of_row += term;
-      if ((i + 1) % width != 0) continue;
-      of_rows += of_row * of_row;
-      of_row = 0;
+  // d_j = d (sum_i x_i y_i) / d in_j with x held: p_j - mean(p) - c_j (sum p_i c_i) / (sum c_i^2),
+  // p_i = x_i gain_i r; without the mean in an RMSNorm.
+  static std::vector<double> slopes_of_inputs(const Norm& norm, const double* x, const double* in) {
+    const std::vector<double> c = norm.centred(in);
+    const double r = norm.inverse_root(x, c);
+    std::vector<double> p(c.size());
+    double sum = 0, along = 0, square = 0;
+    for (std::size_t d = 0; d < p.size(); ++d) {
+      p[d] = x[d] * norm.gain.data()[d] * r;
+      sum += p[d];
+      along += p[d] * c[d];
+      square += c[d] * c[d];
     }
-    return alike + z_ * std::sqrt(groups.variance() + of_rows);
+    const double mean = norm.bias.absent() ? 0 : sum / static_cast<double>(p.size());
+    for (std::size_t d = 0; d < p.size(); ++d) {
+      p[d] -= mean + (square == 0 ? 0 : c[d] * along / square);
+    }
+    return p;
   }
 
   const Case& file_;

@@ -23,14 +23,15 @@ struct Slope {
 //   excess = sum (candidate_i - y_i) x_i / sum x_i^2
 //
 // for the y that makes it smallest: rounded once at the end; after the quotient, the gain and the
-// bias each; the same with a root that is rounded first. A candidate differs from its y where w_i,
-// the worst case of what is computed in the accumulator type, leads across a tie, by a spacing s_i:
+// bias each; the same with a root that is rounded first. Its bound, times sum x_i^2:
 //
-//   bound sum x_i^2 = sum w_i |x_i| + z sqrt( sum_g (sum_{i in g} s_i sqrt(min(1, 2 w_i / s_i)) |x_i|)^2 )
+//   sum w_i |x_i| + z sqrt( sum_g (sum_{i in g} s_i |x_i|)^2 / 3 + sum_h (sum_{i in h} s'_i |d_i|)^2 / 12 )
 //
-// over groups g of elements of one column that are equal to a quarter of s_i, which go the same
-// way. Where inputs are roundings of what was computed with (inputs.held_wider), y = x, w_i is half
-// the unit roundoff of x_i, s_i twice that, and all of a row go the same way, too.
+// w_i is the worst case of what is computed in the accumulator type. The input may be a rounding of
+// what was computed with, which moves sum x_i y_i by d_i for each unit of it, and makes y another
+// draw of roundings: s_i, s'_i are the spacings of the storage type at x_i and at the input.
+// Roundings of equal numbers are alike: g are elements of one column equal to s_i / 4, h those of
+// one column whose inputs are equal.
 std::vector<Slope> slope_view(const Case& file, const golden::PrecisionSchedule& schedule,
                               double false_alarm_rate, const LocalInputs& inputs,
                               const Ledger& ledger);
