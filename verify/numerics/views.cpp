@@ -51,6 +51,19 @@ Array read_masks(const std::string& name, const golden::PrecisionSchedule& sched
   return read;
 }
 
+// What rounding to `storage` does to each of the values; absent where it does nothing to any.
+Array narrowing_error(golden::Precision storage, const Array& values) {
+  if (golden::unit_roundoff(storage) <= golden::unit_roundoff(golden::Precision::fp32)) return {};
+  Array error = rounded_to(storage, values);
+  bool any = false;
+  for (int64_t i = 0; i < values.size(); ++i) {
+    const double moved = std::fabs(error.data()[i] - values.data()[i]);
+    error.data()[i] = std::isfinite(moved) ? moved : 0;
+    any = any || error.data()[i] > 0;
+  }
+  return any ? error : Array();
+}
+
 class FreeObserver : public reference::ErrorObserver {
  public:
   FreeObserver(const Case& file, const golden::PrecisionSchedule& schedule,
@@ -161,8 +174,7 @@ class LocalObserver : public reference::ErrorObserver {
   bool gives(const NodeData& node) override { return inputs_.replaced(node.name); }
   std::pair<Array, Array> given(const NodeData& node) override {
     Array value = inputs_.value(node.name);
-    Array error =
-        inputs_.held_wider ? rounding_error(schedule_.storage_of(node.name), value) : Array();
+    Array error = inputs_.error(schedule_, node.name, value);
     return {std::move(value), std::move(error)};
   }
 
@@ -218,6 +230,16 @@ std::optional<Failure> free_running_view(const Case& file,
   return observer.first();
 }
 
+Array LocalInputs::error(const golden::PrecisionSchedule& schedule, const std::string& name,
+                         const Array& held) const {
+  const golden::Precision storage = schedule.storage_of(name);
+  if (read_narrower) {
+    Array narrowing = narrowing_error(storage, held);
+    if (!narrowing.absent()) return narrowing;
+  }
+  return held_wider ? rounding_error(storage, held) : Array();
+}
+
 LocalInputs forced_inputs(const Case& file, const golden::PrecisionSchedule& schedule,
                           const GoldenValues& golden) {
   return {.described = "golden values in the storage type",
@@ -236,7 +258,8 @@ LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& 
                 const CompactTensor* own = ledger.find_values(name);
                 return own != nullptr && own->readable();
               },
-          .value = [&ledger](const std::string& name) { return ledger.values(name); }};
+          .value = [&ledger](const std::string& name) { return ledger.values(name); },
+          .read_narrower = true};
 }
 
 void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledger& ledger) {
