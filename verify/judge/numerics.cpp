@@ -157,7 +157,12 @@ std::string find_cause(const Case& file, const golden::PrecisionSchedule& schedu
           [&](const reference::NodeData& weight, const reference::Array& value) {
             return file.weight_error(schedule.storage, weight, value);
           }};
-  return diagnose(*file.graph, cut, file.graph->find(failure.name), schedule, failure.candidate);
+  const int at = file.graph->find(failure.name);
+  // A loss that fails was compared.
+  const auto undefined = file.undefined.is_loss_of_them(failure.name)
+                             ? std::function<bool(int64_t)>()
+                             : file.undefined.in(file.graph->node(at));
+  return diagnose(*file.graph, cut, at, schedule, failure.candidate, undefined);
 }
 
 // Everything one comparison works with.
@@ -168,8 +173,10 @@ struct Run {
         schedule(judged.precision()),
         settles_all(judged.capabilities().can_force ||
                     golden_file.capture() != golden::Capture::full),
-        file(golden_file, chosen.pattern, chosen.left_out,
-             [&judged](const std::string& name) { return judged.computes(name); }),
+        file(
+            golden_file, chosen.pattern, chosen.left_out,
+            [&judged](const std::string& name) { return judged.computes(name); },
+            !judged.capabilities().can_run),
         ledger(file.asked, judged.describe()),
         forced_ledger(file.asked, judged.describe() + ", forced"),
         golden(golden_file),

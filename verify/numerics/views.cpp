@@ -64,6 +64,29 @@ Array narrowing_error(golden::Precision storage, const Array& values) {
   return any ? error : Array();
 }
 
+// Expected values, the candidate's and their deviations or worst cases.
+struct Compared {
+  Array due, given, error;
+  int64_t left_out = 0;  // elements
+};
+
+// Where `undefined` holds all agree and there is no bound.
+Compared without(const std::function<bool(int64_t)>& undefined, Compared all) {
+  if (!undefined) return all;
+  for (Array* array : {&all.due, &all.given, &all.error}) {
+    *array = Array::copy_of(array->shape(), array->values());
+  }
+  for (int64_t i = 0; i < all.due.size(); ++i) {
+    if (!undefined(i)) continue;
+    ++all.left_out;
+    double& due = all.due.data()[i];
+    if (std::isnan(due)) due = 0;
+    all.given.data()[i] = due;
+    all.error.data()[i] = std::numeric_limits<double>::infinity();
+  }
+  return all;
+}
+
 class FreeObserver : public reference::ErrorObserver {
  public:
   FreeObserver(const Case& file, const golden::PrecisionSchedule& schedule,
@@ -94,8 +117,10 @@ class FreeObserver : public reference::ErrorObserver {
                            file_.batch.attention_mask, schedule_.storage_of(node.name));
     }
     if (!is_handed_over(node.name)) return;
-    compare_row(*row, golden, read_masks(node.name, schedule_, golden, ledger_.values(node.name)),
-                noise_ == nullptr ? error : noise_->widened(node.name, error));
+    const Array deviation = noise_ == nullptr ? error : noise_->widened(node.name, error);
+    look_for_growth(*row, deviation);
+    const Array given = read_masks(node.name, schedule_, golden, ledger_.values(node.name));
+    compare_row(*row, without(file_.undefined.in(node), {golden, given, deviation}));
   }
 
   Array error_of_input(const NodeData& node, const Array& value) override {
@@ -112,14 +137,17 @@ class FreeObserver : public reference::ErrorObserver {
   // Where errors grow beyond all numbers the analysis ends in infinity or NaN, and what it says of
   // later nodes rests on that: from there on an element may be anything finite, and nothing is
   // shown.
-  void compare_row(CheckpointRow& row, const Array& golden, const Array& candidate,
-                   const Array& error) {
+  void look_for_growth(CheckpointRow& row, const Array& error) {
     open_ = open_ || !all_finite_in(error.values());
     if (open_) row.note = "error analysis has no finite bound here: errors grow beyond all numbers";
+  }
+
+  void compare_row(CheckpointRow& row, const Compared& all) {
     BoundRule rule = tolerance_.rule();
     rule.open = open_;
     const Comparison seen =
-        compare_chunks(golden.values(), candidate.values(), error.values(), rule);
+        compare_chunks(all.due.values(), all.given.values(), all.error.values(), rule);
+    row.elements = seen.compared - all.left_out;
     row.free_sigmas = seen.max_sigmas;
     row.relative_bound = row.golden_rms == 0 ? 0 : seen.rms_bound / row.golden_rms;
     row.compared = true;
@@ -138,7 +166,7 @@ class FreeObserver : public reference::ErrorObserver {
                                   row.name, seen.unmasked, seen.compared)});
     }
     if (first_ || seen.outside == 0) return;
-    keep_first(first_, row.name, seen, golden, candidate, rule.of(error.values()));
+    keep_first(first_, row.name, seen, all.due, all.given, rule.of(all.error.values()));
   }
 
   const Case& file_;
@@ -167,8 +195,12 @@ class LocalObserver : public reference::ErrorObserver {
     return rows_.find(node.name) != nullptr && ledger_.find_values(node.name) != nullptr;
   }
   void observe(const NodeData& node, const Array& value, const Array& error) override {
-    compare_row(*rows_.find(node.name), value, error,
-                read_masks(node.name, schedule_, value, ledger_.values(node.name)));
+    // A loss is defined by the logits that it is made from.
+    const bool by_logits = file_.undefined.is_loss_of_them(node.name) && inputs_.replaced("logits");
+    compare_row(*rows_.find(node.name),
+                without(by_logits ? nullptr : file_.undefined.in(node),
+                        {value, read_masks(node.name, schedule_, value, ledger_.values(node.name)),
+                         error}));
   }
 
   bool gives(const NodeData& node) override { return inputs_.replaced(node.name); }
@@ -181,16 +213,18 @@ class LocalObserver : public reference::ErrorObserver {
   std::optional<Failure> first() { return std::move(first_); }
 
  private:
-  void compare_row(CheckpointRow& row, const Array& value, const Array& error,
-                   const Array& candidate) {
+  void compare_row(CheckpointRow& row, const Compared& all) {
     const BoundRule rule = worst_rule(schedule_);
     const Comparison seen =
-        compare_chunks(value.values(), candidate.values(), error.values(), rule);
+        compare_chunks(all.due.values(), all.given.values(), all.error.values(), rule);
+    if (all.left_out == seen.compared) {
+      row.note = "not compared: all of it rests on queries that see no key";
+    }
     row.local_compared = true;
     row.local_outside = seen.outside;
     row.local_ratio = seen.max_ratio;
     if (first_ || seen.outside == 0) return;
-    keep_first(first_, row.name, seen, value, candidate, rule.of(error.values()));
+    keep_first(first_, row.name, seen, all.due, all.given, rule.of(all.error.values()));
   }
 
   const Case& file_;
