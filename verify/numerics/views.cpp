@@ -303,6 +303,7 @@ void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledge
     const golden::DType due = subject.dtype_of(observed.name);
     ledger.take(std::move(observed), due);
   });
+  subject.look_for({});  // the case may end before the subject does
   ledger.close();
 }
 
