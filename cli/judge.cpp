@@ -87,7 +87,8 @@ verify::RunReport judge(const JudgeOptions& options) {
     checkpoint.emplace(options.checkpoint, header.config);
     golden.weights_from(*checkpoint, options.checkpoint);
   }
-  const auto subject = make_subject(options.subject, options.precision, header.config, golden);
+  const auto subject = make_subject(options.subject, options.precision, header.config, golden,
+                                    options.schedule, options.angles);
   verify::RunReport report;
   report.title = fmt::format("method {}, {}", header.config.method, subject->describe());
   if (const std::string how = subject->arithmetic(); !how.empty()) report.title += "; " + how;

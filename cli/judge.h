@@ -21,6 +21,7 @@ struct JudgeOptions {
   std::string golden_path;
   std::string subject = "auto";  // a spelling of the table of subjects
   golden::Precision precision = golden::Precision::fp32;
+  std::string schedule, angles;       // of a dump; "" = as it declares
   std::string pattern;                // of the checkpoints to compare; "" = all
   std::vector<std::string> left_out;  // patterns of checkpoints that are not judged
   std::string checkpoint;             // folder to take weights from; "" = as the golden file says

@@ -57,11 +57,13 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
   verify::Batch batch;
   batch.batch = model.batch;
   batch.positions = model.positions;
-  batch.tokens = model_tokens(model, config);
+  std::string read_as;
+  batch.tokens = model_tokens(model, config, &read_as);
   batch.labels = batch.tokens;
   batch.attention_mask.assign(batch.tokens.size(), 1);
   const auto graph = reference::build_model(config, model.batch, model.positions);
   verify::RunReport report = report_of(model, config, subject->describe(), outcome);
+  if (!read_as.empty()) report.title += fmt::format("; tokens {}: {}", model.tokens_path, read_as);
   verify::LeakOptions leak_options;
   leak_options.seed = model.seed;
   leak_options.reference_logits = reference_logits(config, weights, subject->precision());

@@ -57,7 +57,8 @@ SubjectPointer make_reference(const SubjectRequest& request) {
 }
 
 SubjectPointer make_file(const SubjectRequest& request) {
-  return std::make_unique<verify::FileSubject>(request.argument, request.precision);
+  return std::make_unique<verify::FileSubject>(request.argument, request.precision,
+                                               request.schedule, request.angles);
 }
 
 constexpr const char* kEngineSuffixes =
@@ -158,9 +159,13 @@ void require_subject(const std::string& name) {
 }
 
 SubjectPointer make_subject(const std::string& name, Precision precision,
-                            const golden::ModelConfig& config,
-                            const golden::WeightSource& weights) {
-  return row_of(name).make({name, argument_of(name), precision, config, weights});
+                            const golden::ModelConfig& config, const golden::WeightSource& weights,
+                            const std::string& schedule, const std::string& angles) {
+  if (file_behind(name).empty() && !(schedule + angles).empty()) {
+    throw InputError(fmt::format("--{}: expected with a dump only, got {}; it knows its own",
+                                 schedule.empty() ? "angles" : "schedule", name));
+  }
+  return row_of(name).make({name, argument_of(name), precision, schedule, angles, config, weights});
 }
 
 void add_subject_option(CLI::App& command, std::string& subject) {
@@ -178,6 +183,16 @@ void add_precision_option(CLI::App& command, std::string& precision) {
                   "storage type judged for: fp32, bf16, fp16, fp64, or tf32: fp32 whose products "
                   "read their factors as tf32")
       ->capture_default_str();
+}
+
+void add_schedule_options(CLI::App& command, std::string& schedule, std::string& angles) {
+  command.add_option("--schedule", schedule,
+                     "what a dump's program rounds to its storage type: eager (every operation) or "
+                     "fused (what it hands over); default: as the dump declares, else eager");
+  command.add_option(
+      "--angles", angles,
+      "what it forms rotation angles in: double, float32 or storage; default: as the "
+      "dump declares, else float32");
 }
 
 void add_subjects(CLI::App& app, Outcome&) {

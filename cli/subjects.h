@@ -28,6 +28,7 @@ struct SubjectRequest {
   std::string name;      // as typed: "file:dump.h5"
   std::string argument;  // behind the first ':' of it: "dump.h5"
   golden::Precision precision = golden::Precision::fp32;
+  std::string schedule, angles;  // of what was made elsewhere; "" where nothing was asked for
   const golden::ModelConfig& config;
   const golden::WeightSource& weights;
 };
@@ -46,10 +47,13 @@ std::span<const SubjectRow> subjects();
 std::string file_behind(const std::string& subject);
 
 // Makes a subject of the table. `config` and `weights` must outlive it. Throws InputError for a
-// name that is not in the table, NoDevice for a device that is not there.
+// name that is not in the table and for a schedule or angles asked of a subject that knows its own,
+// NoDevice for a device that is not there.
 std::unique_ptr<verify::Subject> make_subject(const std::string& name, golden::Precision precision,
                                               const golden::ModelConfig& config,
-                                              const golden::WeightSource& weights);
+                                              const golden::WeightSource& weights,
+                                              const std::string& schedule = "",
+                                              const std::string& angles = "");
 
 // Throws InputError for a name that make_subject has no row for, whatever the model.
 void require_subject(const std::string& name);
@@ -59,5 +63,8 @@ void add_subject_option(CLI::App& command, std::string& subject);
 
 // --precision, the storage type of the subject.
 void add_precision_option(CLI::App& command, std::string& precision);
+
+// --schedule and --angles, of a dump.
+void add_schedule_options(CLI::App& command, std::string& schedule, std::string& angles);
 
 }  // namespace assay::cli

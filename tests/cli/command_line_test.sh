@@ -39,6 +39,8 @@ expect 2 'nowhere/g.h5|nowhere' generate --out nowhere/g.h5
 expect 2 'missing.json: (cannot be read|no such file)' generate --config missing.json --out g.h5
 expect 2 'missing.txt: cannot be read' generate --preset small --tokens missing.txt --out g.h5
 echo 'To be, or not to be, that is the question: whether this is nobler in the mind' >text.txt
+seq 16 >ids.txt
+expect 0 'tokens ids.txt: numbers' leak --method plain --subject reference --precision fp64 --tokens ids.txt --seq 8
 expect 2 'expected vocab_size >= 256, got 64' generate --tokens text.txt --out g.h5
 expect 2 'missing.h5' verify missing.h5
 expect 2 'missing.h5' inspect missing.h5

@@ -168,8 +168,13 @@ def types(tensors):
     np.savez("d.npz", **{name: x.astype(np.float16) for name, x in tensors.items()})
     expect(1, "got float16; judge what is computed in it with --precision fp16", "compare", "g.h5", "d.npz")
     np.savez("d.npz", **{name: x.astype(np.float32) for name, x in tensors.items()})
-    expect(0, "a 'schedule' that the dump declares (docs/golden-format.md) narrows bounds",
-           "compare", "g.h5", "d.npz", "--precision", "bf16")
+    judged = ("compare", "g.h5", "d.npz", "--precision", "bf16")
+    expect(0, "a 'schedule' that the dump declares (docs/golden-format.md), or --schedule, narrows", *judged)
+    expect(0, "fused, bf16 storage, fp32 accumulation, angles in fp64, as asked for", *judged,
+           "--schedule", "fused", "--angles", "double", "--only", "embed")
+    expect(2, "d.npz: schedule: expected fused or eager, got lazy", *judged, "--schedule", "lazy")
+    expect(2, "--angles: expected with a dump only, got reference; it knows its own",
+           "verify", "g.h5", "--subject", "reference", "--angles", "double")
 
 
 def other_files():

@@ -12,23 +12,26 @@ using golden::DType;
 FileSubject::FileSubject(const std::string& path, golden::PrecisionSchedule schedule)
     : path_(path), reader_(path, golden::Reading::lenient), schedule_(schedule) {}
 
-FileSubject::FileSubject(const std::string& path, golden::Precision storage)
-    : path_(path),
-      reader_(path, golden::Reading::lenient),
-      schedule_(golden::declared_schedule(path, storage, reader_.attribute("schedule"),
-                                          reader_.attribute("angles"))) {}
-
-std::string FileSubject::arithmetic() const {
-  const bool says = !reader_.attribute("schedule").empty();
-  return golden::schedule_text(schedule_) +
-         (says ? ", as it declares" : ", the widest schedule, for it declares none" + advice());
+FileSubject::FileSubject(const std::string& path, golden::Precision storage,
+                         const std::string& schedule, const std::string& angles)
+    : path_(path), reader_(path, golden::Reading::lenient) {
+  const std::string own_schedule = reader_.attribute("schedule");
+  const std::string own_angles = reader_.attribute("angles");
+  schedule_ = golden::declared_schedule(path, storage, schedule.empty() ? own_schedule : schedule,
+                                        angles.empty() ? own_angles : angles);
+  why_ = !schedule.empty()       ? ", as asked for"
+         : !own_schedule.empty() ? ", as it declares"
+                                 : ", the widest schedule, for it declares none" + advice();
 }
+
+std::string FileSubject::arithmetic() const { return golden::schedule_text(schedule_) + why_; }
 
 // Fewer roundings are told from a defect where a dump says that there are fewer.
 std::string FileSubject::advice() const {
   const bool narrow =
       golden::unit_roundoff(schedule_.storage) > golden::unit_roundoff(golden::Precision::fp32);
-  return narrow ? "; a 'schedule' that the dump declares (docs/golden-format.md) narrows bounds"
+  return narrow ? "; a 'schedule' that the dump declares (docs/golden-format.md), or --schedule, "
+                  "narrows bounds"
                 : "";
 }
 

@@ -13,9 +13,10 @@ class FileSubject : public Subject {
  public:
   FileSubject(const std::string& path, golden::PrecisionSchedule schedule);
 
-  // Under the schedule that the dump declares in the attributes (metadata) "schedule" and "angles",
-  // else the widest.
-  FileSubject(const std::string& path, golden::Precision storage);
+  // Under `schedule` ("fused", "eager") and `angles` ("double", "float32", "storage"); where one is
+  // "" what the dump declares in its attribute (metadata) of that name, else the widest.
+  FileSubject(const std::string& path, golden::Precision storage, const std::string& schedule = "",
+              const std::string& angles = "");
 
   std::string describe() const override;
   std::string arithmetic() const override;
@@ -39,6 +40,7 @@ class FileSubject : public Subject {
   golden::DumpReader reader_;
   Interests interests_;  // empty: every tensor is needed
   golden::PrecisionSchedule schedule_;
+  std::string why_;  // it is judged under that schedule
 };
 
 }  // namespace assay::verify

@@ -75,6 +75,21 @@ BOOST_AUTO_TEST_SUITE(error)
 
 // 3x = 3 is exact, but its error is not known to be 0: two roundings of 2^-24 in the product, and a
 // store of 2^-24 (3 + e). The sum of two equal errors doubles, and so on.
+// y is given and nobody wants it: z starts from it, and what y is computed from is never bound.
+BOOST_AUTO_TEST_CASE(what_is_given_is_not_computed) {
+  struct OnlyZ : Bounds {
+    bool wants(const NodeData& node) override { return node.name == "z"; }
+  } only;
+  only.forced["y"] = {{1}, {5.0}};
+  const auto nothing = [](const NodeData& input) -> Array {
+    throw std::logic_error(input.name + " was asked for");
+  };
+  Small small(1);
+  evaluate_with_error(small.graph, nothing, kFloat, ErrorNorm::worst, only);
+  BOOST_TEST(only.values.size() == 1u);
+  BOOST_TEST(only.values.at("z").values.at(0) == 10);
+}
+
 BOOST_AUTO_TEST_CASE(a_store_adds_half_an_ulp_of_its_type) {
   const double u = 0x1p-24, least = 0x1p-150;
   const Bounds b = Small(1).bounds(kFloat);

@@ -56,6 +56,33 @@ std::string refusal(const Inputs& inputs, const Tensors& weights) {
 
 BOOST_AUTO_TEST_SUITE(value)
 
+// x -> a -> b and x -> c: who wants a alone gets neither of the others computed, nor their weight.
+BOOST_AUTO_TEST_CASE(what_nobody_wants_is_not_computed) {
+  struct Only : Ignore {
+    bool wants(const NodeData& node) override { return node.name == "a"; }
+    Array observe(const NodeData& node, Array value) override {
+      seen += node.name;
+      return value;
+    }
+    std::string seen;
+  } only;
+  Graph graph;
+  const Node x = graph.input("x", {1, 2, 2}, "BTD");
+  const Node a = graph.name(scale(x, 2), "a");
+  graph.name(linear(a, graph.weight("w", {2, 2})), "b");
+  graph.name(scale(x, 3), "c");
+  std::string bound;
+  evaluate(
+      graph,
+      [&](const NodeData& input) {
+        bound += input.name;
+        return ones()(input);
+      },
+      only);
+  BOOST_TEST(only.seen == "a");
+  BOOST_TEST(bound == "x");
+}
+
 // 40 links of 8000 bytes each and a weight of 800: a link, its operand, and nothing else is alive.
 BOOST_AUTO_TEST_CASE(memory_of_a_long_chain_is_its_live_set) {
   Graph graph;
