@@ -51,6 +51,16 @@ Params parse_params(const std::string& text, const std::string& where) {
                                texts.empty() ? "none" : fmt::format("{}", fmt::join(texts, ", "))));
 }
 
+// "note" is what an exported model says to its reader.
+void refuse_other_extensions(const JsonKeys& keys, BlockKind block) {
+  std::vector<std::string> known{
+      "method",         "residual",        "detach_stored", "form", "params", "window",
+      "score_gate_eps", "score_positions", "sink_tokens",   "pt",   "note"};
+  if (block == BlockKind::gpt2)
+    known.insert(known.end(), {"norm", "num_key_value_heads", "head_dim"});
+  keys.only(known);
+}
+
 void parse_window(const JsonKeys& keys, ModelConfig& c) {
   c.window = keys.integer("window", c.window);
   c.sink_tokens = keys.integer("sink_tokens", c.sink_tokens);
@@ -227,6 +237,7 @@ ModelConfig parse_config(const std::string& json_text, const std::string& where)
   const JsonKeys keys(document, where);
   ModelConfig c = keys.text("model_type", "llama") == "gpt2" ? parse_gpt2(keys) : parse_llama(keys);
   if (keys.has("assay")) {
+    refuse_other_extensions(keys.object("assay"), c.block);
     parse_method(keys.object("assay"), c);
     parse_window(keys.object("assay"), c);
   }

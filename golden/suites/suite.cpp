@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "golden/contract/config_keys.h"
 #include "golden/contract/names.h"
 #include "golden/contract/strict_json.h"
 #include "golden/file/files.h"
@@ -14,10 +15,11 @@
 namespace assay::golden {
 namespace {
 
-constexpr std::array<std::pair<Data, const char*>, 4> kData{{{Data::drawn, "drawn"},
+constexpr std::array<std::pair<Data, const char*>, 5> kData{{{Data::drawn, "drawn"},
                                                              {Data::exact, "exact"},
                                                              {Data::large, "large"},
-                                                             {Data::positive, "positive"}}};
+                                                             {Data::positive, "positive"},
+                                                             {Data::raised, "raised"}}};
 
 // Calls `read`, and puts `where` in front of what it complains of.
 template <class Read>
@@ -139,16 +141,6 @@ SuiteJson method_options(const SuiteJson& method, const std::string& where) {
                                where, method.dump()));
 }
 
-// config.json without the keys of config.json that mean nothing here: each has to come back out.
-void refuse_unknown(const SuiteJson& given, const SuiteJson& canonical, const std::string& where) {
-  for (const auto& [key, value] : given.items()) {
-    if (!canonical.contains(key)) throw InputError(where + ": " + key + ": unknown key");
-    if (value.is_object() && canonical[key].is_object()) {
-      refuse_unknown(value, canonical[key], where + ": " + key);
-    }
-  }
-}
-
 // `all` heads of a block that has `own` key/value heads.
 int64_t kv_heads(int64_t all, int64_t own, const std::string& heads, const std::string& where) {
   if (heads == "mha") return all;
@@ -172,21 +164,20 @@ ModelConfig case_config(SuiteJson block, const std::string& heads, const SuiteJs
     throw InputError(fmt::format("{}: block: expected an object, \"assay\" of it another, got {}",
                                  where, block.dump()));
   }
-  const bool gpt2 = block.value("model_type", SuiteJson()) == "gpt2";
+  const SuiteJson settled = settle_config(nlohmann::json::parse(block.dump()), where);
+  const bool gpt2 = settled.value("model_type", SuiteJson()) == "gpt2";
   const auto number = [&](const SuiteJson& from, const char* key) {
     return SuiteFields(from, where).get<int64_t>(key, "a whole number", 0);
   };
-  const SuiteJson own = gpt2 ? block.value("assay", SuiteJson::object()) : block;
-  const int64_t count = kv_heads(number(block, gpt2 ? "n_head" : "num_attention_heads"),
-                                 number(own, "num_key_value_heads"), heads, where);
+  const SuiteJson own = block.value("assay", SuiteJson::object());
+  const int64_t count = kv_heads(number(settled, gpt2 ? "n_head" : "num_attention_heads"),
+                                 number(gpt2 ? own : settled, "num_key_value_heads"), heads, where);
   // A suite's own default, whatever class the block is of.
   if (!gpt2 && !block.contains("rms_norm_eps")) block["rms_norm_eps"] = ModelConfig{}.rms_norm_eps;
-  block["assay"] = gpt2 ? own : SuiteJson::object();
+  block["assay"] = own;
   block["assay"].update(options);
   (gpt2 ? block["assay"] : block)["num_key_value_heads"] = count;
-  const ModelConfig config = parse_config(block.dump(), where);
-  refuse_unknown(block, SuiteJson::parse(to_json(config)), where);
-  return config;
+  return parse_config(block.dump(), where);
 }
 
 void check_name(const std::string& name, const std::string& where) {
@@ -261,8 +252,8 @@ Data parse_data(const std::string& text, const std::string& where) {
   for (const auto& [data, name] : kData) {
     if (text == name) return data;
   }
-  throw InputError(
-      fmt::format("{}: data: expected drawn, exact, large or positive, got {}", where, text));
+  throw InputError(fmt::format("{}: data: expected drawn, exact, large, positive or raised, got {}",
+                               where, text));
 }
 
 std::string data_name(Data data) { return kData[static_cast<std::size_t>(data)].second; }

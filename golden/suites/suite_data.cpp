@@ -54,6 +54,60 @@ class PositiveWeights : public WeightSource {
   int64_t before_v_, c_attn_columns_;
 };
 
+class RaisedWeights : public WeightSource {
+ public:
+  RaisedWeights(const ModelConfig& c, uint64_t seed) : drawn_(c, seed), c_(c) {
+    if (c.method != "pt") return;
+    throw InputError("data raised: expected a method with scores of attention, got pt");
+  }
+  void read(const std::string& name, std::span<double> out) const override {
+    drawn_.read(name, out);
+    if (c_.block == BlockKind::gpt2) {
+      read_gpt2(name, out);
+    } else {
+      read_llama(name, out);
+    }
+  }
+
+ private:
+  static constexpr double kStream = 64, kGain = 8, kWritten = 0.25, kWeight = 6, kBias = 32;
+
+  void read_llama(const std::string& name, std::span<double> out) const {
+    const auto D = static_cast<std::size_t>(c_.hidden_size);
+    if (about(name, {"embed_tokens"})) {
+      for (std::size_t i = 0; i < out.size(); i += D) out[i] = kStream;
+    } else if (name.ends_with("norm.weight")) {
+      for (double& gain : out) gain *= kGain;
+      out[0] = 1;
+    } else if (about(name, {"o_proj", "down_proj"})) {  // [D,..]: nothing writes to channel 0
+      for (double& weight : out) weight *= kWritten;
+      std::fill_n(out.begin(), out.size() / D, 0.0);
+    } else if (about(name, {"q_proj", "k_proj"})) {  // [H Dh,D]
+      const auto Dh = static_cast<std::size_t>(c_.head_dim);
+      for (std::size_t row = 0; row < out.size() / D; ++row) {
+        const std::size_t channel = row % Dh;
+        if (channel != Dh / 2 - 1 && channel != Dh - 1) continue;
+        std::fill_n(out.begin() + static_cast<std::ptrdiff_t>(row * D), D, 0.0);
+        if (channel == Dh / 2 - 1) out[row * D] = kWeight;
+      }
+    }
+  }
+
+  void read_gpt2(const std::string& name, std::span<double> out) const {
+    if (!about(name, {"c_attn"})) return;
+    const int64_t q_k = (c_.num_attention_heads + c_.num_key_value_heads) * c_.head_dim;
+    const int64_t columns = q_k + c_.num_key_value_heads * c_.head_dim;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const int64_t column = static_cast<int64_t>(i) % columns;
+      if (column >= q_k || column % c_.head_dim != 0) continue;
+      out[i] = name.ends_with("bias") ? kBias : 0;
+    }
+  }
+
+  SyntheticWeights drawn_;
+  ModelConfig c_;
+};
+
 std::unique_ptr<WeightSource> make_weights(const SuiteCase& c) {
   switch (c.settings.data) {
     case Data::drawn:
@@ -64,6 +118,8 @@ std::unique_ptr<WeightSource> make_weights(const SuiteCase& c) {
       return std::make_unique<LargeWeights>(c.config, c.settings.seed);
     case Data::positive:
       return std::make_unique<PositiveWeights>(c.config, c.settings.seed);
+    case Data::raised:
+      return std::make_unique<RaisedWeights>(c.config, c.settings.seed);
   }
   throw InternalError("make_weights: no such Data");
 }

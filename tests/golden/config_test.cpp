@@ -305,6 +305,8 @@ BOOST_AUTO_TEST_CASE(an_option_that_the_method_does_not_take_is_refused) {
           "assay: score_positions: method 5.1D has no such option");
   refused({{"method", "5.6"}, {"form", "softmax"}},
           "config.json: form: method 5.6: expected free, log, got \"softmax\"");
+  refused({{"residul", "keep"}}, "config.json: assay: residul: no such option; have method, ");
+  refused({{"head_dim", 8}}, "config.json: assay: head_dim: no such option; have method, ");
   refused({{"method", "7"}}, "config.json: assay: method 7: no such method; have plain, 1, ");
   refused({{"params", "random"}},
           "config.json: assay: params: expected generic or initial, got \"random\"");

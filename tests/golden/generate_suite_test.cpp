@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 
@@ -163,6 +164,33 @@ BOOST_AUTO_TEST_CASE(a_row_alone_has_the_bits_of_the_row_in_a_batch) {
       ++compared;
     }
     BOOST_TEST(compared > 40);
+  }
+}
+
+// exp(88.8) is the first that float32 does not hold. No row is one-hot, and in one that has many
+// keys the largest probability is that of a softmax of scores of order 1.
+BOOST_AUTO_TEST_CASE(raised_scores_overflow_where_no_maximum_is_subtracted_and_attention_is_soft) {
+  const golden::sample::TemporaryFolder folder;
+  for (const SuiteCase& c : golden::selected(golden::load_suite("ci"), "*-raised").cases) {
+    golden::generate_case(c, folder.file("case.h5"), true);
+    const golden::GoldenReader golden(folder.file("case.h5"));
+    for (int layer = 0; layer < 3; ++layer) {
+      const std::string attention = "/forward/layers/" + std::to_string(layer) + "/attn/";
+      const std::vector<double> scores = golden.read_tensor(attention + "scores").values;
+      const std::vector<double> probs = golden.read_tensor(attention + "probs").values;
+      double least = INFINITY, most = 0, largest = 0;
+      for (std::size_t i = 0; i < probs.size(); ++i) {
+        if (probs[i] == 0) continue;  // masked
+        least = std::min(least, scores[i]);
+        most = std::max(most, scores[i]);
+        if (i / 33 % 33 >= 16) largest = std::max(largest, probs[i]);  // query t = 16 .. 32
+      }
+      BOOST_TEST_MESSAGE(c.name << ", layer " << layer << ": scores " << least << " .. " << most
+                                << ", largest probability behind 16 keys " << largest);
+      BOOST_TEST(least > 300, c.name);
+      BOOST_TEST(most < 1500, c.name);
+      BOOST_TEST(largest < 0.999, c.name);
+    }
   }
 }
 

@@ -90,8 +90,9 @@ BOOST_AUTO_TEST_CASE(padding_hides_the_ends_of_rows) {
 
 BOOST_AUTO_TEST_CASE(what_is_mistyped_is_named_with_suite_case_and_key) {
   expect_error(suite_text(R"(["7"])", R"(["mha"])", kT5), "suite s: case 7-llama-mha-b1-t5: ");
-  expect_error(suite_text(R"([{"method": "1", "residul": "keep"}])", R"(["mha"])", kT5),
-               "suite s: case 1-llama-mha-b1-t5-keep: assay: residul: unknown key");
+  expect_error(
+      suite_text(R"([{"method": "1", "residul": "keep"}])", R"(["mha"])", kT5),
+      "suite s: case 1-llama-mha-b1-t5-keep: assay: residul: no such option; have method, ");
   expect_error(suite_text(R"([{"method": "1", "residual": "swap"}])", R"(["mha"])", kT5),
                "suite s: case 1-llama-mha-b1-t5-swap: assay: residual: expected keep or replace");
   expect_error(suite_text(R"([{"residual": "keep"}])", R"(["mha"])", kT5),
@@ -107,7 +108,7 @@ BOOST_AUTO_TEST_CASE(what_is_mistyped_is_named_with_suite_case_and_key) {
   expect_error(suite_text(R"(["plain"])", R"(["mha"])", kT5, R"(, "seed": -1)"),
                "seed: expected a whole number >= 0, got -1");
   expect_error(suite_text(R"(["plain"])", R"(["mha"])", kT5, R"(, "data": "odd")"),
-               "data: expected drawn, exact, large or positive, got odd");
+               "data: expected drawn, exact, large, positive or raised, got odd");
   expect_error(suite_text(R"(["plain"])", R"(["mha"])", kT5, R"(, "capture": "some")"),
                "suite s: entry 0: --capture some");
   expect_error("{", "suite s: expected JSON, got ");
@@ -120,10 +121,38 @@ BOOST_AUTO_TEST_CASE(a_block_without_groups_has_no_gqa) {
   expect_error(text, "gqa: expected a block with 1 < num_key_value_heads < 4, got 4");
 }
 
-BOOST_AUTO_TEST_CASE(a_key_of_config_json_that_means_nothing_here_is_refused) {
-  std::string text = suite_text(R"(["plain"])", R"(["mha"])", kT5);
-  text.replace(text.find("\"head_dim\""), 10, "\"use_cache\": 1, \"head_dim\"");
-  expect_error(text, "suite s: case plain-llama-mha-b1-t5: use_cache: unknown key");
+// A block is a config.json: what --config takes stands in it too.
+BOOST_AUTO_TEST_CASE(a_block_is_read_as_a_config_json_is) {
+  const auto block = [](const std::string& keys) {
+    std::string text = suite_text(R"(["plain"])", R"(["gqa"])", kT5);
+    return text.replace(text.find("\"hidden_size\""), 0, keys + ", ");
+  };
+  const golden::ModelConfig plain = parsed(block(R"("use_cache": true)")).cases[0].config;
+  for (const std::string keys :
+       {R"("model_type": "llama")", R"("architectures": ["LlamaForCausalLM"])",
+        R"("rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"})",
+        R"("model_type": "llama", "torch_dtype": "bfloat16", "bos_token_id": 1)"}) {
+    BOOST_TEST(golden::to_json(parsed(block(keys)).cases[0].config) == golden::to_json(plain),
+               keys);
+  }
+  BOOST_TEST(parsed(block(R"("model_type": "mistral")")).cases[0].config.window == 4096);
+  BOOST_TEST(parsed(block(R"("assay": {"window": 3})")).cases[0].config.window == 3);
+  const std::string where = "suite s: case plain-llama-gqa-b1-t5: ";
+  expect_error(block(R"("use_cahce": true)"), where + "use_cahce: no key of LlamaForCausalLM");
+  expect_error(block(R"("model_type": "qwen2")"), where + "model_type: expected \"llama\"");
+  expect_error(block(R"("assay": {"norm": "pre"})"), where + "assay: norm: no such option");
+}
+
+BOOST_AUTO_TEST_CASE(a_gpt2_block_may_use_the_names_that_other_classes_have) {
+  const std::string text = R"({"assay_suite": 1, "blocks": {"g": {
+      "architectures": ["GPT2LMHeadModel"], "hidden_size": 16, "num_hidden_layers": 2,
+      "num_attention_heads": 4, "max_position_embeddings": 8, "vocab_size": 32}},
+    "entries": [{"methods": ["plain"], "blocks": ["g"], "heads": ["mqa"], "shapes": )" +
+                           kT5 + "}]}";
+  const golden::ModelConfig config = parsed(text).cases[0].config;
+  BOOST_TEST((config.block == golden::BlockKind::gpt2));
+  BOOST_TEST(config.num_attention_heads == 4);
+  BOOST_TEST(config.num_key_value_heads == 1);
 }
 
 BOOST_AUTO_TEST_CASE(padding_has_one_number_a_row_and_leaves_a_token) {
@@ -251,4 +280,54 @@ BOOST_AUTO_TEST_CASE(stress_weights_know_the_names_of_gpt2) {
     for (std::size_t i = 0; i < drawn.size(); ++i)
       BOOST_REQUIRE(positive[i] == std::fabs(drawn[i]));
   }
+}
+
+// D = 32, H = 4, Hkv = 2, Dh = 8: what raises scores, and that everything else is as drawn.
+BOOST_AUTO_TEST_CASE(raised_weights_have_one_channel_of_queries_and_keys) {
+  const Suite ci = golden::load_suite("ci");
+  const auto draw = [](SuiteCase c, golden::Data data, const std::string& name, int64_t size) {
+    c.settings.data = data;
+    std::vector<double> values(static_cast<std::size_t>(size));
+    golden::case_data(c).weights->read(name, values);
+    return values;
+  };
+  const auto differing = [&](const SuiteCase& c, const std::string& name, int64_t size) {
+    const auto drawn = draw(c, golden::Data::drawn, name, size);
+    const auto raised = draw(c, golden::Data::raised, name, size);
+    int count = 0;
+    for (std::size_t i = 0; i < drawn.size(); ++i) count += drawn[i] != raised[i];
+    return count;
+  };
+  const SuiteCase llama = golden::selected(ci, "plain-llama-gqa-*-raised").cases.at(0);
+  const std::string layer = "model.layers.1.";
+  const auto keys = draw(llama, golden::Data::raised, layer + "self_attn.k_proj.weight", 16 * 32);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const std::size_t channel = i / 32 % 8;
+    if (channel == 3 || channel == 7) {
+      BOOST_TEST(keys[i] == (channel == 3 && i % 32 == 0 ? 6 : 0));
+    }
+  }
+  BOOST_TEST(differing(llama, layer + "self_attn.k_proj.weight", 16 * 32) == 2 * 2 * 32);
+  BOOST_TEST(differing(llama, layer + "self_attn.v_proj.weight", 16 * 32) == 0);
+  BOOST_TEST(differing(llama, layer + "self_attn.o_proj.weight", 32 * 32) == 32 * 32);
+  BOOST_TEST(differing(llama, layer + "mlp.down_proj.weight", 32 * 48) == 32 * 48);
+  BOOST_TEST(differing(llama, "model.embed_tokens.weight", 64 * 32) == 64);
+  BOOST_TEST(differing(llama, "model.norm.weight", 32) == 32);
+  const SuiteCase gpt2 = golden::selected(ci, "plain-gpt2-gqa-*-raised").cases.at(0);
+  const std::string attention = "transformer.h.1.attn.c_attn.";
+  const auto bias = draw(gpt2, golden::Data::raised, attention + "bias", 64);
+  for (std::size_t i = 0; i < 48; i += 8) BOOST_TEST(bias[i] == 32);
+  BOOST_TEST(differing(gpt2, attention + "bias", 64) == 6);
+  BOOST_TEST(differing(gpt2, attention + "weight", 32 * 64) == 6 * 32);
+  BOOST_TEST(differing(gpt2, "transformer.wte.weight", 64 * 32) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(raised_scores_need_a_method_that_has_scores_of_attention) {
+  SuiteCase c = golden::load_suite("ci").cases[0];
+  c.config.method = "pt";
+  c.settings.data = golden::Data::raised;
+  BOOST_CHECK_EXCEPTION(golden::case_data(c), InputError, [](const InputError& error) {
+    return std::string(error.what()).find("data raised: expected a method with scores") !=
+           std::string::npos;
+  });
 }
