@@ -1,13 +1,14 @@
-"""A Python program as a subject of Assay: `assay verify golden.h5 --subject exec:"python3 mine.py"`.
+"""A Python program as a subject of Assay: assay verify g.h5 --subject exec:"python3 mine.py".
 
     import assay_subject
 
-    def run(request):                       # request.tokens [B,T], .attention_mask, .labels, .model
-        return {"logits": my_model(request.tokens)}      # arrays under Assay's names (docs/tensors.md)
+    def run(request):               # .tokens, .attention_mask, .labels [B,T]; .model, a folder
+        return {"logits": my_model(request.tokens)}         # arrays named as in docs/tensors.md
 
     assay_subject.serve(run, name="mine", version="1.0")
 
-Needs numpy. What `run` prints goes to standard error: standard output is the protocol's (docs/programs.md).
+Needs numpy. What `run` prints goes to standard error: standard output is the protocol's
+(docs/programs.md).
 """
 
 import json
@@ -47,7 +48,7 @@ def serve(run, name, version="", can=(), storage="", schedule="", angles=""):
     """Answers requests until there are no more. `run` takes a Request and returns arrays by name.
 
     can: ("force",) if `run` takes its tensors from request.forced where they are there.
-    storage, schedule, angles: what the program computes in (docs/verdicts.md); "" if it does not say.
+    storage, schedule, angles: what it computes in (docs/verdicts.md); "" if it does not say.
     """
     lines, answers = sys.stdin, os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

@@ -49,7 +49,8 @@ class Llama:
         most = scores.max(axis=-1, keepdims=True, initial=-1e30, where=visible)
         weights = np.where(visible, np.exp(scores - most), 0)
         total = weights.sum(axis=-1, keepdims=True)
-        probs = keep("attn/probs", np.divide(weights, total, np.zeros_like(weights), where=total > 0))
+        probs = np.divide(weights, total, np.zeros_like(weights), where=total > 0)
+        keep("attn/probs", probs)
         batch, heads, positions, size = v.shape
         context = (probs @ v).transpose(0, 2, 1, 3).reshape(batch, positions, heads * size)
         return keep("attn/out", self.linear(keep("attn/context", context), prefix + "o_proj"))

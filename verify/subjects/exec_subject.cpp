@@ -237,12 +237,11 @@ void ExecSubject::hand_over(const std::string& path, const Batch& batch, const R
   for (const golden::DumpEntry& entry : entries) {
     const Interest interest = interests_ ? interests_(entry.name) : Interest::needed;
     if (interest == Interest::none) continue;
-    const bool unwanted =
-        interest == Interest::named || (interest == Interest::useful && !entry.problem.empty());
-    if (unwanted && interest != Interest::named) continue;
+    if (interest == Interest::useful && !entry.problem.empty()) continue;
+    const bool wanted = interest != Interest::named;
     receive({.name = entry.name,
              .dtype = entry.dtype,
-             .tensor = unwanted ? golden::Tensor{} : reader.read(entry.name)});
+             .tensor = wanted ? reader.read(entry.name) : golden::Tensor{}});
   }
 }
 
