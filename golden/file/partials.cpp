@@ -28,6 +28,7 @@ struct Slot {
   static constexpr int kFree = 0, kFilling = 1, kTaken = 2;
 };
 std::array<Slot, 64> slots;
+std::atomic<bool> ending = false;  // by a signal: what is made from now on nobody would remove
 
 void remember(const std::string& name) {
   if (name.size() >= sizeof(Slot::name)) return;
@@ -42,6 +43,7 @@ void remember(const std::string& name) {
 }
 
 void remove_all() {
+  ending = true;
   for (const Slot& slot : slots) {
     if (slot.state == Slot::kTaken) ::unlink(slot.name);
   }
@@ -77,13 +79,13 @@ std::string make_partial(const std::string& path, const std::string& shown) {
   constexpr int kMostNames = 100;
   std::string name = first;
   for (int n = 1;; ++n) {
+    remember(name);  // first: a signal may come before open() returns, and no name of ours is lost
     const int descriptor =
         ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-    if (descriptor >= 0) {
-      remember(name);
-      if (::close(descriptor) == 0) return name;
-    }
+    if (descriptor >= 0 && ending) ::unlink(name.c_str());
+    if (descriptor >= 0 && ::close(descriptor) == 0) return name;
     const int failure = errno;
+    if (descriptor < 0) forget_partial(name);
     if (descriptor < 0 && failure == EEXIST && n < kMostNames) {
       name = fmt::format("{}.{}", first, n);
       continue;
