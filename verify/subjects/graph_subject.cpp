@@ -57,7 +57,8 @@ golden::DType GraphSubject::dtype_of(const std::string& tensor_name) const {
 void GraphSubject::run(const Batch& batch, const Forced& forced, const Receive& receive) {
   const auto graph = build_(config_, batch.batch, batch.positions);
   RoundAndForce observer(schedule_, forced, receive);
-  reference::evaluate(*graph, bind(batch, weights_), observer);
+  const HeldWeights weights(weights_, config_.method, schedule_.storage);
+  reference::evaluate(*graph, bind(batch, weights), observer);
 }
 
 }  // namespace assay::verify
