@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "cli/command_line.h"
+#include "cli/rounded_golden.h"
 #include "cli/subjects.h"
 #include "golden/exchange/checkpoint.h"
 #include "golden/file/golden_file.h"
@@ -54,9 +55,18 @@ void compare_numbers(const JudgeOptions& options, const golden::GoldenReader& go
   numerics_options.pattern = options.pattern;
   numerics_options.left_out = options.left_out;
   numerics_options.command = judging_command(options);
-  verify::NumericsResult numerics =
-      options.equal ? verify::verify_equality(golden, subject, numerics_options)
-                    : verify::verify_numerics(golden, subject, numerics_options);
+  std::unique_ptr<RoundedGolden> rounded;
+  if (!options.equal) rounded = RoundedGolden::of(golden, subject.precision().storage);
+  const golden::GoldenReader& truth = rounded ? rounded->reader() : golden;
+  verify::NumericsResult numerics = options.equal
+                                        ? verify::verify_equality(golden, subject, numerics_options)
+                                        : verify::verify_numerics(truth, subject, numerics_options);
+  if (rounded) {
+    numerics.checks.push_back({.name = "weights",
+                               .status = verify::Status::pass,
+                               .summary = rounded->summary(),
+                               .details = {}});
+  }
   report.checks = std::move(numerics.checks);
   report.rows = std::move(numerics.rows);
   report.first_divergence = std::move(numerics.first_divergence);

@@ -12,6 +12,7 @@
 #include "cuda_impl/engine/interface/model.h"
 #include "golden/contract/error.h"
 #include "reference/methods/registry.h"
+#include "verify/subjects/bindings.h"
 #include "verify/subjects/exec_subject.h"
 #include "verify/subjects/file_subject.h"
 #include "verify/subjects/graph_subject.h"
@@ -52,9 +53,12 @@ SubjectPointer make_auto(const SubjectRequest& request) {
 }
 
 SubjectPointer make_reference(const SubjectRequest& request) {
-  return std::make_unique<verify::GraphSubject>("reference", reference::build_model, request.config,
-                                                request.weights,
-                                                golden::usual_schedule(request.precision));
+  const golden::PrecisionSchedule schedule = golden::usual_schedule(request.precision);
+  return std::make_unique<verify::GraphSubject>(
+      "reference", reference::build_model, request.config,
+      std::make_shared<verify::HeldWeights>(request.weights, request.config.method,
+                                            schedule.storage),
+      schedule);
 }
 
 SubjectPointer make_file(const SubjectRequest& request) {

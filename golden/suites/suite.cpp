@@ -15,11 +15,12 @@
 namespace assay::golden {
 namespace {
 
-constexpr std::array<std::pair<Data, const char*>, 5> kData{{{Data::drawn, "drawn"},
+constexpr std::array<std::pair<Data, const char*>, 6> kData{{{Data::drawn, "drawn"},
                                                              {Data::exact, "exact"},
                                                              {Data::large, "large"},
                                                              {Data::positive, "positive"},
-                                                             {Data::raised, "raised"}}};
+                                                             {Data::raised, "raised"},
+                                                             {Data::float32, "float32"}}};
 
 // Calls `read`, and puts `where` in front of what it complains of.
 template <class Read>
@@ -252,8 +253,8 @@ Data parse_data(const std::string& text, const std::string& where) {
   for (const auto& [data, name] : kData) {
     if (text == name) return data;
   }
-  throw InputError(fmt::format("{}: data: expected drawn, exact, large, positive or raised, got {}",
-                               where, text));
+  throw InputError(fmt::format(
+      "{}: data: expected drawn, exact, large, positive, raised or float32, got {}", where, text));
 }
 
 std::string data_name(Data data) { return kData[static_cast<std::size_t>(data)].second; }

@@ -40,7 +40,7 @@
 namespace assay::golden {
 
 // Weights and tokens of a case; golden/suites/suite_data.h says what each is.
-enum class Data { drawn, exact, large, positive, raised };
+enum class Data { drawn, exact, large, positive, raised, float32 };
 
 Data parse_data(const std::string& text, const std::string& where);
 std::string data_name(Data data);

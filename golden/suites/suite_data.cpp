@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "golden/contract/error.h"
+#include "golden/contract/precision.h"
+#include "golden/contract/random.h"
 #include "golden/suites/exact_weights.h"
 
 namespace assay::golden {
@@ -31,6 +33,24 @@ class LargeWeights : public WeightSource {
 
  private:
   SyntheticWeights drawn_;
+};
+
+class Float32Weights : public WeightSource {
+ public:
+  Float32Weights(const ModelConfig& config, uint64_t seed) : drawn_(config, seed), seed_(seed) {}
+  void read(const std::string& name, std::span<double> out) const override {
+    drawn_.read(name, out);
+    std::vector<uint32_t> words(out.size());
+    random_words(seed_, stream_id(name + "#float32"), 0, words);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const double off = (words[i] + 0.5) * 0x1p-31 - 1.0;  // in (-1, 1)
+      out[i] = round_to(Precision::fp32, out[i] * (1 + off / 64));
+    }
+  }
+
+ private:
+  SyntheticWeights drawn_;
+  uint64_t seed_;
 };
 
 class PositiveWeights : public WeightSource {
@@ -118,6 +138,8 @@ std::unique_ptr<WeightSource> make_weights(const SuiteCase& c) {
       return std::make_unique<LargeWeights>(c.config, c.settings.seed);
     case Data::positive:
       return std::make_unique<PositiveWeights>(c.config, c.settings.seed);
+    case Data::float32:
+      return std::make_unique<Float32Weights>(c.config, c.settings.seed);
     case Data::raised:
       return std::make_unique<RaisedWeights>(c.config, c.settings.seed);
   }

@@ -16,6 +16,8 @@
 //             turns least: 36 D/sqrt(Dh). The norm's other gains are 8 times as large, which makes
 //             up for what channel 0 does to it, and o_proj and down_proj a quarter, so that the
 //             stream does not grow from layer to layer. Not for pt.
+//   float32   drawn, each moved by up to 1/64 of it: numbers of float32, of which bf16 and fp16 hold
+//             hardly one, so that a subject in them has to round.
 #pragma once
 
 #include <memory>

@@ -39,10 +39,16 @@ class Embedding final : public Computed<Embedding> {
     unite_cellwise(in, out);
   }
 
-  void error(const ErrorModel&, std::span<const Array>, std::span<const Array> in_error,
+  void error(const ErrorModel&, std::span<const Array> in, std::span<const Array> in_error,
              const Array&, Array& out_error) const override {
-    ASSAY_CHECK(in_error[0].absent() && in_error[1].absent(), "tokens and weights are exact");
+    ASSAY_CHECK(in_error[0].absent(), "tokens are exact");
     std::fill(out_error.values().begin(), out_error.values().end(), 0.0);
+    if (in_error[1].absent()) return;
+    const int64_t width = in[1].shape()[1];
+    for (int64_t row = 0; row < in[0].size(); ++row) {
+      const double* from = in_error[1].data() + token(in, row) * width;
+      std::copy(from, from + width, out_error.data() + row * width);
+    }
   }
 
   double flops(std::span<const Operand>, const Operand&) const override { return 0; }

@@ -119,6 +119,12 @@ class LayerNorm final : public Computed<LayerNorm> {
         const double gain = in[1].data()[d];
         ErrorSum total(model);
         total.add(gain * error[d]);
+        if (!in_error[1].absent()) {  // of the gain, on what it multiplies
+          const double off = in_error[1].data()[d];
+          total.add(off * (x[d] - m.mean) / m.root);
+          total.add(off * model.reach * error[d]);
+        }
+        total.add(error_at(in_error[2], d));
         total.add(scaling * gain * (x[d] - m.mean) / m.root);
         total.add(adding * out.data()[first + d]);
         if (model.eager_roundoff > 0) {

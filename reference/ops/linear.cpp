@@ -70,24 +70,28 @@ class Linear final : public Computed<Linear> {
   // K + 1 terms.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
-    ASSAY_CHECK(in_error[1].absent(), "weights are exact");
     const ConstMatrix x = rows_of(in[0]), w = weight_of(in[1], width(out));
     const ConstMatrix x_error = in_error[0].absent() ? ConstMatrix{} : rows_of(in_error[0]);
+    const ConstMatrix w_error =
+        in_error[1].absent() ? ConstMatrix{} : weight_of(in_error[1], width(out));
     if (in.size() < 3) {
-      product_error(model, x, x_error, w, {}, rows_of(out), rows_of(out_error));
+      product_error(model, x, x_error, w, w_error, rows_of(out), rows_of(out_error));
       return;
     }
-    ASSAY_CHECK(in_error[2].absent(), "biases are exact");
     const Array x1 = with_column(x, 1.0);
     const Array e0 = in_error[0].absent() ? Array() : with_column(x_error, 0.0);
     const double* bias = in[2].data() + first();
-    Array wb = Array::uninitialized({x.cols + 1, width(out)});
-    for (int64_t n = 0; n < width(out); ++n) {
-      for (int64_t k = 0; k < x.cols; ++k) *rows_of(wb).at(k, n) = *w.at(k, n);
-      *rows_of(wb).at(x.cols, n) = bias[n];
+    const Array wb = with_row(w, {bias, static_cast<std::size_t>(width(out))});
+    Array eb;
+    if (!in_error[1].absent() || !in_error[2].absent()) {
+      const Array none = Array::zeros({x.cols, width(out)});
+      const Array no_bias = Array::zeros({first() + width(out)});
+      const Array& of_bias = in_error[2].absent() ? no_bias : in_error[2];
+      eb = with_row(in_error[1].absent() ? rows_of(none) : w_error,
+                    {of_bias.data() + first(), static_cast<std::size_t>(width(out))});
     }
-    product_error(model, rows_of(x1), e0.absent() ? ConstMatrix{} : rows_of(e0),
-                  rows_of(std::as_const(wb)), {}, rows_of(out), rows_of(out_error));
+    product_error(model, rows_of(x1), e0.absent() ? ConstMatrix{} : rows_of(e0), rows_of(wb),
+                  eb.absent() ? ConstMatrix{} : rows_of(eb), rows_of(out), rows_of(out_error));
     if (model.eager_roundoff == 0) return;
     for_elements(out.shape(), 4, [&](int64_t i) {  // X W is rounded before b is added
       ErrorSum total(model);
@@ -126,6 +130,15 @@ class Linear final : public Computed<Linear> {
       *to = last;
     });
     return wider;
+  }
+
+  static Array with_row(ConstMatrix w, std::span<const double> last) {
+    Array taller = Array::uninitialized({w.rows + 1, w.cols});
+    for (int64_t n = 0; n < w.cols; ++n) {
+      for (int64_t k = 0; k < w.rows; ++k) *rows_of(taller).at(k, n) = *w.at(k, n);
+      *rows_of(taller).at(w.rows, n) = last[static_cast<std::size_t>(n)];
+    }
+    return taller;
   }
 
   bool out_in_;

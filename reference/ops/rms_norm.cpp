@@ -89,9 +89,15 @@ class RmsNorm final : public Computed<RmsNorm> {
         normalized_error(model, row_of(in[0]), row_of(in_error[0]), 0, eps_,
                          {error, static_cast<std::size_t>(width)});
       }
+      const double length = in_error[1].absent() ? 1 : root(in[0].data() + first, width);
       for (int64_t d = 0; d < width; ++d) {
         ErrorSum total(model);
         total.add(in[1].data()[d] * error[d]);
+        if (!in_error[1].absent()) {  // of the gain, on what it multiplies
+          const double off = in_error[1].data()[d];
+          total.add(off * in[0].data()[first + d] / length);
+          total.add(off * model.reach * error[d]);
+        }
         total.add(rounding * out.data()[first + d]);
         if (model.eager_roundoff > 0) total.add(step_error(model, 2) * out.data()[first + d]);
         total.add(model.eager_least * in[1].data()[d]);

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "golden/contract/error.h"
+#include "golden/contract/precision.h"
 #include "golden/suites/suite_data.h"
 #include "tests/golden/sample.h"
 
@@ -108,7 +109,7 @@ BOOST_AUTO_TEST_CASE(what_is_mistyped_is_named_with_suite_case_and_key) {
   expect_error(suite_text(R"(["plain"])", R"(["mha"])", kT5, R"(, "seed": -1)"),
                "seed: expected a whole number >= 0, got -1");
   expect_error(suite_text(R"(["plain"])", R"(["mha"])", kT5, R"(, "data": "odd")"),
-               "data: expected drawn, exact, large, positive or raised, got odd");
+               "data: expected drawn, exact, large, positive, raised or float32, got odd");
   expect_error(suite_text(R"(["plain"])", R"(["mha"])", kT5, R"(, "capture": "some")"),
                "suite s: entry 0: --capture some");
   expect_error("{", "suite s: expected JSON, got ");
@@ -320,6 +321,22 @@ BOOST_AUTO_TEST_CASE(raised_weights_have_one_channel_of_queries_and_keys) {
   BOOST_TEST(differing(gpt2, attention + "bias", 64) == 6);
   BOOST_TEST(differing(gpt2, attention + "weight", 32 * 64) == 6 * 32);
   BOOST_TEST(differing(gpt2, "transformer.wte.weight", 64 * 32) == 0);
+}
+
+BOOST_AUTO_TEST_CASE(float32_weights_are_near_the_drawn_ones_and_no_numbers_of_bf16) {
+  SuiteCase c = golden::load_suite("ci").cases[0];
+  std::vector<double> drawn(48 * 32), moved(48 * 32);
+  const std::string gate = "model.layers.0.mlp.gate_proj.weight";
+  golden::case_data(c).weights->read(gate, drawn);
+  c.settings.data = golden::Data::float32;
+  golden::case_data(c).weights->read(gate, moved);
+  int held = 0;
+  for (std::size_t i = 0; i < drawn.size(); ++i) {
+    BOOST_REQUIRE(std::fabs(moved[i] - drawn[i]) <= std::fabs(drawn[i]) / 63);
+    BOOST_REQUIRE(golden::round_to(golden::Precision::fp32, moved[i]) == moved[i]);
+    held += golden::round_to(golden::Precision::bf16, moved[i]) == moved[i];
+  }
+  BOOST_TEST(held <= 1);
 }
 
 BOOST_AUTO_TEST_CASE(raised_scores_need_a_method_that_has_scores_of_attention) {

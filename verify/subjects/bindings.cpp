@@ -55,24 +55,48 @@ reference::Bindings bind(const Batch& batch, const golden::WeightSource& weights
   };
 }
 
-void require_weights_in(const golden::GoldenReader& golden, golden::Precision storage) {
+Unheld weights_not_in(const golden::GoldenReader& golden, golden::Precision storage) {
   static const std::string kFolder = "/weights/";
-  if (storage == golden::Precision::fp64) return;
+  Unheld unheld;
+  if (storage == golden::Precision::fp64) return unheld;
   const bool is_fp32 = storage == golden::Precision::fp32;
   for (const golden::ManifestRow& row : golden.manifest()) {
     if (row.role != "weight" || is_learned(golden.header().config.method, row.path)) continue;
     if (is_fp32 && row.dtype == golden::DType::float32) continue;
     std::vector<double> values(static_cast<std::size_t>(golden::element_count(row.shape)));
     golden.read(row.path.substr(kFolder.size()), values);
+    const int64_t before = unheld.values;
     for (const double x : values) {
       if (std::isnan(x) || golden::round_to(storage, x) == x) continue;
-      const std::string type = golden::precision_name(storage);
-      throw InputError(fmt::format(
-          "{0}: {1}: expected values that {2} holds, got {3}: a candidate in {2} computes with "
-          "other weights; 'assay export {0} --to DIR --dtype {2} --round' makes a checkpoint that "
-          "it can hold, for 'assay generate --weights DIR'",
-          golden.path(), row.path, type, x));
+      if (unheld.values++ == 0) unheld.first = row.path, unheld.example = x;
     }
+    unheld.weights += unheld.values > before;
+  }
+  return unheld;
+}
+
+void require_weights_in(const golden::GoldenReader& golden, golden::Precision storage) {
+  const Unheld unheld = weights_not_in(golden, storage);
+  if (unheld.values == 0) return;
+  throw InputError(fmt::format(
+      "{0}: {1}: expected values that {2} holds, got {3}: a candidate in {2} computes with "
+      "other weights; 'assay export {0} --to DIR --dtype {2} --round' makes a checkpoint that "
+      "it can hold, for 'assay generate --weights DIR'",
+      golden.path(), unheld.first, golden::precision_name(storage), unheld.example));
+}
+
+void HeldWeights::read(const std::string& name, std::span<double> out) const {
+  given_.read(name, out);
+  if (storage_ == golden::Precision::fp64 || is_learned(method_, name)) return;
+  for (double& x : out) {
+    const double rounded = golden::round_to(storage_, x);
+    if (std::isinf(rounded) && std::isfinite(x)) {
+      throw InputError(
+          fmt::format("weight {}: {} is beyond the range of {}: judge it in bf16 or "
+                      "fp32, or make a smaller one",
+                      name, x, golden::precision_name(storage_)));
+    }
+    x = rounded;
   }
 }
 

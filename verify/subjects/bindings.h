@@ -22,6 +22,28 @@ reference::Bindings bind(const Batch& batch, const golden::WeightSource& weights
 // (golden/contract/methods.h) is exempt: see learned_rounding.
 void require_weights_in(const golden::GoldenReader& golden, golden::Precision storage);
 
+// What require_weights_in would throw for.
+struct Unheld {
+  int64_t values = 0, weights = 0;
+  std::string first;  // "/weights/model.norm.weight"
+  double example = 0;
+};
+Unheld weights_not_in(const golden::GoldenReader& golden, golden::Precision storage);
+
+// Weights as a candidate holds them that rounds them to nearest when it loads them; what the method
+// learns is left as it is. read() throws InputError for a value beyond the range of the type.
+class HeldWeights : public golden::WeightSource {
+ public:
+  HeldWeights(const golden::WeightSource& given, std::string method, golden::Precision storage)
+      : given_(given), method_(std::move(method)), storage_(storage) {}
+  void read(const std::string& name, std::span<double> out) const override;
+
+ private:
+  const golden::WeightSource& given_;
+  std::string method_;
+  golden::Precision storage_;
+};
+
 // Whether the weight is one of those that the method learns beside its block.
 bool is_learned(const std::string& method, const std::string& weight);
 

@@ -40,10 +40,17 @@ class RoundAndForce : public reference::Observer {
 
 GraphSubject::GraphSubject(std::string description, Build build, golden::ModelConfig config,
                            const golden::WeightSource& weights, golden::PrecisionSchedule schedule)
+    : GraphSubject(std::move(description), std::move(build), std::move(config),
+                   std::shared_ptr<const golden::WeightSource>(std::shared_ptr<void>(), &weights),
+                   schedule) {}
+
+GraphSubject::GraphSubject(std::string description, Build build, golden::ModelConfig config,
+                           std::shared_ptr<const golden::WeightSource> weights,
+                           golden::PrecisionSchedule schedule)
     : description_(std::move(description)),
       build_(std::move(build)),
       config_(std::move(config)),
-      weights_(weights),
+      weights_(std::move(weights)),
       schedule_(schedule) {}
 
 std::string GraphSubject::describe() const {
@@ -57,7 +64,7 @@ golden::DType GraphSubject::dtype_of(const std::string& tensor_name) const {
 void GraphSubject::run(const Batch& batch, const Forced& forced, const Receive& receive) {
   const auto graph = build_(config_, batch.batch, batch.positions);
   RoundAndForce observer(schedule_, forced, receive);
-  reference::evaluate(*graph, bind(batch, weights_), observer);
+  reference::evaluate(*graph, bind(batch, *weights_), observer);
 }
 
 }  // namespace assay::verify

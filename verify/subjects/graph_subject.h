@@ -19,9 +19,12 @@ class GraphSubject : public Subject {
   using Build = std::function<std::unique_ptr<reference::Graph>(const golden::ModelConfig& config,
                                                                 int64_t batch, int64_t positions)>;
 
-  // `weights` must outlive the subject.
+  // It computes with the weights as they are given. A reference to them must outlive the subject.
   GraphSubject(std::string description, Build build, golden::ModelConfig config,
                const golden::WeightSource& weights, golden::PrecisionSchedule schedule);
+  GraphSubject(std::string description, Build build, golden::ModelConfig config,
+               std::shared_ptr<const golden::WeightSource> weights,
+               golden::PrecisionSchedule schedule);
 
   std::string describe() const override;
   Capabilities capabilities() const override { return {.can_run = true, .can_force = true}; }
@@ -36,7 +39,7 @@ class GraphSubject : public Subject {
   std::string description_;
   Build build_;
   golden::ModelConfig config_;
-  const golden::WeightSource& weights_;
+  std::shared_ptr<const golden::WeightSource> weights_;
   golden::PrecisionSchedule schedule_;
 };
 

@@ -14,7 +14,7 @@ namespace assay::reference::testing {
 
 enum class Kind {
   real,       // an activation: has cells, carries an error, differentiable
-  parameter,  // no cells, exact, differentiable
+  parameter,  // no cells, carries an error where a type does not hold it, differentiable
   whole,      // whole numbers: has cells, exact, not differentiable
 };
 
