@@ -71,8 +71,9 @@ class File {
   uint64_t integer_attribute(const std::string& name) const;
 
   // Absolute paths, sorted; soft links to datasets among them, and links into other files, which
-  // are an InputError of who opens them. HDF5 1.10 crashes here, for it frees what it never set, where a group is damaged or
-  // a read fails: apart (foreign_hdf5.h), or of a file about which there is nothing else to say.
+  // are an InputError of who opens them. HDF5 1.10 crashes here, for it frees what it never set,
+  // where a group is damaged or a read fails: apart (foreign_hdf5.h), or of a file about which
+  // there is nothing else to say.
   std::vector<std::string> datasets() const;
   // Of "/" or a group below it.
   uint64_t links_in(const std::string& group) const;

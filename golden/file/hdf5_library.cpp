@@ -40,8 +40,8 @@ std::string library_cause() {
 
 // The library keeps one error stack, and one switch for printing it, per thread. At the process's
 // end it would close what is still open, and crash (1.10) on a file whose close failed on a full
-// disk; all handles here close themselves, so it has nothing to do there. Where an allocation of its
-// own fails it crashes or calls exit(-1) (H5AC_create, H5I_register), so it is not entered then.
+// disk; all handles here close themselves, so it has nothing to do there. Where an allocation of
+// its own fails it crashes or calls exit(-1) (H5AC_create, H5I_register): it is not entered then.
 void enter_library() {
   static const bool set_up = H5dont_atexit() >= 0 && H5Lunregister(H5L_TYPE_EXTERNAL) >= 0;
   (void)set_up;

@@ -155,7 +155,7 @@ BOOST_AUTO_TEST_CASE(deviations_hold_as_far_as_they_reach) {
   }
 }
 
-// What torch.nn.functional.gelu of PyTorch 2.15 gives for floats on a CPU, where it is farthest off.
+// What torch.nn.functional.gelu of PyTorch 2.15 gives for floats on a CPU, where it is worst.
 BOOST_AUTO_TEST_CASE(gelu_of_pytorch_in_float) {
   const OneRow op([](Graph&, Node x) { return gelu(x, Gelu::exact); }, {});
   const Values x{-0x1.bd37d6p+1, -0x1.39d428p+1, 0x1.7f2ff6p+1, 0x1.befe64p+1};

@@ -1,5 +1,5 @@
-// Where every operation is rounded to bf16, an eps of 1e-3 for 1e-5, or a gain of 0.1 %, is inside of
-// every element's bound and shows in the slope alone; right implementations have none.
+// Where every operation is rounded to bf16, an eps of 1e-3 for 1e-5, or a gain of 0.1 %, is inside
+// of every element's bound and shows in the slope alone; right implementations have none.
 #include <boost/test/unit_test.hpp>
 #include <string>
 

@@ -43,7 +43,7 @@ BOOST_AUTO_TEST_CASE(lines_go_both_ways) {
   BOOST_TEST(cat.receive(kPatience) == "two");
 }
 
-// Whether a process of that number runs; one that has ended and that nobody has waited for does not.
+// Whether a process of that number runs; one that has ended and nobody has waited for does not.
 bool lives(int process) {
   std::ifstream file("/proc/" + std::to_string(process) + "/stat");
   std::string number, name, state;
