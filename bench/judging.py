@@ -2,9 +2,9 @@
 
     /usr/bin/python3 bench/judging.py build/release/cli/assay [--positions 1024] [--rounds 5]
 
-A golden file of preset `small` (4 layers, width 128) in full, a copy of it, and its forward pass as a
-dump in float32. Medians of the rounds, wall seconds; peak memory of the last. Wants h5py and h5diff
-(Debian: python3-h5py, hdf5-tools); exits with 77 where they are missing.
+A golden file of preset `small` (4 layers, width 128) in full, a copy of it, and its forward pass as
+a dump in float32. Medians of the rounds, wall seconds; peak memory of the last. Wants h5py and
+h5diff (Debian: python3-h5py, hdf5-tools); exits with 77 where they are missing.
 """
 
 import argparse

@@ -97,21 +97,32 @@ verify::RunReport judge(const JudgeOptions& options) {
     checkpoint.emplace(options.checkpoint, header.config);
     golden.weights_from(*checkpoint, options.checkpoint);
   }
-  const auto subject = make_subject(options.subject, options.precision, header.config, golden,
-                                    options.schedule, options.angles);
   verify::RunReport report;
-  report.title = fmt::format("method {}, {}", header.config.method, subject->describe());
-  if (const std::string how = subject->arithmetic(); !how.empty()) report.title += "; " + how;
+  report.title = fmt::format("method {}, {}", header.config.method, options.subject);
   report.command_line = judging_command(options);
   report.golden_path = golden.path();
   report.root_hash = golden.root_hash();
   report.config_json = golden::to_json(header.config);
   report.method = header.config.method;
   report.seed = header.seed;
-  report.subject = subject->describe();
-  compare_numbers(options, golden, *subject, report);
-  if (options.leakage) look_for_leaks_in(options, golden, *subject, report);
+  report.subject = options.subject;
+  try {
+    const auto subject =
+        make_subject(options.subject, options.precision, header.config, golden, options.elsewhere);
+    report.subject = subject->describe();
+    report.title = fmt::format("method {}, {}", header.config.method, report.subject);
+    if (const std::string how = subject->arithmetic(); !how.empty()) report.title += "; " + how;
+    compare_numbers(options, golden, *subject, report);
+    if (options.leakage) look_for_leaks_in(options, golden, *subject, report);
+  } catch (const verify::SubjectFailure& failure) {
+    report.checks.push_back(failed(failure));
+  }
   return report;
+}
+
+verify::Check failed(const verify::SubjectFailure& failure) {
+  return {
+      .name = "subject", .status = verify::Status::fail, .summary = failure.what(), .details = {}};
 }
 
 void look_for_leaks(verify::RunReport& report, const reference::Graph& graph,

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/subjects.h"
 #include "golden/contract/config.h"
 #include "golden/contract/precision.h"
 #include "golden/contract/tensor.h"
@@ -13,6 +14,7 @@
 #include "reference/graph/graph.h"
 #include "verify/leakage/detectors.h"
 #include "verify/report/report.h"
+#include "verify/subjects/program.h"
 #include "verify/subjects/subject.h"
 
 namespace assay::cli {
@@ -21,7 +23,7 @@ struct JudgeOptions {
   std::string golden_path;
   std::string subject = "auto";  // a spelling of the table of subjects
   golden::Precision precision = golden::Precision::fp32;
-  std::string schedule, angles;       // of a dump; "" = as it declares
+  SubjectOptions elsewhere;
   std::string pattern;                // of the checkpoints to compare; "" = all
   std::vector<std::string> left_out;  // patterns of checkpoints that are not judged
   std::string checkpoint;             // folder to take weights from; "" = as the golden file says
@@ -32,6 +34,9 @@ struct JudgeOptions {
 
 // Throws InputError or NoDevice where there is nothing to judge.
 verify::RunReport judge(const JudgeOptions& options);
+
+// The check of a subject that failed by itself: it died, hung or said what it should not.
+verify::Check failed(const verify::SubjectFailure& failure);
 
 // For LeakOptions::reference_logits. All arguments but the last must outlive what is returned.
 std::function<golden::Tensor(const verify::Batch&)> reference_logits(

@@ -18,6 +18,7 @@ namespace {
 struct LeakCommandOptions {
   ModelOptions model;
   std::string subject = "auto", precision = "fp32";
+  SubjectOptions elsewhere;
   ReportOptions report;
 };
 
@@ -52,8 +53,15 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
   check_report_targets(options.report, inputs);
   const golden::ModelConfig config = model_config(model);
   const golden::SyntheticWeights weights(config, model.seed);
-  const auto subject =
-      make_subject(options.subject, golden::parse_precision(options.precision), config, weights);
+  std::unique_ptr<verify::Subject> subject;
+  try {
+    subject = make_subject(options.subject, golden::parse_precision(options.precision), config,
+                           weights, options.elsewhere);
+  } catch (const verify::SubjectFailure& failure) {
+    verify::RunReport report = report_of(model, config, options.subject, outcome);
+    report.checks = {failed(failure)};
+    return report;
+  }
   verify::Batch batch;
   batch.batch = model.batch;
   batch.positions = model.positions;
@@ -67,7 +75,11 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
   verify::LeakOptions leak_options;
   leak_options.seed = model.seed;
   leak_options.reference_logits = reference_logits(config, weights, subject->precision());
-  look_for_leaks(report, *graph, *subject, config, batch, leak_options);
+  try {
+    look_for_leaks(report, *graph, *subject, config, batch, leak_options);
+  } catch (const verify::SubjectFailure& failure) {
+    report.checks.push_back(failed(failure));
+  }
   return report;
 }
 
@@ -93,6 +105,7 @@ void add_leak(CLI::App& app, Outcome& outcome) {
   add_model_options(*command, options->model);
   add_subject_option(*command, options->subject);
   add_precision_option(*command, options->precision);
+  add_elsewhere_options(*command, options->elsewhere);
   add_report_options(*command, options->report);
   command->callback([options, &outcome] {
     outcome.exit_code = conclude(leak(*options, outcome), options->report, outcome);

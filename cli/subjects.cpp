@@ -13,6 +13,7 @@
 #include "golden/contract/error.h"
 #include "reference/methods/registry.h"
 #include "verify/subjects/bindings.h"
+#include "verify/subjects/exec_subject.h"
 #include "verify/subjects/file_subject.h"
 #include "verify/subjects/graph_subject.h"
 
@@ -65,6 +66,16 @@ SubjectPointer make_file(const SubjectRequest& request) {
                                                request.schedule, request.angles);
 }
 
+SubjectPointer make_exec(const SubjectRequest& request) {
+  verify::ExecOptions options;
+  options.command = request.argument;
+  options.storage = request.precision;
+  options.schedule = request.schedule;
+  options.angles = request.angles;
+  options.timeout = request.timeout;
+  return std::make_unique<verify::ExecSubject>(options, request.config, request.weights);
+}
+
 constexpr const char* kEngineSuffixes =
     ":stacked (earlier layers run again all at once), :stack=BYTES (in groups that fit), "
     ":stored=BYTES (they read stored probabilities where these fit), :head=BYTES (logits in tiles "
@@ -79,6 +90,11 @@ constexpr SubjectRow kSubjects[] = {
     {"cuda", "our kernels on the GPU", kEngineSuffixes, kEngine, make_cuda},
     {"reference", "the reference itself, which must pass", "", kAll, make_reference},
     {"file:PATH", "a dump made elsewhere: HDF5, .npz or .safetensors", "", {}, make_file},
+    {"exec:COMMAND",
+     "any program, by the protocol of docs/programs.md",
+     "",
+     {.can_run = true},
+     make_exec},
     {"auto", "cuda where there is a GPU, else simt", kEngineSuffixes, kEngine, make_auto},
 };
 
@@ -164,12 +180,14 @@ void require_subject(const std::string& name) {
 
 SubjectPointer make_subject(const std::string& name, Precision precision,
                             const golden::ModelConfig& config, const golden::WeightSource& weights,
-                            const std::string& schedule, const std::string& angles) {
-  if (file_behind(name).empty() && !(schedule + angles).empty()) {
-    throw InputError(fmt::format("--{}: expected with a dump only, got {}; it knows its own",
-                                 schedule.empty() ? "angles" : "schedule", name));
+                            const SubjectOptions& options) {
+  const bool elsewhere = name.starts_with("file:") || name.starts_with("exec:");
+  if (!elsewhere && !(options.schedule + options.angles).empty()) {
+    throw InputError(
+        fmt::format("--{}: expected with a dump or a program only, got {}; it knows its own",
+                    options.schedule.empty() ? "angles" : "schedule", name));
   }
-  return row_of(name).make({name, argument_of(name), precision, schedule, angles, config, weights});
+  return row_of(name).make({{options}, name, argument_of(name), precision, config, weights});
 }
 
 void add_subject_option(CLI::App& command, std::string& subject) {
@@ -189,14 +207,22 @@ void add_precision_option(CLI::App& command, std::string& precision) {
       ->capture_default_str();
 }
 
-void add_schedule_options(CLI::App& command, std::string& schedule, std::string& angles) {
-  command.add_option("--schedule", schedule,
-                     "what a dump's program rounds to its storage type: eager (every operation) or "
-                     "fused (what it hands over); default: as the dump declares, else eager");
+void add_elsewhere_options(CLI::App& command, SubjectOptions& options) {
+  command
+      .add_option_function<double>(
+          "--timeout",
+          [&options](double seconds) {
+            options.timeout = std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds));
+          },
+          "seconds that a program may take for an answer; default 60")
+      ->check(CLI::Range(0.001, 1e6));
   command.add_option(
-      "--angles", angles,
-      "what it forms rotation angles in: double, float32 or storage; default: as the "
-      "dump declares, else float32");
+      "--schedule", options.schedule,
+      "what a program, or a dump's, rounds to its storage type: eager (every "
+      "operation) or fused (what it hands over); default: as it declares, else eager");
+  command.add_option("--angles", options.angles,
+                     "what it forms rotation angles in: double, float32 or storage; default: as it "
+                     "declares, else float32");
 }
 
 void add_subjects(CLI::App& app, Outcome&) {

@@ -2,6 +2,7 @@
 // `assay subjects` are made of it.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -23,12 +24,17 @@ struct NoDevice : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Of a subject that was made elsewhere.
+struct SubjectOptions {
+  std::string schedule, angles;               // "": as it declares
+  std::chrono::milliseconds timeout{60'000};  // of a program's answer
+};
+
 // What a subject is made from.
-struct SubjectRequest {
+struct SubjectRequest : SubjectOptions {
   std::string name;      // as typed: "file:dump.h5"
   std::string argument;  // behind the first ':' of it: "dump.h5"
   golden::Precision precision = golden::Precision::fp32;
-  std::string schedule, angles;  // of what was made elsewhere; "" where nothing was asked for
   const golden::ModelConfig& config;
   const golden::WeightSource& weights;
 };
@@ -52,8 +58,7 @@ std::string file_behind(const std::string& subject);
 std::unique_ptr<verify::Subject> make_subject(const std::string& name, golden::Precision precision,
                                               const golden::ModelConfig& config,
                                               const golden::WeightSource& weights,
-                                              const std::string& schedule = "",
-                                              const std::string& angles = "");
+                                              const SubjectOptions& options = {});
 
 // Throws InputError for a name that make_subject has no row for, whatever the model.
 void require_subject(const std::string& name);
@@ -64,7 +69,7 @@ void add_subject_option(CLI::App& command, std::string& subject);
 // --precision, the storage type of the subject.
 void add_precision_option(CLI::App& command, std::string& precision);
 
-// --schedule and --angles, of a dump.
-void add_schedule_options(CLI::App& command, std::string& schedule, std::string& angles);
+// --schedule, --angles and --timeout.
+void add_elsewhere_options(CLI::App& command, SubjectOptions& options);
 
 }  // namespace assay::cli

@@ -19,7 +19,7 @@ struct VerifyOptions {
 void add_judge_options(CLI::App& command, VerifyOptions& options) {
   JudgeOptions& judge = options.judge;
   add_precision_option(command, options.precision);
-  add_schedule_options(command, judge.schedule, judge.angles);
+  add_elsewhere_options(command, judge.elsewhere);
   command.add_option("--weights", judge.checkpoint,
                      "folder with the checkpoint that the golden file was made from; needed where "
                      "the file has only hashes of it");

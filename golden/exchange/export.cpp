@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -190,6 +191,24 @@ int64_t export_model(const GoldenReader& golden, const std::string& folder,
   write_text(folder + "/config.json", transformers_config(golden.header().config, element),
              options.force);
   return static_cast<int64_t>(tensors.size());
+}
+
+void write_model(const ModelConfig& config, const WeightSource& weights, Element element,
+                 const std::string& folder) {
+  std::vector<ExchangeTensor> tensors;
+  for (const TensorInfo& weight : weight_list(config)) {
+    tensors.push_back({weight.name, element, weight.shape});
+  }
+  const FetchValues fetch = [&](const std::string& name) {
+    const auto found = std::find_if(tensors.begin(), tensors.end(),
+                                    [&](const ExchangeTensor& t) { return t.name == name; });
+    std::vector<double> values(static_cast<std::size_t>(element_count(found->shape)));
+    weights.read(name, values);
+    return values;
+  };
+  write_safetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}}, fetch,
+                    Rounding::nearest, false);
+  write_text(folder + "/config.json", transformers_config(config, element), false);
 }
 
 }  // namespace assay::golden

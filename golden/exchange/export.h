@@ -39,4 +39,9 @@ std::vector<std::string> not_in_transformers(const ModelConfig& config);
 int64_t export_model(const GoldenReader& golden, const std::string& folder,
                      const ExportOptions& options);
 
+// The same files of any model, whether transformers has it or not, with weights from anywhere and
+// rounded to nearest; for a program that is to load them. The folder is there.
+void write_model(const ModelConfig& config, const WeightSource& weights, Element element,
+                 const std::string& folder);
+
 }  // namespace assay::golden

@@ -9,15 +9,15 @@
 //             columns of c_attn that give q and k: sums of positive terms, in which nothing
 //             cancels. GPT-2's LayerNorm takes the mean off, so what reads it still has both signs.
 //   raised    drawn, but every score of attention is raised by several hundred, so that exp
-//             overflows in float32 unless the row's maximum is subtracted; what keys differ by stays
+//             overflows in float32 unless the row's maximum is subtracted; what keys differ by is
 //             of order 1. In GPT-2 one channel of every query and key is 32: 1024/sqrt(Dh). In a
 //             Llama channel 0 of the stream is 64 everywhere and its norm sqrt(D) but for some
 //             thousandths; q_proj and k_proj read it with 6 into one channel of the pair that RoPE
 //             turns least: 36 D/sqrt(Dh). The norm's other gains are 8 times as large, which makes
 //             up for what channel 0 does to it, and o_proj and down_proj a quarter, so that the
 //             stream does not grow from layer to layer. Not for pt.
-//   float32   drawn, each moved by up to 1/64 of it: numbers of float32, of which bf16 and fp16 hold
-//             hardly one, so that a subject in them has to round.
+//   float32   drawn, each moved by up to 1/64 of it: numbers of float32, of which bf16 and fp16
+//             hold hardly one, so that a subject in them has to round.
 #pragma once
 
 #include <memory>

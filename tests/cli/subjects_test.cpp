@@ -15,9 +15,12 @@ golden::ModelConfig config() {
   return made;
 }
 
-// "file:PATH" with a path that is there.
+// "file:PATH" with a path that is there; of a program one that says hello.
 std::string name_of(const SubjectRow& row, const std::string& dump) {
   const std::string spelling = row.spelling;
+  if (spelling.starts_with("exec:")) {
+    return R"(exec:sh -c 'read hello; echo "{\"name\": \"polite\"}"; read bye')";
+  }
   const std::size_t colon = spelling.find(':');
   return colon == std::string::npos ? spelling : spelling.substr(0, colon + 1) + dump;
 }

@@ -20,6 +20,17 @@ constexpr std::size_t kWidestScope = 240;
 
 enum class Explains { nothing, outliers, everything };
 
+// Without the elements where `undefined` holds; empty: with all.
+std::vector<double> kept(const std::function<bool(int64_t)>& undefined,
+                         std::span<const double> values) {
+  std::vector<double> left;
+  left.reserve(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!undefined || !undefined(static_cast<int64_t>(i))) left.push_back(values[i]);
+  }
+  return left;
+}
+
 // Elements that speak for a claim: the unchanged reference is outside even with the claim's bound.
 int64_t evidence(const Recomputed& claimed, const Recomputed& unchanged,
                  std::span<const double> candidate) {
@@ -112,16 +123,23 @@ std::string wrong_gain(const std::string& name, const Recomputed& unchanged,
 }  // namespace
 
 std::string diagnose(const reference::Graph& graph, const Cut& cut, int target,
-                     const golden::PrecisionSchedule& schedule, std::span<const double> candidate) {
+                     const golden::PrecisionSchedule& schedule, std::span<const double> values,
+                     const std::function<bool(int64_t)>& undefined) {
   if (scope_of(graph, cut, target).size() > kWidestScope) return "";
-  const Recomputed unchanged = Rebuild(graph, cut).evaluate(target, schedule);
+  const auto evaluate = [&](Rebuild& rebuild) {
+    const Recomputed all = rebuild.evaluate(target, schedule);
+    return Recomputed{kept(undefined, all.value), kept(undefined, all.bound)};
+  };
+  Rebuild clean(graph, cut);
+  const Recomputed unchanged = evaluate(clean);
+  const std::vector<double> candidate = kept(undefined, values);
   const bool few = static_cast<int64_t>(candidate.size()) < kLeastEvidence;
   std::string outliers;
   std::vector<std::string> claims;  // that explain every element
   for (const Hypothesis& hypothesis : hypotheses(graph, cut, target)) {
     Rebuild rebuild(graph, cut);
     rebuild.edit(hypothesis.at, hypothesis.edit);
-    switch (explains(rebuild.evaluate(target, schedule), unchanged, candidate)) {
+    switch (explains(evaluate(rebuild), unchanged, candidate)) {
       case Explains::everything:
         claims.push_back(hypothesis.claim);
         if (!few) return "equals " + hypothesis.claim;

@@ -3,6 +3,7 @@
 // started from.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,8 +28,9 @@ std::vector<Hypothesis> hypotheses(const reference::Graph& graph, const Cut& cut
 // is one that agrees wherever the candidate is outside ("where it is outside, equals .."), so that
 // a defect of one head or one tile has a name too; "" if there is none. A tensor of a few elements,
 // such as the loss, agrees with something by chance: there a cause is named only if it is the only
-// one that fits.
+// one that fits. Elements where `undefined` holds do not count.
 std::string diagnose(const reference::Graph& graph, const Cut& cut, int target,
-                     const golden::PrecisionSchedule& schedule, std::span<const double> candidate);
+                     const golden::PrecisionSchedule& schedule, std::span<const double> candidate,
+                     const std::function<bool(int64_t element)>& undefined = {});
 
 }  // namespace assay::verify

@@ -105,36 +105,43 @@ class Blame {
   }
 
  private:
-  // The checkpoint's own error is within bounds; what is not comes from before.
+  // The checkpoint's own error is within bounds; what is not comes from before, unless so much lies
+  // between that the bound on its own error spans tensors that nobody compared.
   std::string inherited() const {
-    std::string text = fmt::format("given {} it is right", inputs_text());
+    if (!unseen_.empty()) {
+      const std::string text = between();
+      if (from_batch()) return text;
+      return text +
+             "; or inherited: a worst-case bound over all that lies between does not tell which";
+    }
     const auto compared = std::count_if(rows_.begin(), rows_.begin() + static_cast<long>(at_),
                                         [](const auto& row) { return row.local_compared; });
-    if (!unseen_.empty()) {
-      return text + fmt::format(
-                        "; what is computed between those and it was not compared by itself ({}): "
-                        "the error exceeds what independent roundings add up to",
-                        list_text(unseen_));
-    }
-    return text + fmt::format(
-                      ", as are {} of {} earlier checkpoints given theirs: the error is inherited "
-                      "and exceeds what independent roundings add up to",
-                      compared, at_);
+    return fmt::format(
+        "given {} it is right, as are {} of {} earlier checkpoints given theirs: the error is "
+        "inherited and exceeds what independent roundings add up to",
+        inputs_text(), compared, at_);
   }
 
   std::string between() const {
-    const bool from_batch = std::all_of(start_.inputs.begin(), start_.inputs.end(), is_batch);
-    const char* taken = from_batch              ? ""
-                        : passes(start_.inputs) ? "the former pass; "
-                                                : "the former are taken as they are; ";
     return fmt::format(
-        "between {} and {}: {}{} not compared: {}", inputs_text(), rows_[at_].name, taken,
+        "between {} and {}: {}{} not compared: {}", inputs_text(), rows_[at_].name,
+        how_inputs_are_taken(),
         unseen_.size() == 1 ? "one tensor was" : fmt::format("{} tensors were", unseen_.size()),
         list_text(unseen_));
   }
 
+  // That an input passes says something of the local view alone.
+  const char* how_inputs_are_taken() const {
+    if (from_batch() || divergence_.view == View::free) return "";
+    return passes(start_.inputs) ? "the former pass; " : "the former are taken as they are; ";
+  }
+
+  bool from_batch() const {
+    return std::all_of(start_.inputs.begin(), start_.inputs.end(), is_batch);
+  }
+
   std::string given() const {
-    if (std::all_of(start_.inputs.begin(), start_.inputs.end(), is_batch)) {
+    if (from_batch()) {
       return fmt::format("computed from {} alone", list_text(start_.inputs));
     }
     const bool whole = std::all_of(rows_.begin(), rows_.begin() + static_cast<long>(at_),

@@ -145,17 +145,24 @@ void finish_rows(std::vector<CheckpointRow>& rows, const Ledger& ledger) {
 
 std::string find_cause(const Case& file, const golden::PrecisionSchedule& schedule,
                        const LocalInputs& inputs, const Failure& failure) {
-  const Cut cut{.given = inputs.replaced,
-                .value =
-                    [&](const reference::NodeData& node) {
-                      return node.op == nullptr ? file.bindings(node) : inputs.value(node.name);
-                    },
-                .held_wider = inputs.held_wider,
-                .weight_error =
-                    [&](const reference::NodeData& weight, const reference::Array& value) {
-                      return file.weight_error(schedule.storage, weight, value);
-                    }};
-  return diagnose(*file.graph, cut, file.graph->find(failure.name), schedule, failure.candidate);
+  const Cut cut{
+      .given = inputs.replaced,
+      .value =
+          [&](const reference::NodeData& node) {
+            return node.op == nullptr ? file.bindings(node) : inputs.value(node.name);
+          },
+      .error = [&](const std::string& name,
+                   const reference::Array& value) { return inputs.error(schedule, name, value); },
+      .weight_error =
+          [&](const reference::NodeData& weight, const reference::Array& value) {
+            return file.weight_error(schedule.storage, weight, value);
+          }};
+  const int at = file.graph->find(failure.name);
+  // A loss that fails was compared.
+  const auto undefined = file.undefined.is_loss_of_them(failure.name)
+                             ? std::function<bool(int64_t)>()
+                             : file.undefined.in(file.graph->node(at));
+  return diagnose(*file.graph, cut, at, schedule, failure.candidate, undefined);
 }
 
 // Everything one comparison works with.
@@ -166,8 +173,10 @@ struct Run {
         schedule(judged.precision()),
         settles_all(judged.capabilities().can_force ||
                     golden_file.capture() != golden::Capture::full),
-        file(golden_file, chosen.pattern, chosen.left_out,
-             [&judged](const std::string& name) { return judged.computes(name); }),
+        file(
+            golden_file, chosen.pattern, chosen.left_out,
+            [&judged](const std::string& name) { return judged.computes(name); },
+            !judged.capabilities().can_run),
         ledger(file.asked, judged.describe()),
         forced_ledger(file.asked, judged.describe() + ", forced"),
         golden(golden_file),
@@ -230,6 +239,22 @@ void doubt_roundings(Run& run) {
   }
 }
 
+// Autocast hands some tensors over in float32 that products read in 16 bits.
+void say_what_is_read_narrower(Run& run, Check& check) {
+  const golden::Precision storage = run.schedule.storage;
+  const auto wider =
+      std::count_if(run.rows.all().begin(), run.rows.all().end(), [&](const CheckpointRow& row) {
+        return row.local_compared && row.dtype == golden::DType::float32 &&
+               golden::unit_roundoff(run.schedule.storage_of(row.name)) >
+                   golden::unit_roundoff(golden::Precision::fp32);
+      });
+  if (!run.inputs.read_narrower || wider == 0) return;
+  check.details.push_back(
+      fmt::format("{} tensors are handed over in float32: bounds allow for what reads them rounded "
+                  "to {}",
+                  wider, golden::precision_name(storage)));
+}
+
 void compare_local(Run& run) {
   Stopwatch watch;
   const bool can_force = run.subject.capabilities().can_force;
@@ -244,6 +269,7 @@ void compare_local(Run& run) {
   if (run.local_failure && !can_force) doubt_roundings(run);
   run.result.checks.push_back(local_check(run.rows.all(), run.inputs.described,
                                           can_force ? &run.forced_ledger : nullptr, watch.lap()));
+  say_what_is_read_narrower(run, run.result.checks.back());
 }
 
 const Slope* first_outside(const std::vector<Slope>& slopes) {

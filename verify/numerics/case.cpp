@@ -64,11 +64,12 @@ Checkpoint checkpoint_of(const golden::GoldenReader& golden, const golden::Manif
 
 Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
            const std::vector<std::string>& left_out,
-           const std::function<bool(const std::string&)>& computes)
+           const std::function<bool(const std::string&)>& computes, bool from_elsewhere)
     : golden(golden_file),
       graph(reference::build_model(golden.header().config, golden.batch(), golden.positions())),
       batch(read_batch(golden)),
       bindings(bind(batch, golden)),
+      undefined(from_elsewhere ? UndefinedPositions(*graph, batch) : UndefinedPositions()),
       pattern_(bare_pattern(pattern)) {
   for (const std::string& p : left_out) left_out_.push_back(bare_pattern(p));
   static const std::string kForward = "/forward/";

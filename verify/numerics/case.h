@@ -12,14 +12,16 @@
 #include "reference/graph/graph.h"
 #include "reference/interpreters/value.h"
 #include "verify/numerics/ledger.h"
+#include "verify/numerics/undefined_positions.h"
 
 namespace assay::verify {
 
 struct Case {
-  // computes: Subject::computes; empty: every tensor.
+  // computes: Subject::computes; empty: every tensor. from_elsewhere: the subject is nothing that
+  // has to have 0 where a query sees no key.
   Case(const golden::GoldenReader& golden, const std::string& pattern,
        const std::vector<std::string>& left_out = {},
-       const std::function<bool(const std::string&)>& computes = {});
+       const std::function<bool(const std::string&)>& computes = {}, bool from_elsewhere = false);
   Case(const Case&) = delete;  // the bindings point into it
   Case& operator=(const Case&) = delete;
 
@@ -27,6 +29,7 @@ struct Case {
   std::unique_ptr<reference::Graph> graph;
   Batch batch;
   reference::Bindings bindings;
+  const UndefinedPositions undefined;  // what is computed there is not compared
   // Declared: those that match the pattern and none of left_out, in execution order; the others,
   // among them what the subject does not compute.
   std::vector<Checkpoint> asked, undemanded;

@@ -77,6 +77,30 @@ std::vector<std::string> shortened(const Ledger& ledger) {
   return lines;
 }
 
+// What is compared of no checkpoint, and why.
+void say_what_is_undefined(const Case& file, const std::vector<CheckpointRow>& rows,
+                           const Ledger& ledger, Check& check) {
+  int64_t elements = 0, checkpoints = 0;
+  for (const CheckpointRow& row : rows) {
+    const int64_t left_out = row.compared ? golden::element_count(row.shape) - row.elements : 0;
+    elements += left_out;
+    checkpoints += left_out > 0;
+  }
+  if (elements == 0) return;
+  check.details.push_back(
+      fmt::format("not compared: {} of {} positions, padding whose query sees no key: what it "
+                  "computes is not defined ({} elements of {} checkpoints)",
+                  file.undefined.count(), file.batch.attention_mask.size(), elements, checkpoints));
+  const auto loss = std::find_if(rows.begin(), rows.end(),
+                                 [](const CheckpointRow& row) { return row.name == "loss"; });
+  if (loss == rows.end() || !loss->compared || !file.undefined.is_loss_of_them("loss")) return;
+  if (ledger.find_values("logits") == nullptr) return;
+  check.details.push_back(
+      fmt::format("loss counts {} predictions made there: compared with what the candidate's own "
+                  "logits give, and not with golden",
+                  file.undefined.predictions()));
+}
+
 }  // namespace
 
 std::vector<std::string> messages(const Ledger& ledger) {
@@ -107,6 +131,7 @@ Check ledger_check(const Case& file, const std::vector<CheckpointRow>& rows, con
     check.summary += fmt::format(", {} faults", ledger.findings().size());
   }
   check.details = shortened(ledger);
+  say_what_is_undefined(file, rows, ledger, check);
   if (const auto& absent = file.not_computed; !absent.empty()) {
     check.summary += fmt::format(", {} that the subject does not compute", absent.size());
     check.details.push_back(

@@ -85,6 +85,16 @@ struct Norm {
   }
 };
 
+// 0 where `undefined` holds: such elements add nothing to a sum along x.
+Array cleared(const std::function<bool(int64_t)>& undefined, const Array& values) {
+  if (!undefined) return values;
+  Array left = Array::copy_of(values.shape(), values.values());
+  for (int64_t i = 0; i < left.size(); ++i) {
+    if (undefined(i)) left.data()[i] = 0;
+  }
+  return left;
+}
+
 // Sums over elements whose roundings are alike, squared.
 class AlikeGroups {
  public:
@@ -120,12 +130,14 @@ class SlopeObserver : public reference::ErrorObserver {
     return file_.weight_error(schedule_.storage, node, value);
   }
 
-  void observe(const NodeData& node, const Array& x, const Array& error) override {
+  void observe(const NodeData& node, const Array& due, const Array& error) override {
+    const auto undefined = file_.undefined.in(node);
+    const Array x = cleared(undefined, due);
     const auto operand = [&](std::size_t i) { return file_.graph->node(node.inputs[i]); };
-    const Norm norm{inputs_.value(operand(0).name), file_.bindings(operand(1)),
+    const Norm norm{cleared(undefined, inputs_.value(operand(0).name)), file_.bindings(operand(1)),
                     node.inputs.size() > 2 ? file_.bindings(operand(2)) : Array(),
                     schedule_.storage_of(node.name)};
-    const Array candidate = ledger_.values(node.name);
+    const Array candidate = cleared(undefined, ledger_.values(node.name));
     double size_sq = 0;
     for (const double value : x.values()) size_sq += value * value;
     const double along = least_along(norm, x, candidate);

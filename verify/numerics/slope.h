@@ -25,7 +25,8 @@ struct Slope {
 // for the y that makes it smallest: rounded once at the end; after the quotient, the gain and the
 // bias each; the same with a root that is rounded first. Its bound, times sum x_i^2:
 //
-//   sum w_i |x_i| + z sqrt( sum_g (sum_{i in g} s_i |x_i|)^2 / 3 + sum_h (sum_{i in h} s'_i |d_i|)^2 / 12 )
+//   sum w_i |x_i| + z sqrt( sum_g (sum_{i in g} s_i |x_i|)^2 / 3
+//                           + sum_h (sum_{i in h} s'_i |d_i|)^2 / 12 )
 //
 // w_i is the worst case of what is computed in the accumulator type. The input may be a rounding of
 // what was computed with, which moves sum x_i y_i by d_i for each unit of it, and makes y another

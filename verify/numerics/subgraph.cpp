@@ -33,8 +33,7 @@ std::set<int> collect(const Graph& graph, int id, const std::function<bool(int)>
 
 class Catch : public reference::ErrorObserver {
  public:
-  Catch(std::string name, const Cut& cut, const golden::PrecisionSchedule& schedule)
-      : name_(std::move(name)), cut_(cut), schedule_(schedule) {}
+  Catch(std::string name, const Cut& cut) : name_(std::move(name)), cut_(cut) {}
   bool wants(const NodeData& node) override { return node.name == name_; }
   void observe(const NodeData&, const Array& value, const Array& error) override {
     caught = {{value.values().begin(), value.values().end()},
@@ -42,15 +41,14 @@ class Catch : public reference::ErrorObserver {
   }
   Array error_of_input(const NodeData& node, const Array& value) override {
     if (node.weight && cut_.weight_error) return cut_.weight_error(node, value);
-    const bool rounded = cut_.held_wider && !node.weight && cut_.given(node.name);
-    return rounded ? rounding_error(schedule_.storage_of(node.name), value) : Array();
+    const bool given = cut_.error && !node.weight && cut_.given(node.name);
+    return given ? cut_.error(node.name, value) : Array();
   }
   Recomputed caught;
 
  private:
   std::string name_;
   const Cut& cut_;
-  const golden::PrecisionSchedule& schedule_;
 };
 
 }  // namespace
@@ -150,7 +148,7 @@ Recomputed Rebuild::evaluate(int target, const golden::PrecisionSchedule& schedu
     result = graph_.name(result, "edited/" + from_.node(target).name);
   }
   const std::string name = result.data().name;
-  Catch observer(name, cut_, schedule);
+  Catch observer(name, cut_);
   const reference::Bindings bindings = [&](const NodeData& input) {
     const auto own = parameters_.find(input.name);
     return own != parameters_.end() ? own->second : cut_.value(from_.node(from_.find(input.name)));

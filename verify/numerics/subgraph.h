@@ -34,8 +34,9 @@ struct Cut {
   // Whether a named node's value is given. Graph inputs and weights always are.
   std::function<bool(const std::string& name)> given;
   std::function<reference::Array(const reference::NodeData& node)> value;
-  bool held_wider = false;  // the given values are roundings of what was computed with
-  // The error that a weight starts with; empty: none.
+  // The errors that a given value and a weight start with; empty: none.
+  std::function<reference::Array(const std::string& name, const reference::Array& value)> error =
+      {};
   std::function<reference::Array(const reference::NodeData& weight, const reference::Array& value)>
       weight_error = {};
 };

@@ -51,6 +51,42 @@ Array read_masks(const std::string& name, const golden::PrecisionSchedule& sched
   return read;
 }
 
+// What rounding to `storage` does to each of the values; absent where it does nothing to any.
+Array narrowing_error(golden::Precision storage, const Array& values) {
+  if (golden::unit_roundoff(storage) <= golden::unit_roundoff(golden::Precision::fp32)) return {};
+  Array error = rounded_to(storage, values);
+  bool any = false;
+  for (int64_t i = 0; i < values.size(); ++i) {
+    const double moved = std::fabs(error.data()[i] - values.data()[i]);
+    error.data()[i] = std::isfinite(moved) ? moved : 0;
+    any = any || error.data()[i] > 0;
+  }
+  return any ? error : Array();
+}
+
+// Expected values, the candidate's and their deviations or worst cases.
+struct Compared {
+  Array due, given, error;
+  int64_t left_out = 0;  // elements
+};
+
+// Where `undefined` holds all agree and there is no bound.
+Compared without(const std::function<bool(int64_t)>& undefined, Compared all) {
+  if (!undefined) return all;
+  for (Array* array : {&all.due, &all.given, &all.error}) {
+    *array = Array::copy_of(array->shape(), array->values());
+  }
+  for (int64_t i = 0; i < all.due.size(); ++i) {
+    if (!undefined(i)) continue;
+    ++all.left_out;
+    double& due = all.due.data()[i];
+    if (std::isnan(due)) due = 0;
+    all.given.data()[i] = due;
+    all.error.data()[i] = std::numeric_limits<double>::infinity();
+  }
+  return all;
+}
+
 class FreeObserver : public reference::ErrorObserver {
  public:
   FreeObserver(const Case& file, const golden::PrecisionSchedule& schedule,
@@ -81,8 +117,10 @@ class FreeObserver : public reference::ErrorObserver {
                            file_.batch.attention_mask, schedule_.storage_of(node.name));
     }
     if (!is_handed_over(node.name)) return;
-    compare_row(*row, golden, read_masks(node.name, schedule_, golden, ledger_.values(node.name)),
-                noise_ == nullptr ? error : noise_->widened(node.name, error));
+    const Array deviation = noise_ == nullptr ? error : noise_->widened(node.name, error);
+    look_for_growth(*row, deviation);
+    const Array given = read_masks(node.name, schedule_, golden, ledger_.values(node.name));
+    compare_row(*row, without(file_.undefined.in(node), {golden, given, deviation}));
   }
 
   Array error_of_input(const NodeData& node, const Array& value) override {
@@ -99,14 +137,17 @@ class FreeObserver : public reference::ErrorObserver {
   // Where errors grow beyond all numbers the analysis ends in infinity or NaN, and what it says of
   // later nodes rests on that: from there on an element may be anything finite, and nothing is
   // shown.
-  void compare_row(CheckpointRow& row, const Array& golden, const Array& candidate,
-                   const Array& error) {
+  void look_for_growth(CheckpointRow& row, const Array& error) {
     open_ = open_ || !all_finite_in(error.values());
     if (open_) row.note = "error analysis has no finite bound here: errors grow beyond all numbers";
+  }
+
+  void compare_row(CheckpointRow& row, const Compared& all) {
     BoundRule rule = tolerance_.rule();
     rule.open = open_;
     const Comparison seen =
-        compare_chunks(golden.values(), candidate.values(), error.values(), rule);
+        compare_chunks(all.due.values(), all.given.values(), all.error.values(), rule);
+    row.elements = seen.compared - all.left_out;
     row.free_sigmas = seen.max_sigmas;
     row.relative_bound = row.golden_rms == 0 ? 0 : seen.rms_bound / row.golden_rms;
     row.compared = true;
@@ -125,7 +166,7 @@ class FreeObserver : public reference::ErrorObserver {
                                   row.name, seen.unmasked, seen.compared)});
     }
     if (first_ || seen.outside == 0) return;
-    keep_first(first_, row.name, seen, golden, candidate, rule.of(error.values()));
+    keep_first(first_, row.name, seen, all.due, all.given, rule.of(all.error.values()));
   }
 
   const Case& file_;
@@ -154,31 +195,36 @@ class LocalObserver : public reference::ErrorObserver {
     return rows_.find(node.name) != nullptr && ledger_.find_values(node.name) != nullptr;
   }
   void observe(const NodeData& node, const Array& value, const Array& error) override {
-    compare_row(*rows_.find(node.name), value, error,
-                read_masks(node.name, schedule_, value, ledger_.values(node.name)));
+    // A loss is defined by the logits that it is made from.
+    const bool by_logits = file_.undefined.is_loss_of_them(node.name) && inputs_.replaced("logits");
+    compare_row(*rows_.find(node.name),
+                without(by_logits ? nullptr : file_.undefined.in(node),
+                        {value, read_masks(node.name, schedule_, value, ledger_.values(node.name)),
+                         error}));
   }
 
   bool gives(const NodeData& node) override { return inputs_.replaced(node.name); }
   std::pair<Array, Array> given(const NodeData& node) override {
     Array value = inputs_.value(node.name);
-    Array error =
-        inputs_.held_wider ? rounding_error(schedule_.storage_of(node.name), value) : Array();
+    Array error = inputs_.error(schedule_, node.name, value);
     return {std::move(value), std::move(error)};
   }
 
   std::optional<Failure> first() { return std::move(first_); }
 
  private:
-  void compare_row(CheckpointRow& row, const Array& value, const Array& error,
-                   const Array& candidate) {
+  void compare_row(CheckpointRow& row, const Compared& all) {
     const BoundRule rule = worst_rule(schedule_);
     const Comparison seen =
-        compare_chunks(value.values(), candidate.values(), error.values(), rule);
+        compare_chunks(all.due.values(), all.given.values(), all.error.values(), rule);
+    if (all.left_out == seen.compared) {
+      row.note = "not compared: all of it rests on queries that see no key";
+    }
     row.local_compared = true;
     row.local_outside = seen.outside;
     row.local_ratio = seen.max_ratio;
     if (first_ || seen.outside == 0) return;
-    keep_first(first_, row.name, seen, value, candidate, rule.of(error.values()));
+    keep_first(first_, row.name, seen, all.due, all.given, rule.of(all.error.values()));
   }
 
   const Case& file_;
@@ -218,6 +264,16 @@ std::optional<Failure> free_running_view(const Case& file,
   return observer.first();
 }
 
+Array LocalInputs::error(const golden::PrecisionSchedule& schedule, const std::string& name,
+                         const Array& held) const {
+  const golden::Precision storage = schedule.storage_of(name);
+  if (read_narrower) {
+    Array narrowing = narrowing_error(storage, held);
+    if (!narrowing.absent()) return narrowing;
+  }
+  return held_wider ? rounding_error(storage, held) : Array();
+}
+
 LocalInputs forced_inputs(const Case& file, const golden::PrecisionSchedule& schedule,
                           const GoldenValues& golden) {
   return {.described = "golden values in the storage type",
@@ -236,7 +292,8 @@ LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& 
                 const CompactTensor* own = ledger.find_values(name);
                 return own != nullptr && own->readable();
               },
-          .value = [&ledger](const std::string& name) { return ledger.values(name); }};
+          .value = [&ledger](const std::string& name) { return ledger.values(name); },
+          .read_narrower = true};
 }
 
 void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledger& ledger) {
@@ -246,6 +303,7 @@ void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledge
     const golden::DType due = subject.dtype_of(observed.name);
     ledger.take(std::move(observed), due);
   });
+  subject.look_for({});  // the case may end before the subject does
   ledger.close();
 }
 

@@ -49,8 +49,14 @@ struct LocalInputs {
   // Whether later nodes start from value(name); false: they start from what was computed.
   std::function<bool(const std::string& name)> replaced;
   std::function<reference::Array(const std::string& name)> value;
-  // The values are roundings of what was computed with: the bounds allow for that.
+  // What is handed over in a wider type than storage may be read rounded to that (autocast).
+  bool read_narrower = false;
+  // The other values may be roundings of what was computed with: the bounds allow for that.
   bool held_wider = false;
+
+  // How far what was computed with may lie from value(name); absent: not at all.
+  reference::Array error(const golden::PrecisionSchedule& schedule, const std::string& name,
+                         const reference::Array& held) const;
 };
 
 // Golden values in the storage type, scores and probabilities excepted.

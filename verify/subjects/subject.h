@@ -86,7 +86,7 @@ class Subject {
   virtual void run(const Batch& batch, const Forced& forced, const Receive& receive) = 0;
   // What it hands over, as far as it knows before it runs (a dump); else empty.
   virtual std::vector<std::string> known_names() const { return {}; }
-  // Of the runs that follow. A subject that has its tensors in a file reads no others than these,
+  // Of the runs that follow; none: everything is needed. A subject that has its tensors in a file reads no others than these,
   // and each when it is asked for (Observed::read).
   virtual void look_for(const Interests& interests) { (void)interests; }
   // One result of a run in which no other tensor is asked for. Only where can_run_untapped.

@@ -302,6 +302,36 @@ BOOST_AUTO_TEST_CASE(a_partial_dump_is_blamed_between_what_it_holds) {
   }
 }
 
+// A layer's error that is within its worst case and yet too large for the free-running bound: that
+// the layer is right was not measured.
+BOOST_AUTO_TEST_CASE(a_worst_case_over_a_whole_layer_acquits_nobody) {
+  const GoldenFixture golden(config_of("tiny", "plain"));
+  GraphSubject reference = golden.reference(Precision::fp32);
+  const std::string last = "layers/2/output";
+  const auto judge = [&](double change) {
+    Altered subject(reference, [&](Observed seen, const Receive& receive) {
+      if (!golden::matches("layers/*/output", seen.name)) return;
+      if (seen.name == last) seen.tensor.values[17] += change;
+      receive(std::move(seen));
+    });
+    subject.can_force = false;
+    return verify_numerics(golden.reader(), subject, {.pattern = "layers/*/output"});
+  };
+  const double large = 1;
+  const NumericsResult found = judge(0.9 * large / row_of(judge(large), last).local_ratio);
+  BOOST_TEST_CONTEXT(text_of(found)) {
+    BOOST_TEST(row_of(found, last).local_outside == 0);
+    BOOST_TEST(found.diverged == last);
+    const std::string& blame = found.first_divergence.at(3);
+    BOOST_TEST(blame.find("right") == std::string::npos, blame);
+    BOOST_TEST(blame.find("between the candidate's layers/1/output and layers/2/output: ") !=
+               std::string::npos);
+    BOOST_TEST(blame.find("tensors were not compared: ") != std::string::npos, blame);
+    BOOST_TEST(blame.find("; or inherited: a worst-case bound over all that lies between does not "
+                          "tell which") != std::string::npos);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace

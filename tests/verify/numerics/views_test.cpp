@@ -3,8 +3,10 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include "reference/interpreters/rounding.h"
 #include "reference/methods/registry.h"
 #include "tests/verify/numerics/fixture.h"
+#include "verify/numerics/case.h"
 #include "verify/subjects/file_subject.h"
 
 namespace assay::verify::testing {
@@ -139,6 +141,56 @@ BOOST_AUTO_TEST_CASE(dump_that_rounds_what_it_computed_with_is_untrusted) {
   const NumericsResult found = verify_numerics(golden.reader(), wrong, {});
   BOOST_TEST(exit_code_of(found) == 1, text_of(found));
   BOOST_TEST(found.diverged == "layers/1/mlp/up");
+}
+
+// Writes what is handed over, in float32, after change().
+class Float32Dump : public reference::Observer {
+ public:
+  Float32Dump(golden::DumpWriter& writer, std::function<void(Observed&)> change)
+      : writer_(writer), change_(std::move(change)) {}
+  reference::Array observe(const reference::NodeData& node, reference::Array value) override {
+    Observed seen{.name = node.name,
+                  .tensor = {value.shape(), {value.values().begin(), value.values().end()}}};
+    change_(seen);
+    writer_.write(seen.name, seen.tensor.view(), golden::DType::float32);
+    return value;
+  }
+
+ private:
+  golden::DumpWriter& writer_;
+  std::function<void(Observed&)> change_;
+};
+
+// Tensors in float32 that products read in bf16 are right under bf16, and what is wrong with one of
+// them is found.
+BOOST_AUTO_TEST_CASE(autocast_dump_passes) {
+  const GoldenFixture golden(config_of("tiny", "plain"));
+  const Case file(golden.reader(), "");
+  golden::PrecisionSchedule autocast = schedule_of(Precision::fp32);
+  autocast.operands = Precision::bf16;
+  const auto judge = [&](const std::function<void(Observed&)>& change) {
+    const std::string path = golden.file("autocast.h5");
+    {
+      golden::DumpWriter writer(path, golden.reader().config_hash(), kSeed);
+      Float32Dump observer(writer, change);
+      reference::evaluate_rounded(*file.graph, file.bindings, autocast,
+                                  reference::RoundingMode::nearest, kSeed, observer);
+    }
+    FileSubject subject(path, golden::widest_schedule(Precision::bf16));
+    return verify_numerics(golden.reader(), subject, {});
+  };
+  const NumericsResult right = judge([](Observed&) {});
+  const std::string said = text_of(right);
+  BOOST_TEST(exit_code_of(right) == 0, said);
+  BOOST_TEST(said.find("tensors are handed over in float32: bounds allow for what reads them "
+                       "rounded to bf16") != std::string::npos,
+             said);
+  const NumericsResult wrong = judge([](Observed& seen) {
+    if (seen.name != "layers/1/attn/out") return;
+    for (double& x : seen.tensor.values) x *= 1.1;
+  });
+  BOOST_TEST(exit_code_of(wrong) == 1, text_of(wrong));
+  BOOST_TEST(wrong.diverged == "layers/1/attn/out");
 }
 
 // Drawn weights, of which one is not what float32, or what bfloat16 holds.

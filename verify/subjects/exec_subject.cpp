@@ -1,0 +1,248 @@
+#include "verify/subjects/exec_subject.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "golden/contract/error.h"
+#include "golden/contract/names.h"
+#include "golden/contract/strict_json.h"
+#include "golden/exchange/export.h"
+#include "golden/exchange/npz.h"
+#include "golden/exchange/safetensors.h"
+
+namespace assay::verify {
+namespace {
+
+namespace fs = std::filesystem;
+using golden::DType;
+using nlohmann::json;
+using std::chrono::milliseconds;
+
+constexpr int kProtocol = 1;
+constexpr milliseconds kToSayBye{2000};
+
+std::string private_folder() {
+  std::string pattern = fs::temp_directory_path() / "assay-exec-XXXXXX";
+  if (::mkdtemp(pattern.data()) == nullptr) {
+    throw InputError(fmt::format("{}: no private folder can be made there", pattern));
+  }
+  return pattern;
+}
+
+// A file of the private folder, by its bare name.
+bool is_bare_name(const std::string& name) {
+  return !name.empty() && name.find('/') == std::string::npos && name != "." && name != "..";
+}
+
+std::string text_of(const json& answer, const char* key) {
+  const auto found = answer.find(key);
+  return found != answer.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+bool lists(const json& answer, const char* key, const std::string& word) {
+  const auto found = answer.find(key);
+  return found != answer.end() && found->is_array() &&
+         std::find(found->begin(), found->end(), json(word)) != found->end();
+}
+
+}  // namespace
+
+ExecSubject::ExecSubject(const ExecOptions& options, const golden::ModelConfig& config,
+                         const golden::WeightSource& weights)
+    : options_(options), config_(config), weights_(weights) {
+  const std::vector<std::string> words = split_words(options.command);
+  folder_ = private_folder();
+  try {
+    fs::create_directory(folder_ + "/model");
+    const bool wide = options.storage == golden::Precision::fp64;
+    golden::write_model(config, weights, wide ? golden::Element::f64 : golden::Element::f32,
+                        folder_ + "/model");
+    program_ = std::make_unique<Program>(words, folder_ + "/log");
+    say_hello();
+  } catch (...) {
+    program_.reset();
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+    throw;
+  }
+}
+
+ExecSubject::~ExecSubject() {
+  try {
+    program_->send(R"({"type":"bye"})");
+    program_->end(kToSayBye);
+  } catch (const std::exception&) {  // it is gone already
+  }
+  program_.reset();
+  std::error_code ignored;
+  fs::remove_all(folder_, ignored);
+}
+
+void ExecSubject::say_hello() {
+  program_->send(json{{"type", "hello"},
+                      {"protocol", kProtocol},
+                      {"folder", folder_},
+                      {"model", folder_ + "/model"},
+                      {"precision", golden::precision_name(options_.storage)}}
+                     .dump());
+  const std::string line = program_->receive(options_.timeout);
+  json answer;
+  try {
+    answer = golden::parse_strict_json(line, "hello", {.depth = 4, .in_list = 64});
+  } catch (const InputError& error) {
+    program_->fail(fmt::format("its answer to hello is no JSON object ({}): {}", error.what(),
+                               golden::printable(line.substr(0, 200))));
+  }
+  if (const std::string problem = text_of(answer, "error"); !problem.empty()) {
+    program_->fail("it refuses: " + golden::printable(problem));
+  }
+  program_name_ = text_of(answer, "name");
+  if (program_name_.empty()) program_->fail("its answer to hello has no 'name'");
+  if (const std::string version = text_of(answer, "version"); !version.empty()) {
+    program_name_ += " " + version;
+  }
+  if (const std::string storage = text_of(answer, "storage");
+      !storage.empty() && golden::parse_precision(storage) != options_.storage) {
+    throw InputError(fmt::format("{}: it computes in {}: expected --precision {}, got {}",
+                                 program_name_, storage, storage,
+                                 golden::precision_name(options_.storage)));
+  }
+  const std::string schedule = text_of(answer, "schedule"), angles = text_of(answer, "angles");
+  says_schedule_ = !(options_.schedule.empty() && schedule.empty());
+  schedule_ = golden::declared_schedule(program_name_, options_.storage,
+                                        options_.schedule.empty() ? schedule : options_.schedule,
+                                        options_.angles.empty() ? angles : options_.angles);
+  can_force_ = lists(answer, "can", "force");
+}
+
+std::string ExecSubject::describe() const {
+  return fmt::format("{} (exec:{})", golden::printable(program_name_), options_.command);
+}
+
+std::string ExecSubject::arithmetic() const {
+  return golden::schedule_text(schedule_) +
+         (says_schedule_ ? "" : ", the widest schedule, for it declares none");
+}
+
+DType ExecSubject::dtype_of(const std::string& tensor_name) const {
+  const DType storage = verify::dtype_of(schedule_.storage_of(tensor_name));
+  if (storage == DType::float64) return storage;
+  const auto found = dtypes_.find(tensor_name);
+  return found != dtypes_.end() && found->second == storage ? storage : DType::float32;
+}
+
+std::unique_ptr<Subject> ExecSubject::another() const {
+  return std::make_unique<ExecSubject>(options_, config_, weights_);
+}
+
+// The inputs of a run, and what is forced, as files; their message.
+std::string ExecSubject::write_request(const Batch& batch, const Forced& forced) const {
+  const golden::Shape shape{batch.batch, batch.positions};
+  const auto widened = [](const auto& values) {
+    return std::vector<double>(values.begin(), values.end());
+  };
+  const std::string inputs = fmt::format("request-{}.npz", requests_);
+  golden::write_npz(
+      folder_ + "/" + inputs,
+      {{"tokens", golden::Element::i32, shape},
+       {"attention_mask", golden::Element::i32, shape},
+       {"labels", golden::Element::i32, shape}},
+      [&](const std::string& name) {
+        return name == "tokens"   ? widened(batch.tokens)
+               : name == "labels" ? widened(batch.labels)
+                                  : widened(batch.attention_mask);
+      },
+      golden::Rounding::refuse, true);
+  json message{{"type", "run"}, {"id", requests_}, {"inputs", inputs}};
+  if (forced) {
+    std::map<std::string, golden::Tensor> values;
+    std::vector<golden::ExchangeTensor> tensors;
+    for (const golden::TensorInfo& info :
+         golden::tensor_list(config_, batch.batch, batch.positions)) {
+      const golden::Tensor* value = forced(info.name);
+      if (value == nullptr) continue;
+      values[info.name] = *value;
+      tensors.push_back({info.name, golden::Element::f64, value->shape});
+    }
+    const std::string file = fmt::format("forced-{}.safetensors", requests_);
+    golden::write_safetensors(
+        folder_ + "/" + file, tensors, {},
+        [&](const std::string& name) { return values.at(name).values; }, golden::Rounding::refuse,
+        true);
+    message["forced"] = file;
+  }
+  return message.dump();
+}
+
+// The path of the file that a run's answer names.
+std::string ExecSubject::file_named(const std::string& line, const std::string& name) {
+  json answer;
+  try {
+    answer = golden::parse_strict_json(line, name, {.depth = 4, .in_list = 64});
+  } catch (const InputError& error) {
+    program_->fail(fmt::format("its answer is no JSON object ({}): {}", error.what(),
+                               golden::printable(line.substr(0, 200))));
+  }
+  if (const std::string problem = text_of(answer, "error"); !problem.empty()) {
+    program_->fail("it failed: " + golden::printable(problem));
+  }
+  const auto id = answer.find("id");
+  if (id == answer.end() || *id != json(requests_)) {
+    program_->fail(fmt::format("it answered another request: expected id {}, got {}", requests_,
+                               golden::printable(id == answer.end() ? "none" : id->dump())));
+  }
+  const std::string file = text_of(answer, "file");
+  if (!is_bare_name(file) || !fs::is_regular_file(fs::symlink_status(folder_ + "/" + file))) {
+    program_->fail(fmt::format("expected in 'file' the name of a file in {}, got '{}'", folder_,
+                               golden::printable(file)));
+  }
+  return folder_ + "/" + file;
+}
+
+void ExecSubject::run(const Batch& batch, const Forced& forced, const Receive& receive) {
+  ++requests_;
+  program_->send(write_request(batch, forced));
+  const std::string path = file_named(program_->receive(options_.timeout), "answer");
+  try {
+    hand_over(path, batch, receive);
+  } catch (const InputError& error) {
+    program_->fail(std::string("its answer cannot be read: ") + error.what());
+  }
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
+    const std::string name = entry.path().filename();
+    if (name != "model" && name != "log") fs::remove_all(entry.path());
+  }
+}
+
+// In order of computation where a name has a place in it, then the others.
+void ExecSubject::hand_over(const std::string& path, const Batch& batch, const Receive& receive) {
+  const golden::DumpReader reader(path, golden::Reading::lenient);
+  std::map<std::string, std::size_t> place;
+  for (const golden::TensorInfo& info :
+       golden::tensor_list(config_, batch.batch, batch.positions)) {
+    place.emplace(info.name, place.size());
+  }
+  std::vector<golden::DumpEntry> entries = reader.entries();
+  const auto place_of = [&](const golden::DumpEntry& entry) {
+    const auto found = place.find(entry.name);
+    return found == place.end() ? place.size() : found->second;
+  };
+  std::stable_sort(entries.begin(), entries.end(),
+                   [&](const auto& a, const auto& b) { return place_of(a) < place_of(b); });
+  dtypes_.clear();
+  for (const golden::DumpEntry& entry : entries) dtypes_[entry.name] = entry.dtype;
+  for (const golden::DumpEntry& entry : entries) {
+    const Interest interest = interests_ ? interests_(entry.name) : Interest::needed;
+    if (interest == Interest::none) continue;
+    if (interest == Interest::useful && !entry.problem.empty()) continue;
+    const bool wanted = interest != Interest::named;
+    receive({.name = entry.name,
+             .dtype = entry.dtype,
+             .tensor = wanted ? reader.read(entry.name) : golden::Tensor{}});
+  }
+}
+
+}  // namespace assay::verify
