@@ -139,7 +139,7 @@ class SlopeObserver : public reference::ErrorObserver {
                     schedule_.storage_of(node.name)};
     const Array candidate = cleared(undefined, ledger_.values(node.name));
     double size_sq = 0;
-    for (const double value : x.values()) size_sq += value * value;
+    for (const double value : x.values()) size_sq += value * weighted(norm.storage, value);
     const double along = least_along(norm, x, candidate);
     if (!(size_sq > 0) || !std::isfinite(along)) return;
     found.push_back({node.name, along / size_sq, bound(norm, x, error) / size_sq});
@@ -148,6 +148,12 @@ class SlopeObserver : public reference::ErrorObserver {
   std::vector<Slope> found;
 
  private:
+  // x / s^2, with s the spacing at x: so every element counts alike.
+  static double weighted(Precision storage, double x) {
+    const double spacing = golden::spacing(storage, x);
+    return x / spacing / spacing;
+  }
+
   static double least_along(const Norm& norm, const Array& x, const Array& candidate) {
     std::array<double, kChains.size()> along{};
     for (int64_t first = 0; first < x.size(); first += norm.width()) {
@@ -155,8 +161,9 @@ class SlopeObserver : public reference::ErrorObserver {
       const double root = r == 0 ? 1 : golden::round_to(norm.storage, r) / r;
       for (int64_t d = 0; d < norm.width(); ++d) {
         const double value = x.data()[first + d], got = candidate.data()[first + d];
+        const double direction = weighted(norm.storage, value);
         for (std::size_t k = 0; k < kChains.size(); ++k) {
-          along[k] += (got - norm.rounded(kChains[k], value, d, root)) * value;
+          along[k] += (got - norm.rounded(kChains[k], value, d, root)) * direction;
         }
       }
     }
@@ -171,7 +178,8 @@ class SlopeObserver : public reference::ErrorObserver {
       const double* in = norm.input.data() + first;
       const std::vector<double> slopes = slopes_of_inputs(norm, x.data() + first, in);
       for (int64_t d = 0; d < norm.width(); ++d) {
-        const double value = x.data()[first + d], size = std::fabs(value);
+        const double value = x.data()[first + d];
+        const double size = std::fabs(weighted(norm.storage, value));
         const double spacing = golden::spacing(norm.storage, value);
         alike += error.data()[first + d] * size;
         own.add(d, std::floor(value / spacing * 4) * spacing, spacing * size);
@@ -183,15 +191,15 @@ class SlopeObserver : public reference::ErrorObserver {
     return alike + z_ * std::sqrt(own.sum() / 3 + of_inputs.sum() / 12);
   }
 
-  // d_j = d (sum_i x_i y_i) / d in_j with x held: p_j - mean(p) - c_j (sum p_i c_i) / (sum c_i^2),
-  // p_i = x_i gain_i r; without the mean in an RMSNorm.
+  // d_j = d (sum_i v_i y_i) / d in_j with v held: p_j - mean(p) - c_j (sum p_i c_i) / (sum c_i^2),
+  // p_i = v_i gain_i r; without the mean in an RMSNorm.
   static std::vector<double> slopes_of_inputs(const Norm& norm, const double* x, const double* in) {
     const std::vector<double> c = norm.centred(in);
     const double r = norm.inverse_root(x, c);
     std::vector<double> p(c.size());
     double sum = 0, along = 0, square = 0;
     for (std::size_t d = 0; d < p.size(); ++d) {
-      p[d] = x[d] * norm.gain.data()[d] * r;
+      p[d] = weighted(norm.storage, x[d]) * norm.gain.data()[d] * r;
       sum += p[d];
       along += p[d] * c[d];
       square += c[d] * c[d];
