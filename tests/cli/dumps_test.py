@@ -173,7 +173,7 @@ def types(tensors):
     expect(0, "fused, bf16 storage, fp32 accumulation, angles in fp64, as asked for", *judged,
            "--schedule", "fused", "--angles", "double", "--only", "embed")
     expect(2, "d.npz: schedule: expected fused or eager, got lazy", *judged, "--schedule", "lazy")
-    expect(2, "--angles: expected with a dump only, got reference; it knows its own",
+    expect(2, "--angles: expected with a dump or a program only, got reference; it knows its own",
            "verify", "g.h5", "--subject", "reference", "--angles", "double")
 
 
