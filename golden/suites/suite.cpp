@@ -273,7 +273,7 @@ Suite parse_suite(const std::string& json_text, const std::string& name, const s
     settings.refuse_others();
   }
   const SuiteJson& blocks = fields.required("blocks");
-  SuiteFields(blocks, where + ": blocks");
+  const SuiteFields object(blocks, where + ": blocks");  // or InputError
   int index = 0;
   for (const SuiteJson& entry : fields.list("entries")) {
     expand(entry, blocks, defaults, fmt::format("{}: entry {}", where, index++), suite);
