@@ -1,17 +1,20 @@
-"""The C interface (cuda_impl/engine/interface/c_api.h) for Python, over the shared library assay_c_shared."""
+"""The C interface (cuda_impl/engine/interface/c_api.h) for Python, over the shared library
+assay_c_shared."""
 import ctypes
 import json
 
 import torch
 
-READ = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_double),
-                        ctypes.c_int64)
-RECEIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_double), ctypes.c_int64)
+READ = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p,
+                        ctypes.POINTER(ctypes.c_double), ctypes.c_int64)
+RECEIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_double),
+                           ctypes.c_int64)
 
 
 class Batch(ctypes.Structure):
     _fields_ = [("batch", ctypes.c_int64), ("positions", ctypes.c_int64),
-                ("tokens", ctypes.POINTER(ctypes.c_int32)), ("attention_mask", ctypes.POINTER(ctypes.c_uint8)),
+                ("tokens", ctypes.POINTER(ctypes.c_int32)),
+                ("attention_mask", ctypes.POINTER(ctypes.c_uint8)),
                 ("labels", ctypes.POINTER(ctypes.c_int32))]
 
 
@@ -21,7 +24,8 @@ class TrainingOptions(ctypes.Structure):
 
 
 class StepReport(ctypes.Structure):
-    _fields_ = [("loss", ctypes.c_double), ("gradient_norm", ctypes.c_double), ("skipped", ctypes.c_int32)]
+    _fields_ = [("loss", ctypes.c_double), ("gradient_norm", ctypes.c_double),
+                ("skipped", ctypes.c_int32)]
 
 
 class AssayError(RuntimeError):
@@ -66,7 +70,8 @@ class Trainer(Library):
         given = self.library.assay_training_defaults()
         for name, value in options.items():
             setattr(given, name, value)
-        self.check(self.library.assay_trainer_create(json.dumps(config).encode(), backend.encode(), precision.encode(),
+        self.check(self.library.assay_trainer_create(json.dumps(config).encode(), backend.encode(),
+                                                     precision.encode(),
                                                      ctypes.byref(given), reader(weights), None,
                                                      ctypes.byref(self.trainer)))
 
@@ -75,11 +80,13 @@ class Trainer(Library):
         self.trainer = ctypes.c_void_p()
 
     def step(self, tokens, learning_rate):
-        """Forward, backward and an update of every weight. Returns loss, gradient_norm and skipped."""
+        """Forward, backward and an update of every weight. Returns loss, gradient_norm and
+        skipped."""
         batch, _kept = self.batch(tokens)
         report = StepReport()
         self.check(self.library.assay_trainer_accumulate(self.trainer, ctypes.byref(batch)))
-        self.check(self.library.assay_trainer_step(self.trainer, ctypes.c_double(learning_rate), ctypes.byref(report)))
+        self.check(self.library.assay_trainer_step(self.trainer, ctypes.c_double(learning_rate),
+                                                   ctypes.byref(report)))
         return report
 
 
@@ -88,7 +95,8 @@ class Model(Library):
         """weights: torch tensors by their checkpoints' names."""
         super().__init__(library)
         self.model = ctypes.c_void_p()
-        self.check(self.library.assay_model_create(json.dumps(config).encode(), backend.encode(), precision.encode(),
+        self.check(self.library.assay_model_create(json.dumps(config).encode(), backend.encode(),
+                                                   precision.encode(),
                                                    reader(weights), None, ctypes.byref(self.model)))
 
     def close(self):
@@ -103,7 +111,8 @@ class Model(Library):
     def loss(self, tokens):
         batch, _kept = self.batch(tokens)
         loss = ctypes.c_double()
-        self.check(self.library.assay_model_forward(self.model, ctypes.byref(batch), None, ctypes.byref(loss)))
+        self.check(self.library.assay_model_forward(self.model, ctypes.byref(batch), None,
+                                                    ctypes.byref(loss)))
         return loss.value
 
     def logits(self, tokens, vocab):
@@ -118,7 +127,8 @@ class Model(Library):
         """Forward and backward; the gradients stay where they are formed. Returns the loss."""
         batch, _kept = self.batch(tokens)
         loss = ctypes.c_double()
-        self.check(self.library.assay_model_gradients(self.model, ctypes.byref(batch), None, None, ctypes.byref(loss)))
+        self.check(self.library.assay_model_gradients(self.model, ctypes.byref(batch), None, None,
+                                                      ctypes.byref(loss)))
         return loss.value
 
     def gradients(self, tokens):
@@ -131,5 +141,6 @@ class Model(Library):
             ctypes.memmove(kept.data_ptr(), values, 8 * count)
             received[name.decode()] = kept
 
-        self.check(self.library.assay_model_gradients(self.model, ctypes.byref(batch), RECEIVE(receive), None, None))
+        self.check(self.library.assay_model_gradients(self.model, ctypes.byref(batch),
+                                                      RECEIVE(receive), None, None))
         return received

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Our engine against PyTorch on one device, with the same weights and tokens, in one process.
 
-    bench/device_bench.py PART --library build/device/cuda_impl/engine/libassay_c_shared.so --json out.json
+    bench/device_bench.py PART --json out.json \\
+        --library build/device/cuda_impl/engine/libassay_c_shared.so
 
 Parts:
-    author    method 1, forward, width 512, 8 layers, T = 1024: time and memory, against PyTorch that stores the
-              probabilities, eager (a) and through torch.compile (b)
+    author    method 1, forward, width 512, 8 layers, T = 1024: time and memory, against PyTorch
+              that stores the probabilities, eager (a) and through torch.compile (b)
     wide      the same at width 2048, 16 layers, T = 4096
     longest   the largest T at author size that fits, by doubling, ours and (a)
     plain     method plain, forward, against PyTorch with scaled_dot_product_attention
@@ -15,18 +16,18 @@ Parts:
 Both run in bf16, or with --precision tf32 in float32 whose gemms read tf32
 (torch.backends.cuda.matmul.allow_tf32).
 
-Before anything is timed, ours is compared with PyTorch in the same type, and PyTorch in float32 (tf32: float64) stands
-between them. Ours may differ from it by at most twice what PyTorch in that type differs, in the root mean square over all logits
-(train: over all gradients); otherwise the part fails. Times are medians around a synchronisation, after a warm-up.
-A peer that is not there, or that breaks, is named under "absent" with its reason.
+Before anything is timed, ours is compared with PyTorch in the same type, and PyTorch in float32
+(tf32: float64) stands between them. Ours may differ from it by at most twice what PyTorch in that
+type differs, in the root mean square over all logits (train: over all gradients); otherwise the
+part fails. Times are medians around a synchronisation, after a warm-up. A peer that is not there,
+or that breaks, is named under "absent" with its reason.
 
---small is for a machine without a GPU: tiny sizes, the engine on the host executor, fp32 only. Its figures say nothing.
-Exit codes: 0 measured; 1 disagreement or a fault; 2 usage; 3 no PyTorch; 77 no CUDA device.
+--small is for a machine without a GPU: tiny sizes, the engine on the host executor, fp32 only. Its
+figures say nothing. Exit codes: 0 measured; 1 disagreement or a fault; 2 usage; 3 no PyTorch; 77 no
+CUDA device.
 """
 import argparse
-import gc
 import json
-import statistics
 import sys
 import time
 import traceback
@@ -37,122 +38,14 @@ except ImportError as error:
     print(f"device_bench: no PyTorch: {error}", file=sys.stderr)
     sys.exit(3)
 
-from assay_c import AssayError, Model, Trainer
+from assay_c import AssayError
+from side_by_side import Bench
 from torch_llama import Llama, Size, make_weights
 
 AUTHOR = Size(width=512, inner=1024, layers=8, heads=8, kv_heads=4, head=64, vocab=32000)
 WIDE = Size(width=2048, inner=4096, layers=16, heads=16, kv_heads=16, head=128, vocab=32000)
-TINY = Size(width=32, inner=48, layers=3, heads=4, kv_heads=2, head=8, vocab=64)
-AGREEMENT = 2.0
-UNTRUSTED = 0.25  # a yardstick that would let through anything
 LONGEST_CAP = 1 << 18
 SEARCH_SECONDS = 30  # of a doubling search; the next length takes four times as long as the last
-
-
-class Bench:
-    def __init__(self, library, small, precision="bf16", fast_atomics=False):
-        self.library, self.small, self.fast_atomics = library, small, fast_atomics
-        self.device = "cpu" if small else "cuda"
-        self.precision = "fp32" if small else precision
-        self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
-        self.rows, self.agreements, self.absent = [], [], []
-
-    def size(self, size):
-        return TINY if self.small else size
-
-    def positions(self, count):
-        return 16 if self.small else count
-
-    def backend(self, mode):
-        return ("host" if self.small else "device") + mode + (":fast-atomics" if self.fast_atomics else "")
-
-    def engine(self, size, weights, method, positions, mode=""):
-        return Model(self.library, size.config(method, positions), self.backend(mode), self.precision, weights)
-
-    def trainer(self, size, weights, method, positions, **options):
-        config = size.config(method, positions)
-        return Trainer(self.library, config, self.backend(":stacked"), self.precision, weights, **options)
-
-    def tokens(self, size, batch, positions):
-        generator = torch.Generator().manual_seed(2)
-        return torch.randint(0, size.vocab, (batch, positions), generator=generator).to(self.device)
-
-    def synchronize(self):
-        if self.device == "cuda":
-            torch.cuda.synchronize()
-
-    def seconds(self, work):
-        """Median; the longer one run takes, the fewer there are."""
-        def once():
-            self.synchronize()
-            start = time.perf_counter()
-            work()
-            self.synchronize()
-            return time.perf_counter() - start
-
-        once()
-        first = once()
-        more = 6 if first < 0.5 else 2 if first < 5 else 0
-        return statistics.median([first] + [once() for _ in range(more)])
-
-    def free_memory(self):
-        gc.collect()
-        if self.device != "cuda":
-            return 0
-        torch.cuda.synchronize()
-        torch.cuda.empty_cache()
-        return torch.cuda.mem_get_info()[0]
-
-    def torch_peak(self, work):
-        """Bytes above what is allocated before: activations, without weights."""
-        if self.device != "cuda":
-            work()
-            return None
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        work()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
-
-    def row(self, name, ours, peer, unit, ratio, target):
-        self.rows.append({"name": name, "ours": ours, "peer": peer, "unit": unit, "ratio": ratio, "target": target,
-                          "met": None if None in (ratio, target) or self.small else ratio >= target})
-
-    def faster(self, name, ours, peer, target):
-        self.row(name, ours * 1e3, peer * 1e3, "ms", peer / ours, target)
-
-    def agree(self, name, ours, same_type, exact):
-        """Throws unless ours is as near to `exact` as PyTorch in the same type, up to AGREEMENT."""
-        def distance(values):
-            return ((values - exact).pow(2).mean().sqrt() / exact.pow(2).mean().sqrt()).item()
-
-        own, yardstick = distance(ours), distance(same_type)
-        self.agreements.append({"name": name, "ours": own, "torch": yardstick, "allowed": AGREEMENT})
-        if not yardstick <= UNTRUSTED:
-            raise AssertionError(f"{name}: PyTorch differs from itself by {yardstick:.3g}, which shows nothing of ours")
-        if not own <= AGREEMENT * max(yardstick, 1e-6):
-            raise AssertionError(f"{name}: expected a relative difference from PyTorch in a wider type of at "
-                                 f"most {AGREEMENT:g} x {yardstick:.3g}, got {own:.3g}")
-
-    def reference_weights(self, weights):
-        wide = torch.float32 if self.precision == "bf16" else torch.float64
-        return {name: value.to(wide) for name, value in weights.items()}
-
-    def check_logits(self, name, size, weights, method, attention, engine, tokens):
-        with torch.no_grad():
-            exact = Llama(size, self.reference_weights(weights), method, "stored").forward(tokens).double().cpu()
-            same_type = Llama(size, weights, method, attention).forward(tokens).double().cpu()
-        self.free_memory()
-        self.agree(f"{name}: logits", engine.logits(tokens, size.vocab), same_type, exact)
-
-    def attempt(self, name, work):
-        """What a peer gives, or None and why."""
-        try:
-            return work()
-        except Exception as error:  # whatever PyTorch throws: the peer is absent, by name
-            self.absent.append({"name": name, "why": f"{type(error).__name__}: {str(error)[:300]}"})
-            return None
 
 
 def compiled(bench, size, weights, method):
@@ -179,16 +72,19 @@ def measure_forward(bench, name, size, positions):
     each.close()
     with torch.no_grad():
         eager = Llama(size, weights, "1", "stored")
-        eager_seconds = bench.attempt("PyTorch eager", lambda: bench.seconds(lambda: eager.forward(tokens)))
+        eager_seconds = bench.attempt("PyTorch eager",
+                                      lambda: bench.seconds(lambda: eager.forward(tokens)))
         if eager_seconds is not None:
-            bench.faster(f"{name}: forward, eager that stores the probabilities", ours, eager_seconds, 5.0)
+            bench.faster(f"{name}: forward, eager that stores the probabilities", ours,
+                         eager_seconds, 5.0)
             peak = bench.torch_peak(lambda: eager.forward(tokens))
             if peak is not None:
-                bench.row(f"{name}: memory of activations, eager", own_bytes / 1e6, peak / 1e6, "MB",
-                          peak / max(own_bytes, 1), None)
+                bench.row(f"{name}: memory of activations, eager", own_bytes / 1e6, peak / 1e6,
+                          "MB", peak / max(own_bytes, 1), None)
         fast = compiled(bench, size, weights, "1")
         if fast is not None:
-            fast_seconds = bench.attempt("torch.compile, run", lambda: bench.seconds(lambda: fast.forward(tokens)))
+            fast_seconds = bench.attempt("torch.compile, run",
+                                         lambda: bench.seconds(lambda: fast.forward(tokens)))
             if fast_seconds is not None:
                 bench.faster(f"{name}: forward, torch.compile", ours, fast_seconds, 2.0)
     engine.close()
@@ -245,15 +141,17 @@ def part_longest(bench):
 
     ours, why_ours = doubling(bench, run_ours, cap)
     eager, why_eager = doubling(bench, run_eager, cap)
-    bench.row(f"largest T, method 1, author size (ours ended at {why_ours}; eager at {why_eager})", ours, eager,
-              "positions", ours / eager, 16.0)
+    bench.row(f"largest T, method 1, author size (ours ended at {why_ours}; eager at {why_eager})",
+              ours, eager, "positions", ours / eager, 16.0)
 
 
 def part_plain(bench):
     if not hasattr(torch.nn.functional, "scaled_dot_product_attention"):
-        bench.absent.append({"name": "scaled_dot_product_attention", "why": f"torch {torch.__version__} has none"})
+        bench.absent.append({"name": "scaled_dot_product_attention",
+                             "why": f"torch {torch.__version__} has none"})
     has = not bench.absent
-    for name, size, positions in (("author, T = 1024", AUTHOR, 1024), ("width 2048, T = 4096", WIDE, 4096)):
+    for name, size, positions in (("author, T = 1024", AUTHOR, 1024),
+                                  ("width 2048, T = 4096", WIDE, 4096)):
         size, positions = bench.size(size), bench.positions(positions)
         weights = make_weights(size, bench.device, bench.dtype)
         tokens = bench.tokens(size, 1, positions)
@@ -265,7 +163,8 @@ def part_plain(bench):
             peer = Llama(size, weights, "plain", attention)
             peer_seconds = bench.seconds(lambda: peer.forward(tokens))
         if has:
-            bench.faster(f"plain, {name}: forward, scaled_dot_product_attention", ours, peer_seconds, 0.9)
+            bench.faster(f"plain, {name}: forward, scaled_dot_product_attention", ours,
+                         peer_seconds, 0.9)
         engine.close()
 
 
@@ -284,7 +183,8 @@ def part_train(bench):
     exact = torch_gradients(bench, size, bench.reference_weights(weights), tokens)
     same_type = torch_gradients(bench, size, weights, tokens)
     if received.keys() != exact.keys():
-        raise AssertionError(f"train: expected gradients of {sorted(exact)}, got {sorted(received)}")
+        raise AssertionError(f"train: expected gradients of {sorted(exact)}, "
+                             f"got {sorted(received)}")
     joined = [torch.cat([part[name] for name in exact]) for part in (received, same_type, exact)]
     bench.agree("train: gradients", *joined)
     ours = bench.seconds(lambda: engine.train(tokens))
@@ -302,17 +202,21 @@ def part_train(bench):
 
 
 def measure_training(bench, size, weights, tokens, loss):
-    """Steps with clipping: ours on fp32 master weights, PyTorch's AdamW on weights in the type of the gemms, which
-    is less work. The first step of ours has to report the loss before it, later ones a smaller one."""
+    """Steps with clipping: ours on fp32 master weights, PyTorch's AdamW on weights in the type of
+    the gemms, which is less work. The first step of ours has to report the loss before it, later
+    ones a smaller one."""
     rate, decay, max_norm = 1e-3, 0.1, 1.0
-    trainer = bench.trainer(size, weights, "1", tokens.shape[1], weight_decay=decay, max_norm=max_norm)
+    trainer = bench.trainer(size, weights, "1", tokens.shape[1], weight_decay=decay,
+                            max_norm=max_norm)
     first = trainer.step(tokens, rate)
     if first.skipped or not abs(first.loss - loss) <= 1e-6 * loss:
-        raise AssertionError(f"train: expected a step from loss {loss}, got {first.loss}, skipped {first.skipped}")
+        raise AssertionError(f"train: expected a step from loss {loss}, got {first.loss}, skipped "
+                             f"{first.skipped}")
     ours = bench.seconds(lambda: trainer.step(tokens, rate))
     last = trainer.step(tokens, rate)
     if last.skipped or not last.loss < loss:
-        raise AssertionError(f"train: expected a loss below {loss}, got {last.loss}, skipped {last.skipped}")
+        raise AssertionError(f"train: expected a loss below {loss}, got {last.loss}, skipped "
+                             f"{last.skipped}")
     trainer.close()
     own = {name: value.detach().clone().requires_grad_(True) for name, value in weights.items()}
     eager = Llama(size, own, "1", "stored")
@@ -335,16 +239,18 @@ def measure_training(bench, size, weights, tokens, loss):
 
 
 def part_gemms(bench):
-    """Two plain models of one layer that differ in the inner width: the difference of their times is that of gemms
-    (and of SwiGLU, which counts against us)."""
+    """Two plain models of one layer that differ in the inner width: the difference of their times
+    is that of gemms (and of SwiGLU, which counts against us)."""
     width, positions, inners = (64, 16, (96, 192)) if bench.small else (4096, 4096, (8192, 16384))
     times = []
     for inner in inners:
-        size = Size(width=width, inner=inner, layers=1, heads=width // 64, kv_heads=width // 64, head=64, vocab=128)
+        size = Size(width=width, inner=inner, layers=1, heads=width // 64, kv_heads=width // 64,
+                    head=64, vocab=128)
         weights = make_weights(size, bench.device, bench.dtype)
         tokens = bench.tokens(size, 1, positions)
         engine = bench.engine(size, weights, "plain", positions)
-        bench.check_logits(f"gemms, inner {inner}", size, weights, "plain", "stored", engine, tokens)
+        bench.check_logits(f"gemms, inner {inner}", size, weights, "plain", "stored", engine,
+                           tokens)
         times.append(bench.seconds(lambda: engine.run(tokens)))
         engine.close()
     floating = 2 * positions * width * 3 * (inners[1] - inners[0])
@@ -353,23 +259,26 @@ def part_gemms(bench):
     x = torch.randn(positions, width, device=bench.device, dtype=bench.dtype)
     w = torch.randn(inners[1], width, device=bench.device, dtype=bench.dtype)
     peer = bench.seconds(lambda: x @ w.T)
-    ours_rate, peer_rate = floating / (times[1] - times[0]), 2 * positions * width * inners[1] / peer
-    bench.row(f"gemms, {bench.precision}, of torch.matmul's rate", ours_rate / 1e12, peer_rate / 1e12, "TFLOP/s",
-              ours_rate / peer_rate, 0.6)
+    ours_rate = floating / (times[1] - times[0])
+    peer_rate = 2 * positions * width * inners[1] / peer
+    bench.row(f"gemms, {bench.precision}, of torch.matmul's rate", ours_rate / 1e12,
+              peer_rate / 1e12, "TFLOP/s", ours_rate / peer_rate, 0.6)
 
 
-PARTS = {"author": part_author, "wide": part_wide, "longest": part_longest, "plain": part_plain, "train": part_train,
-         "gemms": part_gemms}
+PARTS = {"author": part_author, "wide": part_wide, "longest": part_longest, "plain": part_plain,
+         "train": part_train, "gemms": part_gemms}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--library", required=True)
     parser.add_argument("--json")
     parser.add_argument("--precision", choices=["bf16", "tf32"], default="bf16")
     parser.add_argument("--small", action="store_true")
-    parser.add_argument("--fast-atomics", action="store_true", help="add gradients of embeddings in the order of arrival")
+    parser.add_argument("--fast-atomics", action="store_true",
+                        help="add gradients of embeddings in the order of arrival")
     arguments = parser.parse_args()
     if arguments.small and arguments.precision == "tf32":
         parser.error("--small: expected no --precision tf32, which PyTorch has on a GPU alone")
@@ -385,9 +294,12 @@ def main():
     except Exception as error:  # a part that breaks is a result
         traceback.print_exc()
         fault = f"{type(error).__name__}: {str(error)[:500]}"
-    result = {"assay_device_bench": 1, "part": arguments.part, "small": arguments.small, "precision": bench.precision, "torch": torch.__version__,
-              "device": "CPU" if arguments.small else torch.cuda.get_device_name(), "status": "failed" if fault else "ok",
-              "fault": fault, "agreements": bench.agreements, "rows": bench.rows, "absent": bench.absent}
+    result = {"assay_device_bench": 1, "part": arguments.part, "small": arguments.small,
+              "precision": bench.precision, "torch": torch.__version__,
+              "device": "CPU" if arguments.small else torch.cuda.get_device_name(),
+              "status": "failed" if fault else "ok",
+              "fault": fault, "agreements": bench.agreements, "rows": bench.rows,
+              "absent": bench.absent}
     text = json.dumps(result, indent=1)
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:

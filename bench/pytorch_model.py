@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The author preset in PyTorch, float64, eager, forward or forward and backward: the peer of `assay bench`.
+"""The author preset in PyTorch, float64, eager, forward or forward and backward: the peer of `assay
+bench`.
 
 Straightforward code that stores every attention matrix. Tuned as PyTorch on OpenBLAS wants it:
 
@@ -49,12 +50,15 @@ def mlp(layer, x):
 def make_weights():
     draw = lambda *shape: torch.randn(*shape, dtype=torch.float64) / shape[-1] ** 0.5
     layer = lambda: {
-        "n1": torch.rand(WIDTH, dtype=torch.float64) + 0.5, "n2": torch.rand(WIDTH, dtype=torch.float64) + 0.5,
-        "q": draw(HEADS * HEAD, WIDTH), "k": draw(KV_HEADS * HEAD, WIDTH), "v": draw(KV_HEADS * HEAD, WIDTH),
+        "n1": torch.rand(WIDTH, dtype=torch.float64) + 0.5,
+        "n2": torch.rand(WIDTH, dtype=torch.float64) + 0.5,
+        "q": draw(HEADS * HEAD, WIDTH), "k": draw(KV_HEADS * HEAD, WIDTH),
+        "v": draw(KV_HEADS * HEAD, WIDTH),
         "o": draw(WIDTH, HEADS * HEAD), "gate": draw(INNER, WIDTH), "up": draw(INNER, WIDTH),
         "down": draw(WIDTH, INNER)}
     return {"embed": draw(VOCAB, WIDTH), "head": draw(VOCAB, WIDTH),
-            "norm": torch.rand(WIDTH, dtype=torch.float64) + 0.5, "layers": [layer() for _ in range(LAYERS)]}
+            "norm": torch.rand(WIDTH, dtype=torch.float64) + 0.5,
+            "layers": [layer() for _ in range(LAYERS)]}
 
 
 def forward(weights, tokens, method):
@@ -124,7 +128,8 @@ def blas():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", default="1", choices=["plain", "1", "5.1"])
     parser.add_argument("--seq", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=2)
@@ -149,7 +154,8 @@ def main():
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     print(f"torch {torch.__version__}, float64, {arguments.threads} threads, {blas()}, "
           f"method {arguments.method}, T={arguments.seq}, "
-          f"{'forward+backward' if arguments.backward else 'forward'}: {seconds:.3f} s (median of 5), process at most {peak_mb:.0f} MB")
+          f"{'forward+backward' if arguments.backward else 'forward'}: {seconds:.3f} s (median of "
+          f"5), process at most {peak_mb:.0f} MB")
 
 
 if __name__ == "__main__":

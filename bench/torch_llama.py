@@ -1,7 +1,8 @@
-"""Llama blocks with method 1 or plain in PyTorch, for bench/device_bench.py: the peer, in any type, on any device.
+"""Llama blocks with method 1 or plain in PyTorch, for bench/device_bench.py: the peer, in any type,
+on any device.
 
-Straightforward code. attention="stored" keeps every matrix of probabilities, as method 1 needs it; "sdpa" calls
-scaled_dot_product_attention, which keeps none and serves method plain alone.
+Straightforward code. attention="stored" keeps every matrix of probabilities, as method 1 needs it;
+"sdpa" calls scaled_dot_product_attention, which keeps none and serves method plain alone.
 """
 from dataclasses import dataclass
 
@@ -22,10 +23,12 @@ class Size:
 
     def config(self, method, positions):
         """The config.json of the same model."""
-        return {"hidden_size": self.width, "intermediate_size": self.inner, "num_hidden_layers": self.layers,
-                "num_attention_heads": self.heads, "num_key_value_heads": self.kv_heads, "head_dim": self.head,
-                "vocab_size": self.vocab, "max_position_embeddings": positions, "rms_norm_eps": self.eps,
-                "rope_theta": 10000.0, "assay": {"method": method}}
+        return {"hidden_size": self.width, "intermediate_size": self.inner,
+                "num_hidden_layers": self.layers,
+                "num_attention_heads": self.heads, "num_key_value_heads": self.kv_heads,
+                "head_dim": self.head,
+                "vocab_size": self.vocab, "max_position_embeddings": positions,
+                "rms_norm_eps": self.eps, "rope_theta": 10000.0, "assay": {"method": method}}
 
 
 def make_weights(size, device, dtype, seed=1):
@@ -45,7 +48,8 @@ def make_weights(size, device, dtype, seed=1):
                  "self_attn.k_proj": draw(size.kv_heads * size.head, size.width),
                  "self_attn.v_proj": draw(size.kv_heads * size.head, size.width),
                  "self_attn.o_proj": draw(size.width, size.heads * size.head),
-                 "mlp.gate_proj": draw(size.inner, size.width), "mlp.up_proj": draw(size.inner, size.width),
+                 "mlp.gate_proj": draw(size.inner, size.width),
+                 "mlp.up_proj": draw(size.inner, size.width),
                  "mlp.down_proj": draw(size.width, size.inner),
                  "input_layernorm": gain(), "post_attention_layernorm": gain()}
         weights.update({f"model.layers.{l}.{name}.weight": value for name, value in layer.items()})
@@ -74,7 +78,8 @@ class Llama:
     def __init__(self, size, weights, method, attention, compiled=False):
         self.size, self.weights, self.method, self.attention = size, weights, method, attention
         wrap = torch.compile if compiled else (lambda function: function)
-        self.run_attention, self.run_mlp, self.run_again = wrap(self.attend), wrap(self.mlp), wrap(self.again)
+        self.run_attention, self.run_mlp = wrap(self.attend), wrap(self.mlp)
+        self.run_again = wrap(self.again)
 
     def split(self, x, count):
         return x.view(x.shape[0], x.shape[1], count, self.size.head).transpose(1, 2)
@@ -93,9 +98,12 @@ class Llama:
         k = self.repeated(rotate(self.split(F.linear(h, k), s.kv_heads), cos, sin))
         v = self.repeated(self.split(F.linear(h, v), s.kv_heads))
         if self.attention == "sdpa":
-            return x + F.linear(self.merged(F.scaled_dot_product_attention(q, k, v, is_causal=True)), o), None
+            return x + F.linear(self.merged(F.scaled_dot_product_attention(q, k, v,
+                                                                           is_causal=True)),
+                                o), None
         scores = (q @ k.transpose(-1, -2)) / s.head ** 0.5
-        probs = scores.masked_fill(hidden, float("-inf")).softmax(-1, dtype=torch.float32).to(x.dtype)
+        probs = scores.masked_fill(hidden, float("-inf")).softmax(-1,
+                                                                  dtype=torch.float32).to(x.dtype)
         return x + F.linear(self.merged(probs @ v), o), probs
 
     def mlp(self, y, norm, gate, up, down):
@@ -113,7 +121,8 @@ class Llama:
         s, positions = self.size, tokens.shape[1]
         x = F.embedding(tokens, self.weights["model.embed_tokens.weight"])
         steps = torch.arange(positions, device=x.device, dtype=torch.float64)[:, None]
-        angle = steps * 10000.0 ** (-torch.arange(0, s.head, 2, device=x.device, dtype=torch.float64) / s.head)
+        angle = steps * 10000.0 ** (-torch.arange(0, s.head, 2, device=x.device,
+                                                  dtype=torch.float64) / s.head)
         cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
         hidden = None
         if self.attention != "sdpa":
@@ -128,13 +137,16 @@ class Llama:
                 for j, (earlier, _, _, v_j, o_j, *mlp_j) in enumerate(layers[:l]):
                     out = out + self.run_again(x, probs[j], earlier, v_j, o_j, *mlp_j)
             x = out
-        return F.linear(rms_norm(x, self.weights["model.norm.weight"], s.eps), self.weights["lm_head.weight"])
+        return F.linear(rms_norm(x, self.weights["model.norm.weight"], s.eps),
+                        self.weights["lm_head.weight"])
 
     def layer(self, l):
-        names = ("input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+        names = ("input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                 "self_attn.o_proj",
                  "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
         return [self.weights[f"model.layers.{l}.{name}.weight"] for name in names]
 
     def loss(self, tokens):
         logits = self.forward(tokens)[:, :-1]
-        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]).float(), tokens[:, 1:].reshape(-1))
+        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]).float(),
+                               tokens[:, 1:].reshape(-1))

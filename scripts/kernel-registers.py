@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Registers, spills and shared memory of every kernel, from the log of a build with the CUDA side: a Markdown table.
+"""Registers, spills and shared memory of every kernel, from the log of a build with the CUDA side:
+a Markdown table.
 
-    cmake --preset release && cmake --build --preset release --target assay_kernels_device --clean-first | tee build.log
+    cmake --preset release
+    cmake --build --preset release --target assay_kernels_device --clean-first | tee build.log
     scripts/kernel-registers.py build.log [sm_90] > docs/gpu/registers.md
 """
 import re
@@ -24,7 +26,8 @@ def kernels(log, arch):
 
 
 def readable(names):
-    text = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True,
+                          check=True).stdout
     for line in text.splitlines():
         line = re.sub(r"assay::(cuda|simt)::on_device::|\(anonymous namespace\)::|^void ", "", line)
         yield re.sub(r"\((\w+)\)(\d+)", r"\1 \2", line).split("(")[0]
@@ -37,12 +40,15 @@ def main():
     with open(sys.argv[1]) as log:
         found = list(kernels(log, arch))
     if not found:
-        sys.exit(f"{sys.argv[1]}: no kernel for {arch}; the log of a build from scratch, with nvcc, has them")
+        sys.exit(f"{sys.argv[1]}: no kernel for {arch}; the log of a build from scratch, with "
+                 "nvcc, has them")
     spilling = sum(spilled > 0 for _, _, spilled, _ in found)
-    print(f"# Registers and spills of the kernels\n\n{arch}, {len(found)} kernels, {spilling} of them spill. "
+    print(f"# Registers and spills of the kernels\n\n{arch}, {len(found)} kernels, {spilling} of "
+          "them spill. "
           "Shared memory is the static part; most kernels ask for more at their launch.\n")
     print("| kernel | registers | bytes spilled | bytes shared |\n|---|---|---|---|")
-    for name, (_, registers, spilled, shared) in sorted(zip(readable([f[0] for f in found]), found)):
+    names = readable([f[0] for f in found])
+    for name, (_, registers, spilled, shared) in sorted(zip(names, found)):
         print(f"| `{name}` | {registers} | {spilled} | {shared} |")
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# clang-format over every source, lines of 100 columns at most (comments too), and clang-tidy. clang-tidy leaves the CUDA
-# side out, whose host executor needs std::source_location, which Debian 12's clang 14 lacks. It reads the sources
-# without precompiled headers, so that a missing include shows. Exit code 1 when one of them has something to say.
+# clang-format over every source, lines of 100 columns at most (comments and Python too), and clang-tidy. clang-tidy
+# leaves the CUDA side out, whose host executor needs std::source_location, which Debian 12's clang 14 lacks. It reads
+# the sources without precompiled headers, so that a missing include shows. Exit code 1 when one of them has something
+# to say.
 #
 #   scripts/lint.sh              every file through clang-tidy
 #   scripts/lint.sh --recent N   the N that were changed last
@@ -13,7 +14,7 @@ for tool in clang-format clang-tidy; do
 done
 
 git ls-files '*.h' '*.cpp' '*.cu' | xargs clang-format --dry-run --Werror
-wide=$(git ls-files '*.h' '*.cpp' '*.cu' | xargs awk 'length($0) > 100 {print FILENAME ":" FNR ": over 100 columns"}')
+wide=$(git ls-files '*.h' '*.cpp' '*.cu' '*.py' | xargs awk 'length($0) > 100 {print FILENAME ":" FNR ": over 100 columns"}')
 [ -z "$wide" ] || { echo "$wide"; exit 1; }
 echo "clang-format: clean"
 

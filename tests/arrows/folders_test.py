@@ -1,6 +1,7 @@
 """The folders of the project: no cycle of includes between them, and none too large to be read.
 
-usage: folders_test.py [--table] SOURCE_DIR    --table: prints files and arrows of every folder, and checks nothing
+usage: folders_test.py [--table] SOURCE_DIR
+--table: prints files and arrows of every folder, and checks nothing
 """
 
 import collections
@@ -10,8 +11,9 @@ import sys
 import tempfile
 
 MOST_FILES = 30
-PAIR_AN_ITEM = {"reference/ops"}  # a file and a header an operation: as many as there are operations
-ROOTS = ["golden", "datasets", "reference", "cuda_impl", "verify", "cli", "bench", "tests", "examples", "scripts", "docs"]
+PAIR_AN_ITEM = {"reference/ops"}  # a file and a header an operation: as many as there are
+ROOTS = ["golden", "datasets", "reference", "cuda_impl", "verify", "cli", "bench", "tests",
+         "examples", "scripts", "docs"]
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 
 
@@ -78,16 +80,19 @@ def check_planted():
     """The check finds what it looks for."""
     with tempfile.TemporaryDirectory() as name:
         source = pathlib.Path(name)
-        for file, header in [("golden/a/x.h", "golden/b/y.h"), ("golden/b/y.h", "golden/c/z.h"), ("golden/c/z.h", "golden/a/x.h")]:
+        for file, header in [("golden/a/x.h", "golden/b/y.h"), ("golden/b/y.h", "golden/c/z.h"),
+                             ("golden/c/z.h", "golden/a/x.h")]:
             (source / file).parent.mkdir(parents=True)
             (source / file).write_text(f'#include "{header}"\n')
         faults = faults_of(source)
-        assert len(faults) == 3 and faults[0] == "cycle: golden/a -> golden/b: golden/a/x.h -> golden/b/y.h", faults
+        assert len(faults) == 3, faults
+        assert faults[0] == "cycle: golden/a -> golden/b: golden/a/x.h -> golden/b/y.h", faults
         (source / "golden/c/z.h").write_text("")
         assert faults_of(source) == [], faults_of(source)
         for index in range(MOST_FILES):
             (source / f"golden/c/{index}.cpp").write_text("")
-        assert faults_of(source) == ["golden/c: expected at most 30 files of its own, got 31"], faults_of(source)
+        faults = faults_of(source)
+        assert faults == ["golden/c: expected at most 30 files of its own, got 31"], faults
 
 
 def main():
@@ -108,7 +113,8 @@ def main():
         faults.append(f"expected 20 folders and 50 arrows at least, got {len(sizes)} and {count}")
         print(f"folders_test: {faults[-1]}")
     if not faults:
-        print(f"folders_test: {len(sizes)} folders, {count} arrows, no cycle, at most {MOST_FILES} files each")
+        print(f"folders_test: {len(sizes)} folders, {count} arrows, no cycle, at most {MOST_FILES} "
+              "files each")
     return 1 if faults else 0
 
 

@@ -1,4 +1,5 @@
-"""What documents and comments point at is in the repository, and docs/index.md lists every document.
+"""What documents and comments point at is in the repository, and docs/index.md lists every
+document.
 
 usage: documents_test.py SOURCE_DIR
 """
@@ -7,7 +8,8 @@ import pathlib
 import re
 import sys
 
-ROOTS = ["golden", "datasets", "reference", "cuda_impl", "verify", "cli", "bench", "tests", "scripts", "docs", "cmake"]
+ROOTS = ["golden", "datasets", "reference", "cuda_impl", "verify", "cli", "bench", "tests",
+         "scripts", "docs", "cmake"]
 COMMENTS = ["golden", "cuda_impl", "datasets", "reference", "verify", "cli", "bench", "tests"]
 PATH = re.compile(r"`((?:%s)/[\w./-]*)`" % "|".join(ROOTS))
 LINK = re.compile(r"\]\(([^)#:]+)\)")
@@ -53,18 +55,23 @@ def faults_of_comments(source, headings):
 def main():
     source = pathlib.Path(sys.argv[1])
     pages = ["README.md", "HACKING.md", "CHANGELOG.md"]
-    pages += sorted(str(path.relative_to(source)) for path in (source / "docs").rglob("*") if path.is_file())
+    pages += sorted(str(path.relative_to(source)) for path in (source / "docs").rglob("*")
+                    if path.is_file())
     index = (source / "docs/index.md").read_text()
+    links = {page: page[5:] if page.startswith("docs/") else "../" + page for page in pages}
     faults = [f"docs/index.md: {page} is not listed" for page in pages
-              if page != "docs/index.md" and f"({page[5:] if page.startswith('docs/') else '../' + page})" not in index]
+              if page != "docs/index.md" and f"({links[page]})" not in index]
     for page in pages:
         if page.endswith(".md"):
             faults += faults_of_document(source, page)
-    headings = [line.lstrip("# ").lower() for line in (source / "docs/methods.md").read_text().splitlines() if line.startswith("#")]
+    headings = [line.lstrip("# ").lower()
+                for line in (source / "docs/methods.md").read_text().splitlines()
+                if line.startswith("#")]
     faults += faults_of_comments(source, headings)
     lines = len((source / "README.md").read_text().splitlines())
     if lines > README_LINES:
-        faults.append(f"README.md: expected at most {README_LINES} lines, got {lines}; what is deeper belongs to docs/")
+        faults.append(f"README.md: expected at most {README_LINES} lines, got {lines}; what is "
+                      "deeper belongs to docs/")
     for fault in faults:
         print(f"documents_test: {fault}")
     if not faults:

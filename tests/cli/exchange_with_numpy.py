@@ -1,7 +1,7 @@
 """Exchange files mean the same here and in numpy. Usage: exchange_with_numpy.py ASSAY
 
-What `assay export` writes holds the golden file's values, bit for bit, as h5py reads them; what numpy
-saves, `assay compare` judges. Exits with 77 (skip) where h5py or numpy is missing.
+What `assay export` writes holds the golden file's values, bit for bit, as h5py reads them; what
+numpy saves, `assay compare` judges. Exits with 77 (skip) where h5py or numpy is missing.
 """
 
 import json
@@ -28,7 +28,8 @@ def check(condition, claim):
 
 def assay(*arguments):
     """Exit code and output."""
-    done = subprocess.run([sys.argv[1], *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run([sys.argv[1], *arguments], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
     return done.returncode, done.stdout.decode()
 
 
@@ -54,7 +55,8 @@ def read_safetensors(path):
     tensors = {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
-        tensors[name] = np.frombuffer(data[begin:end], DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        tensors[name] = np.frombuffer(data[begin:end],
+                                      DTYPES[entry["dtype"]]).reshape(entry["shape"])
     return tensors, metadata
 
 
@@ -99,7 +101,8 @@ def main():
             save(at("c.npz"), **wrong)
             code, output = assay("compare", at("g.h5"), at("c.npz"), "--precision", "fp64")
             check(code == 1 and "layers/1/attn/k" in output, f"{name} wrong values fail: {output}")
-        np.savez(at("c.npz"), **{name: values.astype(np.float32) for name, values in forward.items()})
+        narrow = {name: values.astype(np.float32) for name, values in forward.items()}
+        np.savez(at("c.npz"), **narrow)
         code, output = assay("compare", at("g.h5"), at("c.npz"), "--precision", "fp32")
         # Rounded golden values are near enough, though no computation in float32 gives them.
         check(code in (0, 3) and " 0 of 75 checkpoints outside" in output,
@@ -107,7 +110,8 @@ def main():
         np.savez(at("c.npz"), logits=np.array([{"a": 1}], dtype=object))
         code, output = assay("compare", at("g.h5"), at("c.npz"))
         check(code == 2 and "dtype: expected" in output, f"a pickle is refused: {output}")
-        print(f"numpy {np.__version__}: {len(due)} tensors equal bit for bit, {len(forward)} compared")
+        print(f"numpy {np.__version__}: {len(due)} tensors equal bit for bit, {len(forward)} "
+              "compared")
 
 
 main()

@@ -1,8 +1,9 @@
 """A Llama as Hugging Face transformers runs it is not accused. Usage: hf_llama_in_numpy.py ASSAY
 
-numpy in place of PyTorch: rotation angles in float32, masks of finfo.min, and in bf16 a rounding after
-every operation (softmax and the sums of norms in float32). A gain of 1 %, eps 1e-3 in float32, a mask
-that leaks and a norm without its gain fail. Exits with 77 (skip) where numpy is missing.
+numpy in place of PyTorch: rotation angles in float32, masks of finfo.min, and in bf16 a rounding
+after every operation (softmax and the sums of norms in float32). A gain of 1 %, eps 1e-3 in
+float32, a mask that leaks and a norm without its gain fail. Exits with 77 (skip) where numpy is
+missing.
 """
 
 import json
@@ -29,7 +30,8 @@ def check(condition, claim):
 
 def assay(*arguments):
     """Exit code and output."""
-    done = subprocess.run([sys.argv[1], *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run([sys.argv[1], *arguments], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
     return done.returncode, done.stdout.decode()
 
 
@@ -47,7 +49,8 @@ def to_bf16(x):
 def write_safetensors(path, tensors, metadata):
     header, data = {"__metadata__": metadata}, b""
     for name, x in tensors.items():
-        header[name] = {"dtype": "F32", "shape": list(x.shape), "data_offsets": [len(data), len(data) + x.nbytes]}
+        header[name] = {"dtype": "F32", "shape": list(x.shape),
+                        "data_offsets": [len(data), len(data) + x.nbytes]}
         data += x.tobytes()
     text = json.dumps(header).encode()
     with open(path, "wb") as f:
@@ -58,7 +61,8 @@ class Llama:
     """One forward pass; `r` rounds what an operation hands on to the storage type."""
 
     def __init__(self, golden, config, r, defect="", mask=np.finfo(F32).min):
-        self.w = {k[len("weights/"):]: to_float32(v) for k, v in golden.items() if k.startswith("weights/")}
+        self.w = {k[len("weights/"):]: to_float32(v) for k, v in golden.items()
+                  if k.startswith("weights/")}
         self.tokens, self.labels = golden["inputs/tokens"], golden["inputs/labels"]
         self.config, self.r, self.defect, self.mask = config, r, defect, mask
         self.out = {}
@@ -85,7 +89,8 @@ class Llama:
         heads, groups, size = (self.config[k] for k in ("heads", "groups", "size"))
         batch, positions, _ = x.shape
         split = lambda y, n: y.reshape(batch, positions, n, size).swapaxes(1, 2)
-        frequency = F32(1) / F32(self.config["theta"]) ** (np.arange(0, size, 2, dtype=F32) / F32(size))
+        steps = np.arange(0, size, 2, dtype=F32) / F32(size)
+        frequency = F32(1) / F32(self.config["theta"]) ** steps
         angle = np.arange(positions, dtype=F32)[:, None] * frequency
         angle = np.concatenate([angle, angle], axis=-1)
         cos, sin = self.r(np.cos(angle)), self.r(np.sin(angle))
@@ -98,13 +103,15 @@ class Llama:
         scores = self.r(self.r(q @ k.swapaxes(2, 3)) * F32(size ** -0.5))
         future = np.triu(np.ones((positions, positions), bool), 1)
         with np.errstate(over="ignore"):
-            scores = self.r(np.where(future, np.maximum(scores + F32(self.mask), np.finfo(F32).min), scores))
+            scores = self.r(np.where(future, np.maximum(scores + F32(self.mask), np.finfo(F32).min),
+                                     scores))
         e = np.exp(scores - scores.max(axis=-1, keepdims=True))
         probs = self.r(e / e.sum(axis=-1, keepdims=True))
         self.keep(name + "attn/scores", scores)
         self.keep(name + "attn/probs", probs)
         context = self.r(probs @ v).swapaxes(1, 2).reshape(batch, positions, heads * size)
-        return self.linear(self.keep(name + "attn/context", context), at + "self_attn.o_proj.weight")
+        return self.linear(self.keep(name + "attn/context", context),
+                           at + "self_attn.o_proj.weight")
 
     def run(self):
         x = self.keep("embed", self.w["model.embed_tokens.weight"][self.tokens])
@@ -169,9 +176,12 @@ def main():
         tensors = Llama(golden, CONFIG, to_bf16).run()
         for said, expected in (({"schedule": "eager"}, "eager, bf16 storage.*as it declares"),
                                ({"schedule": "fused", "angles": "double"},
-                                "fused, bf16 storage, fp32 accumulation, angles in fp64, as it declares"),
-                               ({"schedule": "lazy"}, "schedule: expected fused or eager, got lazy"),
-                               ({"angles": "half"}, "angles: expected double, float32 or storage, got half")):
+                                "fused, bf16 storage, fp32 accumulation, angles in fp64, as it "
+                                "declares"),
+                               ({"schedule": "lazy"},
+                                "schedule: expected fused or eager, got lazy"),
+                               ({"angles": "half"}, "angles: expected double, float32 or storage, "
+                                                    "got half")):
             write_safetensors(at("c.safetensors"), tensors, said)
             code, output = assay("compare", at("g.h5"), at("c.safetensors"), "--precision", "bf16")
             check(re.search(expected, output), f"{said}: {output}")

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""The bench times nothing that computes something else. Usage: bench_agreement_test.py SOURCE_DIR LIBRARY
+"""The bench times nothing that computes something else.
+
+usage: bench_agreement_test.py SOURCE_DIR LIBRARY
 
 LIBRARY is assay_c_shared; the engine runs on the host executor. Exit code 3 without PyTorch.
 """
@@ -11,20 +13,22 @@ LIBRARY = sys.argv[2]
 del sys.argv[1:]
 
 import device_bench  # noqa: E402  exits with 3 without PyTorch
+import side_by_side  # noqa: E402
 from torch_llama import make_weights  # noqa: E402
 
 
 class Agreement(unittest.TestCase):
     def setUp(self):
-        self.bench = device_bench.Bench(LIBRARY, small=True)
-        self.size = device_bench.TINY
+        self.bench = side_by_side.Bench(LIBRARY, small=True)
+        self.size = side_by_side.TINY
         self.weights = make_weights(self.size, "cpu", self.bench.dtype)
         self.tokens = self.bench.tokens(self.size, 2, 9)
 
     def check(self, method, engine_method, weights):
         engine = self.bench.engine(self.size, weights, engine_method, 9)
         try:
-            self.bench.check_logits("test", self.size, self.weights, method, "stored", engine, self.tokens)
+            self.bench.check_logits("test", self.size, self.weights, method, "stored", engine,
+                                    self.tokens)
         finally:
             engine.close()
 
@@ -51,7 +55,7 @@ class Agreement(unittest.TestCase):
     def test_every_part_runs_and_compares(self):
         for name, part in device_bench.PARTS.items():
             with self.subTest(part=name):
-                bench = device_bench.Bench(LIBRARY, small=True)
+                bench = side_by_side.Bench(LIBRARY, small=True)
                 part(bench)
                 self.assertTrue(bench.agreements)
                 self.assertTrue(bench.rows or bench.absent)

@@ -14,8 +14,10 @@ gpu_report = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(gpu_report)
 
 COUNTS = {"passed": 7, "failed": 0, "inconclusive": 0, "exit_code": 0, "absent_methods": ["pt"]}
-ROW = {"name": "forward", "ours": 1.0, "peer": 5.5, "unit": "ms", "ratio": 5.5, "target": 5.0, "met": True}
-BENCH = {"status": "ok", "small": False, "torch": "2.9", "rows": [ROW], "agreements": [{}], "absent": []}
+ROW = {"name": "forward", "ours": 1.0, "peer": 5.5, "unit": "ms", "ratio": 5.5, "target": 5.0,
+       "met": True}
+BENCH = {"status": "ok", "small": False, "torch": "2.9", "rows": [ROW], "agreements": [{}],
+         "absent": []}
 
 
 class Report(unittest.TestCase):
@@ -29,11 +31,13 @@ class Report(unittest.TestCase):
 
     def run_script(self):
         """Exit code, gpu-check.json, gpu-check.md."""
-        lines = [json.dumps({"part": part, "code": code, "seconds": 1}) for part, code in self.codes.items()]
+        lines = [json.dumps({"part": part, "code": code, "seconds": 1})
+                 for part, code in self.codes.items()]
         (self.out / "parts.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         for part, report in self.reports.items():
             (self.out / f"{part}.json").write_text(json.dumps(report), encoding="utf-8")
-        code = subprocess.run([sys.executable, SCRIPT, self.out], stdout=subprocess.DEVNULL, check=False).returncode
+        code = subprocess.run([sys.executable, SCRIPT, self.out], stdout=subprocess.DEVNULL,
+                              check=False).returncode
         return (code, json.loads((self.out / "gpu-check.json").read_text(encoding="utf-8")),
                 (self.out / "gpu-check.md").read_text(encoding="utf-8"))
 
@@ -52,7 +56,8 @@ class Report(unittest.TestCase):
 
     def test_every_part_fails_the_whole(self):
         for part in gpu_report.PARTS:
-            for code, why in (("1", "exit code 1"), ("124", "out of time"), ("139", "exit code 139"), ("", "exit code")):
+            for code, why in (("1", "exit code 1"), ("124", "out of time"),
+                              ("139", "exit code 139"), ("", "exit code")):
                 self.codes = {other: "0" for other in gpu_report.PARTS}
                 self.codes[part] = code
                 with self.subTest(part=part, code=code):
@@ -74,14 +79,16 @@ class Report(unittest.TestCase):
 
     def test_counts_decide_too(self):
         for change, why in (({"passed": 0}, "nothing passed"), ({"failed": 1}, "says otherwise"),
-                            ({"inconclusive": 1}, "says otherwise"), ({"exit_code": 1}, "says otherwise")):
+                            ({"inconclusive": 1}, "says otherwise"),
+                            ({"exit_code": 1}, "says otherwise")):
             self.setUp()
             self.reports["device-check"].update(change)
             with self.subTest(change=change):
                 self.expect_failed("device-check", why)
 
     def test_a_bench_that_measured_or_compared_nothing_has_failed(self):
-        for change, why in (({"rows": []}, "nothing was measured"), ({"agreements": []}, "nothing was measured"),
+        for change, why in (({"rows": []}, "nothing was measured"),
+                            ({"agreements": []}, "nothing was measured"),
                             ({"status": "failed", "fault": "logits differ"}, "logits differ"),
                             ({"small": True}, "on the CPU")):
             self.setUp()

@@ -1,11 +1,11 @@
-"""HDF5 files of other people as dumps: flipped bits, links and datasets that lead elsewhere, deep nests, bombs. `assay
-compare` refuses each or reads it, within 20 s and 2 GB, and never ends by a signal.
+"""HDF5 files of other people as dumps: flipped bits, links and datasets that lead elsewhere, deep
+nests, bombs. `assay compare` refuses each or reads it, within 20 s and 2 GB, and never ends by a
+signal.
 
 usage: foreign_hdf5.py ASSAY [--flips N] [--seed S]    needs h5py
 """
 
 import argparse
-import os
 import pathlib
 import random
 import resource
@@ -25,8 +25,8 @@ HANG_S = 20
 def compare(assay, golden, dump):
     """(exit code or "hangs", what it said)"""
     try:
-        done = subprocess.run([assay, "compare", golden, dump, "--precision", "fp64"], capture_output=True, text=True,
-                              errors="replace", timeout=HANG_S)
+        done = subprocess.run([assay, "compare", golden, dump, "--precision", "fp64"],
+                              capture_output=True, text=True, errors="replace", timeout=HANG_S)
     except subprocess.TimeoutExpired:
         return "hangs", ""
     return done.returncode, done.stdout + done.stderr
@@ -58,9 +58,10 @@ def hostile_files(folder):
     with h5py.File(path("strange.h5"), "w") as file:
         file["embed"] = numpy.zeros((2, 4, 32))
         file["wait\x1b[2Jverdict: pass\n"] = numpy.zeros(3)
-    return {"external_link.h5": "a link into another file", "external_data.h5": "its data lies in another file",
-            "virtual.h5": "a virtual dataset", "bomb.h5": "", "declares.h5": "more than a file of", "nest.h5": "groups nested at most 64 deep",
-            "strange.h5": ""}
+    return {"external_link.h5": "a link into another file",
+            "external_data.h5": "its data lies in another file",
+            "virtual.h5": "a virtual dataset", "bomb.h5": "", "declares.h5": "more than a file of",
+            "nest.h5": "groups nested at most 64 deep", "strange.h5": ""}
 
 
 def main():
@@ -73,10 +74,12 @@ def main():
     with tempfile.TemporaryDirectory(prefix="assay-foreign-") as name:
         folder = pathlib.Path(name)
         golden = str(folder / "g.h5")
-        subprocess.run([options.assay, "generate", "--quiet", "--seq", "4", "--out", golden], check=True)
+        subprocess.run([options.assay, "generate", "--quiet", "--seq", "4", "--out", golden],
+                       check=True)
         with h5py.File(golden) as file, h5py.File(folder / "dump.h5", "w") as dump:
             names = []
-            file["forward"].visititems(lambda n, item: names.append(n) if isinstance(item, h5py.Dataset) else None)
+            file["forward"].visititems(lambda n, item: names.append(n)
+                                       if isinstance(item, h5py.Dataset) else None)
             for n in names:
                 dump[n] = file["forward"][n][...]
         code, said = compare(options.assay, golden, str(folder / "dump.h5"))
@@ -94,13 +97,15 @@ def main():
         # Metadata lies between the data; bytes that are zero or ASCII are mostly metadata.
         for flip in range(options.flips):
             content = bytearray(clean)
-            at = bits.choice([bits.randrange(len(content)), bits.randrange(min(len(content), 4096))])
+            at = bits.choice([bits.randrange(len(content)),
+                              bits.randrange(min(len(content), 4096))])
             content[at] ^= 1 << bits.randrange(8)
             (folder / "flipped.h5").write_bytes(content)
             code, said = compare(options.assay, golden, str(folder / "flipped.h5"))
             codes[code] = codes.get(code, 0) + 1
             if code not in {0, 1, 2, 3}:
-                problems.append(f"seed {options.seed}, flip {flip}, byte {at}: exit code {code}: {said[-300:]}")
+                problems.append(f"seed {options.seed}, flip {flip}, byte {at}: exit code {code}: "
+                                f"{said[-300:]}")
         whole = pathlib.Path(golden).read_bytes()
         for at in [0, 3, 100, len(whole) - 100]:
             content = bytearray(whole)
@@ -108,9 +113,12 @@ def main():
             (folder / "damaged.h5").write_bytes(content)
             code, said = compare(options.assay, golden, str(folder / "damaged.h5"))
             if code != 2:
-                problems.append(f"a golden file as a dump, damaged at byte {at}: expected 2, got {code}: {said[-300:]}")
-    print(f"{options.flips} flips, seed {options.seed}: exit codes {dict(sorted(codes.items(), key=str))}; peak "
-          f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024} MB; {len(problems)} problems")
+                problems.append(f"a golden file as a dump, damaged at byte {at}: expected 2, got "
+                                f"{code}: {said[-300:]}")
+    print(f"{options.flips} flips, seed {options.seed}: exit codes "
+          f"{dict(sorted(codes.items(), key=str))}; peak "
+          f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024} MB; {len(problems)} "
+          "problems")
     print("\n".join(problems))
     if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 2 << 20:
         problems.append("more than 2 GB")

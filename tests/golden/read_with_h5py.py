@@ -46,13 +46,15 @@ def philox(counter, key):
     k = [np.uint64(word) for word in key]
     for _ in range(10):
         p0, p1 = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
-        c = [(p1 >> np.uint64(32)) ^ c[1] ^ k[0], p1 & mask, (p0 >> np.uint64(32)) ^ c[3] ^ k[1], p0 & mask]
+        c = [(p1 >> np.uint64(32)) ^ c[1] ^ k[0], p1 & mask, (p0 >> np.uint64(32)) ^ c[3] ^ k[1],
+             p0 & mask]
         k = [(k[0] + np.uint64(0x9E3779B9)) & mask, (k[1] + np.uint64(0xBB67AE85)) & mask]
     return c
 
 
 def drawn_embedding(seed, shape):
-    """The synthetic embedding of golden/contract/weights.h: uniform, standard deviation 1, rounded to bfloat16."""
+    """The synthetic embedding of golden/contract/weights.h: uniform, standard deviation 1, rounded
+    to bfloat16."""
     stream = 0xCBF29CE484222325
     for byte in b"model.embed_tokens.weight":
         stream = ((stream ^ byte) * 0x100000001B3) % 2**64
@@ -132,11 +134,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for capture in ("full", "stats"):
             path = os.path.join(folder, f"{capture}.h5")
-            written = subprocess.run([sys.argv[1], path, capture], check=True, stdout=subprocess.PIPE)
+            written = subprocess.run([sys.argv[1], path, capture], check=True,
+                                     stdout=subprocess.PIPE)
             hashes.append(check_file(path, written.stdout.decode().strip(), capture))
     check(hashes[0] == hashes[1], "hashes do not depend on the capture level")
     check(hashes[0]["/forward/embed"] == hashes[0]["/grad/embed"], "equal values have equal hashes")
-    check(hashes[0]["/forward/embed"] != hashes[0]["/forward/loss"], "other values have other hashes")
+    check(hashes[0]["/forward/embed"] != hashes[0]["/forward/loss"],
+          "other values have other hashes")
     print(f"h5py {h5py.__version__}: {len(EXPECTED)} datasets equal bit for bit, statistics too")
 
 
