@@ -53,15 +53,6 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
   check_report_targets(options.report, inputs);
   const golden::ModelConfig config = model_config(model);
   const golden::SyntheticWeights weights(config, model.seed);
-  std::unique_ptr<verify::Subject> subject;
-  try {
-    subject = make_subject(options.subject, golden::parse_precision(options.precision), config,
-                           weights, options.elsewhere);
-  } catch (const verify::SubjectFailure& failure) {
-    verify::RunReport report = report_of(model, config, options.subject, outcome);
-    report.checks = {failed(failure)};
-    return report;
-  }
   verify::Batch batch;
   batch.batch = model.batch;
   batch.positions = model.positions;
@@ -70,12 +61,17 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
   batch.labels = batch.tokens;
   batch.attention_mask.assign(batch.tokens.size(), 1);
   const auto graph = reference::build_model(config, model.batch, model.positions);
-  verify::RunReport report = report_of(model, config, subject->describe(), outcome);
-  if (!read_as.empty()) report.title += fmt::format("; tokens {}: {}", model.tokens_path, read_as);
+  verify::RunReport report = report_of(model, config, options.subject, outcome);
   verify::LeakOptions leak_options;
   leak_options.seed = model.seed;
-  leak_options.reference_logits = reference_logits(config, weights, subject->precision());
   try {
+    const auto subject = make_subject(options.subject, golden::parse_precision(options.precision),
+                                      config, weights, options.elsewhere);
+    report = report_of(model, config, subject->describe(), outcome);
+    if (!read_as.empty()) {
+      report.title += fmt::format("; tokens {}: {}", model.tokens_path, read_as);
+    }
+    leak_options.reference_logits = reference_logits(config, weights, subject->precision());
     look_for_leaks(report, *graph, *subject, config, batch, leak_options);
   } catch (const verify::SubjectFailure& failure) {
     report.checks.push_back(failed(failure));

@@ -181,13 +181,14 @@ void require_subject(const std::string& name) {
 SubjectPointer make_subject(const std::string& name, Precision precision,
                             const golden::ModelConfig& config, const golden::WeightSource& weights,
                             const SubjectOptions& options) {
-  const bool elsewhere = name.starts_with("file:") || name.starts_with("exec:");
+  const SubjectRow& row = row_of(name);
+  const bool elsewhere = std::string(row.spelling).find(':') != std::string::npos;
   if (!elsewhere && !(options.schedule + options.angles).empty()) {
     throw InputError(
         fmt::format("--{}: expected with a dump or a program only, got {}; it knows its own",
                     options.schedule.empty() ? "angles" : "schedule", name));
   }
-  return row_of(name).make({{options}, name, argument_of(name), precision, config, weights});
+  return row.make({{options}, name, argument_of(name), precision, config, weights});
 }
 
 void add_subject_option(CLI::App& command, std::string& subject) {

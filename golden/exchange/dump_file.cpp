@@ -284,14 +284,14 @@ const DumpEntry& DumpReader::entry(const std::string& name) const {
 Tensor DumpReader::read(const std::string& name) const {
   const DumpEntry& found = entry(name);
   if (!found.problem.empty()) throw InputError(found.problem);
-  const std::string& dataset = impl_->paths.at(name);
   try {
     Tensor tensor{found.shape,
                   std::vector<double>(static_cast<std::size_t>(element_count(found.shape)))};
-    impl_->format->read(dataset, tensor.values);
+    read(name, tensor.values);
     return tensor;
   } catch (const std::bad_alloc&) {
-    throw InputError(fmt::format("{}: {}: does not fit into memory", impl_->path, dataset));
+    throw InputError(
+        fmt::format("{}: {}: does not fit into memory", impl_->path, impl_->paths.at(name)));
   }
 }
 

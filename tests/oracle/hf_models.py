@@ -141,39 +141,40 @@ class Recorder:
             )
         )
 
+    def hook_layer(self, at, layer, attn_norm, attn_out, mlp_norm, mlp_up, mlp_out):
+        """What both models have, each under its module's name."""
+        self.on_argument(layer, at + "input")
+        self.on_result(attn_norm, at + "attn_norm")
+        self.on_argument(attn_out, at + "attn/context")
+        self.on_result(attn_out, at + "attn/out")
+        self.on_argument(mlp_norm, at + "attn_residual")
+        self.on_result(mlp_norm, at + "mlp_norm")
+        self.on_result(mlp_up, at + "mlp/up")
+        self.on_argument(mlp_out, at + "mlp/act")
+        self.on_result(mlp_out, at + "mlp/out")
+        self.on_result(layer, at + "output")
+
     def hook_llama(self):
         base = self.model.model
         self.on_result(base.embed_tokens, "embed")
         for l, layer in enumerate(base.layers):
+            attention, mlp = layer.self_attn, layer.mlp
+            norms = layer.input_layernorm, layer.post_attention_layernorm
             at = f"layers/{l}/"
-            self.on_argument(layer, at + "input")
-            self.on_result(layer.input_layernorm, at + "attn_norm")
-            self.on_argument(layer.self_attn.o_proj, at + "attn/context")
-            self.on_result(layer.self_attn.o_proj, at + "attn/out")
-            self.on_argument(layer.post_attention_layernorm, at + "attn_residual")
-            self.on_result(layer.post_attention_layernorm, at + "mlp_norm")
-            self.on_result(layer.mlp.gate_proj, at + "mlp/gate")
-            self.on_result(layer.mlp.up_proj, at + "mlp/up")
-            self.on_argument(layer.mlp.down_proj, at + "mlp/act")
-            self.on_result(layer.mlp.down_proj, at + "mlp/out")
-            self.on_result(layer, at + "output")
+            self.hook_layer(
+                at, layer, norms[0], attention.o_proj, norms[1], mlp.up_proj, mlp.down_proj
+            )
+            self.on_result(mlp.gate_proj, at + "mlp/gate")
         self.on_result(base.norm, "final_norm")
 
     def hook_gpt2(self):
         base = self.model.transformer
         self.on_argument(base.h[0], "embed")
         for l, block in enumerate(base.h):
-            at = f"layers/{l}/"
-            self.on_argument(block, at + "input")
-            self.on_result(block.ln_1, at + "attn_norm")
-            self.on_argument(block.attn.c_proj, at + "attn/context")
-            self.on_result(block.attn.c_proj, at + "attn/out")
-            self.on_argument(block.ln_2, at + "attn_residual")
-            self.on_result(block.ln_2, at + "mlp_norm")
-            self.on_result(block.mlp.c_fc, at + "mlp/up")
-            self.on_argument(block.mlp.c_proj, at + "mlp/act")
-            self.on_result(block.mlp.c_proj, at + "mlp/out")
-            self.on_result(block, at + "output")
+            out, mlp = block.attn.c_proj, block.mlp
+            self.hook_layer(
+                f"layers/{l}/", block, block.ln_1, out, block.ln_2, mlp.c_fc, mlp.c_proj
+            )
         self.on_result(base.ln_f, "final_norm")
 
     def watched(self, attend):

@@ -1,13 +1,14 @@
 // Sums over the elements of a large tensor, over threads; the same whatever their number.
 #pragma once
 
-#include <tbb/parallel_for.h>
+#include <tbb/blocked_range.h>
+#include <tbb/parallel_reduce.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "golden/contract/error.h"
@@ -17,17 +18,20 @@ namespace assay::verify {
 
 inline constexpr std::size_t kChunk = 1 << 14;  // elements: a core's cache holds three such runs
 
-// Sum of add(first, last, partial) over pieces [first, last) of [0, size), joined in ascending
-// order by Sum::join(const Sum&).
+// Sum of add(first, last, partial) over pieces [first, last) of [0, size), of kChunk elements at
+// most, joined to those before them by Sum::join(const Sum&).
 template <class Sum, class Add>
 Sum over_chunks(std::size_t size, Add&& add) {
-  std::vector<Sum> partial((size + kChunk - 1) / kChunk);
-  tbb::parallel_for(std::size_t{0}, partial.size(), [&](std::size_t chunk) {
-    add(chunk * kChunk, std::min(size, (chunk + 1) * kChunk), partial[chunk]);
-  });
-  Sum total;
-  for (const Sum& part : partial) total.join(part);
-  return total;
+  return tbb::parallel_deterministic_reduce(
+      tbb::blocked_range<std::size_t>(0, size, kChunk), Sum{},
+      [&](const auto& piece, Sum sum) {
+        add(piece.begin(), piece.end(), sum);
+        return sum;
+      },
+      [](Sum before, const Sum& after) {
+        before.join(after);
+        return before;
+      });
 }
 
 // compare() of a large tensor; element i may deviate by rule(deviation[i]).
