@@ -1,5 +1,5 @@
-"""Ours and PyTorch's on one device: the same weights and tokens, times, memory, and agreement before
-anything is timed. bench/device_bench.py measures with it.
+"""Ours and PyTorch's on one device: the same weights and tokens, times, memory, and agreement
+before anything is timed. bench/device_bench.py measures with it.
 """
 import gc
 import statistics
