@@ -21,10 +21,11 @@ import numpy
 
 
 class Request:
-    """One run: int arrays [B,T], the folder of the model, and the values to force, by name."""
+    """One run: int arrays [B,T], the folder of the model, the values to force, by name, and whether
+    gradients are asked for."""
 
-    def __init__(self, model, inputs, forced):
-        self.model, self.forced = model, forced
+    def __init__(self, model, inputs, forced, gradients=False):
+        self.model, self.forced, self.gradients = model, forced, gradients
         self.tokens, self.labels = inputs["tokens"], inputs["labels"]
         self.attention_mask = inputs["attention_mask"]
 
@@ -47,7 +48,8 @@ def read_safetensors(path):
 def serve(run, name, version="", can=(), storage="", schedule="", angles=""):
     """Answers requests until there are no more. `run` takes a Request and returns arrays by name.
 
-    can: ("force",) if `run` takes its tensors from request.forced where they are there.
+    can: "force" in it if `run` takes its tensors from request.forced where they are there,
+    "gradients" if it returns d loss / d x as "grad/<x>" too where request.gradients is true.
     storage, schedule, angles: what it computes in (docs/verdicts.md); "" if it does not say.
     """
     lines, answers = sys.stdin, os.fdopen(os.dup(1), "w", buffering=1)
@@ -74,7 +76,8 @@ def serve(run, name, version="", can=(), storage="", schedule="", angles=""):
             if "forced" in message:
                 forced = read_safetensors(os.path.join(folder, message["forced"]))
             file = f"answer-{message['id']}.npz"
-            numpy.savez(os.path.join(folder, file), **run(Request(model, inputs, forced)))
+            request = Request(model, inputs, forced, message.get("gradients", False))
+            numpy.savez(os.path.join(folder, file), **run(request))
             say(id=message["id"], file=file)
         except Exception as error:  # the judge is told, and may ask again
             traceback.print_exc()

@@ -116,6 +116,7 @@ void ExecSubject::say_hello() {
                                         options_.schedule.empty() ? schedule : options_.schedule,
                                         options_.angles.empty() ? angles : options_.angles);
   can_force_ = lists(answer, "can", "force");
+  can_grad_ = lists(answer, "can", "gradients");
 }
 
 std::string ExecSubject::describe() const {
@@ -139,7 +140,8 @@ std::unique_ptr<Subject> ExecSubject::another() const {
 }
 
 // The inputs of a run, and what is forced, as files; their message.
-std::string ExecSubject::write_request(const Batch& batch, const Forced& forced) const {
+std::string ExecSubject::write_request(const Batch& batch, const Forced& forced,
+                                       Asked asked) const {
   const golden::Shape shape{batch.batch, batch.positions};
   const auto widened = [](const auto& values) {
     return std::vector<double>(values.begin(), values.end());
@@ -157,6 +159,7 @@ std::string ExecSubject::write_request(const Batch& batch, const Forced& forced)
       },
       golden::Rounding::refuse, true);
   json message{{"type", "run"}, {"id", requests_}, {"inputs", inputs}};
+  if (asked == Asked::gradients) message["gradients"] = true;
   if (forced) {
     std::map<std::string, golden::Tensor> values;
     std::vector<golden::ExchangeTensor> tensors;
@@ -203,11 +206,20 @@ std::string ExecSubject::file_named(const std::string& line, const std::string& 
 }
 
 void ExecSubject::run(const Batch& batch, const Forced& forced, const Receive& receive) {
+  ask(batch, forced, Asked::tensors, receive);
+}
+
+void ExecSubject::run_gradients(const Batch& batch, const Receive& receive) {
+  ask(batch, {}, Asked::gradients, receive);
+}
+
+void ExecSubject::ask(const Batch& batch, const Forced& forced, Asked asked,
+                      const Receive& receive) {
   ++requests_;
-  program_->send(write_request(batch, forced));
+  program_->send(write_request(batch, forced, asked));
   const std::string path = file_named(program_->receive(options_.timeout), "answer");
   try {
-    hand_over(path, batch, receive);
+    hand_over(path, batch, asked, receive);
   } catch (const InputError& error) {
     program_->fail(std::string("its answer cannot be read: ") + error.what());
   }
@@ -218,7 +230,8 @@ void ExecSubject::run(const Batch& batch, const Forced& forced, const Receive& r
 }
 
 // In order of computation where a name has a place in it, then the others.
-void ExecSubject::hand_over(const std::string& path, const Batch& batch, const Receive& receive) {
+void ExecSubject::hand_over(const std::string& path, const Batch& batch, Asked asked,
+                            const Receive& receive) {
   const golden::DumpReader reader(path, golden::Reading::lenient);
   std::map<std::string, std::size_t> place;
   for (const golden::TensorInfo& info :
@@ -235,6 +248,7 @@ void ExecSubject::hand_over(const std::string& path, const Batch& batch, const R
   dtypes_.clear();
   for (const golden::DumpEntry& entry : entries) dtypes_[entry.name] = entry.dtype;
   for (const golden::DumpEntry& entry : entries) {
+    if (is_gradient(entry.name) != (asked == Asked::gradients)) continue;
     const Interest interest = interests_ ? interests_(entry.name) : Interest::needed;
     if (interest == Interest::none) continue;
     if (interest == Interest::useful && !entry.problem.empty()) continue;
