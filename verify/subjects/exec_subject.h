@@ -1,7 +1,6 @@
 // Any program as a subject: started once, asked many times. docs/programs.md is the protocol.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -17,8 +16,8 @@ namespace assay::verify {
 struct ExecOptions {
   std::string command;
   golden::Precision storage = golden::Precision::fp32;
-  std::string schedule, angles;               // "": as the program says, else the widest
-  std::chrono::milliseconds timeout{60'000};  // of an answer
+  std::string schedule, angles;  // "": as the program says, else the widest
+  ProgramLimits limits;
 };
 
 class ExecSubject : public Subject {
