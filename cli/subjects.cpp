@@ -72,7 +72,7 @@ SubjectPointer make_exec(const SubjectRequest& request) {
   options.storage = request.precision;
   options.schedule = request.schedule;
   options.angles = request.angles;
-  options.timeout = request.timeout;
+  options.limits = request.limits;
   return std::make_unique<verify::ExecSubject>(options, request.config, request.weights);
 }
 
@@ -81,9 +81,9 @@ constexpr const char* kEngineSuffixes =
     ":stored=BYTES (they read stored probabilities where these fit), :head=BYTES (logits in tiles "
     "that fit, where only the loss is asked for), :fast-atomics";
 
-constexpr verify::Capabilities kAll{.can_run = true, .can_force = true};
+constexpr verify::Capabilities kAll{.can_run = true, .can_force = true, .can_grad = true};
 constexpr verify::Capabilities kEngine{
-    .can_run = true, .can_force = true, .can_run_untapped = true};
+    .can_run = true, .can_force = true, .can_grad = true, .can_run_untapped = true};
 
 constexpr SubjectRow kSubjects[] = {
     {"simt", "our kernels on the host executor", kEngineSuffixes, kEngine, make_simt},
@@ -224,10 +224,23 @@ void add_elsewhere_options(CLI::App& command, SubjectOptions& options) {
       .add_option_function<double>(
           "--timeout",
           [&options](double seconds) {
-            options.timeout = std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds));
+            options.limits.timeout =
+                std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds));
           },
           "seconds that a program may take for an answer; default 60")
       ->check(CLI::Range(0.001, 1e6));
+  command
+      .add_option("--max-response", options.limits.folder_bytes,
+                  "bytes that the files of a program may have, K, M and G for powers of 1024; "
+                  "default 16G, at most half of what is free there")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--memory", options.limits.memory_bytes,
+                  "bytes of memory that all processes of a program may have in use, K, M and G for "
+                  "powers of 1024; default: no limit")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber);
   command.add_option(
       "--schedule", options.schedule,
       "what a program, or a dump's, rounds to its storage type: eager (every "

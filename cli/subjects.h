@@ -2,7 +2,6 @@
 // `assay subjects` are made of it.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -11,6 +10,7 @@
 #include "golden/contract/config.h"
 #include "golden/contract/precision.h"
 #include "golden/contract/weights.h"
+#include "verify/subjects/program.h"
 #include "verify/subjects/subject.h"
 
 namespace CLI {
@@ -26,8 +26,8 @@ struct NoDevice : std::runtime_error {
 
 // Of a subject that was made elsewhere.
 struct SubjectOptions {
-  std::string schedule, angles;               // "": as it declares
-  std::chrono::milliseconds timeout{60'000};  // of a program's answer
+  std::string schedule, angles;  // "": as it declares
+  verify::ProgramLimits limits;
 };
 
 // What a subject is made from.
