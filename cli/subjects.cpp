@@ -98,16 +98,6 @@ constexpr SubjectRow kSubjects[] = {
     {"auto", "cuda where there is a GPU, else simt", kEngineSuffixes, kEngine, make_auto},
 };
 
-// "simt, cuda, reference, file:PATH or auto"
-std::string spellings() {
-  std::string text;
-  for (const SubjectRow& row : kSubjects) {
-    const bool last = &row == std::end(kSubjects) - 1;
-    text += fmt::format("{}{}", text.empty() ? "" : last ? " or " : ", ", row.spelling);
-  }
-  return text;
-}
-
 // "cannot run on other tokens, cannot be forced"; "" if it can do everything.
 std::string limits(const verify::Capabilities& can) {
   std::vector<std::string> list;
@@ -163,12 +153,34 @@ const SubjectRow& row_of(const std::string& name) {
     }
     return row;
   }
-  throw InputError(fmt::format("--subject {}: expected {}", name, spellings()));
+  throw InputError(fmt::format("--subject {}: expected {}", name, subject_spellings()));
 }
 
 }  // namespace
 
 std::span<const SubjectRow> subjects() { return kSubjects; }
+
+std::string subject_spellings() {
+  std::string text;
+  for (const SubjectRow& row : kSubjects) {
+    const bool last = &row == std::end(kSubjects) - 1;
+    text += fmt::format("{}{}", text.empty() ? "" : last ? " or " : ", ", row.spelling);
+  }
+  return text;
+}
+
+bool is_spelled_as_subject(const std::string& text) {
+  const std::string word = text.substr(0, text.find(':'));
+  return std::any_of(std::begin(kSubjects), std::end(kSubjects), [&](const SubjectRow& row) {
+    const std::string spelling = row.spelling;
+    const std::size_t end = spelling.find(':');
+    return word == spelling.substr(0, end) && (end == std::string::npos || word != text);
+  });
+}
+
+bool is_made_elsewhere(const std::string& subject) {
+  return std::string(row_of(subject).spelling).find(':') != std::string::npos;
+}
 
 std::string file_behind(const std::string& subject) {
   return subject.starts_with("file:") ? argument_of(subject) : "";
@@ -182,8 +194,7 @@ SubjectPointer make_subject(const std::string& name, Precision precision,
                             const golden::ModelConfig& config, const golden::WeightSource& weights,
                             const SubjectOptions& options) {
   const SubjectRow& row = row_of(name);
-  const bool elsewhere = std::string(row.spelling).find(':') != std::string::npos;
-  if (!elsewhere && !(options.schedule + options.angles).empty()) {
+  if (!is_made_elsewhere(name) && !(options.schedule + options.angles).empty()) {
     throw InputError(
         fmt::format("--{}: expected with a dump or a program only, got {}; it knows its own",
                     options.schedule.empty() ? "angles" : "schedule", name));

@@ -49,6 +49,14 @@ struct SubjectRow {
 
 std::span<const SubjectRow> subjects();
 
+std::string subject_spellings();  // "simt, cuda, reference, file:PATH or auto"
+
+// Whether the text is spelled like a subject of the table, right or not: "simt:fast", "file:".
+bool is_spelled_as_subject(const std::string& text);
+
+// A dump, a program or a library: it does not know by itself what its arithmetic is.
+bool is_made_elsewhere(const std::string& subject);
+
 // The file that a subject is read from: "dump.h5" of "file:dump.h5"; "" if there is none.
 std::string file_behind(const std::string& subject);
 
