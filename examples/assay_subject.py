@@ -1,16 +1,18 @@
-"""A Python program as a subject of Assay: assay verify g.h5 --subject exec:"python3 mine.py".
+"""Python programs under Assay's judgement: a model that is recorded, a program that answers.
 
-    import assay_subject
+    with record(model, "candidate.h5"):             # PyTorch: a Llama or GPT-2 of transformers
+        model(input_ids, labels=input_ids)          # assay compare golden.h5 candidate.h5
 
-    def run(request):               # .tokens, .attention_mask, .labels [B,T]; .model, a folder
-        return {"logits": my_model(request.tokens)}         # arrays named as in docs/tensors.md
+    serve(TorchSubject())                       # assay verify g.h5 --subject exec:"python3 me.py"
+    serve(lambda request: {"logits": my_model(request.tokens)})      # names as in docs/tensors.md
 
-    assay_subject.serve(run, name="mine", version="1.0")
-
-Needs numpy. What `run` prints goes to standard error: standard output is the protocol's
-(docs/programs.md).
+Needs numpy; h5py to write .h5, torch for `record` and `TorchSubject`. docs/python.md has examples,
+docs/programs.md the protocol. What a program that serves prints goes to standard error.
 """
 
+import contextlib
+import fnmatch
+import inspect
 import json
 import os
 import struct
@@ -19,19 +21,53 @@ import traceback
 
 import numpy
 
+# Safetensors' names of element types, as numpy has them; numpy has no bfloat16: its bits.
+TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
+         "U8": "|u1"}
 
-class Request:
-    """One run: int arrays [B,T], the folder of the model, and the values to force, by name."""
+# Where a model of transformers has our tensors: a module's result, its argument (":in"), or, of an
+# attention (":attention"), q and k after rotation, v, scores and probabilities.
+LLAMA = {
+    "embed": "model.embed_tokens",
+    "layers/{l}/input": "model.layers.{l}:in",
+    "layers/{l}/attn_norm": "model.layers.{l}.input_layernorm",
+    "layers/{l}/attn": "model.layers.{l}.self_attn:attention",
+    "layers/{l}/attn/context": "model.layers.{l}.self_attn.o_proj:in",
+    "layers/{l}/attn/out": "model.layers.{l}.self_attn.o_proj",
+    "layers/{l}/attn_residual": "model.layers.{l}.post_attention_layernorm:in",
+    "layers/{l}/mlp_norm": "model.layers.{l}.post_attention_layernorm",
+    "layers/{l}/mlp/gate": "model.layers.{l}.mlp.gate_proj",
+    "layers/{l}/mlp/up": "model.layers.{l}.mlp.up_proj",
+    "layers/{l}/mlp/act": "model.layers.{l}.mlp.down_proj:in",
+    "layers/{l}/mlp/out": "model.layers.{l}.mlp.down_proj",
+    "layers/{l}/output": "model.layers.{l}",
+    "final_norm": "model.norm",
+    "logits": "lm_head",
+}
+GPT2 = {
+    "embed": "transformer.drop",
+    "layers/{l}/input": "transformer.h.{l}:in",
+    "layers/{l}/attn_norm": "transformer.h.{l}.ln_1",
+    "layers/{l}/attn": "transformer.h.{l}.attn:attention",
+    "layers/{l}/attn/context": "transformer.h.{l}.attn.c_proj:in",
+    "layers/{l}/attn/out": "transformer.h.{l}.attn.c_proj",
+    "layers/{l}/attn_residual": "transformer.h.{l}.ln_2:in",
+    "layers/{l}/mlp_norm": "transformer.h.{l}.ln_2",
+    "layers/{l}/mlp/up": "transformer.h.{l}.mlp.c_fc",
+    "layers/{l}/mlp/act": "transformer.h.{l}.mlp.c_proj:in",
+    "layers/{l}/mlp/out": "transformer.h.{l}.mlp.c_proj",
+    "layers/{l}/output": "transformer.h.{l}",
+    "final_norm": "transformer.ln_f",
+    "logits": "lm_head",
+}
+FAMILIES = {"llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": LLAMA, "gpt2": GPT2}
 
-    def __init__(self, model, inputs, forced):
-        self.model, self.forced = model, forced
-        self.tokens, self.labels = inputs["tokens"], inputs["labels"]
-        self.attention_mask = inputs["attention_mask"]
+
+# Files.
 
 
 def read_safetensors(path):
-    """The tensors of a .safetensors file of F64, F32 and F16, as arrays."""
-    types = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+    """The tensors of a .safetensors file as arrays; bfloat16 as the float32 of the same value."""
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header, data = json.loads(file.read(length)), file.read()
@@ -39,43 +75,525 @@ def read_safetensors(path):
     tensors = {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
-        array = numpy.frombuffer(data[begin:end], types[entry["dtype"]])
-        tensors[name] = array.reshape(entry["shape"])
+        array = numpy.frombuffer(data[begin:end], TYPES[entry["dtype"]]).reshape(entry["shape"])
+        tensors[name] = widened(entry["dtype"], array)
     return tensors
 
 
-def serve(run, name, version="", can=(), storage="", schedule="", angles=""):
-    """Answers requests until there are no more. `run` takes a Request and returns arrays by name.
+def widened(kind, array):
+    if kind != "BF16":
+        return array
+    return (array.astype(numpy.uint32) << 16).view(numpy.float32).reshape(array.shape)
 
-    can: ("force",) if `run` takes its tensors from request.forced where they are there.
+
+def encoded(name, x):
+    """Element type and little-endian array of a tensor of numpy, torch, jax, or a plain number."""
+    if type(x).__module__.split(".")[0] == "torch":
+        x = x.detach().cpu().contiguous()
+        bits = "int16" if str(x.dtype) == "torch.bfloat16" else None
+        x, kind = (x.view(getattr(__import__("torch"), bits)), "BF16") if bits else (x, None)
+        x = x.numpy()
+    else:
+        x = numpy.asarray(x)
+        kind = "BF16" if x.dtype.name == "bfloat16" else None
+    x = numpy.ascontiguousarray(x).reshape(x.shape)
+    if kind:
+        return kind, x.view(numpy.uint16)
+    for kind, numpy_type in TYPES.items():
+        if kind != "BF16" and x.dtype == numpy.dtype(numpy_type):
+            return kind, x.astype(numpy_type, copy=False)
+    raise TypeError(f"{name}: expected a tensor of floats or integers, got {x.dtype}")
+
+
+def write_tensors(path, tensors, attributes=None):
+    """A dump: .h5, .npz or .safetensors by the name's end. There whole or not at all."""
+    end = os.path.splitext(path)[1]
+    writers = {".h5": write_h5, ".hdf5": write_h5, ".npz": write_npz,
+               ".safetensors": write_safetensors}
+    if end not in writers:
+        raise ValueError(f"{path}: expected a name that ends with .h5, .npz or .safetensors")
+    partial = f"{path}.partial-{os.getpid()}"
+    try:
+        writers[end](partial, {name: encoded(name, x) for name, x in tensors.items()},
+                     {key: str(x) for key, x in (attributes or {}).items() if x})
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(partial)
+
+
+def write_h5(path, tensors, attributes):
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.attrs.update(attributes)
+        for name, (kind, x) in tensors.items():
+            file[name] = x
+            if kind == "BF16":
+                file[name].attrs["dtype"] = "bfloat16"
+
+
+def write_npz(path, tensors, _):
+    with open(path, "wb") as file:
+        numpy.savez(file, **{name: widened(*x) for name, x in tensors.items()})
+
+
+def write_safetensors(path, tensors, attributes):
+    header, end = {"__metadata__": attributes} if attributes else {}, 0
+    for name, (kind, x) in tensors.items():
+        header[name] = {"dtype": kind, "shape": x.shape, "data_offsets": [end, end + x.nbytes]}
+        end += x.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, x in tensors.values():
+            file.write(x.tobytes())
+
+
+# A program that answers.
+
+
+class Request:
+    """One run: int arrays [B,T], the folder of the model, the values to force, by name, and whether
+    gradients are asked for."""
+
+    def __init__(self, model, inputs, forced, gradients=False):
+        self.model, self.forced, self.gradients = model, forced, gradients
+        self.tokens, self.labels = inputs["tokens"], inputs["labels"]
+        self.attention_mask = inputs["attention_mask"]
+
+
+def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
+    """Answers requests until there are no more. `run` takes a Request and returns tensors by name,
+    of numpy, torch or jax. If it has a method `hello`, that gets Assay's first message and returns
+    what else is said in answer to it.
+
+    name: of the program in reports; that of its file, if it is empty.
+    can: "force" in it if `run` takes its tensors from request.forced where they are there,
+    "gradients" if it returns d loss / d x as "grad/<x>" too where request.gradients is true.
     storage, schedule, angles: what it computes in (docs/verdicts.md); "" if it does not say.
     """
     lines, answers = sys.stdin, os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     folder = model = None
+    name = name or os.path.splitext(os.path.basename(sys.argv[0]))[0] or "python"
+    says = {"storage": storage, "schedule": schedule, "angles": angles}
+    says = {"name": name, "version": version, "can": list(can), **says}
 
     def say(**message):
-        answers.write(json.dumps(message) + "\n")
+        answers.write(json.dumps({key: x for key, x in message.items() if x != ""}) + "\n")
 
     for line in lines:
         message = json.loads(line)
         if message["type"] == "bye":
             return
-        if message["type"] == "hello":
-            folder, model = message["folder"], message["model"]
-            says = {"storage": storage, "schedule": schedule, "angles": angles}
-            say(name=name, version=version, can=list(can), **{k: v for k, v in says.items() if v})
-            continue
         try:
+            if message["type"] == "hello":
+                folder, model = message["folder"], message["model"]
+                say(**{**says, **(run.hello(message) if hasattr(run, "hello") else {})})
+                continue
             with numpy.load(os.path.join(folder, message["inputs"])) as inputs:
                 inputs = dict(inputs)
             forced = {}
             if "forced" in message:
                 forced = read_safetensors(os.path.join(folder, message["forced"]))
-            file = f"answer-{message['id']}.npz"
-            numpy.savez(os.path.join(folder, file), **run(Request(model, inputs, forced)))
+            request = Request(model, inputs, forced, message.get("gradients", False))
+            file = f"answer-{message['id']}.safetensors"
+            write_tensors(os.path.join(folder, file), run(request))
             say(id=message["id"], file=file)
         except Exception as error:  # the judge is told, and may ask again
             traceback.print_exc()
-            say(id=message["id"], error=f"{type(error).__name__}: {error}")
+            about = {"id": message["id"]} if "id" in message else {"name": name}
+            say(**about, error=f"{type(error).__name__}: {error}")
+
+
+# Models of PyTorch.
+
+
+@contextlib.contextmanager
+def record(model, path, names=None, only="*", schedule=None, angles=None):
+    """Writes what `model` computes in the block to `path`, under our names (docs/python.md).
+
+    Of several calls the last is written; with "{}" in the path each, in a file of its number.
+    An exception leaves no file. The model is as it was behind the block.
+    names: where the tensors are, for a model that is none of FAMILIES: a family's name, where the
+    modules are called alike; {"layers/{l}/attn_norm": "blocks.{l}.norm1", ..} with ":in" behind a
+    module for its argument and ":attention" for q, k, v, scores and probabilities; or "modules":
+    the result of every module under its own name.
+    only: patterns of tensors, such as "logits,layers/*/output".
+    schedule, angles: what the dump declares of its arithmetic (docs/verdicts.md).
+    """
+    calls, numbered = [], "{}" in path
+    write_check(path)
+    with Taps(model, names, only, "record") as taps:
+
+        def keep(tensors):
+            if not numbered:
+                calls.clear()
+            calls.append({name: x.cpu() for name, x in tensors.items()})
+
+        taps.finished = keep
+        yield
+    if not calls:
+        raise RuntimeError(f"{path}: nothing to write: no call of {type(taps.root).__name__} has "
+                           "ended in the block")
+    said = taps.arithmetic()
+    said = {"schedule": said["schedule"] if schedule is None else schedule,
+            "angles": said["angles"] if angles is None else angles, "made_with": said["version"]}
+    for number, tensors in enumerate(calls):
+        write_tensors(path.replace("{}", str(number)), heads_once(tensors), said)
+
+
+def write_check(path):
+    """What cannot be written is said before the model runs."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{path}: there is no folder {folder}")
+    if os.path.splitext(path)[1] not in (".h5", ".hdf5", ".npz", ".safetensors"):
+        raise ValueError(f"{path}: expected a name that ends with .h5, .npz or .safetensors")
+
+
+def unwrapped(model):
+    """The model inside torch.compile, DataParallel and its kind, and adapters of peft."""
+    while True:
+        if hasattr(model, "_orig_mod"):
+            model = model._orig_mod
+        elif hasattr(model, "get_base_model"):
+            model = model.get_base_model()
+        elif type(model).__name__.endswith("DataParallel"):
+            model = model.module
+        else:
+            return model
+
+
+class Taps:
+    """Reads, and replaces, tensors of a model while it runs. Leaves it as it was."""
+
+    def __init__(self, model, names=None, only="*", who="TorchSubject"):
+        import torch
+
+        self.torch, self.model, self.root = torch, model, unwrapped(model)
+        self.config = getattr(self.root, "config", None)
+        self.places = self.found(names, who)
+        self.wanted = {name for name in self.names()
+                       if any(fnmatch.fnmatchcase(name, part) for part in only.split(","))}
+        self.tensors, self.live, self.forced = {}, {}, {}
+        self.running, self.gradients, self.patched = False, False, set()
+        self.at, self.given, self.scored = "", False, False
+        self.finished = lambda tensors: None
+        self.undo = contextlib.ExitStack()
+
+    def found(self, names, who):
+        """(our name, module, part) of every tensor that the model has a place for."""
+        modules = dict(self.root.named_modules())
+        kind, known = getattr(self.config, "model_type", None), names is None
+        if names == "modules":
+            return [(name.replace(".", "/"), x, "") for name, x in modules.items() if name]
+        table = FAMILIES.get(kind if known else names) if not isinstance(names, dict) else names
+        if table is None:
+            what = f"model_type {kind}" if known and kind else "not a model of transformers"
+            what = what if known else f"names={names!r}"
+            raise ValueError(
+                f"{who}: no names are known for {type(self.root).__name__} ({what}): expected one "
+                f"of {', '.join(FAMILIES)}; pass names={{'layers/{{l}}/attn_norm': "
+                "'blocks.{l}.norm1', ..}, or names='modules'")
+        places, strip = [], next(iter(table.values())).split(".")[0] + "."
+        short = known and strip[:-1] not in modules  # the model without its head
+        for name, place in table.items():
+            path, _, part = place.partition(":")
+            path = path[len(strip):] if short and path.startswith(strip) else path
+            count = 0
+            for number in range(10**9 if "{l}" in place else 1):
+                module = modules.get(path.replace("{l}", str(number)))
+                if module is None:
+                    break
+                places.append((name.replace("{l}", str(number)), module, part))
+                count += 1
+            if count == 0 and not (known and path == "lm_head"):
+                raise ValueError(f"{who}: {name}: {type(self.root).__name__} has no module {path}")
+        return places
+
+    def names(self):
+        """Of all tensors that a call may show."""
+        yield "loss"
+        for name, _, part in self.places:
+            parts = ("q", "k", "v", "scores", "probs") if part == "attention" else ()
+            yield from [f"{name}/{x}" for x in parts] or [name]
+
+    def arithmetic(self):
+        """What is said of the arithmetic: nothing of a compiled model, which joins operations."""
+        import importlib.metadata as packages
+
+        compiled = self.model is not self.root or any(
+            getattr(module, "_compiled_call_impl", None) for module in self.root.modules())
+        versions = [f"torch {self.torch.__version__}"]
+        rotates = getattr(self.config, "model_type", "gpt2") != "gpt2"
+        if type(self.root).__module__.startswith("transformers."):
+            versions.insert(0, f"transformers {packages.version('transformers')}")
+        else:
+            rotates = False
+        return {"schedule": "" if compiled else "eager", "angles": "float32" if rotates else "",
+                "version": ", ".join(versions)}
+
+    # While hooks are in place.
+
+    def __enter__(self):
+        self.reset_compiled()
+        try:
+            self.hook(self.root.register_forward_pre_hook, self.begin, with_kwargs=True)
+            attentions = [(name, x) for name, x, part in self.places if part == "attention"]
+            for name, module in attentions:
+                self.watch_attention(name, module)
+            for name, module, part in self.places:
+                if part == "in":
+                    self.hook(module.register_forward_pre_hook, self.argument(name),
+                              with_kwargs=True)
+                elif part == "":
+                    self.hook(module.register_forward_hook, self.result(name))
+            self.hook(self.root.register_forward_hook, self.end)
+            if attentions:
+                self.undo.enter_context(self.mode())
+        except BaseException:
+            self.undo.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.running = False
+        self.undo.close()
+        self.reset_compiled()
+
+    def reset_compiled(self):
+        """What was compiled does not know of hooks that come or go."""
+        if "torch._dynamo" in sys.modules:
+            self.torch._dynamo.reset()
+
+    def hook(self, register, function, **options):
+        self.undo.callback(register(function, **options).remove)
+
+    def patch(self, table, key, make):
+        old = table[key]
+        table[key] = make(old)
+        self.undo.callback(table.__setitem__, key, old)
+
+    def begin(self, _, args, named):
+        self.tensors.clear()
+        self.live.clear()
+        self.running, self.at = True, ""
+        for ours, theirs in (("tokens", "input_ids"), ("attention_mask", "attention_mask"),
+                             ("labels", "labels"), ("position_ids", "position_ids")):
+            x = named.get(theirs)
+            if x is None and ours == "tokens" and args:
+                x = args[0]
+            if isinstance(x, self.torch.Tensor):
+                self.tensors["inputs/" + ours] = x.detach().clone()
+
+    def end(self, _, __, out):
+        loss = out.get("loss") if hasattr(out, "get") else None
+        if loss is not None and loss.dim() == 0:
+            self.tap("loss", loss)
+        self.running, self.at = False, ""
+        self.finished(dict(self.tensors))
+
+    def tap(self, name, x):
+        """Keeps x; what takes its place in the model."""
+        if not self.running:
+            return x
+        if self.gradients:
+            self.live[name] = x
+        if name in self.wanted:
+            self.tensors[name] = x.detach().clone()
+        y = self.forced.get(name)
+        if y is None:
+            return x
+        y = y.to(x.device, x.dtype)
+        if y.shape != x.shape:  # heads that were repeated before they were seen
+            y = y.repeat_interleave(x.shape[1] // y.shape[1], dim=1)
+        return y
+
+    def argument(self, name):
+        def before(_, args, named):
+            key = None if args else next(iter(named))
+            x = args[0] if args else named[key]
+            y = self.tap(name, x)
+            if y is x:
+                return None
+            if name.endswith("residual"):  # the sum goes on beside the norm
+                x.copy_(y)
+                return None
+            return ((y, *args[1:]), named) if args else (args, {**named, key: y})
+
+        return before
+
+    def result(self, name):
+        def after(_, __, out):
+            x = out[0] if isinstance(out, (tuple, list)) else out
+            if not isinstance(x, self.torch.Tensor):
+                return None
+            y = self.tap(name, x)
+            if y is x:
+                return None
+            return (y, *out[1:]) if isinstance(out, (tuple, list)) else y
+
+        return after
+
+    # Attention: q, k and v where transformers hands them to the function that attends, else, with
+    # what is before and after softmax, as operands of the products around it.
+
+    def watch_attention(self, name, module):
+        def enter(*_):
+            self.at, self.given, self.scored = name, False, False
+
+        def leave(*_):
+            self.at = ""
+
+        self.hook(module.register_forward_pre_hook, enter)
+        self.hook(module.register_forward_hook, leave)
+        form = getattr(self.config, "_attn_implementation", "eager")
+        for kind in type(module).__mro__:
+            space = vars(sys.modules[kind.__module__])
+            for table, key in ((space, "eager_attention_forward"),
+                               (space.get("ALL_ATTENTION_FUNCTIONS", {}), form)):
+                if key in table and (id(table), key) not in self.patched:
+                    self.patched.add((id(table), key))
+                    self.patch(table, key, self.watched)
+
+    def watched(self, attend):
+        def call(module, query, key, value, *rest, **named):
+            if self.at:
+                query, key, value = map(self.operand, "qkv", (query, key, value))
+                self.given = True
+            return attend(module, query, key, value, *rest, **named)
+
+        return call
+
+    def operand(self, name, x):
+        return x if self.given else self.tap(f"{self.at}/{name}", x)
+
+    def mode(self):
+        torch, taps = self.torch, self
+        softmax = {torch.softmax, torch.Tensor.softmax, torch.nn.functional.softmax}
+        products = {torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__}
+        fused = torch.nn.functional.scaled_dot_product_attention
+
+        class Watch(torch.overrides.TorchFunctionMode):
+            def __torch_function__(self, function, types, args=(), kwargs=None):
+                kwargs = kwargs or {}
+                if not (taps.at and args and getattr(args[0], "ndim", 0) == 4):
+                    return function(*args, **kwargs)
+                if function is fused:
+                    args = (*map(taps.operand, "qkv", args), *args[3:])
+                elif function in softmax:
+                    args = (taps.tap(taps.at + "/scores", args[0]), *args[1:])
+                    taps.scored = True
+                    return taps.tap(taps.at + "/probs", function(*args, **kwargs))
+                elif function in products and taps.scored:
+                    args = (taps.tap(taps.at + "/probs", args[0]), taps.operand("v", args[1]))
+                elif function in products:
+                    k = taps.operand("k", args[1].transpose(-1, -2))
+                    args = (taps.operand("q", args[0]), k.transpose(-1, -2))
+                return function(*args, **kwargs)
+
+        return Watch()
+
+
+def heads_once(tensors):
+    """The same with each key/value head once, where all of a group were repeated before they were
+    seen: as many as are equal, bit for bit."""
+    tensors = dict(tensors)
+    for name in [name for name in tensors if name.endswith(("/attn/k", "/attn/v"))]:
+        x, q = tensors[name], tensors.get(name[:-1] + "q")
+        if q is None or x.ndim != 4 or x.shape[1] != q.shape[1]:
+            continue
+        for count in (n for n in range(1, x.shape[1]) if x.shape[1] % n == 0):
+            groups = x.unflatten(1, (count, -1))
+            if bool((groups == groups[:, :, :1]).all()):
+                tensors[name] = groups[:, :, 0]
+                break
+    return tensors
+
+
+class TorchSubject:
+    """A model of PyTorch, for `serve`: all its tensors, from forced ones too, and gradients.
+
+    model: none: what AutoModelForCausalLM.from_pretrained makes of the folder that Assay sends; a
+    module: Assay's weights are loaded into it; a function of that folder and a dtype: what it
+    returns. names as in `record`. attention: eager, sdpa, .. of from_pretrained. compiled: through
+    torch.compile. call: how it is run, a function of model, tokens, attention_mask and labels.
+    """
+
+    TYPES = {"fp64": "float64", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+    def __init__(self, model=None, names=None, attention="eager", compiled=False, device="cpu",
+                 call=None):
+        self.source, self.names, self.attention = model, names, attention
+        self.compiled, self.device, self.call = compiled, device, call or self.usual_call
+
+    def hello(self, message):
+        import torch
+
+        self.torch = torch
+        if message["precision"] not in self.TYPES:
+            raise ValueError(f"precision: expected one of {', '.join(self.TYPES)}, got "
+                             f"{message['precision']}")
+        dtype = getattr(torch, self.TYPES[message["precision"]])
+        model = self.made(message["model"], dtype).to(self.device).eval()
+        for x in model.parameters():  # not buffers: angles are formed in float32 for every type
+            x.data = x.data.to(dtype)
+        self.taps = Taps(model, self.names).__enter__()
+        self.model = torch.compile(model) if self.compiled else model
+        self.taps.model = self.model
+        said = self.taps.arithmetic()
+        said["name"] = type(self.taps.root).__name__ + (" compiled" if self.compiled else "")
+        return {**said, "storage": message["precision"], "can": ["force", "gradients"]}
+
+    def made(self, folder, dtype):
+        if self.source is None:
+            import transformers
+
+            return transformers.AutoModelForCausalLM.from_pretrained(
+                folder, torch_dtype=dtype, attn_implementation=self.attention)
+        if not isinstance(self.source, self.torch.nn.Module):
+            return self.source(folder, dtype)
+        weights = read_safetensors(os.path.join(folder, "model.safetensors"))
+        root = unwrapped(self.source)
+        state = root.state_dict(keep_vars=True)
+        loaded = {state[name].data_ptr() for name in weights if name in state}
+        missing = [name for name, x in root.named_parameters() if x.data_ptr() not in loaded]
+        extra = [name for name in weights if name not in state]
+        if missing or extra:
+            raise ValueError(
+                f"{type(root).__name__}: its weights are named otherwise: it lacks {extra[:3]} and "
+                f"has {missing[:3]} besides; pass a function of folder and dtype that loads them")
+        root.load_state_dict({k: self.torch.tensor(x) for k, x in weights.items()}, strict=False)
+        return self.source
+
+    def usual_call(self, model, tokens, attention_mask, labels):
+        takes = inspect.signature(self.taps.root.forward).parameters
+        named = {"attention_mask": attention_mask, "labels": labels, "use_cache": False}
+        return model(tokens, **{key: x for key, x in named.items() if key in takes})
+
+    def __call__(self, request):
+        torch, taps = self.torch, self.taps
+        inputs = (request.tokens, request.attention_mask, request.labels)
+        taps.forced = {name: torch.tensor(x) for name, x in request.forced.items()}
+        taps.gradients = request.gradients
+        with torch.set_grad_enabled(request.gradients):
+            self.call(self.model, *(torch.tensor(x).long().to(self.device) for x in inputs))
+        tensors = {name: x for name, x in heads_once(taps.tensors).items()
+                   if not name.startswith("inputs/")}
+        if request.gradients:
+            tensors.update(self.gradients())
+        taps.live.clear()
+        return tensors
+
+    def gradients(self):
+        live = {**self.taps.live, **dict(self.taps.root.named_parameters())}
+        loss = live.pop("loss", None)
+        if loss is None:
+            raise ValueError("gradients: expected a model that returns its loss, got none")
+        live = {name: x for name, x in live.items() if x.requires_grad}
+        found = self.torch.autograd.grad(loss, list(live.values()), allow_unused=True)
+        return {"grad/" + name: x for name, x in zip(live, found) if x is not None}
