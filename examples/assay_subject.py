@@ -26,7 +26,8 @@ TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", 
          "U8": "|u1"}
 
 # Where a model of transformers has our tensors: a module's result, its argument (":in"), or, of an
-# attention (":attention"), q and k after rotation, v, scores and probabilities.
+# attention (":attention"), q and k after rotation, v, scores and probabilities; ":heads" and ":heads
+# in" where the module's are [B,T,n,Dh], ours [B,n,T,Dh].
 LLAMA = {
     "embed": "model.embed_tokens",
     "layers/{l}/input": "model.layers.{l}:in",
@@ -60,7 +61,14 @@ GPT2 = {
     "final_norm": "transformer.ln_f",
     "logits": "lm_head",
 }
-FAMILIES = {"llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": LLAMA, "gpt2": GPT2}
+QWEN3 = {
+    **LLAMA,
+    "layers/{l}/attn/q_proj": "model.layers.{l}.self_attn.q_norm:heads in",
+    "layers/{l}/attn/q_norm": "model.layers.{l}.self_attn.q_norm:heads",
+    "layers/{l}/attn/k_proj": "model.layers.{l}.self_attn.k_norm:heads in",
+    "layers/{l}/attn/k_norm": "model.layers.{l}.self_attn.k_norm:heads",
+}
+FAMILIES = {"llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": QWEN3, "gpt2": GPT2}
 
 
 # Files.
@@ -347,11 +355,12 @@ class Taps:
             for name, module in attentions:
                 self.watch_attention(name, module)
             for name, module, part in self.places:
-                if part == "in":
-                    self.hook(module.register_forward_pre_hook, self.argument(name),
+                heads = part.startswith("heads")
+                if part.endswith("in"):
+                    self.hook(module.register_forward_pre_hook, self.argument(name, heads),
                               with_kwargs=True)
-                elif part == "":
-                    self.hook(module.register_forward_hook, self.result(name))
+                elif part in ("", "heads"):
+                    self.hook(module.register_forward_hook, self.result(name, heads))
             self.hook(self.root.register_forward_hook, self.end)
             if attentions:
                 self.undo.enter_context(self.mode())
@@ -413,11 +422,19 @@ class Taps:
             y = y.repeat_interleave(x.shape[1] // y.shape[1], dim=1)
         return y
 
-    def argument(self, name):
+    def tap_heads(self, name, x):
+        """tap() of heads [B,T,n,Dh]."""
+        ours = x.transpose(1, 2)
+        y = self.tap(name, ours)
+        return x if y is ours else y.transpose(1, 2)
+
+    def argument(self, name, heads=False):
+        tap = self.tap_heads if heads else self.tap
+
         def before(_, args, named):
             key = None if args else next(iter(named))
             x = args[0] if args else named[key]
-            y = self.tap(name, x)
+            y = tap(name, x)
             if y is x:
                 return None
             if name.endswith("residual"):  # the sum goes on beside the norm
@@ -427,12 +444,14 @@ class Taps:
 
         return before
 
-    def result(self, name):
+    def result(self, name, heads=False):
+        tap = self.tap_heads if heads else self.tap
+
         def after(_, __, out):
             x = out[0] if isinstance(out, (tuple, list)) else out
             if not isinstance(x, self.torch.Tensor):
                 return None
-            y = self.tap(name, x)
+            y = tap(name, x)
             if y is x:
                 return None
             return (y, *out[1:]) if isinstance(out, (tuple, list)) else y
