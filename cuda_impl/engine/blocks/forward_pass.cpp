@@ -169,7 +169,7 @@ bool ForwardPass<S>::rounds_probs() const {
 
 template <class S>
 ScoreOperands<S> ForwardPass<S>::scores_of(int64_t l) const {
-  const int64_t from = method_.all_layers_score ? 0 : l, window = golden::window_of(config_, l);
+  const int64_t from = method_.all_layers_score ? 0 : l, window = window_of_layer(config_, l);
   return {.q = buffers_.q_table + from,
           .k = (decodes() ? cache_->k_table : buffers_.k_table) + from,
           .padding_mask = decodes() ? cache_->padding_mask : buffers_.padding_mask,
