@@ -49,19 +49,21 @@ void look_for_leaks_in(const JudgeOptions& options, const golden::GoldenReader& 
   look_for_leaks(report, *graph, subject, config, batch, leak_options);
 }
 
-void compare_numbers(const JudgeOptions& options, const golden::GoldenReader& golden,
-                     verify::Subject& subject, verify::RunReport& report) {
+}  // namespace
+
+std::shared_ptr<const verify::Ledger> compare_numbers(
+    const JudgeOptions& options, const golden::GoldenReader& golden, const RoundedGolden* rounded,
+    verify::Subject& subject, const verify::WatchFree& watch, verify::RunReport& report) {
   verify::NumericsOptions numerics_options;
   numerics_options.pattern = options.pattern;
   numerics_options.left_out = options.left_out;
   numerics_options.command = judging_command(options);
-  std::unique_ptr<RoundedGolden> rounded;
-  if (!options.equal) rounded = RoundedGolden::of(golden, subject.precision().storage);
-  const golden::GoldenReader& truth = rounded ? rounded->reader() : golden;
+  numerics_options.watch = watch;
+  const golden::GoldenReader& truth = rounded != nullptr ? rounded->reader() : golden;
   verify::NumericsResult numerics = options.equal
                                         ? verify::verify_equality(golden, subject, numerics_options)
                                         : verify::verify_numerics(truth, subject, numerics_options);
-  if (rounded) {
+  if (rounded != nullptr) {
     numerics.checks.push_back({.name = "weights",
                                .status = verify::Status::pass,
                                .summary = rounded->summary(),
@@ -69,11 +71,11 @@ void compare_numbers(const JudgeOptions& options, const golden::GoldenReader& go
   }
   report.checks = std::move(numerics.checks);
   report.rows = std::move(numerics.rows);
+  report.diverged = std::move(numerics.diverged);
   report.first_divergence = std::move(numerics.first_divergence);
   report.diagnosis = std::move(numerics.diagnosis);
+  return std::move(numerics.ledger);
 }
-
-}  // namespace
 
 std::function<golden::Tensor(const verify::Batch&)> reference_logits(
     const golden::ModelConfig& config, const golden::WeightSource& weights,
@@ -88,15 +90,15 @@ std::function<golden::Tensor(const verify::Batch&)> reference_logits(
   };
 }
 
-verify::RunReport judge(const JudgeOptions& options) {
-  golden::GoldenReader golden(options.golden_path);
+OpenGolden::OpenGolden(const JudgeOptions& options) : golden(options.golden_path) {
   golden.check_all();  // also of what no view reads: gradients, bounds, sigmas, dependences
+  if (options.checkpoint.empty()) return;
+  checkpoint.emplace(options.checkpoint, golden.header().config);
+  golden.weights_from(*checkpoint, options.checkpoint);
+}
+
+verify::RunReport report_on(const JudgeOptions& options, const golden::GoldenReader& golden) {
   const golden::Header& header = golden.header();
-  std::optional<golden::CheckpointWeights> checkpoint;
-  if (!options.checkpoint.empty()) {
-    checkpoint.emplace(options.checkpoint, header.config);
-    golden.weights_from(*checkpoint, options.checkpoint);
-  }
   verify::RunReport report;
   report.title = fmt::format("method {}, {}", header.config.method, options.subject);
   report.command_line = judging_command(options);
@@ -106,13 +108,27 @@ verify::RunReport judge(const JudgeOptions& options) {
   report.method = header.config.method;
   report.seed = header.seed;
   report.subject = options.subject;
+  return report;
+}
+
+void introduce(const verify::Subject& subject, const golden::GoldenReader& golden,
+               verify::RunReport& report) {
+  report.subject = subject.describe();
+  report.title = fmt::format("method {}, {}", golden.header().config.method, report.subject);
+  if (const std::string how = subject.arithmetic(); !how.empty()) report.title += "; " + how;
+}
+
+verify::RunReport judge(const JudgeOptions& options) {
+  const OpenGolden open(options);
+  const golden::GoldenReader& golden = open.golden;
+  verify::RunReport report = report_on(options, golden);
   try {
-    const auto subject =
-        make_subject(options.subject, options.precision, header.config, golden, options.elsewhere);
-    report.subject = subject->describe();
-    report.title = fmt::format("method {}, {}", header.config.method, report.subject);
-    if (const std::string how = subject->arithmetic(); !how.empty()) report.title += "; " + how;
-    compare_numbers(options, golden, *subject, report);
+    const auto subject = make_subject(options.subject, options.precision, golden.header().config,
+                                      golden, options.elsewhere);
+    introduce(*subject, golden, report);
+    std::unique_ptr<RoundedGolden> rounded;
+    if (!options.equal) rounded = RoundedGolden::of(golden, subject->precision().storage);
+    compare_numbers(options, golden, rounded.get(), *subject, {}, report);
     if (options.leakage) look_for_leaks_in(options, golden, *subject, report);
   } catch (const verify::SubjectFailure& failure) {
     report.checks.push_back(failed(failure));

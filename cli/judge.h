@@ -3,16 +3,23 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "cli/report_options.h"
+#include "cli/rounded_golden.h"
 #include "cli/subjects.h"
 #include "golden/contract/config.h"
 #include "golden/contract/precision.h"
 #include "golden/contract/tensor.h"
 #include "golden/contract/weights.h"
+#include "golden/exchange/checkpoint.h"
+#include "golden/file/golden_file.h"
 #include "reference/graph/graph.h"
 #include "verify/leakage/detectors.h"
+#include "verify/numerics/views.h"
 #include "verify/report/report.h"
 #include "verify/subjects/program.h"
 #include "verify/subjects/subject.h"
@@ -34,6 +41,37 @@ struct JudgeOptions {
 
 // Throws InputError or NoDevice where there is nothing to judge.
 verify::RunReport judge(const JudgeOptions& options);
+
+// A golden file opened to judge by, every byte of it checked, and the checkpoint that its weights
+// are from.
+struct OpenGolden {
+  explicit OpenGolden(const JudgeOptions& options);
+
+  golden::GoldenReader golden;
+  std::optional<golden::CheckpointWeights> checkpoint;
+};
+
+// A report that says what is judged and no verdict yet.
+verify::RunReport report_on(const JudgeOptions& options, const golden::GoldenReader& golden);
+// .. and as what the subject presents itself.
+void introduce(const verify::Subject& subject, const golden::GoldenReader& golden,
+               verify::RunReport& report);
+
+// Fills the report's checks and rows. `rounded`: of the subject's storage type, or nullptr where
+// that holds the weights. Returns what the subject handed over.
+std::shared_ptr<const verify::Ledger> compare_numbers(
+    const JudgeOptions& options, const golden::GoldenReader& golden, const RoundedGolden* rounded,
+    verify::Subject& subject, const verify::WatchFree& watch, verify::RunReport& report);
+
+// What verify and compare have in common; precision is parsed into judge.precision.
+struct VerifyOptions {
+  JudgeOptions judge;
+  std::string precision = "fp32";
+  ReportOptions report;
+};
+
+void add_judge_options(CLI::App& command, VerifyOptions& options);
+int run_verify(VerifyOptions& options, const Outcome& outcome);
 
 // The check of a subject that failed by itself: it died, hung or said what it should not.
 verify::Check failed(const verify::SubjectFailure& failure);

@@ -72,7 +72,7 @@ SubjectPointer make_exec(const SubjectRequest& request) {
   options.storage = request.precision;
   options.schedule = request.schedule;
   options.angles = request.angles;
-  options.timeout = request.timeout;
+  options.limits = request.limits;
   return std::make_unique<verify::ExecSubject>(options, request.config, request.weights);
 }
 
@@ -81,9 +81,9 @@ constexpr const char* kEngineSuffixes =
     ":stored=BYTES (they read stored probabilities where these fit), :head=BYTES (logits in tiles "
     "that fit, where only the loss is asked for), :fast-atomics";
 
-constexpr verify::Capabilities kAll{.can_run = true, .can_force = true};
+constexpr verify::Capabilities kAll{.can_run = true, .can_force = true, .can_grad = true};
 constexpr verify::Capabilities kEngine{
-    .can_run = true, .can_force = true, .can_run_untapped = true};
+    .can_run = true, .can_force = true, .can_grad = true, .can_run_untapped = true};
 
 constexpr SubjectRow kSubjects[] = {
     {"simt", "our kernels on the host executor", kEngineSuffixes, kEngine, make_simt},
@@ -97,16 +97,6 @@ constexpr SubjectRow kSubjects[] = {
      make_exec},
     {"auto", "cuda where there is a GPU, else simt", kEngineSuffixes, kEngine, make_auto},
 };
-
-// "simt, cuda, reference, file:PATH or auto"
-std::string spellings() {
-  std::string text;
-  for (const SubjectRow& row : kSubjects) {
-    const bool last = &row == std::end(kSubjects) - 1;
-    text += fmt::format("{}{}", text.empty() ? "" : last ? " or " : ", ", row.spelling);
-  }
-  return text;
-}
 
 // "cannot run on other tokens, cannot be forced"; "" if it can do everything.
 std::string limits(const verify::Capabilities& can) {
@@ -163,12 +153,34 @@ const SubjectRow& row_of(const std::string& name) {
     }
     return row;
   }
-  throw InputError(fmt::format("--subject {}: expected {}", name, spellings()));
+  throw InputError(fmt::format("--subject {}: expected {}", name, subject_spellings()));
 }
 
 }  // namespace
 
 std::span<const SubjectRow> subjects() { return kSubjects; }
+
+std::string subject_spellings() {
+  std::string text;
+  for (const SubjectRow& row : kSubjects) {
+    const bool last = &row == std::end(kSubjects) - 1;
+    text += fmt::format("{}{}", text.empty() ? "" : last ? " or " : ", ", row.spelling);
+  }
+  return text;
+}
+
+bool is_spelled_as_subject(const std::string& text) {
+  const std::string word = text.substr(0, text.find(':'));
+  return std::any_of(std::begin(kSubjects), std::end(kSubjects), [&](const SubjectRow& row) {
+    const std::string spelling = row.spelling;
+    const std::size_t end = spelling.find(':');
+    return word == spelling.substr(0, end) && (end == std::string::npos || word != text);
+  });
+}
+
+bool is_made_elsewhere(const std::string& subject) {
+  return std::string(row_of(subject).spelling).find(':') != std::string::npos;
+}
 
 std::string file_behind(const std::string& subject) {
   return subject.starts_with("file:") ? argument_of(subject) : "";
@@ -182,8 +194,7 @@ SubjectPointer make_subject(const std::string& name, Precision precision,
                             const golden::ModelConfig& config, const golden::WeightSource& weights,
                             const SubjectOptions& options) {
   const SubjectRow& row = row_of(name);
-  const bool elsewhere = std::string(row.spelling).find(':') != std::string::npos;
-  if (!elsewhere && !(options.schedule + options.angles).empty()) {
+  if (!is_made_elsewhere(name) && !(options.schedule + options.angles).empty()) {
     throw InputError(
         fmt::format("--{}: expected with a dump or a program only, got {}; it knows its own",
                     options.schedule.empty() ? "angles" : "schedule", name));
@@ -213,10 +224,23 @@ void add_elsewhere_options(CLI::App& command, SubjectOptions& options) {
       .add_option_function<double>(
           "--timeout",
           [&options](double seconds) {
-            options.timeout = std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds));
+            options.limits.timeout =
+                std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds));
           },
           "seconds that a program may take for an answer; default 60")
       ->check(CLI::Range(0.001, 1e6));
+  command
+      .add_option("--max-response", options.limits.folder_bytes,
+                  "bytes that the files of a program may have, K, M and G for powers of 1024; "
+                  "default 16G, at most half of what is free there")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--memory", options.limits.memory_bytes,
+                  "bytes of memory that all processes of a program may have in use, K, M and G for "
+                  "powers of 1024; default: no limit")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber);
   command.add_option(
       "--schedule", options.schedule,
       "what a program, or a dump's, rounds to its storage type: eager (every "

@@ -2,7 +2,6 @@
 // `assay subjects` are made of it.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -11,6 +10,7 @@
 #include "golden/contract/config.h"
 #include "golden/contract/precision.h"
 #include "golden/contract/weights.h"
+#include "verify/subjects/program.h"
 #include "verify/subjects/subject.h"
 
 namespace CLI {
@@ -26,8 +26,8 @@ struct NoDevice : std::runtime_error {
 
 // Of a subject that was made elsewhere.
 struct SubjectOptions {
-  std::string schedule, angles;               // "": as it declares
-  std::chrono::milliseconds timeout{60'000};  // of a program's answer
+  std::string schedule, angles;  // "": as it declares
+  verify::ProgramLimits limits;
 };
 
 // What a subject is made from.
@@ -48,6 +48,14 @@ struct SubjectRow {
 };
 
 std::span<const SubjectRow> subjects();
+
+std::string subject_spellings();  // "simt, cuda, reference, file:PATH or auto"
+
+// Whether the text is spelled like a subject of the table, right or not: "simt:fast", "file:".
+bool is_spelled_as_subject(const std::string& text);
+
+// A dump, a program or a library: it does not know by itself what its arithmetic is.
+bool is_made_elsewhere(const std::string& subject);
 
 // The file that a subject is read from: "dump.h5" of "file:dump.h5"; "" if there is none.
 std::string file_behind(const std::string& subject);

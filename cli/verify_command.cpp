@@ -1,4 +1,4 @@
-// assay verify and assay compare: numerics, and with --leakage the detectors, in one report.
+// assay verify: numerics, and with --leakage the detectors, in one report.
 #include <memory>
 
 #include "cli/command.h"
@@ -9,13 +9,12 @@
 namespace assay::cli {
 namespace {
 
-struct VerifyOptions {
-  JudgeOptions judge;
-  std::string precision = "fp32";
-  ReportOptions report;
-};
+std::vector<std::string> inputs_of(const JudgeOptions& judge) {
+  return {judge.golden_path, judge.checkpoint, file_behind(judge.subject)};
+}
 
-// What verify and compare have in common.
+}  // namespace
+
 void add_judge_options(CLI::App& command, VerifyOptions& options) {
   JudgeOptions& judge = options.judge;
   add_precision_option(command, options.precision);
@@ -30,10 +29,6 @@ void add_judge_options(CLI::App& command, VerifyOptions& options) {
   add_report_options(command, options.report);
 }
 
-std::vector<std::string> inputs_of(const JudgeOptions& judge) {
-  return {judge.golden_path, judge.checkpoint, file_behind(judge.subject)};
-}
-
 int run_verify(VerifyOptions& options, const Outcome& outcome) {
   options.judge.precision = golden::parse_precision(options.precision);
   check_report_targets(options.report, inputs_of(options.judge));
@@ -41,8 +36,6 @@ int run_verify(VerifyOptions& options, const Outcome& outcome) {
   report.command_line = outcome.command_line;
   return conclude(report, options.report, outcome);
 }
-
-}  // namespace
 
 void add_verify(CLI::App& app, Outcome& outcome) {
   CLI::App* command = app.add_subcommand("verify", "judge a subject against a golden file");
@@ -57,22 +50,6 @@ void add_verify(CLI::App& app, Outcome& outcome) {
       ->capture_default_str();
   add_judge_options(*command, *options);
   command->callback([options, &outcome] { outcome.exit_code = run_verify(*options, outcome); });
-}
-
-void add_compare(CLI::App& app, Outcome& outcome) {
-  CLI::App* command = app.add_subcommand("compare", "judge a dump against a golden file");
-  auto options = std::make_shared<VerifyOptions>();
-  auto dump = std::make_shared<std::string>();
-  command->add_option("golden", options->judge.golden_path, "golden file")->required();
-  command
-      ->add_option("candidate", *dump,
-                   "HDF5, .npz or .safetensors file with the candidate's tensors")
-      ->required();
-  add_judge_options(*command, *options);
-  command->callback([options, dump, &outcome] {
-    options->judge.subject = "file:" + *dump;
-    outcome.exit_code = run_verify(*options, outcome);
-  });
 }
 
 }  // namespace assay::cli

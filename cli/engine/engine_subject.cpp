@@ -113,6 +113,14 @@ void EngineSubject::run(const verify::Batch& batch, const verify::Forced& forced
   model_->forward(engine_batch(batch), &probe);
 }
 
+void EngineSubject::run_gradients(const verify::Batch& batch, const verify::Receive& receive) {
+  model_->gradients(engine_batch(batch), [&](const std::string& name, golden::TensorView value) {
+    receive({.name = verify::kGrad + name,
+             .dtype = verify::dtype_of(precision().accumulate),
+             .tensor = {value.shape, {value.values.begin(), value.values.end()}}});
+  });
+}
+
 golden::Tensor EngineSubject::run_untapped(const verify::Batch& batch, verify::Result result) {
   ResultProbe probe(result == verify::Result::logits ? "logits" : "loss");
   model_->forward(engine_batch(batch), &probe);

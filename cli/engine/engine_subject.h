@@ -25,13 +25,15 @@ class EngineSubject : public verify::Subject {
 
   std::string describe() const override;
   verify::Capabilities capabilities() const override {
-    return {.can_run = true, .can_force = true, .can_run_untapped = true};
+    return {.can_run = true, .can_force = true, .can_grad = true, .can_run_untapped = true};
   }
   golden::PrecisionSchedule precision() const override { return model_->precision(); }
   bool computes(const std::string& tensor_name) const override;
   golden::DType dtype_of(const std::string& tensor_name) const override;
   void run(const verify::Batch& batch, const verify::Forced& forced,
            const verify::Receive& receive) override;
+  // Of the weights.
+  void run_gradients(const verify::Batch& batch, const verify::Receive& receive) override;
   golden::Tensor run_untapped(const verify::Batch& batch, verify::Result result) override;
   std::unique_ptr<verify::Subject> another() const override;
 

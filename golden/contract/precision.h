@@ -41,6 +41,8 @@ struct PrecisionSchedule {
   bool eager = false;
   Precision angles = Precision::fp64;
 
+  bool operator==(const PrecisionSchedule&) const = default;
+
   // The type in which the named tensor is stored.
   Precision storage_of(const std::string& tensor_name) const;
   // The type in which later operations read it: narrower than the former for narrow_probs alone.

@@ -30,10 +30,9 @@ std::string name_of(const std::string& path) {
   return path.substr(1);
 }
 
-// What a golden file holds beside the tensors of a forward pass: such a file is a dump, too.
+// What a golden file holds beside tensors and gradients: such a file is a dump, too.
 bool is_part_of_a_golden_file(const std::string& path) {
-  return path == "/manifest" || path.starts_with("/inputs/") || path.starts_with("/weights/") ||
-         path.starts_with("/grad/");
+  return path == "/manifest" || path.starts_with("/inputs/") || path.starts_with("/weights/");
 }
 
 // Files that are taken for HDF5 by their names, but are known to be something else.

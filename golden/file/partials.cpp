@@ -28,6 +28,7 @@ struct Slot {
   static constexpr int kFree = 0, kFilling = 1, kTaken = 2;
 };
 std::array<Slot, 64> slots;
+std::atomic<void (*)()> end_others = nullptr;
 std::atomic<bool> ending = false;  // by a signal: what is made from now on nobody would remove
 
 void remember(const std::string& name) {
@@ -44,6 +45,7 @@ void remember(const std::string& name) {
 
 void remove_all() {
   ending = true;
+  if (void (*const end)() = end_others) end();
   for (const Slot& slot : slots) {
     if (slot.state == Slot::kTaken) ::unlink(slot.name);
   }
@@ -104,6 +106,8 @@ void forget_partial(const std::string& name) {
     if (slot.state == Slot::kTaken && name == slot.name) slot.state = Slot::kFree;
   }
 }
+
+void before_ending_by_signal(void (*end)()) { end_others = end; }
 
 void end_cleanly_on_signals() {
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) handle(number, end_by);

@@ -14,6 +14,10 @@ std::string make_partial(const std::string& path, const std::string& shown);
 // The file has another name by now, or is gone.
 void forget_partial(const std::string& name);
 
+// What else such a signal ends first, by a function that may neither allocate nor wait for a lock.
+// One for the whole process.
+void before_ending_by_signal(void (*end)());
+
 // For main: SIGINT, SIGTERM and SIGHUP remove the temporary files and end the process as they do.
 // SIGBUS, which a mapped file raises that another process truncates, ends it with a message and
 // exit code 2. A signal that is ignored stays ignored.

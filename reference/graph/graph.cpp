@@ -74,6 +74,11 @@ std::string Graph::describe(int id) const {
   return fmt::format("{} (node {})", node(id).op->name(), id);
 }
 
+void Op::gradient_error(std::span<const Field<Uncertain>>, const Field<Uncertain>&,
+                        const Field<Uncertain>&, std::span<Field<Uncertain>>) const {
+  throw std::logic_error(name() + ": has no rule for the errors of its gradient");
+}
+
 int Graph::append(NodeData node) {
   const int id = static_cast<int>(nodes_.size());
   if (!node.name.empty()) by_name_[node.name] = id;

@@ -3,8 +3,8 @@
 //
 // The value rule is written once, over any number type (Computed, below): with doubles it gives the
 // value, with duals the tangent, with double-doubles the extended value, with rounded numbers what
-// a kernel of that accumulator computes. The gradient rule is written by hand, and the tangent
-// checks it.
+// a kernel of that accumulator computes. The gradient rule is written by hand, also over any number
+// type (Differentiated), and the tangent checks it.
 #pragma once
 
 #include <limits>
@@ -21,6 +21,7 @@
 #include "reference/numbers/field.h"
 #include "reference/numbers/relation.h"
 #include "reference/numbers/rounded.h"
+#include "reference/numbers/uncertain.h"
 
 namespace assay::reference {
 
@@ -76,6 +77,11 @@ class Op {
   // Adds J^T grad_out to each grad_in that is not absent.
   virtual void gradient(std::span<const Array> in, const Array& out, const Array& grad_out,
                         std::span<Array> grad_in) const = 0;
+  // The same with the errors of operands, result and gradients, and those that a kernel's roundings
+  // add (UncertainScope). Throws std::logic_error for an operation that has no such rule.
+  virtual void gradient_error(std::span<const Field<Uncertain>> in, const Field<Uncertain>& out,
+                              const Field<Uncertain>& grad_out,
+                              std::span<Field<Uncertain>> grad_in) const;
 
   // Which sources each cell of the result can depend on, for any values.
   virtual void dependence(std::span<const Relation> in, Relation& out) const = 0;
@@ -108,6 +114,26 @@ class Computed : public Op {
 
  private:
   const Derived& self() const { return static_cast<const Derived&>(*this); }
+};
+
+// Besides, the two gradient rules from one member template
+//   template <class A>
+//   void backward(std::span<const A> in, const A& out, const A& grad_out, std::span<A> grad_in) const
+template <class Derived>
+class Differentiated : public Computed<Derived> {
+ public:
+  void gradient(std::span<const Array> in, const Array& out, const Array& grad_out,
+                std::span<Array> grad_in) const final {
+    derived().backward(in, out, grad_out, grad_in);
+  }
+  void gradient_error(std::span<const Field<Uncertain>> in, const Field<Uncertain>& out,
+                      const Field<Uncertain>& grad_out,
+                      std::span<Field<Uncertain>> grad_in) const final {
+    derived().backward(in, out, grad_out, grad_in);
+  }
+
+ private:
+  const Derived& derived() const { return static_cast<const Derived&>(*this); }
 };
 
 }  // namespace assay::reference

@@ -47,20 +47,25 @@ std::pair<Array, Array> ErrorObserver::given(const NodeData& node) {
   return {};
 }
 Array ErrorObserver::error_of_input(const NodeData& /*node*/, const Array& /*value*/) { return {}; }
+void ErrorObserver::keep(int /*id*/, const std::vector<Array>& /*values*/,
+                         const std::vector<Array>& /*errors*/) {}
+
+ErrorModel error_model(const golden::PrecisionSchedule& schedule, ErrorNorm norm, double reach) {
+  return {.norm = norm,
+          .unit_roundoff = golden::unit_roundoff(schedule.accumulate),
+          .operands = schedule.operands,
+          .reach = reach,
+          .eager_roundoff = schedule.eager ? golden::unit_roundoff(schedule.storage) : 0,
+          .eager_least = schedule.eager ? golden::smallest(schedule.storage) / 2 : 0,
+          .eager_most = schedule.eager ? golden::largest(schedule.storage) : INFINITY,
+          .angle_roundoff = golden::unit_roundoff(schedule.angles),
+          .least = golden::smallest_normal(schedule.accumulate)};
+}
 
 void evaluate_with_error(const Graph& graph, const Bindings& bindings,
                          const golden::PrecisionSchedule& schedule, ErrorNorm norm,
                          ErrorObserver& observer, double reach) {
-  const ErrorModel model{
-      .norm = norm,
-      .unit_roundoff = golden::unit_roundoff(schedule.accumulate),
-      .operands = schedule.operands,
-      .reach = reach,
-      .eager_roundoff = schedule.eager ? golden::unit_roundoff(schedule.storage) : 0,
-      .eager_least = schedule.eager ? golden::smallest(schedule.storage) / 2 : 0,
-      .eager_most = schedule.eager ? golden::largest(schedule.storage) : INFINITY,
-      .angle_roundoff = golden::unit_roundoff(schedule.angles),
-      .least = golden::smallest_normal(schedule.accumulate)};
+  const ErrorModel model = error_model(schedule, norm, reach);
   const auto read = [&](const NodeData& node, Evaluated stored) {
     const Precision narrow = schedule.read_as(node.name);
     if (narrow == schedule.storage_of(node.name)) return stored;
@@ -84,12 +89,13 @@ void evaluate_with_error(const Graph& graph, const Bindings& bindings,
         Array error = observer.error_of_input(input, value);
         return Evaluated{std::move(value), std::move(error)};
       },
-      [&](int, const NodeData& node, const std::vector<Evaluated>& operands) {
+      [&](int id, const NodeData& node, const std::vector<Evaluated>& operands) {
         std::vector<Array> values, errors;
         for (const Evaluated& operand : operands) {
           values.push_back(operand.value);
           errors.push_back(operand.error);
         }
+        observer.keep(id, values, errors);
         Evaluated result{Array::uninitialized(node.shape()), Array::uninitialized(node.shape())};
         node.op->value(values, result.value);
         node.op->error(model, values, errors, result.value, result.error);

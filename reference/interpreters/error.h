@@ -5,6 +5,7 @@
 #pragma once
 
 #include <utility>
+#include <vector>
 
 #include "golden/contract/precision.h"
 #include "reference/graph/op.h"
@@ -26,7 +27,13 @@ class ErrorObserver {
   virtual std::pair<Array, Array> given(const NodeData& node);
   // The error that an input or weight starts with; absent: it is exact.
   virtual Array error_of_input(const NodeData& node, const Array& value);
+  // The operands of every node that is computed and their errors (absent: exact), before they are
+  // freed.
+  virtual void keep(int id, const std::vector<Array>& values, const std::vector<Array>& errors);
 };
+
+// What operations round by under a schedule.
+ErrorModel error_model(const golden::PrecisionSchedule& schedule, ErrorNorm norm, double reach);
 
 // reach: how many deviations the bound spans that the caller makes of them (ErrorModel).
 //

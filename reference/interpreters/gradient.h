@@ -11,6 +11,8 @@ class GradientObserver {
   // Called once per named node and per weight on the way to `loss`, in reverse order of
   // computation, with d loss / d node.
   virtual void observe_gradient(const NodeData& node, const Array& gradient) = 0;
+  // What the rules of earlier nodes read for it: itself, or another array of its shape.
+  virtual Array pass_on(const NodeData& node, Array gradient);
 };
 
 // Evaluates forward (observer sees named nodes), keeps the tensors that gradient rules read, then

@@ -1,6 +1,7 @@
 // A dense row-major tensor of some number type, as Array is of doubles.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
 #include "reference/numbers/array.h"
@@ -23,6 +24,17 @@ class Field {
     field.shape_ = shape;
     field.storage_ =
         Array::uninitialized({field.size_, static_cast<int64_t>(sizeof(X) / sizeof(double))});
+    return field;
+  }
+  static Field zeros(const Shape& shape) {
+    Field field = uninitialized(shape);
+    std::fill(field.data(), field.data() + field.size(), X());
+    return field;
+  }
+  static Field shape_only(const Shape& shape) {  // absent, but of that shape
+    Field field;
+    field.shape_ = shape;
+    field.size_ = golden::element_count(shape);
     return field;
   }
   // Every element made from the double at its place.

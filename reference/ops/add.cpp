@@ -7,7 +7,7 @@
 namespace assay::reference {
 namespace {
 
-class Add final : public Computed<Add> {
+class Add final : public Differentiated<Add> {
  public:
   std::string name() const override { return "add"; }
   bool in_place() const override { return true; }
@@ -35,11 +35,13 @@ class Add final : public Computed<Add> {
     });
   }
 
-  void gradient(std::span<const Array>, const Array&, const Array& grad_out,
-                std::span<Array> grad_in) const override {
-    for (Array& grad : grad_in) {
+  template <class A>
+  void backward(std::span<const A>, const A&, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
+    for (A& grad : grad_in) {
       if (grad.absent()) continue;
-      over_chunks(grad.size(), [&](int64_t first, int64_t last) {
+      over_chunks<X>(grad.size(), [&](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; ++i) grad.data()[i] += grad_out.data()[i];
       });
     }

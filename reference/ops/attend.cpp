@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class Attend final : public Computed<Attend> {
+class Attend final : public Differentiated<Attend> {
  public:
   explicit Attend(bool back) : back_(back) {}
   std::string name() const override { return back_ ? "attend_back" : "attend"; }
@@ -31,13 +31,15 @@ class Attend final : public Computed<Attend> {
     multiply_all(std::span<const ProductOf<X>>(products));
   }
 
-  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A> in, const A&, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
     for (int64_t head = 0; head < heads(in);
          ++head) {  // a value head is shared: one after the other
-      const ConstMatrix dc = context(in, grad_out, head);
+      const ConstMatrixOf<X> dc = context(in, grad_out, head);
       if (!grad_in[0].absent()) {  // dP += dC V^T, back: Q dC^T
-        const ConstMatrix v = plane_of(in[1], value_head(in, head));
+        const ConstMatrixOf<X> v = plane_of(in[1], value_head(in, head));
         multiply(plane_of(grad_in[0], head), back_ ? v : dc, (back_ ? dc : v).transposed(), true);
       }
       if (!grad_in[1].absent()) {  // dV += P^T dC, back: P dC
@@ -103,7 +105,9 @@ class Attend final : public Computed<Attend> {
     return {x.data() + context_offset(in, positions, head), positions, in[1].shape()[3],
             x.shape()[2]};
   }
-  static ConstMatrix context(std::span<const Array> in, const Array& x, int64_t head) {
+  template <class A>
+  static ConstMatrixOf<typename A::Element> context(std::span<const A> in, const A& x,
+                                                    int64_t head) {
     const int64_t positions = x.shape()[1];
     return {x.data() + context_offset(in, positions, head), positions, in[1].shape()[3],
             x.shape()[2], 1};

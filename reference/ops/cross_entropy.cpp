@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class CrossEntropy final : public Computed<CrossEntropy> {
+class CrossEntropy final : public Differentiated<CrossEntropy> {
  public:
   // Position t predicts label t + ahead; ahead is 0 or 1.
   explicit CrossEntropy(int64_t ahead) : ahead_(ahead) {}
@@ -37,19 +37,22 @@ class CrossEntropy final : public Computed<CrossEntropy> {
   }
 
   // dz_v = (softmax(z)_v - [v = y]) / count
-  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A> in, const A&, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
+    using std::exp;
     if (!grad_in[1].absent()) throw NotDifferentiable(name() + ": labels are whole numbers");
     if (grad_in[0].absent()) return;
     const std::vector<Target> targets = counted(in);
     const int64_t vocab = in[0].shape()[2];
-    const double weight = grad_out.data()[0] / static_cast<double>(targets.size());
-    for_rows(static_cast<int64_t>(targets.size()), 8 * vocab, [&](int64_t i) {
+    const X weight = grad_out.data()[0] / X(static_cast<double>(targets.size()));
+    for_rows<X>(static_cast<int64_t>(targets.size()), 8 * vocab, [&](int64_t i) {
       const Target& target = targets[static_cast<std::size_t>(i)];
-      const double* z = in[0].data() + target.row * vocab;
-      double* dz = grad_in[0].data() + target.row * vocab;
-      const double normaliser = log_sum_exp(z, vocab);
-      for (int64_t v = 0; v < vocab; ++v) dz[v] += weight * std::exp(z[v] - normaliser);
+      const X* z = in[0].data() + target.row * vocab;
+      X* dz = grad_in[0].data() + target.row * vocab;
+      const X normaliser = log_sum_exp(z, vocab);
+      for (int64_t v = 0; v < vocab; ++v) dz[v] += weight * exp(z[v] - normaliser);
       dz[target.label] -= weight;
     });
   }

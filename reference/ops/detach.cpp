@@ -7,7 +7,7 @@
 namespace assay::reference {
 namespace {
 
-class Detach final : public Computed<Detach> {
+class Detach final : public Differentiated<Detach> {
  public:
   std::string name() const override { return "detach"; }
   bool in_place() const override { return true; }
@@ -27,8 +27,9 @@ class Detach final : public Computed<Detach> {
     });
   }
 
-  void gradient(std::span<const Array>, const Array&, const Array&,
-                std::span<Array>) const override {}  // zero, by definition
+  template <class A>
+  void backward(std::span<const A>, const A&, const A&,
+                std::span<A>) const {}  // zero, by definition
 
   void dependence(std::span<const Relation> in, Relation& out) const override {
     unite_cellwise(in, out);

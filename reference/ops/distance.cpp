@@ -21,7 +21,7 @@ void for_pairs(const DistanceGroups& groups, const Shape& narrow, Body&& body) {
   });
 }
 
-class PickByDistance final : public Computed<PickByDistance> {
+class PickByDistance final : public Differentiated<PickByDistance> {
  public:
   explicit PickByDistance(DistanceGroups groups) : groups_(std::move(groups)) {}
   std::string name() const override { return "pick_by_distance"; }
@@ -40,8 +40,9 @@ class PickByDistance final : public Computed<PickByDistance> {
               [&](int64_t to, int64_t from) { out.data()[to] = in[0].data()[from]; });
   }
 
-  void gradient(std::span<const Array>, const Array& out, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A>, const A& out, const A& grad_out,
+                std::span<A> grad_in) const {
     if (grad_in[0].absent()) return;
     for_pairs(groups_, out.shape(),
               [&](int64_t to, int64_t from) { grad_in[0].data()[from] += grad_out.data()[to]; });
@@ -67,7 +68,7 @@ class PickByDistance final : public Computed<PickByDistance> {
   DistanceGroups groups_;
 };
 
-class SpreadByDistance final : public Computed<SpreadByDistance> {
+class SpreadByDistance final : public Differentiated<SpreadByDistance> {
  public:
   explicit SpreadByDistance(DistanceGroups groups) : groups_(std::move(groups)) {}
   std::string name() const override { return "spread_by_distance"; }
@@ -87,8 +88,9 @@ class SpreadByDistance final : public Computed<SpreadByDistance> {
               [&](int64_t from, int64_t to) { out.data()[to] = in[0].data()[from]; });
   }
 
-  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A> in, const A&, const A& grad_out,
+                std::span<A> grad_in) const {
     if (grad_in[0].absent()) return;
     for_pairs(groups_, in[0].shape(),
               [&](int64_t from, int64_t to) { grad_in[0].data()[from] += grad_out.data()[to]; });

@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class Embedding final : public Computed<Embedding> {
+class Embedding final : public Differentiated<Embedding> {
  public:
   std::string name() const override { return "embedding"; }
 
@@ -24,13 +24,14 @@ class Embedding final : public Computed<Embedding> {
     }
   }
 
-  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A> in, const A&, const A& grad_out,
+                std::span<A> grad_in) const {
     if (!grad_in[0].absent()) throw NotDifferentiable("embedding: tokens are whole numbers");
     if (grad_in[1].absent()) return;
     const int64_t width = in[1].shape()[1];
     for (int64_t row = 0; row < in[0].size(); ++row) {
-      double* to = grad_in[1].data() + token(in, row) * width;
+      auto* to = grad_in[1].data() + token(in, row) * width;
       for (int64_t d = 0; d < width; ++d) to[d] += grad_out.data()[row * width + d];
     }
   }

@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class Exponential final : public Computed<Exponential> {
+class Exponential final : public Differentiated<Exponential> {
  public:
   Exponential(double factor, double shift) : factor_(factor), shift_(shift) {}
   std::string name() const override { return "exponential"; }
@@ -25,11 +25,13 @@ class Exponential final : public Computed<Exponential> {
     });
   }
 
-  void gradient(std::span<const Array>, const Array& out, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A>, const A& out, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
     if (grad_in[0].absent()) return;
-    for_elements(out.shape(), 2, [&](int64_t i) {
-      grad_in[0].data()[i] += factor_ * out.data()[i] * grad_out.data()[i];
+    for_elements<X>(out.shape(), 2, [&](int64_t i) {
+      grad_in[0].data()[i] += X(factor_) * out.data()[i] * grad_out.data()[i];
     });
   }
 

@@ -8,7 +8,7 @@ namespace {
 constexpr double kCubic = 0.044715;
 const double kSqrtTwoOverPi = std::sqrt(2.0 / M_PI);
 
-class GeluOp final : public Computed<GeluOp> {
+class GeluOp final : public Differentiated<GeluOp> {
  public:
   explicit GeluOp(Gelu form) : form_(form) {}
   std::string name() const override { return form_ == Gelu::exact ? "gelu" : "gelu_tanh"; }
@@ -25,10 +25,12 @@ class GeluOp final : public Computed<GeluOp> {
     });
   }
 
-  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A> in, const A&, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
     if (grad_in[0].absent()) return;
-    for_elements(grad_out.shape(), 16, [&](int64_t i) {
+    for_elements<X>(grad_out.shape(), 16, [&](int64_t i) {
       grad_in[0].data()[i] += grad_out.data()[i] * slope(in[0].data()[i]);
     });
   }
@@ -74,12 +76,14 @@ class GeluOp final : public Computed<GeluOp> {
                                 : tanh(X(kSqrtTwoOverPi) * (x + X(kCubic) * x * x * x));
   }
 
-  double slope(double x) const {
-    const double odd = odd_part(x);
-    const double inner_slope = kSqrtTwoOverPi * (1 + 3 * kCubic * x * x);
-    const double odd_slope = form_ == Gelu::exact ? kSqrtTwoOverPi * std::exp(-0.5 * x * x)
-                                                  : (1 - odd * odd) * inner_slope;
-    return 0.5 * (1 + odd) + 0.5 * x * odd_slope;
+  template <class X>
+  X slope(X x) const {
+    using std::exp;
+    const X odd = odd_part(x);
+    const X inner_slope = X(kSqrtTwoOverPi) * (X(1.0) + X(3 * kCubic) * x * x);
+    const X odd_slope = form_ == Gelu::exact ? X(kSqrtTwoOverPi) * exp(X(-0.5) * x * x)
+                                             : (X(1.0) - odd * odd) * inner_slope;
+    return X(0.5) * (X(1.0) + odd) + X(0.5) * x * odd_slope;
   }
 
   Gelu form_;

@@ -22,7 +22,7 @@ struct Moments {
   }
 };
 
-class LayerNorm final : public Computed<LayerNorm> {
+class LayerNorm final : public Differentiated<LayerNorm> {
  public:
   explicit LayerNorm(double eps) : eps_(eps) {}
   std::string name() const override { return "layer_norm"; }
@@ -54,23 +54,25 @@ class LayerNorm final : public Computed<LayerNorm> {
   // With z_d = c_d / r and u_d = g_d dy_d:
   //   dx_d = ( u_d - mean(u) - z_d mean(u z) ) / r
   //   dg_d = sum_rows dy_d z_d;   dh_d = sum_rows dy_d
-  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A> in, const A&, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
     const int64_t width = in[1].size(), rows = grad_out.size() / width;
-    const double* gain = in[1].data();
+    const X* gain = in[1].data();
     if (!grad_in[0].absent()) {
-      for_rows(rows, width, [&](int64_t row) {
-        const double* x = in[0].data() + row * width;
-        const double* dy = grad_out.data() + row * width;
-        const Moments<double> m(x, width, eps_);
-        double mean = 0, along = 0;
+      for_rows<X>(rows, width, [&](int64_t row) {
+        const X* x = in[0].data() + row * width;
+        const X* dy = grad_out.data() + row * width;
+        const Moments<X> m(x, width, eps_);
+        X mean = 0, along = 0;
         for (int64_t d = 0; d < width; ++d) {
           mean += gain[d] * dy[d];
           along += gain[d] * dy[d] * (x[d] - m.mean) / m.root;
         }
-        mean /= static_cast<double>(width);
-        along /= static_cast<double>(width);
-        double* dx = grad_in[0].data() + row * width;
+        mean /= X(static_cast<double>(width));
+        along /= X(static_cast<double>(width));
+        X* dx = grad_in[0].data() + row * width;
         for (int64_t d = 0; d < width; ++d) {
           dx[d] += (gain[d] * dy[d] - mean - (x[d] - m.mean) / m.root * along) / m.root;
         }
@@ -78,9 +80,9 @@ class LayerNorm final : public Computed<LayerNorm> {
     }
     if (grad_in[1].absent() && grad_in[2].absent()) return;
     for (int64_t row = 0; row < rows; ++row) {
-      const double* x = in[0].data() + row * width;
-      const double* dy = grad_out.data() + row * width;
-      const Moments<double> m(x, width, eps_);
+      const X* x = in[0].data() + row * width;
+      const X* dy = grad_out.data() + row * width;
+      const Moments<X> m(x, width, eps_);
       for (int64_t d = 0; d < width; ++d) {
         if (!grad_in[1].absent()) grad_in[1].data()[d] += dy[d] * (x[d] - m.mean) / m.root;
         if (!grad_in[2].absent()) grad_in[2].data()[d] += dy[d];

@@ -7,7 +7,7 @@
 namespace assay::reference {
 namespace {
 
-class Linear final : public Computed<Linear> {
+class Linear final : public Differentiated<Linear> {
  public:
   Linear(WeightLayout layout, std::optional<Columns> columns)
       : out_in_(layout == WeightLayout::out_in), columns_(columns) {}
@@ -43,10 +43,12 @@ class Linear final : public Computed<Linear> {
     });
   }
 
-  void gradient(std::span<const Array> in, const Array& out, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A> in, const A& out, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
     const int64_t outputs = width(out), inputs = width(in[0]);
-    const ConstMatrix dy = rows_of(grad_out), x = rows_of(in[0]);
+    const ConstMatrixOf<X> dy = rows_of(grad_out), x = rows_of(in[0]);
     if (!grad_in[0].absent()) {  // dX += dY W^T
       multiply(rows_of(grad_in[0]), dy, weight_of(in[1], outputs).transposed(), true);
     }
@@ -56,7 +58,7 @@ class Linear final : public Computed<Linear> {
       multiply(rows_of(grad_in[1]).block(0, first(), inputs, outputs), x.transposed(), dy, true);
     }
     if (grad_in.size() < 3 || grad_in[2].absent()) return;
-    double* db = grad_in[2].data() + first();  // db += sum of the rows of dY
+    X* db = grad_in[2].data() + first();  // db += sum of the rows of dY
     for (int64_t row = 0; row < dy.rows; ++row) {
       for (int64_t n = 0; n < outputs; ++n) db[n] += *dy.at(row, n);
     }

@@ -52,7 +52,7 @@ void mask_dependence(const Rule& rule, const Relation& attention_mask, Relation&
 }
 
 template <class Rule>
-class Mask final : public Computed<Mask<Rule>> {
+class Mask final : public Differentiated<Mask<Rule>> {
  public:
   explicit Mask(Rule rule) : rule_(rule) {}
   std::string name() const override { return Rule::kName; }
@@ -74,8 +74,9 @@ class Mask final : public Computed<Mask<Rule>> {
     });
   }
 
-  void gradient(std::span<const Array> in, const Array& out, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A> in, const A& out, const A& grad_out,
+                std::span<A> grad_in) const {
     if (!grad_in[1].absent()) throw NotDifferentiable(name() + ": the mask is a selection");
     if (grad_in[0].absent()) return;
     for_allowed(rule_, out.shape(), in[1], [&](int64_t i, bool allowed) {
@@ -105,7 +106,7 @@ class Mask final : public Computed<Mask<Rule>> {
   Rule rule_;
 };
 
-class EvenHeadScores final : public Computed<EvenHeadScores> {
+class EvenHeadScores final : public Differentiated<EvenHeadScores> {
  public:
   EvenHeadScores(int64_t channels, Heads heads) : channels_(channels), rule_{heads} {}
   std::string name() const override { return "even_head_scores"; }
@@ -122,8 +123,9 @@ class EvenHeadScores final : public Computed<EvenHeadScores> {
                 [&](int64_t i, bool allowed) { out.data()[i] = allowed ? X(0.0) : X(-INFINITY); });
   }
 
-  void gradient(std::span<const Array>, const Array&, const Array&,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A>, const A&, const A&,
+                std::span<A> grad_in) const {
     if (!grad_in[0].absent()) throw NotDifferentiable(name() + ": the mask is a selection");
   }
 

@@ -1,5 +1,7 @@
 #include "reference/ops/multiply.h"
 
+#include <utility>
+
 namespace assay::reference {
 namespace {
 
@@ -43,6 +45,26 @@ std::vector<Rounded> as_operand(ConstMatrixOf<Rounded> x) {
   return read;
 }
 
+ConstMatrix values_of(ConstMatrixOf<Uncertain> x) {
+  static_assert(sizeof(Uncertain) == 2 * sizeof(double));
+  return {&x.data->value, x.rows, x.cols, 2 * x.row_stride, 2 * x.col_stride};
+}
+
+// Absent where all are exact.
+Array deviations_of(ConstMatrixOf<Uncertain> x) {
+  Array error = Array::uninitialized({x.rows, x.cols});
+  std::vector<char> any(static_cast<std::size_t>(x.rows));
+  for_rows(x.rows, 4 * x.cols, [&](int64_t r) {
+    for (int64_t n = 0; n < x.cols; ++n) {
+      const double variance = x.at(r, n)->variance;
+      error.data()[r * x.cols + n] = std::sqrt(variance);
+      if (variance != 0) any[static_cast<std::size_t>(r)] = 1;
+    }
+  });
+  const bool exact = std::find(any.begin(), any.end(), 1) == any.end();
+  return exact ? Array() : error;
+}
+
 }  // namespace
 
 void multiply(MatrixOf<Dual> c, ConstMatrixOf<Dual> a, ConstMatrixOf<Dual> b, bool accumulate) {
@@ -62,6 +84,25 @@ void multiply(MatrixOf<Dual> c, ConstMatrixOf<Dual> a, ConstMatrixOf<Dual> b, bo
 void multiply(MatrixOf<DoubleDouble> c, ConstMatrixOf<DoubleDouble> a,
               ConstMatrixOf<DoubleDouble> b, bool accumulate) {
   multiply_rows(c, a, b, accumulate);
+}
+
+void multiply(MatrixOf<Uncertain> c, ConstMatrixOf<Uncertain> a, ConstMatrixOf<Uncertain> b,
+              bool accumulate) {
+  Array value = Array::uninitialized({c.rows, c.cols});
+  Array error = Array::uninitialized({c.rows, c.cols});
+  const Array a_error = deviations_of(a), b_error = deviations_of(b);
+  const auto rows = [](const Array& x) { return x.absent() ? ConstMatrix{} : rows_of(x); };
+  multiply(rows_of(value), values_of(a), values_of(b), false);
+  product_error(*uncertain_rule().model, values_of(a), rows(a_error), values_of(b), rows(b_error),
+                rows_of(std::as_const(value)), rows_of(error));
+  for_rows(c.rows, 4 * c.cols, [&](int64_t m) {
+    for (int64_t n = 0; n < c.cols; ++n) {
+      const double e = error.data()[m * c.cols + n];
+      const Uncertain product(value.data()[m * c.cols + n], e * e);
+      if (!accumulate) *c.at(m, n) = Uncertain();
+      *c.at(m, n) += product;
+    }
+  });
 }
 
 void multiply(MatrixOf<Rounded> c, ConstMatrixOf<Rounded> a, ConstMatrixOf<Rounded> b,

@@ -22,6 +22,10 @@ void multiply(MatrixOf<DoubleDouble> c, ConstMatrixOf<DoubleDouble> a,
 void multiply(MatrixOf<Rounded> c, ConstMatrixOf<Rounded> a, ConstMatrixOf<Rounded> b,
               bool accumulate);
 
+// C's errors are those of product_error, by the thread's UncertainRule.
+void multiply(MatrixOf<Uncertain> c, ConstMatrixOf<Uncertain> a, ConstMatrixOf<Uncertain> b,
+              bool accumulate);
+
 inline void multiply_all(std::span<const Product> products) {
   multiply_batch(products, false, products_engine());
 }

@@ -7,7 +7,7 @@
 namespace assay::reference {
 namespace {
 
-class AddPositions final : public Computed<AddPositions> {
+class AddPositions final : public Differentiated<AddPositions> {
  public:
   std::string name() const override { return "add_positions"; }
   bool in_place() const override { return true; }
@@ -34,10 +34,13 @@ class AddPositions final : public Computed<AddPositions> {
     });
   }
 
-  void gradient(std::span<const Array>, const Array& out, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A>, const A& out, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
     if (!grad_in[0].absent()) {
-      for_elements(out.shape(), 1, [&](int64_t i) { grad_in[0].data()[i] += grad_out.data()[i]; });
+      for_elements<X>(out.shape(), 1,
+                      [&](int64_t i) { grad_in[0].data()[i] += grad_out.data()[i]; });
     }
     if (grad_in[1].absent()) return;
     const int64_t row = out.shape()[1] * out.shape()[2];  // rows of a batch share the positions

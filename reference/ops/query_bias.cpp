@@ -7,7 +7,7 @@
 namespace assay::reference {
 namespace {
 
-class QueryBias final : public Computed<QueryBias> {
+class QueryBias final : public Differentiated<QueryBias> {
  public:
   std::string name() const override { return "query_bias"; }
   bool in_place() const override { return true; }
@@ -33,11 +33,13 @@ class QueryBias final : public Computed<QueryBias> {
     });
   }
 
-  void gradient(std::span<const Array>, const Array&, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A>, const A&, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
     if (!grad_in[0].absent()) {
-      for_elements(grad_out.shape(), 1,
-                   [&](int64_t i) { grad_in[0].data()[i] += grad_out.data()[i]; });
+      for_elements<X>(grad_out.shape(), 1,
+                      [&](int64_t i) { grad_in[0].data()[i] += grad_out.data()[i]; });
     }
     if (grad_in[1].absent()) return;
     for (int64_t i = 0; i < grad_out.size(); ++i) {  // one sum an element of c, ascending

@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class Reciprocal final : public Computed<Reciprocal> {
+class Reciprocal final : public Differentiated<Reciprocal> {
  public:
   explicit Reciprocal(double numerator) : numerator_(numerator) {}
   std::string name() const override { return "reciprocal"; }
@@ -23,10 +23,12 @@ class Reciprocal final : public Computed<Reciprocal> {
   }
 
   // dx = -y/x dy
-  void gradient(std::span<const Array> in, const Array& out, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A> in, const A& out, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
     if (grad_in[0].absent()) return;
-    for_elements(out.shape(), 4, [&](int64_t i) {
+    for_elements<X>(out.shape(), 4, [&](int64_t i) {
       grad_in[0].data()[i] -= out.data()[i] / in[0].data()[i] * grad_out.data()[i];
     });
   }

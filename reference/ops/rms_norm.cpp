@@ -7,16 +7,16 @@
 namespace assay::reference {
 namespace {
 
-class RmsNorm final : public Computed<RmsNorm> {
+class RmsNorm final : public Differentiated<RmsNorm> {
  public:
   explicit RmsNorm(double eps) : eps_(eps) {}
   std::string name() const override { return "rms_norm"; }
   bool in_place() const override { return true; }
 
   Operand result(std::span<const Operand> in) const override {
-    expect_axes(*this, in, 0, "BTD");
+    if (in[0].axes != "BHTD" && in[0].axes != "BGTD") expect_axes(*this, in, 0, "BTD");
     expect_axes(*this, in, 1, "D");
-    expect_extent(*this, "gain", in[0].shape[2], in[1].shape[0]);
+    expect_extent(*this, "gain", in[0].shape.back(), in[1].shape[0]);
     return in[0];
   }
 
@@ -33,34 +33,36 @@ class RmsNorm final : public Computed<RmsNorm> {
   }
 
   // dx_d = ( g_d dy_d - x_d sum_e(g_e dy_e x_e) / (D r^2) ) / r;   dg_d = sum_rows dy_d x_d / r
-  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A> in, const A&, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
     const int64_t width = in[1].size(), rows = grad_out.size() / width;
-    const double* gain = in[1].data();
-    std::vector<double> roots(static_cast<std::size_t>(rows));
-    for_rows(rows, width, [&](int64_t row) {
+    const X* gain = in[1].data();
+    std::vector<X> roots(static_cast<std::size_t>(rows));
+    for_rows<X>(rows, width, [&](int64_t row) {
       roots[static_cast<std::size_t>(row)] = root(in[0].data() + row * width, width);
     });
     if (!grad_in[0].absent()) {
-      for_rows(rows, width, [&](int64_t row) {
-        const double* x = in[0].data() + row * width;
-        const double* dy = grad_out.data() + row * width;
-        const double r = roots[static_cast<std::size_t>(row)];
-        double along = 0;
+      for_rows<X>(rows, width, [&](int64_t row) {
+        const X* x = in[0].data() + row * width;
+        const X* dy = grad_out.data() + row * width;
+        const X r = roots[static_cast<std::size_t>(row)];
+        X along = 0;
         for (int64_t d = 0; d < width; ++d) along += gain[d] * dy[d] * x[d];
-        along /= static_cast<double>(width) * r * r;
-        double* dx = grad_in[0].data() + row * width;
+        along /= X(static_cast<double>(width)) * r * r;
+        X* dx = grad_in[0].data() + row * width;
         for (int64_t d = 0; d < width; ++d) dx[d] += (gain[d] * dy[d] - x[d] * along) / r;
       });
     }
     if (grad_in[1].absent()) return;
     constexpr int64_t kStrip = 64;  // features of one task, which runs over all rows in order
-    for_rows((width + kStrip - 1) / kStrip, rows * kStrip, [&](int64_t strip) {
+    for_rows<X>((width + kStrip - 1) / kStrip, rows * kStrip, [&](int64_t strip) {
       const int64_t end = std::min(width, (strip + 1) * kStrip);
       for (int64_t row = 0; row < rows; ++row) {
-        const double* x = in[0].data() + row * width;
-        const double* dy = grad_out.data() + row * width;
-        const double r = roots[static_cast<std::size_t>(row)];
+        const X* x = in[0].data() + row * width;
+        const X* dy = grad_out.data() + row * width;
+        const X r = roots[static_cast<std::size_t>(row)];
         for (int64_t d = strip * kStrip; d < end; ++d) grad_in[1].data()[d] += dy[d] * x[d] / r;
       }
     });

@@ -33,7 +33,7 @@ std::vector<R> frequencies(int64_t head_dim, double theta,
   return list;
 }
 
-class Rope final : public Computed<Rope> {
+class Rope final : public Differentiated<Rope> {
  public:
   Rope(double theta, const std::optional<golden::RopeScaling>& scaling)
       : theta_(theta), scaling_(scaling) {}
@@ -57,11 +57,13 @@ class Rope final : public Computed<Rope> {
     });
   }
 
-  void gradient(std::span<const Array>, const Array& out, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A>, const A& out, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
     if (grad_in[0].absent()) return;
-    for_pairs(out, [&](int64_t i1, int64_t i2, double c, double s) {  // the rotation backwards
-      const double y1 = grad_out.data()[i1], y2 = grad_out.data()[i2];
+    for_pairs<X>(out, [&](int64_t i1, int64_t i2, X c, X s) {  // the rotation backwards
+      const X y1 = grad_out.data()[i1], y2 = grad_out.data()[i2];
       grad_in[0].data()[i1] += y1 * c + y2 * s;
       grad_in[0].data()[i2] += y2 * c - y1 * s;
     });
@@ -123,16 +125,31 @@ class Rope final : public Computed<Rope> {
     return list;
   }
 
+  // cos and sin of an angle that is off, themselves rounded.
+  static void blur(Uncertain& c, Uncertain& s, double turn) {
+    const double rounding = step_error(*uncertain_rule().model, 1);
+    const double cosine = c.value, sine = s.value;
+    c.variance = std::pow(turn * sine, 2) + std::pow(rounding * cosine, 2);
+    s.variance = std::pow(turn * cosine, 2) + std::pow(rounding * sine, 2);
+  }
+
   // body(index in the first half, index in the second half, cos, sin)
   template <class X = double, class A, class Body>
   void for_pairs(const A& like, Body&& body) const {
     using Angle = std::conditional_t<std::is_same_v<X, DoubleDouble>, Quad, double>;
     const int64_t positions = like.shape()[2], size = like.shape()[3], half = size / 2;
     const std::vector<Angle> frequency = frequencies<Angle>(size, theta_, scaling_);
+    std::vector<double> turned_by;
+    if constexpr (std::is_same_v<X, Uncertain>) {
+      turned_by = angle_errors(*uncertain_rule().model, size);
+    }
     for_rows<X>(positions, like.size() / positions, [&](int64_t t) {
       for (int64_t i = 0; i < half; ++i) {
         const Angle angle_rad = static_cast<Angle>(t) * frequency[static_cast<std::size_t>(i)];
-        const X c(cosine(angle_rad)), s(sine(angle_rad));
+        X c(cosine(angle_rad)), s(sine(angle_rad));
+        if constexpr (std::is_same_v<X, Uncertain>) {
+          blur(c, s, static_cast<double>(t) * turned_by[static_cast<std::size_t>(i)]);
+        }
         for (int64_t head = 0; head < like.size() / (positions * size); ++head) {
           const int64_t first = (head * positions + t) * size;
           body(first + i, first + half + i, c, s);

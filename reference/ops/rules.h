@@ -28,7 +28,9 @@ template <class X = double, class Body>
 void for_rows(int64_t rows, int64_t row_work, Body&& body) {
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, row_work));
   const Rounding rule = rounding_state().rule;
+  const UncertainRule uncertain = uncertain_rule();
   tbb::parallel_for(tbb::blocked_range<int64_t>(0, rows, grain), [&](const auto& range) {
+    const UncertainScope errors(uncertain);
     for (int64_t row = range.begin(); row < range.end(); ++row) {
       if constexpr (std::is_same_v<X, Rounded>) {
         const RoundingScope scope(rule, static_cast<uint64_t>(row) + 1);

@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class Scale final : public Computed<Scale> {
+class Scale final : public Differentiated<Scale> {
  public:
   explicit Scale(double factor) : factor_(factor) {}
   std::string name() const override { return "scale"; }
@@ -21,11 +21,13 @@ class Scale final : public Computed<Scale> {
     for_elements<X>(out.shape(), 1, [&](int64_t i) { out.data()[i] = factor * in[0].data()[i]; });
   }
 
-  void gradient(std::span<const Array>, const Array&, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A>, const A&, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
     if (grad_in[0].absent()) return;
-    for_elements(grad_out.shape(), 1,
-                 [&](int64_t i) { grad_in[0].data()[i] += factor_ * grad_out.data()[i]; });
+    for_elements<X>(grad_out.shape(), 1,
+                    [&](int64_t i) { grad_in[0].data()[i] += X(factor_) * grad_out.data()[i]; });
   }
 
   void dependence(std::span<const Relation> in, Relation& out) const override {

@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class Scores final : public Computed<Scores> {
+class Scores final : public Differentiated<Scores> {
  public:
   std::string name() const override { return "attention_scores"; }
 
@@ -28,11 +28,13 @@ class Scores final : public Computed<Scores> {
     multiply_all(std::span<const ProductOf<X>>(products));
   }
 
-  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A> in, const A&, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
     for (int64_t head = 0; head < heads(in[0]);
          ++head) {  // a key head is shared: one after the other
-      const ConstMatrix ds = plane_of(grad_out, head);
+      const ConstMatrixOf<X> ds = plane_of(grad_out, head);
       if (!grad_in[0].absent()) {  // dQ += dS K
         multiply(plane_of(grad_in[0], head), ds, plane_of(in[1], key_head(in, head)), true);
       }

@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class Softmax final : public Computed<Softmax> {
+class Softmax final : public Differentiated<Softmax> {
  public:
   std::string name() const override { return "softmax"; }
   bool in_place() const override { return true; }
@@ -40,16 +40,18 @@ class Softmax final : public Computed<Softmax> {
   }
 
   // dx_s = p_s ( dp_s - sum_s' p_s' dp_s' )
-  void gradient(std::span<const Array>, const Array& out, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A>, const A& out, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
     if (grad_in[0].absent()) return;
     const int64_t keys = out.shape().back();
-    for_rows(out.size() / keys, keys, [&](int64_t row) {
-      const double* p = out.data() + row * keys;
-      const double* dp = grad_out.data() + row * keys;
-      double mean = 0;
+    for_rows<X>(out.size() / keys, keys, [&](int64_t row) {
+      const X* p = out.data() + row * keys;
+      const X* dp = grad_out.data() + row * keys;
+      X mean = 0;
       for (int64_t s = 0; s < keys; ++s) mean += p[s] * dp[s];
-      double* dx = grad_in[0].data() + row * keys;
+      X* dx = grad_in[0].data() + row * keys;
       for (int64_t s = 0; s < keys; ++s) dx[s] += p[s] * (dp[s] - mean);
     });
   }

@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class SplitHeads final : public Computed<SplitHeads> {
+class SplitHeads final : public Differentiated<SplitHeads> {
  public:
   SplitHeads(int64_t heads, char axis) : heads_(heads), axis_(axis) {}
   std::string name() const override { return "split_heads"; }
@@ -25,8 +25,9 @@ class SplitHeads final : public Computed<SplitHeads> {
     });
   }
 
-  void gradient(std::span<const Array>, const Array& out, const Array& grad_out,
-                std::span<Array> grad_in) const override {
+  template <class A>
+  void backward(std::span<const A>, const A& out, const A& grad_out,
+                std::span<A> grad_in) const {
     if (grad_in[0].absent()) return;
     for_heads(out, [&](int64_t flat, int64_t split, int64_t size) {
       for (int64_t d = 0; d < size; ++d) grad_in[0].data()[flat + d] += grad_out.data()[split + d];

@@ -5,10 +5,17 @@
 namespace assay::reference {
 namespace {
 
-double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
-double silu_slope(double x, double s) { return s * (1.0 + x * (1.0 - s)); }  // s = sigmoid(x)
+template <class X>
+X sigmoid(X x) {
+  using std::exp;
+  return X(1.0) / (X(1.0) + exp(-x));
+}
+template <class X>
+X silu_slope(X x, X s) {  // s = sigmoid(x)
+  return s * (X(1.0) + x * (X(1.0) - s));
+}
 
-class Swiglu final : public Computed<Swiglu> {
+class Swiglu final : public Differentiated<Swiglu> {
  public:
   std::string name() const override { return "swiglu"; }
   bool in_place() const override { return true; }
@@ -30,11 +37,13 @@ class Swiglu final : public Computed<Swiglu> {
     });
   }
 
-  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
-                std::span<Array> grad_in) const override {
-    for_elements(grad_out.shape(), 8, [&](int64_t i) {
-      const double gate = in[0].data()[i], up = in[1].data()[i], dy = grad_out.data()[i];
-      const double s = sigmoid(gate);
+  template <class A>
+  void backward(std::span<const A> in, const A&, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
+    for_elements<X>(grad_out.shape(), 8, [&](int64_t i) {
+      const X gate = in[0].data()[i], up = in[1].data()[i], dy = grad_out.data()[i];
+      const X s = sigmoid(gate);
       if (!grad_in[0].absent()) grad_in[0].data()[i] += dy * up * silu_slope(gate, s);
       if (!grad_in[1].absent()) grad_in[1].data()[i] += dy * gate * s;
     });

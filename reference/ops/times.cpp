@@ -5,7 +5,7 @@
 namespace assay::reference {
 namespace {
 
-class Times final : public Computed<Times> {
+class Times final : public Differentiated<Times> {
  public:
   std::string name() const override { return "times"; }
   bool in_place() const override { return true; }
@@ -25,10 +25,12 @@ class Times final : public Computed<Times> {
                     [&](int64_t i) { out.data()[i] = in[0].data()[i] * in[1].data()[i]; });
   }
 
-  void gradient(std::span<const Array> in, const Array&, const Array& grad_out,
-                std::span<Array> grad_in) const override {
-    for_elements(grad_out.shape(), 2, [&](int64_t i) {
-      const double dy = grad_out.data()[i];
+  template <class A>
+  void backward(std::span<const A> in, const A&, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
+    for_elements<X>(grad_out.shape(), 2, [&](int64_t i) {
+      const X dy = grad_out.data()[i];
       if (!grad_in[0].absent()) grad_in[0].data()[i] += dy * in[1].data()[i];
       if (!grad_in[1].absent()) grad_in[1].data()[i] += dy * in[0].data()[i];
     });

@@ -14,7 +14,7 @@ struct Place {
   int64_t term = 0, first = 0, key = 0;
 };
 
-class WeightedSum final : public Computed<WeightedSum> {
+class WeightedSum final : public Differentiated<WeightedSum> {
  public:
   explicit WeightedSum(Factor which) : which_(which) {}
   std::string name() const override { return "weighted_sum"; }
@@ -53,25 +53,27 @@ class WeightedSum final : public Computed<WeightedSum> {
     });
   }
 
-  void gradient(std::span<const Array> in, const Array& out, const Array& grad_out,
-                std::span<Array> grad_in) const override {
-    const double* f = in.back().data();
-    for_rows_of<double>(in, out, [&](int64_t first, int64_t keys, const Place& at) {
+  template <class A>
+  void backward(std::span<const A> in, const A& out, const A& grad_out,
+                std::span<A> grad_in) const {
+    using X = typename A::Element;
+    const X* f = in.back().data();
+    for_rows_of<X>(in, out, [&](int64_t first, int64_t keys, const Place& at) {
       for (std::size_t i = 0; i + 1 < in.size(); ++i) {
         if (grad_in[i].absent()) continue;
-        double* dx = grad_in[i].data() + first;
-        const double* factor = f + static_cast<int64_t>(i) * at.term + at.first;
+        X* dx = grad_in[i].data() + first;
+        const X* factor = f + static_cast<int64_t>(i) * at.term + at.first;
         for (int64_t s = 0; s < keys; ++s) dx[s] += factor[s * at.key] * grad_out.data()[first + s];
       }
     });
     if (grad_in.back().absent()) return;
     // A factor is read by one term only, so terms go apart; each sums its rows in ascending order.
-    for_rows(static_cast<int64_t>(in.size()) - 1, out.size(), [&](int64_t i) {
+    for_rows<X>(static_cast<int64_t>(in.size()) - 1, out.size(), [&](int64_t i) {
       const int64_t keys = row_size(out.shape());
-      const double* x = in[static_cast<std::size_t>(i)].data();
+      const X* x = in[static_cast<std::size_t>(i)].data();
       for (int64_t row = 0; row < out.size() / keys; ++row) {
         const Place at = place(in, row);
-        double* df = grad_in.back().data() + i * at.term + at.first;
+        X* df = grad_in.back().data() + i * at.term + at.first;
         for (int64_t s = 0; s < keys; ++s) {
           df[s * at.key] += grad_out.data()[row * keys + s] * x[row * keys + s];
         }

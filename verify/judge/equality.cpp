@@ -38,8 +38,14 @@ std::string place(const CheckpointRow& row, int64_t index) {
 class EqualityObserver : public reference::Observer {
  public:
   EqualityObserver(const Case& file, const golden::PrecisionSchedule& schedule,
-                   const Ledger& ledger, const golden::GoldenReader& golden, Rows& rows)
-      : file_(file), schedule_(schedule), ledger_(ledger), golden_(golden), rows_(rows) {}
+                   const Ledger& ledger, const golden::GoldenReader& golden, Rows& rows,
+                   const WatchFree& watch)
+      : file_(file),
+        schedule_(schedule),
+        ledger_(ledger),
+        golden_(golden),
+        rows_(rows),
+        watch_(watch) {}
 
   bool wants(const reference::NodeData& node) override { return is_handed_over(node.name); }
 
@@ -81,6 +87,7 @@ class EqualityObserver : public reference::Observer {
     const std::string doubt =
         distrust(row.name, row.axes, row.shape, golden, file_.batch.attention_mask, storage);
     if (doubt == kAllZero || doubt.starts_with(kNotFinite)) row.note = doubt;
+    if (watch_) watch_({row, due, given, reference::Array(), {}});
     if (seen.outside == 0 || !first_.empty()) return;
     const auto index = static_cast<std::size_t>(seen.first);
     first_name_ = row.name;
@@ -96,6 +103,7 @@ class EqualityObserver : public reference::Observer {
   const Ledger& ledger_;
   GoldenValues golden_;
   Rows& rows_;
+  const WatchFree& watch_;
   std::vector<std::string> first_;
   std::string first_name_;
 };
@@ -135,7 +143,7 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
 
   start = Clock::now();
   Rows rows(file, subject);
-  EqualityObserver observer(file, schedule, ledger, golden, rows);
+  EqualityObserver observer(file, schedule, ledger, golden, rows, options.watch);
   if (!observer.compare_stored()) reference::evaluate(*file.graph, file.bindings, observer);
   book_nothing(rows.all(), ledger);
   NumericsResult result;
@@ -155,6 +163,7 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
     result.elements += row.compared ? row.elements : 0;
   }
   result.rows = std::move(rows.all());
+  result.ledger = std::make_shared<const Ledger>(std::move(ledger));
   return result;
 }
 

@@ -210,7 +210,7 @@ void compare_free(Run& run) {
   const double run_seconds = watch.lap();
   run.free_failure =
       free_running_view(run.file, run.schedule, run.tolerance, run.subject.capabilities().can_force,
-                        nullptr, run.ledger, run.golden, run.rows);
+                        nullptr, run.ledger, run.golden, run.rows, run.options.watch);
   for (CheckpointRow& row : run.rows.all()) {
     if (row.note.empty()) row.note = run.file.initial_weights(row.name);
   }
@@ -285,7 +285,7 @@ void look_again_at_free(Run& run) {
   SampledNoise noise(run.file, run.schedule, run.golden);
   run.free_failure =
       free_running_view(run.file, run.schedule, run.tolerance, run.subject.capabilities().can_force,
-                        &noise, run.ledger, run.golden, run.rows);
+                        &noise, run.ledger, run.golden, run.rows, run.options.watch);
   Check check = free_check(run.rows.all(), run.tolerance, run.golden, watch.lap());
   check.details.insert(
       check.details.begin(),
@@ -389,6 +389,7 @@ NumericsResult verify_numerics(const golden::GoldenReader& golden, Subject& subj
     result.max_sigmas = std::max(result.max_sigmas, row.free_sigmas);
   }
   result.rows = std::move(run.rows.all());
+  result.ledger = std::make_shared<const Ledger>(std::move(run.ledger));
   return std::move(result);
 }
 

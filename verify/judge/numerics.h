@@ -10,11 +10,13 @@
 //   not is untrusted.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "golden/file/golden_file.h"
 #include "verify/numerics/checkpoint_row.h"
+#include "verify/numerics/views.h"
 #include "verify/subjects/subject.h"
 #include "verify/verdict.h"
 
@@ -27,6 +29,7 @@ struct NumericsOptions {
   bool diagnose = true;  // try the dictionary of known defects on the first divergence
   // What the user typed, without --only: "assay verify g.h5 --subject simt --precision bf16".
   std::string command = "assay verify";
+  WatchFree watch = {};  // sees what the free-running view compares
 };
 
 struct NumericsResult {
@@ -34,6 +37,8 @@ struct NumericsResult {
   std::vector<Check> checks;  // ledger, free-running view, local view, and untapped where it can be
   std::string diverged;       // name of the first divergence, "" if there is none
   std::vector<std::string> first_divergence;  // its block of lines, ready to print
+  // What the subject handed over; the tensors of a dump are read through it, which lives longer.
+  std::shared_ptr<const Ledger> ledger;
   std::string diagnosis;    // "equals .. with .. replaced by softmax of ..", "" if nothing fits
   double z = 0;             // normal quantile of the false-alarm rate over all elements
   double allowance = 0;     // factor on z for roundings that are not independent

@@ -25,32 +25,6 @@ void keep_first(std::optional<Failure>& first, const std::string& name, const Co
                   std::move(bound)};
 }
 
-// A score that golden excludes and the candidate gives as a large negative number is masked where
-// its probability is exactly 0: so far below the row's largest that the exponential underflows.
-// Where it is not, the mask leaks, and the number stays.
-Array read_masks(const std::string& name, const golden::PrecisionSchedule& schedule,
-                 const Array& expected, const Array& candidate) {
-  if (!golden::is_attention_matrix(name) || !name.ends_with("scores")) return candidate;
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  const double least = std::log(golden::smallest(schedule.accumulate)) - 1;
-  const auto keys = std::max<int64_t>(1, expected.shape().back());
-  auto read = Array::uninitialized(candidate.shape());
-  tbb::parallel_for(int64_t{0}, candidate.size() / keys, [&](int64_t r) {
-    const double* due = expected.data() + r * keys;
-    const double* given = candidate.data() + r * keys;
-    double most = -kInfinity;
-    for (int64_t s = 0; s < keys; ++s) {
-      if (std::isfinite(due[s])) most = std::max(most, given[s]);
-    }
-    for (int64_t s = 0; s < keys; ++s) {
-      const bool masked =
-          due[s] == -kInfinity && std::isfinite(given[s]) && given[s] - most < least;
-      read.data()[r * keys + s] = masked ? due[s] : given[s];
-    }
-  });
-  return read;
-}
-
 // What rounding to `storage` does to each of the values; absent where it does nothing to any.
 Array narrowing_error(golden::Precision storage, const Array& values) {
   if (golden::unit_roundoff(storage) <= golden::unit_roundoff(golden::Precision::fp32)) return {};
@@ -91,7 +65,7 @@ class FreeObserver : public reference::ErrorObserver {
  public:
   FreeObserver(const Case& file, const golden::PrecisionSchedule& schedule,
                const Tolerance& tolerance, bool all, SampledNoise* noise, Ledger& ledger,
-               GoldenValues& golden, Rows& rows)
+               GoldenValues& golden, Rows& rows, const WatchFree& watch)
       : file_(file),
         schedule_(schedule),
         tolerance_(tolerance),
@@ -99,7 +73,8 @@ class FreeObserver : public reference::ErrorObserver {
         noise_(noise),
         ledger_(ledger),
         golden_(golden),
-        rows_(rows) {}
+        rows_(rows),
+        watch_(watch) {}
 
   // What is forced later is settled now.
   bool wants(const NodeData& node) override {
@@ -119,8 +94,11 @@ class FreeObserver : public reference::ErrorObserver {
     if (!is_handed_over(node.name)) return;
     const Array deviation = noise_ == nullptr ? error : noise_->widened(node.name, error);
     look_for_growth(*row, deviation);
-    const Array given = read_masks(node.name, schedule_, golden, ledger_.values(node.name));
-    compare_row(*row, without(file_.undefined.in(node), {golden, given, deviation}));
+    const Array raw = ledger_.values(node.name);
+    const Array given = read_masks(node.name, schedule_, golden, raw);
+    const Compared all = without(file_.undefined.in(node), {golden, given, deviation});
+    compare_row(*row, all);
+    if (watch_) watch_({*row, golden, raw, all.error, rule_of_row()});
   }
 
   Array error_of_input(const NodeData& node, const Array& value) override {
@@ -142,9 +120,14 @@ class FreeObserver : public reference::ErrorObserver {
     if (open_) row.note = "error analysis has no finite bound here: errors grow beyond all numbers";
   }
 
-  void compare_row(CheckpointRow& row, const Compared& all) {
+  BoundRule rule_of_row() const {
     BoundRule rule = tolerance_.rule();
     rule.open = open_;
+    return rule;
+  }
+
+  void compare_row(CheckpointRow& row, const Compared& all) {
+    const BoundRule rule = rule_of_row();
     const Comparison seen =
         compare_chunks(all.due.values(), all.given.values(), all.error.values(), rule);
     row.elements = seen.compared - all.left_out;
@@ -177,6 +160,7 @@ class FreeObserver : public reference::ErrorObserver {
   Ledger& ledger_;
   GoldenValues& golden_;
   Rows& rows_;
+  const WatchFree& watch_;
   bool open_ = false;
   std::optional<Failure> first_;
 };
@@ -237,6 +221,32 @@ class LocalObserver : public reference::ErrorObserver {
 
 }  // namespace
 
+// A score that golden excludes and the candidate gives as a large negative number is masked where
+// its probability is exactly 0: so far below the row's largest that the exponential underflows.
+// Where it is not, the mask leaks, and the number stays.
+Array read_masks(const std::string& name, const golden::PrecisionSchedule& schedule,
+                 const Array& expected, const Array& candidate) {
+  if (!golden::is_attention_matrix(name) || !name.ends_with("scores")) return candidate;
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const double least = std::log(golden::smallest(schedule.accumulate)) - 1;
+  const auto keys = std::max<int64_t>(1, expected.shape().back());
+  auto read = Array::uninitialized(candidate.shape());
+  tbb::parallel_for(int64_t{0}, candidate.size() / keys, [&](int64_t r) {
+    const double* due = expected.data() + r * keys;
+    const double* given = candidate.data() + r * keys;
+    double most = -kInfinity;
+    for (int64_t s = 0; s < keys; ++s) {
+      if (std::isfinite(due[s])) most = std::max(most, given[s]);
+    }
+    for (int64_t s = 0; s < keys; ++s) {
+      const bool masked =
+          due[s] == -kInfinity && std::isfinite(given[s]) && given[s] - most < least;
+      read.data()[r * keys + s] = masked ? due[s] : given[s];
+    }
+  });
+  return read;
+}
+
 Rows::Rows(const Case& file, const Subject& subject) {
   for (const Checkpoint& checkpoint : file.asked) {
     index_[checkpoint.name] = rows_.size();
@@ -257,8 +267,9 @@ CheckpointRow* Rows::find(const std::string& name) {
 std::optional<Failure> free_running_view(const Case& file,
                                          const golden::PrecisionSchedule& schedule,
                                          const Tolerance& tolerance, bool all, SampledNoise* noise,
-                                         Ledger& ledger, GoldenValues& golden, Rows& rows) {
-  FreeObserver observer(file, schedule, tolerance, all, noise, ledger, golden, rows);
+                                         Ledger& ledger, GoldenValues& golden, Rows& rows,
+                                         const WatchFree& watch) {
+  FreeObserver observer(file, schedule, tolerance, all, noise, ledger, golden, rows, watch);
   reference::evaluate_with_error(*file.graph, file.bindings, schedule,
                                  reference::ErrorNorm::deviation, observer, tolerance.reach());
   return observer.first();

@@ -24,6 +24,22 @@ struct Failure {
   std::vector<double> expected, candidate, bound;
 };
 
+// One checkpoint as the free-running view, or equality, compares it.
+struct FreeComparison {
+  const CheckpointRow& row;
+  const reference::Array &golden, &candidate;  // as handed over
+  // Infinite where what is computed is not defined; absent: no element may deviate.
+  const reference::Array& deviation;
+  BoundRule rule;  // from a deviation to a bound
+};
+// Called in execution order; again for all, with wider deviations, where errors were sampled.
+using WatchFree = std::function<void(const FreeComparison& seen)>;
+
+// `candidate`, with scores that are masked by a large negative number as `expected` masks them; of
+// any other tensor as it is.
+reference::Array read_masks(const std::string& name, const golden::PrecisionSchedule& schedule,
+                            const reference::Array& expected, const reference::Array& candidate);
+
 class Rows {
  public:
   explicit Rows(const Case& file, const Subject& subject);
@@ -41,7 +57,8 @@ class Rows {
 std::optional<Failure> free_running_view(const Case& file,
                                          const golden::PrecisionSchedule& schedule,
                                          const Tolerance& tolerance, bool all, SampledNoise* noise,
-                                         Ledger& ledger, GoldenValues& golden, Rows& rows);
+                                         Ledger& ledger, GoldenValues& golden, Rows& rows,
+                                         const WatchFree& watch = {});
 
 // What the nodes after a named tensor start from.
 struct LocalInputs {

@@ -175,7 +175,9 @@ std::string html_text(const RunReport& report) {
       "</style></head>\n<body>\n<h1>{1}</h1>\n<p class=\"verdict {0}\">{0}</p>\n",
       verdict, escape_markup(report.title), kStyle);
   html += first_divergence_html(report) + "<h2>Checks</h2>\n" + checks_table(report.checks) +
-          map_html(report.rows) + cases_html(report.cases);
+          map_html(report.rows);
+  if (report.side_by_side) html += side_by_side_html(*report.side_by_side);
+  html += cases_html(report.cases);
   if (report.influence) html += influence_html(*report.influence);
   return html + limits_html(report) + run_html(report) + rows_html(report.rows) +
          "</body></html>\n";

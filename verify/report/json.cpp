@@ -50,6 +50,38 @@ Json influence_json(const InfluenceMatrix& influence) {
   return {{"positions", influence.positions}, {"first_layer", rows}};
 }
 
+Json side_by_side_json(const SideBySide& all) {
+  Json json{{"candidates", Json::array()}, {"pairs", Json::array()}};
+  for (const Candidate& one : all.candidates) {
+    json["candidates"].push_back({{"label", one.label},
+                                  {"subject", one.subject},
+                                  {"status", status_name(one.status)},
+                                  {"diverged", one.diverged},
+                                  {"reason", one.reason}});
+  }
+  for (const CandidatePair& pair : all.pairs) {
+    const PairRow* parting = first_parting(pair);
+    Json rows = Json::array();
+    for (const PairRow& row : pair.rows) {
+      rows.push_back({{"name", row.name},
+                      {"same_bits", row.same_bits},
+                      {"elements", row.elements},
+                      {"parted", row.parted},
+                      {"largest", number(row.largest)},
+                      {"ratio", number(row.ratio)}});
+    }
+    json["pairs"].push_back(
+        {{"candidates", {all.candidates[pair.first].label, all.candidates[pair.second].label}},
+         {"conclusion", conclusion_name(conclusion_of(all, pair))},
+         {"text", conclusion_text(all, pair)},
+         {"parting", parting == nullptr ? "" : parting->name},
+         {"only_in_first", only_in(all, pair.first, pair.second)},
+         {"only_in_second", only_in(all, pair.second, pair.first)},
+         {"checkpoints", rows}});
+  }
+  return json;
+}
+
 Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
 Json report_json(const RunReport& report) {
@@ -68,16 +100,19 @@ Json report_json(const RunReport& report) {
               {"config", config}}},
             {"subject", report.subject},
             {"checks", Json::array()},
+            {"diverged", report.diverged},
             {"first_divergence", report.first_divergence},
             {"diagnosis", report.diagnosis},
             {"checkpoints", Json::array()},
             {"influence", nullptr},
             {"seconds", number(report.seconds)},
-            {"cases", Json::array()}};
+            {"cases", Json::array()},
+            {"side_by_side", nullptr}};
   for (const Check& check : report.checks) json["checks"].push_back(check_json(check));
   for (const CheckpointRow& row : report.rows) json["checkpoints"].push_back(row_json(row));
   if (report.influence) json["influence"] = influence_json(*report.influence);
   for (const RunReport& part : report.cases) json["cases"].push_back(report_json(part));
+  if (report.side_by_side) json["side_by_side"] = side_by_side_json(*report.side_by_side);
   return json;
 }
 

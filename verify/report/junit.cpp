@@ -69,12 +69,32 @@ void add_checkpoints(const RunReport& report, Suite& suite) {
   }
 }
 
+// The conclusion, and a test for each checkpoint that two candidates both have.
+void add_side_by_side(const SideBySide& all, Suite& suite) {
+  const Check conclusion = conclusion_check(all);
+  suite.add(conclusion.name, conclusion.status, conclusion.summary, as_text(conclusion.details), 0);
+  for (const CandidatePair& pair : all.pairs) {
+    const std::string both =
+        all.candidates[pair.first].label + " - " + all.candidates[pair.second].label;
+    for (const PairRow& row : pair.rows) {
+      if (row.elements == 0) continue;
+      suite.add(both + ": " + row.name, row.parted == 0 ? Status::pass : Status::fail,
+                fmt::format("{} of {} elements part, up to {:.3g} times what both may deviate",
+                            row.parted, row.elements, row.ratio),
+                "", 0);
+    }
+  }
+}
+
 std::vector<Suite> suites_of(const RunReport& report) {
   std::vector<Suite> suites;
   for (const RunReport& part : report.cases) {
     Suite& suite = suites.emplace_back(Suite{part.title, {}});
     add_checks(part, suite);
     add_checkpoints(part, suite);
+  }
+  if (report.side_by_side) {
+    add_side_by_side(*report.side_by_side, suites.emplace_back(Suite{"side by side", {}}));
   }
   if (suites.empty()) {
     suites = {Suite{"checks", {}}, Suite{"checkpoints", {}}};

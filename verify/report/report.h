@@ -9,6 +9,7 @@
 
 #include "verify/leakage/influence.h"
 #include "verify/numerics/checkpoint_row.h"
+#include "verify/report/side_by_side.h"
 #include "verify/verdict.h"
 
 namespace assay::verify {
@@ -23,11 +24,13 @@ struct RunReport {
   std::string subject;
   std::vector<Check> checks;
   std::vector<CheckpointRow> rows;            // in execution order
+  std::string diverged;                       // name of the first divergence; "" if there is none
   std::vector<std::string> first_divergence;  // block of lines; empty if there is none
   std::string diagnosis;
   std::optional<InfluenceMatrix> influence;
   double seconds = 0;            // of the whole run; 0 where only its checks are timed
-  std::vector<RunReport> cases;  // of a suite: each a run of its own
+  std::vector<RunReport> cases;  // of a suite, or of several candidates: each a run of its own
+  std::optional<SideBySide> side_by_side;  // of several candidates
 };
 
 // Adds a case to a suite's report, and one check of the case's title: its verdict, what it
@@ -38,7 +41,8 @@ void add_case(RunReport& suite, RunReport report);
 std::string check_text(const Check& check, bool colour);
 
 // The first divergence stands in the details of the check that found it. Where dependences alone
-// were judged, an influence map of up to 64 positions is shown. Of a suite its checks are shown.
+// were judged, an influence map of up to 64 positions is shown. Of a suite its checks are shown, of
+// several candidates the table too.
 std::string terminal_text(const RunReport& report, bool colour);
 
 // The whole report as one JSON object, "assay_report" its format's number; each case is such an
@@ -46,7 +50,7 @@ std::string terminal_text(const RunReport& report, bool colour);
 std::string json_text(const RunReport& report);
 
 // A suite of checks and one of checkpoints; of a report with cases, one for each case, with its
-// checks and checkpoints. Only pass is a passed test: untrusted and inconclusive are errors, and a
+// checks and checkpoints; of several candidates also one of their conclusion and differences. Only pass is a passed test: untrusted and inconclusive are errors, and a
 // run without a check has a test of its own that fails.
 std::string junit_text(const RunReport& report);
 

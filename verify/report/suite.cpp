@@ -19,7 +19,9 @@ std::string compared_text(const std::vector<CheckpointRow>& rows) {
     free = std::max(free, row.free_ratio);
     local = std::max(local, row.local_ratio);
   }
-  std::string text = fmt::format("{} checkpoints, {} elements", checkpoints, elements);
+  const bool all = checkpoints == static_cast<int64_t>(rows.size());
+  std::string text = fmt::format("{}{} checkpoints, {} elements", checkpoints,
+                                 all ? "" : fmt::format(" of {}", rows.size()), elements);
   if (free > 0 || local > 0) {
     text += fmt::format("; largest error / bound {:.3g} free-running, {:.3g} local", free, local);
   }

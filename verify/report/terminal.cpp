@@ -46,6 +46,12 @@ std::string terminal_text(const RunReport& report, bool colour) {
     text += fmt::format("{}  root hash {}\n", report.golden_path, report.root_hash);
   }
   text += "\n";
+  if (report.side_by_side) {
+    for (const Candidate& one : report.side_by_side->candidates) {
+      text += fmt::format("{}  {}\n", one.label, golden::one_line(one.subject));
+    }
+    text += fmt::format("\n{}\n", side_by_side_text(*report.side_by_side));
+  }
   for (const Check& check : report.checks) text += check_text(check, colour);
   if (report.influence && report.rows.empty() && report.influence->positions <= kMostPositions) {
     text += '\n';

@@ -12,6 +12,7 @@
 #include "golden/exchange/export.h"
 #include "golden/exchange/npz.h"
 #include "golden/exchange/safetensors.h"
+#include "verify/subjects/usage.h"
 
 namespace assay::verify {
 namespace {
@@ -23,14 +24,6 @@ using std::chrono::milliseconds;
 
 constexpr int kProtocol = 1;
 constexpr milliseconds kToSayBye{2000};
-
-std::string private_folder() {
-  std::string pattern = fs::temp_directory_path() / "assay-exec-XXXXXX";
-  if (::mkdtemp(pattern.data()) == nullptr) {
-    throw InputError(fmt::format("{}: no private folder can be made there", pattern));
-  }
-  return pattern;
-}
 
 // A file of the private folder, by its bare name.
 bool is_bare_name(const std::string& name) {
@@ -53,21 +46,15 @@ bool lists(const json& answer, const char* key, const std::string& word) {
 ExecSubject::ExecSubject(const ExecOptions& options, const golden::ModelConfig& config,
                          const golden::WeightSource& weights)
     : options_(options), config_(config), weights_(weights) {
-  const std::vector<std::string> words = split_words(options.command);
-  folder_ = private_folder();
-  try {
-    fs::create_directory(folder_ + "/model");
-    const bool wide = options.storage == golden::Precision::fp64;
-    golden::write_model(config, weights, wide ? golden::Element::f64 : golden::Element::f32,
-                        folder_ + "/model");
-    program_ = std::make_unique<Program>(words, folder_ + "/log");
-    say_hello();
-  } catch (...) {
-    program_.reset();
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-    throw;
-  }
+  program_ = std::make_unique<Program>(split_words(options.command), options.limits);
+  folder_ = program_->folder();
+  fs::create_directory(folder_ + "/model");
+  const bool wide = options.storage == golden::Precision::fp64;
+  golden::write_model(config, weights, wide ? golden::Element::f64 : golden::Element::f32,
+                      folder_ + "/model");
+  program_->own_bytes(folder_use(folder_).bytes);
+  program_->start();
+  say_hello();
 }
 
 ExecSubject::~ExecSubject() {
@@ -76,9 +63,6 @@ ExecSubject::~ExecSubject() {
     program_->end(kToSayBye);
   } catch (const std::exception&) {  // it is gone already
   }
-  program_.reset();
-  std::error_code ignored;
-  fs::remove_all(folder_, ignored);
 }
 
 void ExecSubject::say_hello() {
@@ -88,7 +72,7 @@ void ExecSubject::say_hello() {
                       {"model", folder_ + "/model"},
                       {"precision", golden::precision_name(options_.storage)}}
                      .dump());
-  const std::string line = program_->receive(options_.timeout);
+  const std::string line = program_->receive();
   json answer;
   try {
     answer = golden::parse_strict_json(line, "hello", {.depth = 4, .in_list = 64});
@@ -116,6 +100,7 @@ void ExecSubject::say_hello() {
                                         options_.schedule.empty() ? schedule : options_.schedule,
                                         options_.angles.empty() ? angles : options_.angles);
   can_force_ = lists(answer, "can", "force");
+  can_grad_ = lists(answer, "can", "gradients");
 }
 
 std::string ExecSubject::describe() const {
@@ -139,7 +124,8 @@ std::unique_ptr<Subject> ExecSubject::another() const {
 }
 
 // The inputs of a run, and what is forced, as files; their message.
-std::string ExecSubject::write_request(const Batch& batch, const Forced& forced) const {
+std::string ExecSubject::write_request(const Batch& batch, const Forced& forced,
+                                       Asked asked) const {
   const golden::Shape shape{batch.batch, batch.positions};
   const auto widened = [](const auto& values) {
     return std::vector<double>(values.begin(), values.end());
@@ -157,6 +143,7 @@ std::string ExecSubject::write_request(const Batch& batch, const Forced& forced)
       },
       golden::Rounding::refuse, true);
   json message{{"type", "run"}, {"id", requests_}, {"inputs", inputs}};
+  if (asked == Asked::gradients) message["gradients"] = true;
   if (forced) {
     std::map<std::string, golden::Tensor> values;
     std::vector<golden::ExchangeTensor> tensors;
@@ -203,22 +190,32 @@ std::string ExecSubject::file_named(const std::string& line, const std::string& 
 }
 
 void ExecSubject::run(const Batch& batch, const Forced& forced, const Receive& receive) {
+  ask(batch, forced, Asked::tensors, receive);
+}
+
+void ExecSubject::run_gradients(const Batch& batch, const Receive& receive) {
+  ask(batch, {}, Asked::gradients, receive);
+}
+
+void ExecSubject::ask(const Batch& batch, const Forced& forced, Asked asked,
+                      const Receive& receive) {
   ++requests_;
-  program_->send(write_request(batch, forced));
-  const std::string path = file_named(program_->receive(options_.timeout), "answer");
+  program_->send(write_request(batch, forced, asked));
+  const std::string path = file_named(program_->receive(), "answer");
   try {
-    hand_over(path, batch, receive);
+    hand_over(path, batch, asked, receive);
   } catch (const InputError& error) {
     program_->fail(std::string("its answer cannot be read: ") + error.what());
   }
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
     const std::string name = entry.path().filename();
-    if (name != "model" && name != "log") fs::remove_all(entry.path());
+    if (name != "model") remove_folder(entry.path().c_str());
   }
 }
 
 // In order of computation where a name has a place in it, then the others.
-void ExecSubject::hand_over(const std::string& path, const Batch& batch, const Receive& receive) {
+void ExecSubject::hand_over(const std::string& path, const Batch& batch, Asked asked,
+                            const Receive& receive) {
   const golden::DumpReader reader(path, golden::Reading::lenient);
   std::map<std::string, std::size_t> place;
   for (const golden::TensorInfo& info :
@@ -235,6 +232,7 @@ void ExecSubject::hand_over(const std::string& path, const Batch& batch, const R
   dtypes_.clear();
   for (const golden::DumpEntry& entry : entries) dtypes_[entry.name] = entry.dtype;
   for (const golden::DumpEntry& entry : entries) {
+    if (is_gradient(entry.name) != (asked == Asked::gradients)) continue;
     const Interest interest = interests_ ? interests_(entry.name) : Interest::needed;
     if (interest == Interest::none) continue;
     if (interest == Interest::useful && !entry.problem.empty()) continue;

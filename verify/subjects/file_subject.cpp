@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "golden/contract/error.h"
 #include "verify/statistics/tolerance.h"
 
@@ -43,6 +45,13 @@ std::vector<std::string> FileSubject::known_names() const {
 
 std::string FileSubject::describe() const { return path_; }
 
+Capabilities FileSubject::capabilities() const {
+  const std::vector<golden::DumpEntry>& entries = reader_.entries();
+  return {.can_grad = std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
+            return is_gradient(entry.name);
+          })};
+}
+
 DType FileSubject::dtype_of(const std::string& tensor_name) const {
   const DType storage = verify::dtype_of(schedule_.storage_of(tensor_name));
   if (storage == DType::float64) return storage;
@@ -62,7 +71,14 @@ Observed FileSubject::observed(const golden::DumpEntry& entry, bool may_fail) co
 
 void FileSubject::run(const Batch&, const Forced& forced, const Receive& receive) {
   ASSAY_CHECK(!forced, path_ + " is a dump: it cannot be forced");
+  hand_over(false, receive);
+}
+
+void FileSubject::run_gradients(const Batch&, const Receive& receive) { hand_over(true, receive); }
+
+void FileSubject::hand_over(bool gradients, const Receive& receive) {
   for (const golden::DumpEntry& entry : reader_.entries()) {
+    if (is_gradient(entry.name) != gradients) continue;
     switch (interests_ ? interests_(entry.name) : Interest::needed) {
       case Interest::needed:
         if (!entry.problem.empty()) throw InputError(entry.problem);

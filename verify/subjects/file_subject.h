@@ -20,7 +20,7 @@ class FileSubject : public Subject {
 
   std::string describe() const override;
   std::string arithmetic() const override;
-  Capabilities capabilities() const override { return {}; }
+  Capabilities capabilities() const override;
   golden::PrecisionSchedule precision() const override { return schedule_; }
   // float64 for fp64; otherwise the storage type where the dump has it, else float32.
   golden::DType dtype_of(const std::string& tensor_name) const override;
@@ -29,12 +29,14 @@ class FileSubject : public Subject {
   // Hands over the dump's tensors whatever the batch is: they belong to the golden file's batch.
   // One that is needed and cannot be read is an InputError.
   void run(const Batch& batch, const Forced& forced, const Receive& receive) override;
+  void run_gradients(const Batch& batch, const Receive& receive) override;
   std::string config_hash() const override { return reader_.config_hash(); }
   std::string seed() const override { return reader_.seed(); }
 
  private:
   std::string advice() const;
   Observed observed(const golden::DumpEntry& entry, bool may_fail) const;
+  void hand_over(bool gradients, const Receive& receive);
 
   std::string path_;
   golden::DumpReader reader_;

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "reference/interpreters/value.h"
+#include "reference/interpreters/gradient.h"
 #include "verify/statistics/tolerance.h"
 #include "verify/subjects/bindings.h"
 
@@ -36,6 +36,27 @@ class RoundAndForce : public reference::Observer {
   const Receive& receive_;
 };
 
+class RoundGradients : public reference::GradientObserver {
+ public:
+  RoundGradients(const golden::PrecisionSchedule& schedule, const Receive& receive)
+      : schedule_(schedule), receive_(receive) {}
+
+  void observe_gradient(const reference::NodeData&, const Array&) override {}
+  Array pass_on(const reference::NodeData& node, Array gradient) override {
+    const Precision type = node.weight ? schedule_.accumulate : schedule_.storage_of(node.name);
+    Array rounded = Array::copy_of(gradient.shape(), gradient.values());
+    for (double& x : rounded.values()) x = golden::round_to(type, x);
+    receive_({kGrad + node.name,
+              dtype_of(type),
+              {rounded.shape(), {rounded.values().begin(), rounded.values().end()}}});
+    return rounded;
+  }
+
+ private:
+  const golden::PrecisionSchedule& schedule_;
+  const Receive& receive_;
+};
+
 }  // namespace
 
 GraphSubject::GraphSubject(std::string description, Build build, golden::ModelConfig config,
@@ -65,6 +86,16 @@ void GraphSubject::run(const Batch& batch, const Forced& forced, const Receive& 
   const auto graph = build_(config_, batch.batch, batch.positions);
   RoundAndForce observer(schedule_, forced, receive);
   reference::evaluate(*graph, bind(batch, *weights_), observer);
+}
+
+void GraphSubject::run_gradients(const Batch& batch, const Receive& receive) {
+  const auto graph = build_(config_, batch.batch, batch.positions);
+  const Receive ignore = [](Observed) {};
+  const Forced none;
+  RoundAndForce values(schedule_, none, ignore);
+  RoundGradients gradients(schedule_, receive);
+  reference::evaluate_with_gradient(*graph, bind(batch, *weights_), graph->find("loss"), values,
+                                    gradients);
 }
 
 }  // namespace assay::verify

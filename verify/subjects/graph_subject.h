@@ -27,13 +27,18 @@ class GraphSubject : public Subject {
                golden::PrecisionSchedule schedule);
 
   std::string describe() const override;
-  Capabilities capabilities() const override { return {.can_run = true, .can_force = true}; }
+  Capabilities capabilities() const override {
+    return {.can_run = true, .can_force = true, .can_grad = true};
+  }
   golden::PrecisionSchedule precision() const override { return schedule_; }
   golden::DType dtype_of(const std::string& tensor_name) const override;
   std::unique_ptr<Subject> another() const override {
     return std::make_unique<GraphSubject>(*this);
   }
   void run(const Batch& batch, const Forced& forced, const Receive& receive) override;
+  // Of every named tensor and weight. Those of tensors are rounded to the storage type too, those
+  // of weights to the accumulator type.
+  void run_gradients(const Batch& batch, const Receive& receive) override;
 
  private:
   std::string description_;

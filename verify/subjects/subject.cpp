@@ -10,6 +10,10 @@ golden::Tensor Subject::run_untapped(const Batch&, Result) {
   throw InternalError(describe() + ": has no run without taps");
 }
 
+void Subject::run_gradients(const Batch&, const Receive&) {
+  throw InternalError(describe() + ": has no gradients");
+}
+
 golden::DType dtype_of(Precision precision) {
   switch (precision) {
     case Precision::fp64:

@@ -40,10 +40,15 @@ golden::DType dtype_of(golden::Precision precision);
 struct Capabilities {
   bool can_run = false;    // computes on any batch of the model it was made for (a dump cannot)
   bool can_force = false;  // takes forced inputs by name
+  bool can_grad = false;   // gives gradients of the loss
   // Computes in another way where only logits and loss are asked for: operations joined that are
   // apart where somebody looks in between.
   bool can_run_untapped = false;
 };
+
+// What the names of gradients begin with: "grad/logits", "grad/lm_head.weight".
+inline constexpr char kGrad[] = "grad/";
+inline bool is_gradient(const std::string& name) { return name.starts_with(kGrad); }
 
 // What is asked of a run that nobody looks into.
 enum class Result { logits, loss };
@@ -84,6 +89,10 @@ class Subject {
   // forced may be empty. Whether a tensor that it names was really replaced is the subject's
   // promise by can_force; scores and probabilities are never forced.
   virtual void run(const Batch& batch, const Forced& forced, const Receive& receive) = 0;
+  // A forward and a backward pass: d loss / d x as "grad/<x>" of every weight x that the loss depends
+  // on, and of those tensors that the subject has gradients of; unscaled, in any float type. Nothing
+  // else is handed over. Only where can_grad.
+  virtual void run_gradients(const Batch& batch, const Receive& receive);
   // What it hands over, as far as it knows before it runs (a dump); else empty.
   virtual std::vector<std::string> known_names() const { return {}; }
   // Of the runs that follow; none: everything is needed. A subject that has its tensors in a file
