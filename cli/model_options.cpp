@@ -54,6 +54,12 @@ void add_block_options(CLI::App& command, ModelOptions& options, CLI::Option* co
           "--block", options.block,
           "block of a preset: llama (default) or gpt2 (MHA, MLP 4 times as wide, tied head)")
       ->excludes(config);
+  command
+      .add_option("--family", options.family,
+                  "family of a preset: llama (default), mistral (a window of 16), qwen2 (biases of "
+                  "q, k, v), qwen3 (norms of q and k) or gpt2")
+      ->excludes(config)
+      ->excludes("--block");
   command.add_option("--norm", options.norm, "gpt2: pre (default) or post");
   command.add_option("--activation", options.activation, "gpt2: gelu_new (default) or gelu");
   command.add_option("--kv-heads", options.kv_heads,
@@ -62,6 +68,14 @@ void add_block_options(CLI::App& command, ModelOptions& options, CLI::Option* co
                      "positions that a query sees, itself the last; 0 (default): all before it");
   command.add_option("--sink-tokens", options.sink_tokens,
                      "first positions, which stay visible behind every window; default 0");
+  command
+      .add_option("--full-layers", options.full_layers,
+                  "layers that the window is not of, e.g. 0,2; default: none")
+      ->delimiter(',');
+  command.add_option("--attention-bias", options.attention_bias,
+                     "llama: biases of attention: none (default), qkv (of q, k, v) or all");
+  command.add_option("--qk-norm", options.qk_norm,
+                     "llama: RMSNorm over each head of q and k before RoPE: on or off (default)");
 }
 
 // "--norm" and what was typed, if the block knows it.
@@ -89,6 +103,17 @@ void set_block_options(const ModelOptions& options, golden::ModelConfig& config)
   }
   if (options.kv_heads) config.num_key_value_heads = *options.kv_heads;
   if (options.window) config.window = *options.window;
+  if (options.window && config.window == 0) config.full_layers.clear();
+  if (!options.full_layers.empty()) config.full_layers = options.full_layers;
+  if (!options.attention_bias.empty()) {
+    config.attention_bias = golden::parse_attention_bias(options.attention_bias, "options");
+  }
+  if (!options.qk_norm.empty()) {
+    if (options.qk_norm != "on" && options.qk_norm != "off") {
+      throw InputError("--qk-norm " + options.qk_norm + ": expected on or off");
+    }
+    config.qk_norm = options.qk_norm == "on";
+  }
   if (options.sink_tokens) config.sink_tokens = *options.sink_tokens;
 }
 
@@ -139,10 +164,17 @@ void set_method_options(const ModelOptions& options, golden::ModelConfig& config
 
 golden::ModelConfig base_config(const ModelOptions& options) {
   if (!options.checkpoint.empty()) {
-    if (options.block.empty()) return golden::read_checkpoint_config(options.checkpoint);
-    throw InputError("--block: an option of presets; the checkpoint's config.json says the block");
+    if (options.block.empty() && options.family.empty()) {
+      return golden::read_checkpoint_config(options.checkpoint);
+    }
+    throw InputError(fmt::format(
+        "{}: an option of presets; the checkpoint's config.json says the block and the family",
+        options.block.empty() ? "--family" : "--block"));
   }
   if (options.config_path.empty()) {
+    if (!options.family.empty()) {
+      return golden::family_preset(options.preset, options.family, "--family");
+    }
     const std::string block = options.block.empty() ? "llama" : options.block;
     return golden::preset(options.preset, golden::parse_block_name(block, "--block"));
   }
@@ -165,8 +197,9 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       command.add_option("--preset", options.preset,
                          fmt::format("model size: {}", fmt::join(golden::preset_names(), ", ")));
   preset->capture_default_str();
-  auto* config = command.add_option("--config", options.config_path,
-                                    "Hugging Face config.json of a Llama or a GPT-2");
+  auto* config =
+      command.add_option("--config", options.config_path,
+                         "Hugging Face config.json of a Llama, Mistral, Qwen2, Qwen3 or GPT-2");
   config->excludes(preset);
   add_block_options(command, options, config);
   command.add_option("--method", options.method, "method number ('assay methods' lists them)");

@@ -16,9 +16,12 @@ struct ModelOptions {
   std::string config_path;       // config.json; excludes preset
   std::string checkpoint;        // folder whose config.json counts; excludes both
   std::string block;             // of a preset; "" is llama
+  std::string family;            // of a preset; excludes block
   std::string norm, activation;  // of the GPT-2 block; "" leaves what the config says
   std::optional<int64_t> kv_heads, window, sink_tokens;  // empty: what the config says
-  std::string method;                                    // "" leaves what the config says
+  std::vector<int64_t> full_layers;                      // likewise, and of the next two
+  std::string attention_bias, qk_norm;
+  std::string method;          // "" leaves what the config says
   std::string residual, form;  // options of the method; empty: what the config says
   bool detach_stored = false;
   std::optional<double> score_gate_eps;

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 
+#include "golden/contract/block_config.h"
 #include "golden/contract/config_keys.h"
 #include "golden/contract/error.h"
-#include "golden/contract/gpt2_config.h"
 #include "golden/contract/json_keys.h"
 #include "golden/contract/methods.h"
 #include "golden/contract/names.h"
@@ -18,18 +19,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr double kClassEps = 1e-6;  // LlamaConfig's and MistralConfig's rms_norm_eps
-RopeScaling parse_rope_scaling(const JsonKeys& keys) {
-  const std::string kind = keys.text("rope_type", keys.text("type", ""));
-  if (kind != "llama3") {
-    throw InputError(
-        fmt::format("{}: rope_type: expected \"llama3\", got \"{}\"", keys.where(), kind));
-  }
-  return {.factor = keys.number("factor"),
-          .low_freq_factor = keys.number("low_freq_factor"),
-          .high_freq_factor = keys.number("high_freq_factor"),
-          .original_max_position_embeddings = keys.integer("original_max_position_embeddings")};
-}
+constexpr int64_t kPresetWindow = 16;
 
 Residual parse_residual(const std::string& text, const std::string& where) {
   if (text == "keep") return Residual::keep;
@@ -53,17 +43,21 @@ Params parse_params(const std::string& text, const std::string& where) {
 
 // "note" is what an exported model says to its reader.
 void refuse_other_extensions(const JsonKeys& keys, BlockKind block) {
-  std::vector<std::string> known{
-      "method",         "residual",        "detach_stored", "form", "params", "window",
-      "score_gate_eps", "score_positions", "sink_tokens",   "pt",   "note"};
+  std::vector<std::string> known{"method",      "residual",    "detach_stored",  "form",
+                                 "params",      "window",      "score_gate_eps", "score_positions",
+                                 "sink_tokens", "full_layers", "attention_bias", "qk_norm",
+                                 "pt",          "note"};
   if (block == BlockKind::gpt2)
     known.insert(known.end(), {"norm", "num_key_value_heads", "head_dim"});
   keys.only(known);
 }
 
-void parse_window(const JsonKeys& keys, ModelConfig& c) {
+void parse_attention(const JsonKeys& keys, ModelConfig& c) {
   c.window = keys.integer("window", c.window);
   c.sink_tokens = keys.integer("sink_tokens", c.sink_tokens);
+  if (keys.has("full_layers")) c.full_layers = keys.integers("full_layers");
+  c.attention_bias = parse_attention_bias(keys.text("attention_bias", "none"), keys.where());
+  c.qk_norm = keys.boolean("qk_norm", false);
 }
 
 // "assay": the method and its options.
@@ -93,6 +87,11 @@ json method_json(const ModelConfig& c) {
   if (c.params == Params::initial) options["params"] = "initial";
   if (c.window != 0) options["window"] = c.window;
   if (c.sink_tokens != 0) options["sink_tokens"] = c.sink_tokens;
+  if (!c.full_layers.empty()) options["full_layers"] = c.full_layers;
+  if (c.attention_bias != AttentionBias::none) {
+    options["attention_bias"] = attention_bias_name(c.attention_bias);
+  }
+  if (c.qk_norm) options["qk_norm"] = true;
   if (method.takes("pt")) options["pt"] = json::parse(prob_transformer_json(c));
   return options;
 }
@@ -127,6 +126,24 @@ void validate_method(const ModelConfig& c, const std::string& where) {
   }
 }
 
+void validate_full_layers(const ModelConfig& c, const std::string& where) {
+  const std::vector<int64_t>& full = c.full_layers;
+  if (full.empty()) return;
+  const auto refuse = [&](const std::string& expected) {
+    throw InputError(fmt::format("{}: full_layers: expected {}, got {}", where, expected,
+                                 fmt::join(full, ", ")));
+  };
+  if (c.window == 0) refuse("none without a window, which no layer has then");
+  const bool ascending =
+      std::adjacent_find(full.begin(), full.end(), std::greater_equal<>()) == full.end();
+  if (!ascending || full.front() < 0 || full.back() >= c.num_hidden_layers) {
+    refuse(fmt::format("layers of 0 .. {}, each once and ascending", c.num_hidden_layers - 1));
+  }
+  if (static_cast<int64_t>(full.size()) == c.num_hidden_layers) {
+    refuse("a layer that has the window, or window 0");
+  }
+}
+
 void validate_window(const ModelConfig& c, const std::string& where) {
   const auto count = [&](const char* key, int64_t value, const char* zero) {
     if (value < 0 || value > (int64_t{1} << 31)) {
@@ -145,89 +162,11 @@ void validate_window(const ModelConfig& c, const std::string& where) {
     throw InputError(fmt::format(
         "{}: window: method pt has no attention to narrow: expected 0, got {}", where, c.window));
   }
-}
-
-void refuse_biases(const JsonKeys& keys) {
-  for (const char* key : {"attention_bias", "mlp_bias"}) {
-    if (keys.boolean(key, false)) {
-      throw InputError(
-          fmt::format("{}: {}: the Llama block here has no biases: expected false, got true",
-                      keys.where(), key));
-    }
+  if ((c.attention_bias != AttentionBias::none || c.qk_norm) && c.method == "pt") {
+    throw InputError(fmt::format("{}: {}: method pt has no projections of attention", where,
+                                 c.qk_norm ? "qk_norm" : "attention_bias"));
   }
-  const std::string activation = keys.text("hidden_act", "silu");
-  if (activation != "silu" && activation != "swish") {  // two names of one function
-    throw InputError(
-        fmt::format("{}: hidden_act: expected \"silu\", got \"{}\"", keys.where(), activation));
-  }
-}
-
-ModelConfig parse_llama(const JsonKeys& keys) {
-  refuse_biases(keys);
-  ModelConfig c;
-  c.hidden_size = keys.integer("hidden_size");
-  c.intermediate_size = keys.integer("intermediate_size");
-  c.num_hidden_layers = keys.integer("num_hidden_layers");
-  c.num_attention_heads = keys.integer("num_attention_heads");
-  c.num_key_value_heads = keys.integer("num_key_value_heads", c.num_attention_heads);
-  const bool divides = c.num_attention_heads > 0 && c.hidden_size % c.num_attention_heads == 0;
-  c.head_dim = !keys.has("head_dim") && divides ? c.hidden_size / c.num_attention_heads
-                                                : keys.integer("head_dim");
-  c.vocab_size = keys.integer("vocab_size");
-  c.max_position_embeddings = keys.integer("max_position_embeddings", c.max_position_embeddings);
-  c.rms_norm_eps = keys.number("rms_norm_eps", kClassEps);
-  c.rope_theta = keys.number("rope_theta", c.rope_theta);
-  if (keys.has("rope_scaling")) c.rope_scaling = parse_rope_scaling(keys.object("rope_scaling"));
-  c.tie_word_embeddings = keys.boolean("tie_word_embeddings", false);
-  return c;
-}
-
-json llama_json(const ModelConfig& c) {
-  json document = {{"hidden_size", c.hidden_size},
-                   {"intermediate_size", c.intermediate_size},
-                   {"num_hidden_layers", c.num_hidden_layers},
-                   {"num_attention_heads", c.num_attention_heads},
-                   {"num_key_value_heads", c.num_key_value_heads},
-                   {"head_dim", c.head_dim},
-                   {"vocab_size", c.vocab_size},
-                   {"max_position_embeddings", c.max_position_embeddings},
-                   {"rms_norm_eps", c.rms_norm_eps},
-                   {"rope_theta", c.rope_theta},
-                   {"rope_scaling", nullptr},
-                   {"tie_word_embeddings", c.tie_word_embeddings},
-                   {"assay", json::object()}};
-  if (c.rope_scaling) {
-    document["rope_scaling"] = {
-        {"rope_type", "llama3"},
-        {"factor", c.rope_scaling->factor},
-        {"low_freq_factor", c.rope_scaling->low_freq_factor},
-        {"high_freq_factor", c.rope_scaling->high_freq_factor},
-        {"original_max_position_embeddings", c.rope_scaling->original_max_position_embeddings}};
-  }
-  return document;
-}
-
-// What the Llama block needs beyond what every block does.
-void validate_llama(const ModelConfig& c, const std::string& where) {
-  if (c.norm != NormPosition::pre) {
-    throw InputError(where + ": norm: the Llama block is pre-norm: expected pre, got post");
-  }
-  if (c.head_dim % 2 != 0) {
-    throw InputError(fmt::format("{}: head_dim: expected an even number (RoPE turns pairs), got {}",
-                                 where, c.head_dim));
-  }
-  if (!(c.rms_norm_eps > 0)) {
-    throw InputError(fmt::format("{}: rms_norm_eps: expected > 0, got {}", where, c.rms_norm_eps));
-  }
-  if (!(c.rope_theta > 1)) {
-    throw InputError(fmt::format("{}: rope_theta: expected > 1, got {}", where, c.rope_theta));
-  }
-  if (c.rope_scaling && (!(c.rope_scaling->factor >= 1) || !(c.rope_scaling->low_freq_factor > 0) ||
-                         !(c.rope_scaling->high_freq_factor > c.rope_scaling->low_freq_factor))) {
-    throw InputError(fmt::format(
-        "{}: rope_scaling: expected factor >= 1 and high_freq_factor > low_freq_factor > 0",
-        where));
-  }
+  validate_full_layers(c, where);
 }
 
 }  // namespace
@@ -239,7 +178,7 @@ ModelConfig parse_config(const std::string& json_text, const std::string& where)
   if (keys.has("assay")) {
     refuse_other_extensions(keys.object("assay"), c.block);
     parse_method(keys.object("assay"), c);
-    parse_window(keys.object("assay"), c);
+    parse_attention(keys.object("assay"), c);
   }
   validate(c, where);
   return c;
@@ -284,6 +223,10 @@ void validate(const ModelConfig& c, const std::string& where) {
   validate_window(c, where);
 }
 
+int64_t window_of(const ModelConfig& c, int64_t layer) {
+  return std::binary_search(c.full_layers.begin(), c.full_layers.end(), layer) ? 0 : c.window;
+}
+
 std::string form_of(const ModelConfig& c) {
   const MethodInfo& method = find_method(c.method);
   return c.form.empty() && !method.forms.empty() ? method.forms.front() : c.form;
@@ -326,6 +269,36 @@ ModelConfig preset(const std::string& name, BlockKind block) {
         fmt::format("--preset {}: no such preset; have {}", name, fmt::join(preset_names(), ", ")));
   }
   return block == BlockKind::gpt2 ? as_gpt2(c) : c;
+}
+
+std::vector<std::string> family_names() { return {"llama", "mistral", "qwen2", "qwen3", "gpt2"}; }
+
+ModelConfig family_preset(const std::string& name, const std::string& family,
+                          const std::string& where) {
+  const std::vector<std::string> known = family_names();
+  if (std::find(known.begin(), known.end(), family) == known.end()) {
+    throw InputError(
+        fmt::format("{} {}: no such family; have {}", where, family, fmt::join(known, ", ")));
+  }
+  ModelConfig c = preset(name, family == "gpt2" ? BlockKind::gpt2 : BlockKind::llama);
+  if (family == "mistral") c.window = kPresetWindow;
+  if (family == "qwen2") c.attention_bias = AttentionBias::qkv;
+  if (family == "qwen3") c.qk_norm = true;
+  return c;
+}
+
+std::string attention_bias_name(AttentionBias bias) {
+  return bias == AttentionBias::none ? "none" : bias == AttentionBias::qkv ? "qkv" : "all";
+}
+
+AttentionBias parse_attention_bias(const std::string& name, const std::string& where) {
+  for (const AttentionBias bias : {AttentionBias::none, AttentionBias::qkv, AttentionBias::all}) {
+    if (name == attention_bias_name(bias)) return bias;
+  }
+  throw InputError(
+      fmt::format("{}: attention_bias: expected none, qkv (of q, k and v) or all, got "
+                  "\"{}\"",
+                  where, name));
 }
 
 std::string block_name(BlockKind block) { return block == BlockKind::gpt2 ? "gpt2" : "llama"; }

@@ -1,5 +1,5 @@
-// What a model is: the keys of a Hugging Face config.json (Llama or GPT-2) plus the method and its
-// options.
+// What a model is: the keys of a Hugging Face config.json (Llama, Mistral, Qwen2, Qwen3 or GPT-2)
+// plus the method and its options.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,10 @@ enum class BlockKind { llama, gpt2 };
 
 // Whether a norm stands before each part of a block or after its residual. Llama has pre.
 enum class NormPosition { pre, post };
+
+// Which projections of the Llama block's attention have a bias: none, q, k and v (Qwen2), or o as
+// well (attention_bias of Llama and Qwen3). Every projection of the GPT-2 block has one.
+enum class AttentionBias { none, qkv, all };
 
 // Of the GPT-2 block's MLP: GELU with tanh (gelu_new) or with erf (gelu). Llama's is SwiGLU.
 enum class Activation { gelu_new, gelu };
@@ -60,7 +64,12 @@ struct ModelConfig {
   // The keys of attention in every layer: query t sees real keys s with t - window < s <= t, and
   // those with s < sink_tokens. window 0: all real keys s <= t.
   int64_t window = 0;
-  int64_t sink_tokens = 0;  // with a window only
+  int64_t sink_tokens = 0;                // with a window only
+  std::vector<int64_t> full_layers = {};  // layers that the window is not of, ascending
+
+  // Of the Llama block.
+  AttentionBias attention_bias = AttentionBias::none;
+  bool qk_norm = false;  // RMSNorm over each head of q and k, in front of RoPE (Qwen3)
 
   // The method by its number and its options; golden/contract/methods.h says which method takes
   // which.
@@ -76,15 +85,19 @@ struct ModelConfig {
   ProbTransformer pt = {};  // of method pt
 };
 
+// The window of one layer, 0 for none.
+int64_t window_of(const ModelConfig& config, int64_t layer);
+
 // The options with their defaults resolved: "exp" for method 5.5 without a form; P.
 std::string form_of(const ModelConfig& config);
 int64_t score_positions_of(const ModelConfig& config);
 
 // Throws InputError naming `where` and the key for anything missing, mistyped or inconsistent
-// (extents < 1, Hkv not dividing H, odd Dh, biases, an unknown rope_scaling kind, an unknown method
-// or an option that the method does not take). Every key is used, known not to change the
-// mathematics, or refused; which, of which classes: golden/contract/config_keys.h. Under "assay"
-// stand the method, its options and those of attention by the names they have here, and for GPT-2
+// (extents < 1, Hkv not dividing H, odd Dh, an unknown rope_scaling kind, an unknown method or an
+// option that the method does not take). Every key is used, known not to change the mathematics, or
+// refused; which, of which classes: golden/contract/config_keys.h. Under "assay" stand the method,
+// its options and those of attention by the names they have here (attention_bias: "none", "qkv" or
+// "all"), and for GPT-2
 // norm, num_key_value_heads (default: n_head) and head_dim (default: n_embd/n_head), which its own
 // config has no keys for.
 ModelConfig parse_config(const std::string& json_text, const std::string& where);
@@ -102,6 +115,17 @@ void validate(const ModelConfig& config, const std::string& where);
 // positions, as GPT-2 has them.
 ModelConfig preset(const std::string& name, BlockKind block = BlockKind::llama);
 std::vector<std::string> preset_names();
+
+// A model family: the block, and the options of the Llama block that its class has. "llama",
+// "mistral" (a window: of 16 positions, so that a short run has positions outside), "qwen2" (biases
+// of q, k and v), "qwen3" (norms of q and k), "gpt2".
+std::vector<std::string> family_names();
+ModelConfig family_preset(const std::string& preset_name, const std::string& family,
+                          const std::string& where);
+
+// "none" | "qkv" | "all". Parsing throws InputError "where: attention_bias: ..".
+std::string attention_bias_name(AttentionBias bias);
+AttentionBias parse_attention_bias(const std::string& name, const std::string& where);
 
 // "llama" | "gpt2". Parsing throws InputError "--block mamba: no such block; ..".
 std::string block_name(BlockKind block);

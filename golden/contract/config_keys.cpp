@@ -8,6 +8,7 @@
 
 #include "golden/contract/error.h"
 #include "golden/contract/json_keys.h"
+#include "golden/contract/names.h"
 
 namespace assay::golden {
 namespace {
@@ -21,19 +22,46 @@ struct ModelClass {
   Names names;       // of classes, in "architectures", whose forward pass ours is
   Names used;        // keys that say what is computed; read or checked here, or by the block
   Names irrelevant;  // keys that do not change a forward pass, nor its gradients
+  json defaults;     // of keys that are absent, where they are not those of Llama
 };
 
 const std::vector<ModelClass>& classes() {
-  static const Names kLlamaKeys{
-      "hidden_size",         "intermediate_size", "num_hidden_layers", "num_attention_heads",
-      "num_key_value_heads", "head_dim",          "vocab_size",        "max_position_embeddings",
-      "rms_norm_eps",        "rope_theta",        "rope_scaling",      "tie_word_embeddings",
-      "attention_bias",      "mlp_bias",          "hidden_act"};
+  static const Names kLlamaKeys{"hidden_size",
+                                "intermediate_size",
+                                "num_hidden_layers",
+                                "num_attention_heads",
+                                "num_key_value_heads",
+                                "head_dim",
+                                "vocab_size",
+                                "max_position_embeddings",
+                                "rms_norm_eps",
+                                "rope_theta",
+                                "rope_scaling",
+                                "tie_word_embeddings",
+                                "mlp_bias",
+                                "hidden_act"};
   // pretraining_tp splits products, which rounds them differently.
   static const Names kLlamaOther{"attention_dropout", "initializer_range", "pretraining_tp"};
+  const json qwen{{"num_key_value_heads", 32},
+                  {"max_position_embeddings", 32768},
+                  {"use_sliding_window", false},
+                  {"sliding_window", 4096},
+                  {"max_window_layers", 28}};
+  json qwen3 = qwen;
+  qwen3["head_dim"] = 128;
   static const std::vector<ModelClass> kClasses{
-      {"llama", {"LlamaForCausalLM", "LlamaModel", "LLaMAForCausalLM"}, kLlamaKeys, kLlamaOther},
-      {"mistral", {"MistralForCausalLM", "MistralModel"}, kLlamaKeys, kLlamaOther},
+      {"llama",
+       {"LlamaForCausalLM", "LlamaModel", "LLaMAForCausalLM"},
+       kLlamaKeys,
+       kLlamaOther,
+       json::object()},
+      {"mistral",
+       {"MistralForCausalLM", "MistralModel"},
+       kLlamaKeys,
+       kLlamaOther,
+       {{"num_key_value_heads", 8}, {"max_position_embeddings", 131072}, {"sliding_window", 4096}}},
+      {"qwen2", {"Qwen2ForCausalLM", "Qwen2Model"}, kLlamaKeys, kLlamaOther, qwen},
+      {"qwen3", {"Qwen3ForCausalLM", "Qwen3Model"}, kLlamaKeys, kLlamaOther, qwen3},
       // n_ctx is an old name of n_positions that nothing reads; reorder_and_upcast_attn rounds
       // differently.
       {"gpt2",
@@ -43,75 +71,31 @@ const std::vector<ModelClass>& classes() {
         "scale_attn_by_inverse_layer_idx", "add_cross_attention"},
        {"n_ctx", "attn_pdrop", "embd_pdrop", "resid_pdrop", "initializer_range",
         "reorder_and_upcast_attn", "summary_type", "summary_use_proj", "summary_activation",
-        "summary_proj_to_labels", "summary_first_dropout", "gradient_checkpointing"}}};
+        "summary_proj_to_labels", "summary_first_dropout", "gradient_checkpointing"},
+       json::object()}};
   return kClasses;
 }
 
 // Of every class: how a model is stored, trained, run and sampled from, not what it computes.
-const Names kIrrelevant{"_attn_implementation",
-                        "_attn_implementation_autoset",
-                        "_commit_hash",
-                        "_flash_attn_2_enabled",
-                        "_name_or_path",
-                        "_num_labels",
-                        "architectures",
-                        "assay",
-                        "attn_implementation",
-                        "bad_words_ids",
-                        "begin_suppress_tokens",
-                        "bos_token_id",
-                        "chunk_size_feed_forward",
-                        "cross_attention_hidden_size",
-                        "decoder_start_token_id",
-                        "diversity_penalty",
-                        "do_sample",
-                        "dtype",
-                        "early_stopping",
-                        "encoder_no_repeat_ngram_size",
-                        "eos_token_id",
-                        "exponential_decay_length_penalty",
-                        "finetuning_task",
-                        "forced_bos_token_id",
-                        "forced_eos_token_id",
-                        "id2label",
-                        "is_decoder",
-                        "is_encoder_decoder",
-                        "keys_to_ignore_at_inference",
-                        "label2id",
-                        "length_penalty",
-                        "max_length",
-                        "min_length",
-                        "model_type",
-                        "no_repeat_ngram_size",
-                        "num_beam_groups",
-                        "num_beams",
-                        "num_labels",
-                        "num_return_sequences",
-                        "output_attentions",
-                        "output_hidden_states",
-                        "output_scores",
-                        "pad_token_id",
-                        "prefix",
-                        "problem_type",
-                        "remove_invalid_values",
-                        "repetition_penalty",
-                        "return_dict",
-                        "return_dict_in_generate",
-                        "sep_token_id",
-                        "suppress_tokens",
-                        "task_specific_params",
-                        "temperature",
-                        "tf_legacy_loss",
-                        "tie_encoder_decoder",
-                        "tokenizer_class",
-                        "top_k",
-                        "top_p",
-                        "torch_dtype",
-                        "torchscript",
-                        "transformers_version",
-                        "typical_p",
-                        "use_bfloat16",
-                        "use_cache"};
+constexpr std::string_view kIrrelevant =
+    "_attn_implementation _attn_implementation_autoset _commit_hash _flash_attn_2_enabled "
+    "_name_or_path _num_labels architectures assay attn_implementation bad_words_ids "
+    "begin_suppress_tokens bos_token_id chunk_size_feed_forward cross_attention_hidden_size "
+    "decoder_start_token_id diversity_penalty do_sample dtype early_stopping "
+    "encoder_no_repeat_ngram_size eos_token_id exponential_decay_length_penalty "
+    "finetuning_task forced_bos_token_id forced_eos_token_id id2label is_decoder "
+    "is_encoder_decoder keys_to_ignore_at_inference label2id length_penalty max_length "
+    "min_length model_type no_repeat_ngram_size num_beam_groups num_beams num_labels "
+    "num_return_sequences output_attentions output_hidden_states output_scores pad_token_id "
+    "prefix problem_type remove_invalid_values repetition_penalty return_dict "
+    "return_dict_in_generate sep_token_id suppress_tokens task_specific_params temperature "
+    "tf_legacy_loss tie_encoder_decoder tokenizer_class top_k top_p torch_dtype torchscript "
+    "transformers_version typical_p use_bfloat16 use_cache";
+
+bool is_irrelevant(std::string_view name) {
+  return name.find(' ') == name.npos &&
+         fmt::format(" {} ", kIrrelevant).find(fmt::format(" {} ", name)) != std::string::npos;
+}
 
 bool holds(const Names& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -140,7 +124,7 @@ const ModelClass& class_of(const json& document, const std::string& where) {
     if (type == c.type) found = &c;
   }
   if (found == nullptr) {
-    refuse(where, "model_type", "\"llama\", \"mistral\" or \"gpt2\"",
+    refuse(where, "model_type", "\"llama\", \"mistral\", \"qwen2\", \"qwen3\" or \"gpt2\"",
            json(type));  // what it computes may differ
   }
   if (named.is_null()) return *found;
@@ -173,11 +157,11 @@ void require_known(const json& document, const ModelClass& c, const std::string&
       {"quantization_config", nullptr, "null: quantised weights are not read"},
       {"auto_map", nullptr, "null: code of its own may compute anything"},
       {"use_sliding_window", false, "false"},
+      {"use_mrope", false, "false: positions of several axes are not read"},
       {"pruned_heads", json::object(), "none: heads are not left out here"},
       {"layer_types", nullptr, "\"full_attention\" for every layer"}};
   for (const auto& [key, value] : document.items()) {
-    if (value.is_null() || holds(c.used, key) || holds(c.irrelevant, key) ||
-        holds(kIrrelevant, key)) {
+    if (value.is_null() || holds(c.used, key) || holds(c.irrelevant, key) || is_irrelevant(key)) {
       continue;
     }
     for (const OnlyValue& only : kOnly) {
@@ -234,20 +218,46 @@ void settle_rope(json& document, const std::string& where) {
   document["rope_scaling"] = std::move(rope);
 }
 
-// The window of a Mistral, which a Llama does not have.
-void settle_window(json& document, const ModelClass& c, const std::string& where) {
+// "assay": what the class says under a name of our own; what stands there already has to agree.
+void settle_own(json& document, const char* key, const json& value, const char* from,
+                const json& got, const std::string& where) {
+  if (!has(document, "assay")) document["assay"] = json::object();
+  json& own = document["assay"];
+  if (!own.is_object()) return;  // refused where it is read
+  if (has(own, key) && own[key] != value) {
+    refuse(where, from, fmt::format("{} as under assay: {}", shown(own[key]), key), got);
+  }
+  own[key] = value;
+}
+
+json own_option(const json& document, const char* key) {
+  const json own = document.value("assay", json());
+  return own.is_object() ? own.value(key, json()) : json();
+}
+
+// What a class does to its layers: those that have the window.
+struct Windows {
+  json window;                // a number, or null where no layer has one
+  std::vector<int64_t> full;  // the layers without it
+};
+
+void require_window(const json& window, const std::string& where) {
+  if (!window.is_number_integer() || window < json(1)) {
+    refuse(where, "sliding_window", "a whole number of at least 1, or null for none", window);
+  }
+}
+
+// Mistral has its window in every layer, Llama has none.
+Windows uniform_window(const json& document, const ModelClass& c, const std::string& where) {
   const bool mistral = c.type == std::string("mistral");
-  json window = document.value("sliding_window", json());
-  if (mistral && !document.contains("sliding_window")) window = 4096;
-  document.erase("sliding_window");
+  const json window = document.value("sliding_window", json());
   if (const json types = document.value("layer_types", json()); types.is_array()) {
     const json all = mistral && !window.is_null() ? "sliding_attention" : "full_attention";
     for (const json& type : types) {
       if (type != all) refuse(where, "layer_types", all.dump() + " for every layer", type);
     }
-    document.erase("layer_types");
   }
-  if (window.is_null()) return;
+  if (window.is_null()) return {};
   if (!mistral) {
     refuse(where, "sliding_window",
            fmt::format("none: {} has no window; \"model_type\": \"mistral\" has one, and "
@@ -255,16 +265,97 @@ void settle_window(json& document, const ModelClass& c, const std::string& where
                        c.names.front()),
            window);
   }
-  if (!window.is_number_integer() || window < json(1)) {
-    refuse(where, "sliding_window", "a whole number of at least 1, or null for none", window);
+  require_window(window, where);
+  return {window, {}};
+}
+
+// Qwen2 and Qwen3: use_sliding_window says whether there is one, layer_types in which layers; without
+// layer_types it is in those from max_window_layers on.
+Windows layer_windows(const json& document, const std::string& where) {
+  const JsonKeys keys(document, where);
+  const bool used = keys.boolean("use_sliding_window", false) && keys.has("sliding_window");
+  const int64_t layers = keys.integer("num_hidden_layers");
+  const int64_t from = keys.integer("max_window_layers", 0);
+  Windows windows;
+  if (used) windows.window = document["sliding_window"];
+  if (!keys.has("layer_types")) {
+    for (int64_t l = 0; l < std::min(from, std::min(layers, kMostLayers)); ++l) {
+      windows.full.push_back(l);
+    }
+  } else {
+    const json& types = document["layer_types"];
+    if (!types.is_array() || types.size() != static_cast<std::size_t>(layers)) {
+      refuse(where, "layer_types", fmt::format("a list of one type for each of {} layers", layers),
+             types);
+    }
+    for (std::size_t l = 0; l < types.size(); ++l) {
+      const bool slides = types[l] == "sliding_attention";
+      if (!slides && types[l] != "full_attention") {
+        refuse(where, "layer_types", "\"full_attention\" or \"sliding_attention\"", types[l]);
+      }
+      if (slides && !used) {
+        refuse(where, "layer_types",
+               "\"full_attention\" for every layer, as there is no use_sliding_window with a "
+               "sliding_window",
+               types[l]);
+      }
+      if (!slides) windows.full.push_back(static_cast<int64_t>(l));
+    }
   }
-  if (!document.contains("assay")) document["assay"] = json::object();
-  json& own = document["assay"];
-  if (own.is_object() && has(own, "window") && own["window"] != window) {
-    refuse(where, "sliding_window", fmt::format("{} as under assay: window", shown(own["window"])),
-           window);
+  if (static_cast<int64_t>(windows.full.size()) >= layers) return {};
+  if (used) require_window(windows.window, where);
+  return used ? windows : Windows{};
+}
+
+void settle_windows(json& document, const ModelClass& c, const std::string& where) {
+  const bool qwen = std::string_view(c.type).starts_with("qwen");
+  const Windows windows =
+      qwen ? layer_windows(document, where) : uniform_window(document, c, where);
+  if (!windows.window.is_null()) {
+    const json got = document["sliding_window"];
+    settle_own(document, "window", windows.window, "sliding_window", got, where);
+    if (!windows.full.empty() || (qwen && has(document["assay"], "full_layers"))) {
+      settle_own(document, "full_layers", windows.full, "layer_types",
+                 document.value("layer_types", json()), where);
+    }
   }
-  if (own.is_object()) own["window"] = window;
+  document.erase("sliding_window");
+  if (document.contains("layer_types") && document["layer_types"].is_array()) {
+    document.erase("layer_types");
+  }
+  if (!qwen) return;
+  document.erase("use_sliding_window");
+  document.erase("max_window_layers");
+}
+
+// Biases and norms of q, k and v, by the class; Qwen2 has the former whatever its config says.
+void settle_projections(json& document, const ModelClass& c, const std::string& where) {
+  const std::string_view type = c.type;
+  const JsonKeys keys(document, where);
+  const bool biased = keys.boolean("attention_bias", false);
+  const json got = document.value("attention_bias", json());
+  document.erase("attention_bias");
+  if (type == "qwen2") {
+    settle_own(document, "attention_bias", "qkv", "model_type", "qwen2", where);
+  } else if (biased && type == "mistral") {
+    refuse(where, "attention_bias", "false: MistralForCausalLM has no biases", got);
+  } else if (biased) {
+    settle_own(document, "attention_bias", "all", "attention_bias", got, where);
+  } else if (got == false && own_option(document, "attention_bias") == "all") {
+    refuse(where, "attention_bias", "true as under assay: attention_bias", got);
+  }
+  if (type == "qwen3") settle_own(document, "qk_norm", true, "model_type", "qwen3", where);
+}
+
+// Absent keys, but for extents.
+void fill_in(json& document, const ModelClass& c, const std::string& where) {
+  for (const auto& [key, value] : c.defaults.items()) {
+    if (!document.contains(key)) document[key] = value;
+  }
+  if (c.type == std::string("qwen3") && document["head_dim"].is_null()) {
+    refuse(where, "head_dim", "a whole number, which Qwen3ForCausalLM needs; absent it is 128",
+           document["head_dim"]);
+  }
 }
 
 void settle_gpt2(json& document) {
@@ -291,12 +382,11 @@ json settle_config(json document, const std::string& where) {
     document["model_type"] = "gpt2";
   } else {
     const char* original = "original_max_position_embeddings";
+    fill_in(document, c, where);
     settle_rope(document, where);
-    settle_window(document, c, where);
+    settle_windows(document, c, where);
+    settle_projections(document, c, where);
     document.erase(original);
-    if (c.type == std::string("mistral") && !document.contains("num_key_value_heads")) {
-      document["num_key_value_heads"] = 8;
-    }
   }
   require_known(document, c, where);
   return document;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <tuple>
 
 #include "golden/contract/error.h"
 
@@ -35,8 +36,13 @@ class Lister {
     const auto in_layer = [&](const char* tensor) { return layer_name(l, tensor); };
     add(in_layer("input"), {b_, t_, c_.hidden_size}, "BTD");
     if (pre_) add(in_layer("attn_norm"), {b_, t_, c_.hidden_size}, "BTD");
-    add(in_layer("attn/q"), {b_, heads, t_, dh}, "BHTD");
-    add(in_layer("attn/k"), {b_, kv, t_, dh}, "BGTD");
+    for (const auto& [tensor, count, axes] :
+         {std::tuple{"attn/q", heads, "BHTD"}, {"attn/k", kv, "BGTD"}}) {
+      for (const char* stage : {"_proj", "_norm", ""}) {
+        if (*stage != 0 && !c_.qk_norm) continue;
+        add(layer_name(l, std::string(tensor) + stage), {b_, count, t_, dh}, axes);
+      }
+    }
     add(in_layer("attn/v"), {b_, kv, t_, dh}, "BGTD");
     add(in_layer("attn/scores"), {b_, heads, t_, t_}, "BHTS");
     add(in_layer("attn/probs"), {b_, heads, t_, t_}, "BHTS");
@@ -105,11 +111,26 @@ using NamedShapes = std::vector<std::pair<std::string, Shape>>;
 NamedShapes llama_layer(const ModelConfig& c) {
   const int64_t d = c.hidden_size, f = c.intermediate_size;
   const int64_t q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
-  return {{"self_attn.q_proj.weight", {q, d}},     {"self_attn.k_proj.weight", {kv, d}},
-          {"self_attn.v_proj.weight", {kv, d}},    {"self_attn.o_proj.weight", {d, q}},
-          {"mlp.gate_proj.weight", {f, d}},        {"mlp.up_proj.weight", {f, d}},
-          {"mlp.down_proj.weight", {d, f}},        {"input_layernorm.weight", {d}},
-          {"post_attention_layernorm.weight", {d}}};
+  NamedShapes weights;
+  const auto projection = [&](const char* name, int64_t outputs, int64_t inputs, bool biased) {
+    weights.push_back({fmt::format("self_attn.{}.weight", name), {outputs, inputs}});
+    if (biased) weights.push_back({fmt::format("self_attn.{}.bias", name), {outputs}});
+  };
+  const bool biased = c.attention_bias != AttentionBias::none;
+  projection("q_proj", q, d, biased);
+  projection("k_proj", kv, d, biased);
+  projection("v_proj", kv, d, biased);
+  projection("o_proj", d, q, c.attention_bias == AttentionBias::all);
+  for (const char* name : {"self_attn.q_norm.weight", "self_attn.k_norm.weight"}) {
+    if (c.qk_norm) weights.push_back({name, {c.head_dim}});
+  }
+  const NamedShapes rest{{"mlp.gate_proj.weight", {f, d}},
+                         {"mlp.up_proj.weight", {f, d}},
+                         {"mlp.down_proj.weight", {d, f}},
+                         {"input_layernorm.weight", {d}},
+                         {"post_attention_layernorm.weight", {d}}};
+  weights.insert(weights.end(), rest.begin(), rest.end());
+  return weights;
 }
 
 NamedShapes gpt2_layer(const ModelConfig& c) {

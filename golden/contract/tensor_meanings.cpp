@@ -56,27 +56,45 @@ constexpr char kLoss[] =
 Rows llama_rows() {
   const std::string part = "Llama block";
   const auto block = ASSAY_WHERE(llama(c));
+  const auto normed = ASSAY_WHERE(llama(c) && c.qk_norm);
+  const auto bare = ASSAY_WHERE(llama(c) && !c.qk_norm);
   return {
       {part, "embed", "B,T,D", "", "rows of `model.embed_tokens.weight` for the tokens", block},
       {part, "layers/{l}/input", "B,T,D", "",
        "`X_l`: `embed` for l = 0, else the `output` of layer l-1", block},
       {part, "layers/{l}/attn_norm", "B,T,D", "", "RMSNorm of `input`, with its gain", block},
+      {part, "layers/{l}/attn/q_proj", "B,H,T,Dh", "qk_norm",
+       "query projection of `attn_norm`, its bias included where it has one, split into heads",
+       normed},
+      {part, "layers/{l}/attn/q_norm", "B,H,T,Dh", "qk_norm",
+       "RMSNorm of each head of `attn/q_proj` over Dh, with the gain of `q_norm`, which all heads "
+       "share; before RoPE",
+       normed},
+      {part, "layers/{l}/attn/q", "B,H,T,Dh", "qk_norm",
+       "`attn/q_norm` after RoPE in the half-rotation layout; not scaled", normed},
       {part, "layers/{l}/attn/q", "B,H,T,Dh", "",
-       "query projection of `attn_norm`, split into heads, after RoPE in the half-rotation layout; "
-       "not scaled",
-       block},
+       "query projection of `attn_norm`, its bias included where it has one, split into heads, "
+       "after RoPE in the half-rotation layout; not scaled",
+       bare},
+      {part, "layers/{l}/attn/k_proj", "B,Hkv,T,Dh", "qk_norm", "key projection likewise", normed},
+      {part, "layers/{l}/attn/k_norm", "B,Hkv,T,Dh", "qk_norm",
+       "RMSNorm of each head of `attn/k_proj` likewise, with the gain of `k_norm`", normed},
+      {part, "layers/{l}/attn/k", "B,Hkv,T,Dh", "qk_norm",
+       "`attn/k_norm` after RoPE in the half-rotation layout; not repeated", normed},
       {part, "layers/{l}/attn/k", "B,Hkv,T,Dh", "",
-       "key projection of `attn_norm`, split into heads, after RoPE in the half-rotation layout; "
-       "not repeated",
-       block},
+       "key projection of `attn_norm`, its bias included where it has one, split into heads, after "
+       "RoPE in the half-rotation layout; not repeated",
+       bare},
       {part, "layers/{l}/attn/v", "B,Hkv,T,Dh", "",
-       "value projection of `attn_norm`, split into heads; no RoPE, not repeated", block},
+       "value projection of `attn_norm`, its bias included where it has one, split into heads; no "
+       "RoPE, not repeated",
+       block},
       {part, "layers/{l}/attn/scores", "B,H,T,T", kPlainScores, kScores,
        ASSAY_WHERE(llama(c) && own_scores(c))},
       {part, "layers/{l}/attn/probs", "B,H,T,T", "", kProbs, block},
       {part, "layers/{l}/attn/context", "B,T,H*Dh", "", kContext, block},
-      {part, "layers/{l}/attn/out", "B,T,D", "", "`O_l`: output projection of `attn/context`",
-       block},
+      {part, "layers/{l}/attn/out", "B,T,D", "",
+       "`O_l`: output projection of `attn/context`, its bias included where it has one", block},
       {part, "layers/{l}/attn_residual", "B,T,D", "l = 0, or not 2, 4.x, plans",
        "`Y_l`: `input + attn/out`", ASSAY_WHERE(llama(c) && (l == 0 || !mixes_attn(c)))},
       {part, "layers/{l}/mlp_norm", "B,T,D", "", "RMSNorm of `attn_residual`, with its gain",

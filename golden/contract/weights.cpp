@@ -50,6 +50,10 @@ Draw gpt2_draw(const TensorInfo& weight, const ModelConfig& c) {
 
 Draw draw_of(const TensorInfo& weight, const ModelConfig& config) {
   if (config.block == BlockKind::gpt2) return gpt2_draw(weight, config);
+  if (weight.name.ends_with(".bias")) return uniform(0.0, 0.5);
+  if (weight.name.ends_with("q_norm.weight") || weight.name.ends_with("k_norm.weight")) {
+    return uniform(1.25, 0.5);
+  }
   if (weight.shape.size() == 1) return uniform(1.0, 0.5);  // a norm gain
   const bool unary = weight.name.starts_with("model.unary.");
   if (unary || weight.name == "model.embed_tokens.weight") return uniform(0.0, std::sqrt(3.0));

@@ -26,6 +26,8 @@ class WeightSource {
 // with the very same weights and weight rounding never enters an error.
 //
 //   norm gains          uniform in [0.5, 1.5)
+//   q_norm, k_norm      uniform in [0.75, 1.75): normed heads have deviation 1 without them, and
+//                       attention is neither flat nor one-hot
 //   biases              uniform in [-0.5, 0.5)
 //   embed_tokens        uniform, standard deviation 1
 //   wte, wpe            uniform, standard deviation 3/sqrt(D) and 1.5/sqrt(D): a tied head's logits

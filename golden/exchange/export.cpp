@@ -60,26 +60,53 @@ std::string torch_name(Element element) {
   }
 }
 
+// The class of transformers that is nearest to the model; it computes it where
+// not_in_transformers() is empty.
+struct NearestClass {
+  const char* model_type;
+  const char* name;
+};
+
+NearestClass nearest_class(const ModelConfig& c) {
+  if (c.block == BlockKind::gpt2) return {"gpt2", "GPT2LMHeadModel"};
+  if (c.qk_norm) return {"qwen3", "Qwen3ForCausalLM"};
+  if (c.attention_bias == AttentionBias::qkv) return {"qwen2", "Qwen2ForCausalLM"};
+  if (c.attention_bias == AttentionBias::all) return {"llama", "LlamaForCausalLM"};
+  if (c.window != 0) return {"mistral", "MistralForCausalLM"};
+  return {"llama", "LlamaForCausalLM"};
+}
+
+// The window as Qwen2 and Qwen3 say it.
+void say_windows_by_layer(nlohmann::json& document, const ModelConfig& c) {
+  document["use_sliding_window"] = c.window != 0;
+  document["sliding_window"] = c.window == 0 ? nlohmann::json() : nlohmann::json(c.window);
+  document["max_window_layers"] = c.window == 0 ? c.num_hidden_layers : 0;
+  document["layer_types"] = nlohmann::json::array();
+  for (int64_t l = 0; l < c.num_hidden_layers; ++l) {
+    document["layer_types"].push_back(window_of(c, l) == 0 ? "full_attention"
+                                                           : "sliding_attention");
+  }
+}
+
 // The golden config and the keys by which transformers chooses a class.
 std::string transformers_config(const ModelConfig& config, Element element) {
   nlohmann::json document = nlohmann::json::parse(to_json(config));
   document["torch_dtype"] = torch_name(element);
   const std::vector<std::string> others = not_in_transformers(config);
-  const bool gpt2 = config.block == BlockKind::gpt2, windowed = config.window != 0;
-  const char* name = gpt2       ? "GPT2LMHeadModel"
-                     : windowed ? "MistralForCausalLM"
-                                : "LlamaForCausalLM";
+  const auto [model_type, name] = nearest_class(config);
+  const std::string_view type = model_type;
   document["architectures"] = {others.empty() ? name : kOtherArchitecture};
   if (!others.empty()) {
     document["assay"]["note"] =
         fmt::format("{} computes something else: {}", name, fmt::join(others, "; "));
   }
-  if (gpt2) return document.dump(2) + "\n";
-  document["model_type"] = windowed ? "mistral" : "llama";
-  if (windowed) document["sliding_window"] = config.window;
+  if (type == "gpt2") return document.dump(2) + "\n";
+  document["model_type"] = model_type;
   document["hidden_act"] = "silu";
-  document["attention_bias"] = false;
-  document["mlp_bias"] = false;
+  if (type == "mistral") document["sliding_window"] = config.window;
+  if (type.starts_with("qwen")) say_windows_by_layer(document, config);
+  if (type != "qwen2") document["attention_bias"] = config.attention_bias == AttentionBias::all;
+  if (!type.starts_with("qwen")) document["mlp_bias"] = false;
   return document.dump(2) + "\n";
 }
 
@@ -122,6 +149,17 @@ std::vector<std::string> not_in_transformers(const ModelConfig& config) {
   if (config.sink_tokens != 0) {
     others.push_back(
         fmt::format("{} positions that stay visible behind the window", config.sink_tokens));
+  }
+  const bool by_layer = config.qk_norm || config.attention_bias == AttentionBias::qkv;
+  if (config.block == BlockKind::llama && config.window != 0 && !by_layer) {
+    if (config.attention_bias == AttentionBias::all) {
+      others.push_back(fmt::format("a window of {} beside biases", config.window));
+    } else if (!config.full_layers.empty()) {
+      others.push_back("a window in some of the layers only");
+    }
+  }
+  if (config.qk_norm && config.attention_bias == AttentionBias::qkv) {
+    others.push_back("biases of q, k and v beside their norms, and none of o");
   }
   return others;
 }

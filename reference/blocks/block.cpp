@@ -21,7 +21,8 @@ Method plain_method() {
 }
 
 Node masked_scores(const Site& site, const Method& method, Node attention_mask) {
-  const KeyWindow keys{.window = site.config.window, .sinks = site.config.sink_tokens};
+  const int64_t window = golden::window_of(site.config, site.layer.index);
+  const KeyWindow keys{.window = window, .sinks = window == 0 ? 0 : site.config.sink_tokens};
   return causal_mask(method.scores(site), attention_mask, keys);
 }
 

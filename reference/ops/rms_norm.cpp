@@ -14,9 +14,9 @@ class RmsNorm final : public Differentiated<RmsNorm> {
   bool in_place() const override { return true; }
 
   Operand result(std::span<const Operand> in) const override {
-    expect_axes(*this, in, 0, "BTD");
+    if (in[0].axes != "BHTD" && in[0].axes != "BGTD") expect_axes(*this, in, 0, "BTD");
     expect_axes(*this, in, 1, "D");
-    expect_extent(*this, "gain", in[0].shape[2], in[1].shape[0]);
+    expect_extent(*this, "gain", in[0].shape.back(), in[1].shape[0]);
     return in[0];
   }
 

@@ -1,6 +1,7 @@
-// RMSNorm:  y[b,t,d] = g[d] x[b,t,d] / r,  r = sqrt(mean_d(x[b,t,d]^2) + eps)
+// RMSNorm:  y[..,d] = g[d] x[..,d] / r,  r = sqrt(mean_d(x[..,d]^2) + eps)
 //
-//   x [B,T,D], gain g [D]. Mixes the features of one position.
+//   x [B,T,D], gain g [D]: mixes the features of one position; or x [B,n,T,Dh], n = H or Hkv,
+//   g [Dh]: those of one head of it.
 // Source: Zhang & Sennrich, "Root Mean Square Layer Normalization", NeurIPS 2019, eq. 4.
 #pragma once
 

@@ -183,6 +183,45 @@ BOOST_AUTO_TEST_CASE(what_no_class_of_transformers_computes_is_said_in_the_folde
   }
 }
 
+// Its options say the class, or that there is none; and the folder is read as what was written.
+BOOST_AUTO_TEST_CASE(an_exported_model_is_of_the_class_that_computes_it) {
+  struct Row {
+    AttentionBias bias;
+    bool qk_norm;
+    int64_t window;
+    std::vector<int64_t> full_layers;
+    const char* model_type;
+    const char* note;  // a part of it; "" for none: a class computes the model
+  };
+  constexpr auto kNone = AttentionBias::none, kQkv = AttentionBias::qkv, kAll = AttentionBias::all;
+  for (const Row& row : std::initializer_list<Row>{
+           {kNone, false, 0, {}, "llama", ""},
+           {kAll, false, 0, {}, "llama", ""},
+           {kAll, false, 4, {}, "llama", "a window of 4 beside biases"},
+           {kNone, false, 4, {}, "mistral", ""},
+           {kNone, false, 4, {1}, "mistral", "a window in some of the layers only"},
+           {kQkv, false, 0, {}, "qwen2", ""},
+           {kQkv, false, 4, {}, "qwen2", ""},
+           {kQkv, false, 4, {0, 2}, "qwen2", ""},
+           {kNone, true, 0, {}, "qwen3", ""},
+           {kAll, true, 4, {1, 2}, "qwen3", ""},
+           {kQkv, true, 4, {}, "qwen3", "biases of q, k and v beside their norms"}}) {
+    const TemporaryFolder folder;
+    ModelConfig config = preset("tiny");
+    config.attention_bias = row.bias;
+    config.qk_norm = row.qk_norm;
+    config.window = row.window;
+    config.full_layers = row.full_layers;
+    write_model(folder.file("g.h5"), config);
+    export_model(GoldenReader(folder.file("g.h5")), folder.file("m"), {});
+    const auto document = nlohmann::json::parse(bytes_of(folder.file("m/config.json")));
+    BOOST_TEST(document["model_type"] == row.model_type);
+    BOOST_TEST(contains(document["assay"].value("note", ""), row.note));
+    BOOST_TEST((document["architectures"][0] == "AssayForCausalLM") == (*row.note != '\0'));
+    BOOST_TEST(to_json(read_checkpoint_config(folder.file("m"))) == to_json(config));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_model_that_is_no_llama_is_not_called_one) {
   const TemporaryFolder folder;
   ModelConfig config = preset("tiny");

@@ -96,6 +96,44 @@ BOOST_AUTO_TEST_CASE(gpt2_weights_have_the_names_and_layouts_of_a_checkpoint) {
   BOOST_TEST(learned_weights(config, 1).at(0).info.name == "transformer.h.1.mix.weight");
 }
 
+// The names, shapes and order of Qwen2ForCausalLM and Qwen3ForCausalLM.
+BOOST_AUTO_TEST_CASE(biases_and_norms_of_projections_stand_where_a_checkpoint_has_them) {
+  const auto attention = [](AttentionBias bias, bool qk_norm) {
+    ModelConfig config = preset("tiny");
+    config.attention_bias = bias;
+    config.qk_norm = qk_norm;
+    const std::string below = "model.layers.0.self_attn.";
+    std::string text;
+    for (const TensorInfo& info : weight_list(config)) {
+      if (!info.name.starts_with(below)) continue;
+      text += info.name.substr(below.size()) + shape_text(info.shape) + " ";
+    }
+    return text;
+  };
+  BOOST_TEST(attention(AttentionBias::none, false) ==
+             "q_proj.weight[32,32] k_proj.weight[16,32] v_proj.weight[16,32] "
+             "o_proj.weight[32,32] ");
+  BOOST_TEST(attention(AttentionBias::qkv, false) ==
+             "q_proj.weight[32,32] q_proj.bias[32] k_proj.weight[16,32] k_proj.bias[16] "
+             "v_proj.weight[16,32] v_proj.bias[16] o_proj.weight[32,32] ");
+  BOOST_TEST(attention(AttentionBias::all, true) ==
+             "q_proj.weight[32,32] q_proj.bias[32] k_proj.weight[16,32] k_proj.bias[16] "
+             "v_proj.weight[16,32] v_proj.bias[16] o_proj.weight[32,32] o_proj.bias[32] "
+             "q_norm.weight[8] k_norm.weight[8] ");
+}
+
+BOOST_AUTO_TEST_CASE(normed_heads_have_tensors_of_their_own) {
+  ModelConfig config = preset("tiny");
+  const std::size_t plain = tensor_list(config, 2, 5).size();
+  config.qk_norm = true;
+  std::string text;
+  for (const TensorInfo& info : tensor_list(config, 2, 5)) {
+    if (info.name.starts_with("layers/0/attn/")) text += info.name.substr(14) + " ";
+  }
+  BOOST_TEST(text == "q_proj q_norm q k_proj k_norm k v scores probs context out ");
+  BOOST_TEST(tensor_list(config, 2, 5).size() == plain + 3 * 4);
+}
+
 // Nothing norms the whole stack of post-norm layers, so there is no ln_f either.
 BOOST_AUTO_TEST_CASE(a_post_norm_gpt2_has_no_final_norm_to_learn) {
   ModelConfig config = preset("tiny", BlockKind::gpt2);

@@ -58,6 +58,8 @@ std::vector<ModelConfig> every_model() {
   for (const MethodInfo& method : methods()) {
     if (method.family == Family::prob_transformer) continue;
     configs.push_back(ragged(method.id, BlockKind::llama, NormPosition::pre));
+    configs.push_back(configs.back());
+    configs.back().qk_norm = true;
     configs.push_back(ragged(method.id, BlockKind::gpt2, NormPosition::pre));
     configs.push_back(ragged(method.id, BlockKind::gpt2, NormPosition::post));
   }
@@ -94,7 +96,8 @@ Shape shape_of(const std::string& letters, const ModelConfig& c) {
 
 std::string title(const ModelConfig& c) {
   return "method " + c.method + (c.block == BlockKind::gpt2 ? ", GPT-2" : "") +
-         (c.norm == NormPosition::post ? ", post-norm" : "");
+         (c.norm == NormPosition::post ? ", post-norm" : "") +
+         (c.qk_norm ? ", norms of q and k" : "");
 }
 
 }  // namespace

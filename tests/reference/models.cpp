@@ -132,6 +132,12 @@ ModelConfig with_gpt2_block(ModelConfig config, golden::NormPosition norm) {
   return config;
 }
 
+ModelConfig with_normed_heads(ModelConfig config) {
+  config.qk_norm = true;
+  config.attention_bias = golden::AttentionBias::all;
+  return config;
+}
+
 ModelConfig without_method(ModelConfig config) {
   const ModelConfig defaults;
   config.method = defaults.method;
@@ -165,6 +171,8 @@ std::vector<ModelConfig> every_method(int64_t layers) {
   const std::vector<ModelConfig> llama = configs;
   for (const ModelConfig& config : llama) {
     if (!config.form.empty()) continue;
+    const bool usual = config.residual == golden::Residual::keep && !config.detach_stored;
+    if (usual) configs.push_back(with_normed_heads(config));
     configs.push_back(with_gpt2_block(config, golden::NormPosition::pre));
     configs.push_back(with_gpt2_block(config, golden::NormPosition::post));
   }
@@ -175,7 +183,8 @@ std::string title(const ModelConfig& config) {
   const bool gpt2 = config.block == golden::BlockKind::gpt2;
   const bool post = config.norm == golden::NormPosition::post;
   return std::string(gpt2 ? "GPT-2 block" : "Llama block") + (post ? ", post-norm" : "") +
-         ", method " + config.method + (config.form.empty() ? "" : ", form = " + config.form) +
+         (config.qk_norm ? ", norms of q and k, biases" : "") + ", method " + config.method +
+         (config.form.empty() ? "" : ", form = " + config.form) +
          (config.residual == golden::Residual::replace ? ", residual = replace" : "") +
          (config.detach_stored ? ", detached" : "");
 }

@@ -73,11 +73,15 @@ inline constexpr int64_t kMostPositions = 65;
 // The same sizes with the GPT-2 block and kMostPositions positions: pre-norm with the tanh form of
 // GELU, post-norm with the exact one.
 ModelConfig with_gpt2_block(ModelConfig config, golden::NormPosition norm);
+// The Llama block with its options: norms of q and k, and biases in all projections of attention.
+ModelConfig with_normed_heads(ModelConfig config);
 // The plain model of the same block and sizes.
 ModelConfig without_method(ModelConfig config);
 
 // All methods on the Llama block, each with all its forms, residuals and with stored probabilities
-// detached; and on the GPT-2 block, pre-norm and post-norm, with the default form.
+// detached; on the GPT-2 block, pre-norm and post-norm, with the default form; and with normed
+// heads, with the residual and attached besides: without a residual, norms of small vectors are too
+// curved for differences.
 std::vector<ModelConfig> every_method(int64_t layers = 3);
 std::string title(const ModelConfig& config);
 

@@ -32,6 +32,15 @@ json mistral() {
   return document;
 }
 
+json qwen(const char* type) {
+  json document = llama();
+  document.erase("architectures");
+  document["model_type"] = type;
+  document["num_hidden_layers"] = 4;
+  document["num_key_value_heads"] = 3;
+  return document;
+}
+
 json gpt2() {
   return {{"model_type", "gpt2"}, {"n_embd", 32},        {"n_layer", 3},
           {"n_head", 4},          {"n_positions", 1024}, {"vocab_size", 64}};
@@ -95,6 +104,134 @@ BOOST_AUTO_TEST_CASE(a_sliding_window_is_read_for_the_class_that_has_one) {
   BOOST_TEST(read(llama(), [](json& d) { d["layer_types"] = {"full_attention"}; }).window == 0);
 }
 
+// Qwen2Config and Qwen3Config of transformers 4.57 and 5.24.
+BOOST_AUTO_TEST_CASE(qwen_has_the_options_of_its_class) {
+  const ModelConfig two = read(qwen("qwen2")), three = read(qwen("qwen3"));
+  BOOST_TEST((two.attention_bias == AttentionBias::qkv));
+  BOOST_TEST(!two.qk_norm);
+  BOOST_TEST(two.head_dim == 8);  // hidden_size / num_attention_heads
+  BOOST_TEST((three.attention_bias == AttentionBias::none));
+  BOOST_TEST(three.qk_norm);
+  BOOST_TEST(three.head_dim == 128);
+  for (const ModelConfig& c : {two, three}) {
+    BOOST_TEST(c.window == 0);
+    BOOST_TEST(c.max_position_embeddings == 32768);
+    BOOST_TEST(c.rms_norm_eps == 1e-6);
+  }
+  const auto defaults = [](const char* type) {
+    return read(qwen(type),
+                [](json& d) {
+                  d.erase("num_key_value_heads");
+                  d["num_attention_heads"] = 64;
+                  d["head_dim"] = 4;
+                })
+        .num_key_value_heads;
+  };
+  BOOST_TEST(defaults("qwen2") == 32);
+  BOOST_TEST(defaults("qwen3") == 32);
+  BOOST_TEST(read(qwen("qwen2"), [](json& d) {
+               d["num_key_value_heads"] = nullptr;
+             }).num_key_value_heads == 6);
+  // Whatever it says, Qwen2 has biases of q, k and v and none of o.
+  const auto biased = [](json& d) { d["attention_bias"] = true; };
+  BOOST_TEST((read(qwen("qwen2"), biased).attention_bias == AttentionBias::qkv));
+  BOOST_TEST((read(qwen("qwen3"), biased).attention_bias == AttentionBias::all));
+  BOOST_TEST((read(llama(), biased).attention_bias == AttentionBias::all));
+  check_refused(mistral(), biased,
+                "c.json: attention_bias: expected false: MistralForCausalLM has no biases");
+  check_refused(
+      qwen("qwen3"), [](json& d) { d["head_dim"] = nullptr; },
+      "c.json: head_dim: expected a whole number, which Qwen3ForCausalLM needs");
+  check_refused(
+      qwen("qwen2"),
+      [](json& d) {
+        d["assay"] = {{"attention_bias", "all"}};
+      },
+      "c.json: model_type: expected \"all\" as under assay: attention_bias, got \"qwen2\"");
+}
+
+BOOST_AUTO_TEST_CASE(qwen_has_a_window_in_the_layers_that_say_so) {
+  using Layers = std::vector<int64_t>;
+  struct Row {
+    json changes;
+    int64_t window;
+    Layers full;
+  };
+  const json all(4, "full_attention");
+  json mixed = all;
+  mixed[1] = "sliding_attention";
+  for (const Row& row : std::initializer_list<Row>{
+           {{{"sliding_window", 7}}, 0, {}},  // use_sliding_window is false
+           {{{"sliding_window", nullptr}, {"use_sliding_window", true}}, 0, {}},
+           {{{"use_sliding_window", true}}, 0, {}},  // max_window_layers is 28
+           {{{"use_sliding_window", true}, {"max_window_layers", 2}}, 4096, {0, 1}},
+           {{{"use_sliding_window", true}, {"sliding_window", 7}, {"max_window_layers", 0}}, 7, {}},
+           {{{"use_sliding_window", true}, {"sliding_window", 7}, {"layer_types", mixed}},
+            7,
+            {0, 2, 3}},
+           {{{"use_sliding_window", true}, {"sliding_window", 7}, {"layer_types", all}}, 0, {}},
+           {{{"layer_types", all}}, 0, {}},
+           {{{"layer_types", nullptr}, {"sliding_window", nullptr}}, 0, {}}}) {
+    for (const char* type : {"qwen2", "qwen3"}) {
+      const ModelConfig c = read(qwen(type), [&](json& d) { d.update(row.changes); });
+      BOOST_TEST(c.window == row.window, row.changes);
+      BOOST_TEST(c.full_layers == row.full, row.changes);
+    }
+  }
+  const auto refused = [](const json& changes, const std::string& message) {
+    check_refused(
+        qwen("qwen2"), [&](json& d) { d.update(changes); }, message);
+  };
+  refused({{"layer_types", mixed}},
+          "c.json: layer_types: expected \"full_attention\" for every layer, as there is no "
+          "use_sliding_window with a sliding_window, got \"sliding_attention\"");
+  refused({{"layer_types", {"full_attention"}}},
+          "c.json: layer_types: expected a list of one type for each of 4 layers");
+  refused({{"layer_types", json(4, "chunked_attention")}},
+          "c.json: layer_types: expected \"full_attention\" or \"sliding_attention\"");
+  refused({{"use_sliding_window", true}, {"sliding_window", 0}, {"max_window_layers", 0}},
+          "c.json: sliding_window: expected a whole number of at least 1");
+  refused({{"use_sliding_window", "yes"}}, "c.json: use_sliding_window: expected true or false");
+}
+
+// The files of models that people have, but for their sizes.
+BOOST_AUTO_TEST_CASE(configs_of_published_models_are_read) {
+  const auto qwen25 = [](json& d) {
+    d.update(json{{"architectures", {"Qwen2ForCausalLM"}},
+                  {"max_window_layers", 24},
+                  {"use_mrope", false},
+                  {"use_sliding_window", false},
+                  {"sliding_window", 32768},
+                  {"rope_theta", 1e6},
+                  {"tie_word_embeddings", true},
+                  {"torch_dtype", "bfloat16"}});
+  };
+  BOOST_TEST(read(qwen("qwen2"), qwen25).rope_theta == 1e6);
+  const auto qwen3_of_5 = [](json& d) {
+    d.update(json{{"architectures", {"Qwen3ForCausalLM"}},
+                  {"dtype", "bfloat16"},
+                  {"layer_types", json(4, "full_attention")},
+                  {"max_window_layers", 28},
+                  {"pad_token_id", nullptr},
+                  {"use_sliding_window", false},
+                  {"sliding_window", nullptr},
+                  {"attention_bias", false},
+                  {"head_dim", 128},
+                  {"rope_parameters", {{"rope_theta", 1e6}, {"rope_type", "default"}}}});
+  };
+  BOOST_TEST(read(qwen("qwen3"), qwen3_of_5).rope_theta == 1e6);
+  const auto yarn = [](json& d) {
+    d["rope_scaling"] = {
+        {"factor", 4.0}, {"original_max_position_embeddings", 32768}, {"type", "yarn"}};
+  };
+  check_refused(qwen("qwen2"), yarn, "rope_type: expected \"llama3\", got \"yarn\"");
+  check_refused(
+      qwen("qwen3"), [](json& d) { d["num_experts"] = 8; },
+      "c.json: num_experts: no key of Qwen3ForCausalLM that is known here");
+  check_refused(
+      qwen("qwen2"), [](json& d) { d["use_mrope"] = true; }, "c.json: use_mrope: expected false");
+}
+
 // rope_scaling replaces rope_parameters, and the rope_theta inside counts before that at the top.
 BOOST_AUTO_TEST_CASE(two_spellings_of_rotation_are_settled_as_transformers_does) {
   const auto theta = [](const Change& change) { return read(llama(), change).rope_theta; };
@@ -139,26 +276,31 @@ BOOST_AUTO_TEST_CASE(two_spellings_of_rotation_are_settled_as_transformers_does)
 }
 
 BOOST_AUTO_TEST_CASE(a_model_of_another_class_is_refused_by_name) {
-  for (const char* type : {"qwen2", "qwen3", "gemma", "gemma2", "phi3", "mixtral", "olmo2",
-                           "starcoder2", "granite", "gpt_neox"}) {
+  for (const char* type :
+       {"qwen2_moe", "qwen3_moe", "qwen2_vl", "ministral", "gemma", "gemma2", "phi3", "mixtral",
+        "deepseek_v3", "olmo2", "starcoder2", "granite", "gpt_neox"}) {
     check_refused(
         llama(), [&](json& d) { d["model_type"] = type; },
-        std::string("c.json: model_type: expected \"llama\", \"mistral\" or \"gpt2\", "
-                    "got \"") +
+        std::string("c.json: model_type: expected \"llama\", \"mistral\", \"qwen2\", "
+                    "\"qwen3\" or \"gpt2\", got \"") +
             type + "\"");
   }
   check_refused(
       llama(), [](json& d) { d["architectures"] = {"Qwen2ForCausalLM"}; },
       "c.json: architectures: expected LlamaForCausalLM, LlamaModel, LLaMAForCausalLM, as "
       "of model_type \"llama\", got \"Qwen2ForCausalLM\"");
+  check_refused(
+      qwen("qwen2"), [](json& d) { d["architectures"] = {"Qwen2MoeForCausalLM"}; },
+      "c.json: architectures: expected Qwen2ForCausalLM, Qwen2Model, as of model_type \"qwen2\", "
+      "got \"Qwen2MoeForCausalLM\"");
   // Without model_type the class says it.
   check_refused(
       llama(),
       [](json& d) {
         d.erase("model_type");
-        d["architectures"] = {"Qwen2ForCausalLM"};
+        d["architectures"] = {"Gemma2ForCausalLM"};
       },
-      "got \"Qwen2ForCausalLM\"");
+      "got \"Gemma2ForCausalLM\"");
   BOOST_TEST(read(mistral(), [](json& d) { d.erase("model_type"); }).window == 4096);
 }
 

@@ -38,8 +38,15 @@ class Evaluator {
     out_[to + "input"] = x;
     Tensor h = x;
     if (block_.pre_norm()) h = out_[to + "attn_norm"] = block_.attn_norm(l, x);
-    const Tensor q = out_[to + "attn/q"] = block_.query(l, h);
-    const Tensor k = out_[to + "attn/k"] = block_.key(l, h);
+    Tensor q = block_.query(l, h), k = block_.key(l, h);
+    if (block_.norms_heads()) {
+      out_[to + "attn/q_proj"] = q;
+      out_[to + "attn/k_proj"] = k;
+      q = out_[to + "attn/q_norm"] = block_.head_norm(l, "self_attn.q_norm", q);
+      k = out_[to + "attn/k_norm"] = block_.head_norm(l, "self_attn.k_norm", k);
+    }
+    q = out_[to + "attn/q"] = block_.turned(q);
+    k = out_[to + "attn/k"] = block_.turned(k);
     const Tensor v = out_[to + "attn/v"] = block_.value(l, h);
     raw_scores_.push_back(block_.products(q, k));
     const Tensor scores = out_[to + "attn/scores"] = entering_scores(l, h);
@@ -131,7 +138,7 @@ class Evaluator {
       for (int64_t j = 0; j <= l; ++j) {
         sum += rule.factor(j, b, t, s) * raw_scores_[at(j)].values[at(i)];
       }
-      scores.values[at(i)] = block_.allowed(i / T, s) ? sum : -INFINITY;
+      scores.values[at(i)] = block_.allowed(l, i / T, s) ? sum : -INFINITY;
     }
     return scores;
   }

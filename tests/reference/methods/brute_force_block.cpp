@@ -49,13 +49,17 @@ Tensor BruteForceBlock::attn_norm(int64_t l, const Tensor& x) const {
 Tensor BruteForceBlock::query(int64_t l, const Tensor& h) const {
   const int64_t H = c_.num_attention_heads;
   if (gpt2_) return heads(matrix(h, below(l, "", "attn.c_attn"), 0, H * c_.head_dim), H);
-  return turned(heads(matrix(h, below(l, "self_attn.q_proj", "")), H));
+  return heads(matrix(h, below(l, "self_attn.q_proj", "")), H);
 }
 
 Tensor BruteForceBlock::key(int64_t l, const Tensor& h) const {
   const int64_t H = c_.num_attention_heads, Hkv = c_.num_key_value_heads, Dh = c_.head_dim;
   if (gpt2_) return heads(matrix(h, below(l, "", "attn.c_attn"), H * Dh, Hkv * Dh), Hkv);
-  return turned(heads(matrix(h, below(l, "self_attn.k_proj", "")), Hkv));
+  return heads(matrix(h, below(l, "self_attn.k_proj", "")), Hkv);
+}
+
+Tensor BruteForceBlock::head_norm(int64_t l, const char* name, const Tensor& heads) const {
+  return norm(heads, below(l, name, ""));
 }
 
 Tensor BruteForceBlock::value(int64_t l, const Tensor& h) const {
@@ -181,9 +185,11 @@ Tensor BruteForceBlock::weighted(const Tensor& p, const Tensor& v) const {  // [
   return y;
 }
 
-bool BruteForceBlock::allowed(int64_t row, int64_t s) const {
+bool BruteForceBlock::allowed(int64_t l, int64_t row, int64_t s) const {
   const int64_t t = row % T_, b = row / T_ / c_.num_attention_heads;
-  const bool near = c_.window == 0 || t - s < c_.window || s < c_.sink_tokens;
+  bool full = c_.window == 0;
+  for (const int64_t layer : c_.full_layers) full = full || layer == l;
+  const bool near = full || t - s < c_.window || s < c_.sink_tokens;
   return s <= t && near && in_.attention_mask[at(b * T_ + s)] != 0;
 }
 
@@ -217,7 +223,8 @@ Tensor BruteForceBlock::matrix(const Tensor& x, const std::string& name, int64_t
   Tensor y{{B_, T_, count}, {}};
   for (int64_t row = 0; row < B_ * T_; ++row) {
     for (int64_t n = first; n < first + count; ++n) {
-      double sum = gpt2_ ? weights_.at(name + ".bias").values[at(n)] : 0;
+      const auto bias = weights_.find(name + ".bias");
+      double sum = bias == weights_.end() ? 0 : bias->second.values[at(n)];
       for (int64_t k = 0; k < K; ++k) {
         sum += x.values[at(row * K + k)] * w.values[at(gpt2_ ? k * N + n : n * K + k)];
       }
@@ -261,6 +268,7 @@ double BruteForceBlock::frequency(int64_t i) const {
 }
 
 Tensor BruteForceBlock::turned(const Tensor& x) const {
+  if (gpt2_) return x;
   const int64_t Dh = c_.head_dim, half = Dh / 2;
   Tensor y = x;
   for (int64_t i = 0; i < golden::element_count(x.shape); ++i) {

@@ -19,9 +19,12 @@ class BruteForceBlock {
 
   Tensor embed() const;                                // [B,T,D]
   Tensor attn_norm(int64_t l, const Tensor& x) const;  // [B,T,D]
-  Tensor query(int64_t l, const Tensor& h) const;      // [B,H,T,Dh]
-  Tensor key(int64_t l, const Tensor& h) const;        // [B,Hkv,T,Dh]
-  Tensor value(int64_t l, const Tensor& h) const;      // [B,Hkv,T,Dh]
+  Tensor query(int64_t l, const Tensor& h) const;      // [B,H,T,Dh], with norms of q and k their
+  Tensor key(int64_t l, const Tensor& h) const;        // [B,Hkv,T,Dh] projections
+  bool norms_heads() const { return c_.qk_norm; }
+  Tensor head_norm(int64_t l, const char* name, const Tensor& heads) const;
+  Tensor turned(const Tensor& heads) const;        // by RoPE; GPT-2's as they are
+  Tensor value(int64_t l, const Tensor& h) const;  // [B,Hkv,T,Dh]
   Tensor attn_out(int64_t l, const Tensor& context) const;
   Tensor mlp_norm(int64_t l, const Tensor& x) const;
   Tensor gate(int64_t l, const Tensor& n) const;       // [B,T,F], Llama only
@@ -35,16 +38,16 @@ class BruteForceBlock {
   Tensor products(const Tensor& q, const Tensor& k) const;  // [B,H,T,T]
   Tensor softmax(const Tensor& scores) const;
   Tensor weighted(const Tensor& probs, const Tensor& v) const;  // [B,T,H*Dh]
-  bool allowed(int64_t row, int64_t s) const;  // whether row (b*H + h)*T + t may see key s
+  // Whether row (b*H + h)*T + t of layer l may see key s.
+  bool allowed(int64_t l, int64_t row, int64_t s) const;
 
  private:
   Tensor norm(const Tensor& x, const std::string& name) const;
-  // Columns [first, first + count) of x W + b; W [N,K] for Llama, [K,N] with a bias for GPT-2.
+  // Columns [first, first + count) of x W + b; W [N,K] for Llama, [K,N] for GPT-2.
   Tensor matrix(const Tensor& x, const std::string& name, int64_t first, int64_t count) const;
   Tensor matrix(const Tensor& x, const std::string& name) const;
   Tensor heads(const Tensor& x, int64_t count) const;
   double frequency(int64_t i) const;
-  Tensor turned(const Tensor& x) const;
   int64_t key_row(int64_t plane, int64_t s) const;
   std::string below(int64_t l, const char* llama, const char* gpt2) const;
 

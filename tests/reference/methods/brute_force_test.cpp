@@ -46,14 +46,21 @@ std::vector<Situation> situations(const ModelConfig& method) {
   tiny.hidden_size = tiny.head_dim = tiny.intermediate_size = tiny.num_hidden_layers = 2;
   tiny.num_attention_heads = tiny.num_key_value_heads = 1;
   windowed.window = 3;
+  ModelConfig by_layer = windowed;
+  by_layer.full_layers = {0, 2};
+  if (method.block == golden::BlockKind::llama) {
+    by_layer.attention_bias = golden::AttentionBias::qkv;
+    tiny.qk_norm = true;
+  }
   with_sinks.window = with_sinks.sink_tokens = 2;
   return {{"GQA, left padding", method, 3, 6, {0, 2, 1}},
           {"window 3", windowed, 2, 7, {0, 3}},
+          {"window 3 in layer 1, biases of q, k and v", by_layer, 2, 7, {0, 3}},
           {"window 2, 2 sinks", with_sinks, 2, 7, {1}},
           {"tied head, scaled RoPE", tied, 2, 9, {3}},
           {"MHA, four layers", grouped, 1, 7, {}},
           {"MQA", multi_query, 2, 5, {0, 5}},  // the second row is nothing but padding
-          {"one head of size 2", tiny, 1, 3, {}},
+          {"one head of size 2, normed", tiny, 1, 3, {}},
           {"one position", method, 2, 1, {}}};
 }
 

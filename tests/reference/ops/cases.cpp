@@ -300,6 +300,11 @@ std::vector<OpCase> make_cases() {
        .operands = {x, parameter({5})},
        .build = [](const Nodes& in) { return rms_norm(in[0], in[1], kEps); },
        .float_twin = float_rms_norm(kEps)});
+  add({.file = "rms_norm",
+       .what = "rms_norm of heads",
+       .operands = {k, parameter({6})},
+       .build = [](const Nodes& in) { return rms_norm(in[0], in[1], kEps); },
+       .float_twin = float_rms_norm(kEps)});
   add({.file = "rope",
        .what = "rope",
        .operands = {q},

@@ -1,4 +1,5 @@
-// The GPT-2 part of a config: the keys of Hugging Face's GPT2Config.
+// The parts of a config that are a block's own: the keys of Hugging Face's classes of the Llama
+// block (Llama, Mistral, Qwen2, Qwen3) and of GPT2Config.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -8,6 +9,15 @@
 #include "golden/contract/json_keys.h"
 
 namespace assay::golden {
+
+// Everything but what stands under "assay", of settled keys (config_keys.h). Throws InputError for
+// biases of the MLP, another hidden_act, another rope_scaling than llama3.
+ModelConfig parse_llama(const JsonKeys& keys);
+
+// Canonical.
+nlohmann::json llama_json(const ModelConfig& config);
+
+void validate_llama(const ModelConfig& config, const std::string& where);
 
 // Everything but the method. Throws InputError for what changes the mathematics in a way that the
 // GPT-2 block here does not have: scale_attn_weights false, scale_attn_by_inverse_layer_idx,
