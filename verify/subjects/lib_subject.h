@@ -6,7 +6,7 @@
 #include <string>
 
 #include "golden/contract/weights.h"
-#include "verify/subjects/assay_subject.h"
+#include "verify/subjects/library.h"
 #include "verify/subjects/subject.h"
 
 namespace assay::verify {
@@ -15,26 +15,6 @@ struct LibOptions {
   std::string path;
   golden::Precision storage = golden::Precision::fp32;
   std::string schedule, angles;  // "": as the library says, else the widest
-};
-
-// The functions of a library, which stays loaded as long as this lives.
-class Library {
- public:
-  // Throws InputError for what is no such library: not there, not loadable, a function missing,
-  // compiled with another version of the interface.
-  explicit Library(const std::string& path);
-  ~Library();
-  Library(const Library&) = delete;
-  Library& operator=(const Library&) = delete;
-
-  decltype(&assay_subject_open) open = nullptr;
-  decltype(&assay_subject_describe) describe = nullptr;
-  decltype(&assay_subject_run) run = nullptr;
-  decltype(&assay_subject_error) error = nullptr;
-  decltype(&assay_subject_close) close = nullptr;
-
- private:
-  void* handle_ = nullptr;
 };
 
 class LibSubject : public Subject {
