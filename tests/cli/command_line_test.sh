@@ -16,7 +16,7 @@ subjects=$("$ASSAY" subjects | sed -n '/^subject /,/^$/{/^subject /d; /^$/d; s/ 
 for subject in $subjects; do
   for command in verify leak 'suite verify'; do
     # shellcheck disable=SC2086
-    "$ASSAY" $command --help | grep -qF "$subject (" ||
+    "$ASSAY" $command --help | grep -F "$subject (" > /dev/null ||
       { echo "assay $command --help: no $subject"; failures=$((failures + 1)); }
   done
   expect 2 "--subject tpu: expected .*$subject" leak --subject tpu
