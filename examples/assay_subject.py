@@ -167,7 +167,8 @@ class Request:
 def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
     """Answers requests until there are no more. `run` takes a Request and returns tensors by name,
     of numpy, torch or jax. If it has a method `hello`, that gets Assay's first message and returns
-    what else is said in answer to it.
+    what else is said in answer to it. If it has `decode` and `reset`, they are asked to append the
+    tokens of a Request to a cache, and return the tensors of these, and to empty it.
 
     name: of the program in reports; that of its file, if it is empty.
     can: "force" in it if `run` takes its tensors from request.forced where they are there,
@@ -180,7 +181,8 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
     folder = model = None
     name = name or os.path.splitext(os.path.basename(sys.argv[0]))[0] or "python"
     says = {"storage": storage, "schedule": schedule, "angles": angles}
-    says = {"name": name, "version": version, "can": list(can), **says}
+    can = [*can, *(["decode"] if hasattr(run, "decode") else [])]
+    says = {"name": name, "version": version, "can": can, **says}
 
     def say(**message):
         answers.write(json.dumps({key: x for key, x in message.items() if x != ""}) + "\n")
@@ -191,8 +193,12 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
             return
         try:
             if message["type"] == "hello":
-                folder, model = message["folder"], message["model"]
+                folder, model = message["folder"], message.get("model")
                 say(**{**says, **(run.hello(message) if hasattr(run, "hello") else {})})
+                continue
+            if message["type"] == "reset":
+                run.reset()
+                say(id=message["id"])
                 continue
             with numpy.load(os.path.join(folder, message["inputs"])) as inputs:
                 inputs = dict(inputs)
@@ -201,7 +207,8 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
                 forced = read_safetensors(os.path.join(folder, message["forced"]))
             request = Request(model, inputs, forced, message.get("gradients", False))
             file = f"answer-{message['id']}.safetensors"
-            write_tensors(os.path.join(folder, file), run(request))
+            answer = run.decode if message["type"] == "decode" else run
+            write_tensors(os.path.join(folder, file), answer(request))
             say(id=message["id"], file=file)
         except Exception as error:  # the judge is told, and may ask again
             traceback.print_exc()
@@ -535,6 +542,8 @@ class TorchSubject:
         import torch
 
         self.torch = torch
+        if "model" not in message:
+            return self.hello_without_model()
         if message["precision"] not in self.TYPES:
             raise ValueError(f"precision: expected one of {', '.join(self.TYPES)}, got "
                              f"{message['precision']}")
@@ -548,6 +557,19 @@ class TorchSubject:
         said = self.taps.arithmetic()
         said["name"] = type(self.taps.root).__name__ + (" compiled" if self.compiled else "")
         return {**said, "storage": message["precision"], "can": ["force", "gradients"]}
+
+    def hello_without_model(self):
+        """The model as it is, with its own weights: for `assay leak --vocab`."""
+        model = self.source
+        if not isinstance(model, self.torch.nn.Module):
+            raise ValueError("TorchSubject: expected a module of PyTorch, for Assay sends no "
+                             "weights here: serve(TorchSubject(my_model, names='modules'))")
+        self.taps = Taps(model.to(self.device).eval(), self.names).__enter__()
+        self.taps.model = self.model = self.torch.compile(model) if self.compiled else model
+        types = {x.dtype for x in unwrapped(model).parameters()}
+        storage = [key for key, name in self.TYPES.items() if types == {getattr(self.torch, name)}]
+        return {"name": type(self.taps.root).__name__ + (" compiled" if self.compiled else ""),
+                **({"storage": storage[0]} if storage else {})}
 
     def made(self, folder, dtype):
         if self.source is None:
