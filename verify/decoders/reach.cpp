@@ -29,24 +29,37 @@ std::string output_of(const Experiment& experiment) {
   return wide.empty() ? last : wide;
 }
 
+// Which positions a tensor has: an axis may be shorter than the tokens are.
+std::vector<bool> positions_of(const Recording& base, const std::string& tensor) {
+  std::vector<bool> there(static_cast<std::size_t>(base.positions()), false);
+  const std::size_t i = index_of(base, tensor);
+  if (i == base.tensors()) return there;
+  for_blocks(base.layout(i), base.tensor(i).tensor.shape, base.batch(), base.positions(),
+             [&](const Block& block) { there[static_cast<std::size_t>(block.position)] = true; });
+  return there;
+}
+
 struct Reach {
   std::vector<int64_t> deaf, not_self;  // positions that see no token; that see not their own
   int64_t last_sees = -1;               // the first token that the last position sees
+  int64_t positions = 0;                // that the tensor has
   bool any = false;
 };
 
-Reach reach_of(const Experiment& experiment, const Seen& seen) {
+Reach reach_of(const Experiment& experiment, const std::string& output, const Seen& seen) {
+  const std::vector<bool> there = positions_of(experiment.base(), output);
   const int64_t n = experiment.batch().positions, rows = experiment.batch().batch;
   Reach reach;
   for (int64_t t = 0; t < n; ++t) {
+    if (!there[static_cast<std::size_t>(t)]) continue;
+    ++reach.positions;
     bool hears = false, self = true;
     for (int64_t b = 0; b < rows; ++b) {
       const auto row = seen.begin() + (b * n + t) * n;
       const bool any = std::any_of(row, row + n, [](uint8_t x) { return x != 0; });
       hears = hears || any;
       self = self && row[t] != 0;
-      if (t == n - 1 && any && reach.last_sees < 0)
-        reach.last_sees = std::find(row, row + n, 1) - row;
+      if (any && b == 0) reach.last_sees = std::find(row, row + n, 1) - row;
     }
     if (!hears) reach.deaf.push_back(t);
     if (!self) reach.not_self.push_back(t);
@@ -94,14 +107,14 @@ Check detect_reach(const Decoder& decoder) {
   Check check{
       .name = "influence", .status = Status::pass, .summary = "", .details = {}, .seconds = 0};
   Seen seen = change_each_token(experiment, output);
-  Reach reach = reach_of(experiment, seen);
+  Reach reach = reach_of(experiment, output, seen);
   // A few that did not show may do so with other tokens; if none did, it is how the program is.
-  if (!reach.not_self.empty() && static_cast<int64_t>(reach.not_self.size()) < n) {
+  if (!reach.not_self.empty() && static_cast<int64_t>(reach.not_self.size()) < reach.positions) {
     try_again(experiment, output, seen);
-    reach = reach_of(experiment, seen);
+    reach = reach_of(experiment, output, seen);
   }
   std::vector<int64_t> deaf = reach.deaf;
-  const bool own_is_hidden = static_cast<int64_t>(reach.not_self.size()) == n;
+  const bool own_is_hidden = static_cast<int64_t>(reach.not_self.size()) == reach.positions;
   if (own_is_hidden && !deaf.empty() && deaf.front() == 0) deaf.erase(deaf.begin());
   if (output.empty() || !reach.any) {
     check.status = experiment.is_noisy() ? Status::inconclusive : Status::fail;
