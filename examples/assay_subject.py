@@ -25,8 +25,9 @@ import numpy
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
          "U8": "|u1"}
 
-# Where a model of transformers has our tensors: a module's result, its argument (":in"), or, of an
-# attention (":attention"), q and k after rotation, v, scores and probabilities.
+# Where a model of transformers has our tensors: a module's result, its argument (":in"), either
+# with axes 1 and 2 exchanged ("heads"), or, of an attention (":attention"), q and k after rotation,
+# v, scores and probabilities.
 LLAMA = {
     "embed": "model.embed_tokens",
     "layers/{l}/input": "model.layers.{l}:in",
@@ -60,7 +61,14 @@ GPT2 = {
     "final_norm": "transformer.ln_f",
     "logits": "lm_head",
 }
-FAMILIES = {"llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": LLAMA, "gpt2": GPT2}
+QWEN3 = {
+    **LLAMA,  # its norms have [B,T,H,Dh], our tensors [B,H,T,Dh]
+    "layers/{l}/attn/q_proj": "model.layers.{l}.self_attn.q_norm:in heads",
+    "layers/{l}/attn/q_norm": "model.layers.{l}.self_attn.q_norm:heads",
+    "layers/{l}/attn/k_proj": "model.layers.{l}.self_attn.k_norm:in heads",
+    "layers/{l}/attn/k_norm": "model.layers.{l}.self_attn.k_norm:heads",
+}
+FAMILIES = {"llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": QWEN3, "gpt2": GPT2}
 
 
 # Files.
@@ -353,11 +361,12 @@ class Taps:
             for name, module in attentions:
                 self.watch_attention(name, module)
             for name, module, part in self.places:
-                if part == "in":
-                    self.hook(module.register_forward_pre_hook, self.argument(name),
+                tap = self.tap_heads if "heads" in part else self.tap
+                if part.startswith("in"):
+                    self.hook(module.register_forward_pre_hook, self.argument(name, tap),
                               with_kwargs=True)
-                elif part == "":
-                    self.hook(module.register_forward_hook, self.result(name))
+                elif part != "attention":
+                    self.hook(module.register_forward_hook, self.result(name, tap))
             self.hook(self.root.register_forward_hook, self.end)
             if attentions:
                 self.undo.enter_context(self.mode())
@@ -419,11 +428,16 @@ class Taps:
             y = y.repeat_interleave(x.shape[1] // y.shape[1], dim=1)
         return y
 
-    def argument(self, name):
+    def tap_heads(self, name, x):
+        turned = x.transpose(1, 2)
+        y = self.tap(name, turned)
+        return x if y is turned else y.transpose(1, 2)
+
+    def argument(self, name, tap):
         def before(_, args, named):
             key = None if args else next(iter(named))
             x = args[0] if args else named[key]
-            y = self.tap(name, x)
+            y = tap(name, x)
             if y is x:
                 return None
             if name.endswith("residual"):  # the sum goes on beside the norm
@@ -433,12 +447,12 @@ class Taps:
 
         return before
 
-    def result(self, name):
+    def result(self, name, tap):
         def after(_, __, out):
             x = out[0] if isinstance(out, (tuple, list)) else out
             if not isinstance(x, self.torch.Tensor):
                 return None
-            y = self.tap(name, x)
+            y = tap(name, x)
             if y is x:
                 return None
             return (y, *out[1:]) if isinstance(out, (tuple, list)) else y
