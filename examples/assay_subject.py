@@ -25,9 +25,9 @@ import numpy
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4",
          "U8": "|u1"}
 
-# Where a model of transformers has our tensors: a module's result, its argument (":in"), either
-# with axes 1 and 2 exchanged ("heads"), or, of an attention (":attention"), q and k after rotation,
-# v, scores and probabilities.
+# Where a model of transformers has our tensors: a module's result, its argument (":in"), or, of an
+# attention (":attention"), q and k after rotation, v, scores and probabilities; ":heads" and ":heads
+# in" where the module's are [B,T,n,Dh], ours [B,n,T,Dh].
 LLAMA = {
     "embed": "model.embed_tokens",
     "layers/{l}/input": "model.layers.{l}:in",
@@ -62,10 +62,10 @@ GPT2 = {
     "logits": "lm_head",
 }
 QWEN3 = {
-    **LLAMA,  # its norms have [B,T,H,Dh], our tensors [B,H,T,Dh]
-    "layers/{l}/attn/q_proj": "model.layers.{l}.self_attn.q_norm:in heads",
+    **LLAMA,
+    "layers/{l}/attn/q_proj": "model.layers.{l}.self_attn.q_norm:heads in",
     "layers/{l}/attn/q_norm": "model.layers.{l}.self_attn.q_norm:heads",
-    "layers/{l}/attn/k_proj": "model.layers.{l}.self_attn.k_norm:in heads",
+    "layers/{l}/attn/k_proj": "model.layers.{l}.self_attn.k_norm:heads in",
     "layers/{l}/attn/k_norm": "model.layers.{l}.self_attn.k_norm:heads",
 }
 FAMILIES = {"llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": QWEN3, "gpt2": GPT2}
@@ -189,7 +189,8 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
     folder = model = None
     name = name or os.path.splitext(os.path.basename(sys.argv[0]))[0] or "python"
     says = {"storage": storage, "schedule": schedule, "angles": angles}
-    says = {"name": name, "version": version, "can": list(can), **says}
+    can = [*can, *(["decode"] if hasattr(run, "decode") else [])]
+    says = {"name": name, "version": version, "can": can, **says}
 
     def say(**message):
         answers.write(json.dumps({key: x for key, x in message.items() if x != ""}) + "\n")
@@ -361,12 +362,12 @@ class Taps:
             for name, module in attentions:
                 self.watch_attention(name, module)
             for name, module, part in self.places:
-                tap = self.tap_heads if "heads" in part else self.tap
-                if part.startswith("in"):
-                    self.hook(module.register_forward_pre_hook, self.argument(name, tap),
+                heads = part.startswith("heads")
+                if part.endswith("in"):
+                    self.hook(module.register_forward_pre_hook, self.argument(name, heads),
                               with_kwargs=True)
-                elif part != "attention":
-                    self.hook(module.register_forward_hook, self.result(name, tap))
+                elif part in ("", "heads"):
+                    self.hook(module.register_forward_hook, self.result(name, heads))
             self.hook(self.root.register_forward_hook, self.end)
             if attentions:
                 self.undo.enter_context(self.mode())
@@ -429,11 +430,14 @@ class Taps:
         return y
 
     def tap_heads(self, name, x):
-        turned = x.transpose(1, 2)
-        y = self.tap(name, turned)
-        return x if y is turned else y.transpose(1, 2)
+        """tap() of heads [B,T,n,Dh]."""
+        ours = x.transpose(1, 2)
+        y = self.tap(name, ours)
+        return x if y is ours else y.transpose(1, 2)
 
-    def argument(self, name, tap):
+    def argument(self, name, heads=False):
+        tap = self.tap_heads if heads else self.tap
+
         def before(_, args, named):
             key = None if args else next(iter(named))
             x = args[0] if args else named[key]
@@ -447,7 +451,9 @@ class Taps:
 
         return before
 
-    def result(self, name, tap):
+    def result(self, name, heads=False):
+        tap = self.tap_heads if heads else self.tap
+
         def after(_, __, out):
             x = out[0] if isinstance(out, (tuple, list)) else out
             if not isinstance(x, self.torch.Tensor):
@@ -563,7 +569,10 @@ class TorchSubject:
         if dtype is not None:
             for x in model.parameters():  # not buffers: angles are formed in float32 for every type
                 x.data = x.data.to(dtype)
-        self.taps = Taps(model, self.names).__enter__()
+        names = self.names
+        if names is None and precision is None and self.family(model) not in FAMILIES:
+            names = "modules"  # nobody compares them with ours
+        self.taps = Taps(model, names).__enter__()
         self.model = torch.compile(model) if self.compiled else model
         self.taps.model = self.model
         said = self.taps.arithmetic()
@@ -573,6 +582,10 @@ class TorchSubject:
         can = ["force", "gradients", *(["mask"] if "attention_mask" in self.takes else []),
                *(["decode"] if self.past and self.call == self.usual_call else [])]
         return {**said, "storage": precision or "", "can": can}
+
+    @staticmethod
+    def family(model):
+        return getattr(getattr(unwrapped(model), "config", None), "model_type", None)
 
     def made(self, folder, dtype):
         own = isinstance(self.source, self.torch.nn.Module)
