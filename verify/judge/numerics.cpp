@@ -261,6 +261,7 @@ void compare_local(Run& run) {
   if (can_force) {
     run.inputs = forced_inputs(run.file, run.schedule, run.golden);
     run_forced(run.file, run.subject, run.inputs, run.forced_ledger);
+    run.inputs = with_own_attention(run.inputs, run.schedule, run.forced_ledger);
   } else {
     run.inputs = own_inputs(run.schedule, run.ledger);
   }
