@@ -8,6 +8,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -46,6 +47,7 @@ struct ErrorModel {
   // Of the storage type where every elementary operation is rounded to it (eager), else 0.
   double eager_roundoff = 0;
   double eager_least = 0;  // half its smallest number, where it is rounded so: what underflow loses
+  double eager_most = std::numeric_limits<double>::infinity();  // its largest one: what overflows
   double angle_roundoff = 0;  // of the type that rotation angles are formed in
   double least = 0;  // what the accumulator type may flush to 0: its smallest normal number
 };
