@@ -5,9 +5,11 @@
 
 #include "cli/command.h"
 #include "cli/judge.h"
+#include "cli/leak/decoder_leak.h"
 #include "cli/model_options.h"
 #include "cli/report_options.h"
 #include "cli/subjects.h"
+#include "golden/contract/error.h"
 #include "golden/contract/weights.h"
 #include "reference/methods/registry.h"
 #include "verify/leakage/structural.h"
@@ -19,6 +21,7 @@ struct LeakCommandOptions {
   ModelOptions model;
   std::string subject = "auto", precision = "fp32";
   SubjectOptions elsewhere;
+  DecoderLeakOptions decoder;
   ReportOptions report;
 };
 
@@ -79,6 +82,34 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
   return report;
 }
 
+// The report of what was asked for: two dumps, any decoder, or a model of a method.
+verify::RunReport leak_of(const LeakCommandOptions& options, const CLI::App& command,
+                          const Outcome& outcome) {
+  const DecoderLeakOptions& decoder = options.decoder;
+  const auto is_given = [&](const char* name) { return command.get_option(name)->count() > 0; };
+  if (decoder.dumps.empty() && !decoder.vocab_size) {
+    for (const char* name : {"--positions", "--axis", "--position-axis", "--ignore"}) {
+      if (is_given(name)) {
+        throw InputError(
+            fmt::format("{}: expected with --vocab and a program, or two dumps", name));
+      }
+    }
+    return leak(options, outcome);
+  }
+  std::vector<std::string> inputs = decoder_leak_inputs(decoder);
+  if (!options.model.tokens_path.empty()) inputs.push_back(options.model.tokens_path);
+  check_report_targets(options.report, inputs);
+  require_no_model(command, decoder.dumps.empty() ? "--vocab" : "two dumps");
+  if (decoder.dumps.empty()) {
+    return decoder_leak(decoder, options.model, is_given("--batch"), options.subject,
+                        options.elsewhere, outcome);
+  }
+  if (decoder.vocab_size || is_given("--subject")) {
+    throw InputError("leak: two dumps have run: expected neither --vocab nor --subject");
+  }
+  return dump_pair_leak(decoder, outcome);
+}
+
 }  // namespace
 
 void add_prove(CLI::App& app, Outcome& outcome) {
@@ -102,9 +133,10 @@ void add_leak(CLI::App& app, Outcome& outcome) {
   add_subject_option(*command, options->subject);
   add_precision_option(*command, options->precision);
   add_elsewhere_options(*command, options->elsewhere);
+  add_decoder_leak_options(*command, options->decoder);
   add_report_options(*command, options->report);
-  command->callback([options, &outcome] {
-    outcome.exit_code = conclude(leak(*options, outcome), options->report, outcome);
+  command->callback([options, command, &outcome] {
+    outcome.exit_code = conclude(leak_of(*options, *command, outcome), options->report, outcome);
   });
 }
 

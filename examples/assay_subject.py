@@ -189,7 +189,8 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
     folder = model = None
     name = name or os.path.splitext(os.path.basename(sys.argv[0]))[0] or "python"
     says = {"storage": storage, "schedule": schedule, "angles": angles}
-    says = {"name": name, "version": version, "can": list(can), **says}
+    can = [*can, *(["decode"] if hasattr(run, "decode") else [])]
+    says = {"name": name, "version": version, "can": can, **says}
 
     def say(**message):
         answers.write(json.dumps({key: x for key, x in message.items() if x != ""}) + "\n")
@@ -568,7 +569,10 @@ class TorchSubject:
         if dtype is not None:
             for x in model.parameters():  # not buffers: angles are formed in float32 for every type
                 x.data = x.data.to(dtype)
-        self.taps = Taps(model, self.names).__enter__()
+        names = self.names
+        if names is None and precision is None and self.family(model) not in FAMILIES:
+            names = "modules"  # nobody compares them with ours
+        self.taps = Taps(model, names).__enter__()
         self.model = torch.compile(model) if self.compiled else model
         self.taps.model = self.model
         said = self.taps.arithmetic()
@@ -578,6 +582,10 @@ class TorchSubject:
         can = ["force", "gradients", *(["mask"] if "attention_mask" in self.takes else []),
                *(["decode"] if self.past and self.call == self.usual_call else [])]
         return {**said, "storage": precision or "", "can": can}
+
+    @staticmethod
+    def family(model):
+        return getattr(getattr(unwrapped(model), "config", None), "model_type", None)
 
     def made(self, folder, dtype):
         own = isinstance(self.source, self.torch.nn.Module)

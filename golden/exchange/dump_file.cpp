@@ -10,6 +10,7 @@
 
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
+#include "golden/exchange/dump_tokens.h"
 #include "golden/exchange/npz.h"
 #include "golden/exchange/safetensors.h"
 #include "golden/file/checksummed_file.h"
@@ -299,6 +300,22 @@ void DumpReader::read(const std::string& name, std::span<double> out) const {
   if (!found.problem.empty()) throw InputError(found.problem);
   ASSAY_CHECK(element_count(found.shape) == static_cast<int64_t>(out.size()), name);
   impl_->format->read(impl_->paths.at(name), out);
+}
+
+Tensor dump_tokens(const std::string& file) {
+  static constexpr std::array<std::string_view, 4> kPaths{"/inputs/tokens", "/inputs/input_ids",
+                                                          "/tokens", "/input_ids"};
+  const std::unique_ptr<Format> format = open_format(file, Reading::lenient);
+  for (const std::string& path : format->paths()) {
+    if (std::find(kPaths.begin(), kPaths.end(), path) == kPaths.end()) continue;
+    const DumpEntry found = format->describe(path);
+    if (!found.problem.empty()) throw InputError(found.problem);
+    Tensor tensor{found.shape,
+                  std::vector<double>(static_cast<std::size_t>(element_count(found.shape)))};
+    format->read(path, tensor.values);
+    return tensor;
+  }
+  return {};
 }
 
 struct DumpWriter::Impl {

@@ -50,7 +50,7 @@ LeakResult detect_leaks(Subject& subject, const golden::ModelConfig& config, con
   if (config.vocab_size < 2) {
     throw InputError("leak detectors: vocab_size 1: expected at least 2 tokens to choose from");
   }
-  Experiment experiment(subject, config, batch, options);
+  Experiment experiment(subject, model_ground(config, batch), batch, options);
   if (experiment.base().elements() == 0) {
     result.checks = {
         without_result("prefix", Status::inconclusive, "no tensor with positions was handed over")};

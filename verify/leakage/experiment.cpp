@@ -15,22 +15,40 @@ int layer_of(const std::string& tensor, int64_t layers) {
   return static_cast<int>(layers) + 1;
 }
 
+// Keeps the one that comes first.
+void keep_first(std::optional<FirstLeak>& kept, const FirstLeak& seen) {
+  const auto rank = [](const FirstLeak& leak) {
+    return std::tuple(leak.index, leak.s < 0, leak.t, leak.s);
+  };
+  if (!kept || rank(seen) < rank(*kept)) kept = seen;
+}
+
 }  // namespace
 
-Experiment::Experiment(Subject& subject, const golden::ModelConfig& config, const Batch& batch,
+Ground model_ground(const golden::ModelConfig& config, const Batch& batch) {
+  return {.vocab_size = config.vocab_size,
+          .layouts = model_layouts(config, batch.batch, batch.positions),
+          .stage = [layers = config.num_hidden_layers](
+                       const std::string& name) { return layer_of(name, layers); },
+          .config = &config};
+}
+
+Experiment::Experiment(Subject& subject, const Ground& ground, const Batch& batch,
                        const LeakOptions& options)
     : subject_(subject),
-      config_(config),
+      ground_(ground),
       batch_(batch),
       options_(options),
-      base_(subject, config, batch),
+      base_(subject, ground.layouts, batch),
       influence_{
           batch.positions,
-          std::vector<int>(static_cast<std::size_t>(batch.positions * batch.positions), -1)} {}
+          std::vector<int>(static_cast<std::size_t>(batch.positions * batch.positions), -1)} {
+  if (ground_.stage) return;
+  for (std::size_t i = 0; i < base_.tensors(); ++i) influence_.tensors.push_back(base_.name(i));
+}
 
 std::vector<Difference> Experiment::run(const Batch& batch) {
-  ++runs_;
-  return base_.differences(subject_, batch);
+  return compare(base_, subject_, batch);
 }
 
 double Experiment::coarsest_unit() const {
@@ -44,18 +62,22 @@ Recording Experiment::record(const Batch& batch) { return record(subject_, batch
 
 Recording Experiment::record(Subject& subject, const Batch& batch) {
   ++runs_;
-  return {subject, config_, batch};
+  return {subject, ground_.layouts, batch};
 }
 
 std::vector<Difference> Experiment::compare(const Recording& recording, Subject& subject,
                                             const Batch& batch) {
   ++runs_;
-  return recording.differences(subject, batch);
+  std::vector<Difference> list = recording.differences(subject, batch, ground_.sameness);
+  for (const Difference& difference : list) {
+    if (difference.is_missing) varying_.insert(recording.name(difference.index));
+  }
+  return list;
 }
 
 int32_t Experiment::other_token(int32_t token, uint32_t word) const {
-  const int64_t step = 1 + static_cast<int64_t>(word) % (config_.vocab_size - 1);
-  return static_cast<int32_t>((token + step) % config_.vocab_size);
+  const int64_t step = 1 + static_cast<int64_t>(word) % (ground_.vocab_size - 1);
+  return static_cast<int32_t>((token + step) % ground_.vocab_size);
 }
 
 std::vector<uint32_t> Experiment::words(const std::string& stream, std::size_t count) const {
@@ -87,17 +109,48 @@ Batch Experiment::with_labels(const std::string& stream) const {
   return changed;
 }
 
-void Experiment::note_leak(std::size_t tensor, int64_t t, int64_t s) {
-  const FirstLeak seen{tensor, base_.name(tensor), t, s};
-  const auto rank = [](const FirstLeak& leak) {
-    return std::tuple(leak.index, leak.s < 0, leak.t, leak.s);
-  };
-  if (!first_leak_ || rank(seen) < rank(*first_leak_)) first_leak_ = seen;
+// Whether position t of the tensor lies apart from where it was in several runs on either batch:
+// what only one run in many does is no leak.
+bool Experiment::shows_again(const FirstLeak& leak, const Batch& shown) {
+  constexpr int kTimes = 3;
+  for (int i = 0; i < kTimes; ++i) {
+    bool differs = false;
+    for (const Difference& difference : run(shown)) {
+      if (difference.index != leak.index) continue;
+      for_changed(difference, batch_.positions, [&](int64_t t, Change change) {
+        differs = differs || (t == leak.t && change == clear);
+      });
+    }
+    if (!differs) return false;
+    for (const Difference& difference : run(batch_)) {
+      if (difference.index != leak.index) continue;
+      bool is_back = true;
+      for_changed(difference, batch_.positions, [&](int64_t t, Change change) {
+        is_back = is_back && !(t == leak.t && change == clear);
+      });
+      if (!is_back) return false;
+    }
+  }
+  return true;
+}
+
+void Experiment::note(std::size_t tensor, int64_t t, int64_t from, bool alone, Change change,
+                      const Batch& shown) {
+  if (t >= from) return;
+  const FirstLeak seen{tensor, base_.name(tensor), t, alone ? from : -1};
+  if (t + base_.layout(tensor).slack >= from) return keep_first(shifted_, seen);
+  if (change == faint && ground_.shape_shows) return keep_first(faint_, seen);
+  std::optional<FirstLeak> kept = clear_;
+  keep_first(kept, seen);
+  const bool is_new = !clear_ || kept->index != clear_->index || kept->t != clear_->t;
+  if (is_noisy() && is_new && !shows_again(seen, shown)) return;
+  clear_ = kept;
 }
 
 void Experiment::note_influence(std::size_t tensor, int64_t t, int64_t s) {
   int& layer = influence_.first_layer[static_cast<std::size_t>(t * batch_.positions + s)];
-  if (layer < 0) layer = layer_of(base_.name(tensor), config_.num_hidden_layers);
+  if (layer >= 0) return;
+  layer = ground_.stage ? ground_.stage(base_.name(tensor)) : static_cast<int>(tensor);
 }
 
 }  // namespace assay::verify

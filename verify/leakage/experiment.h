@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,21 @@ struct LeakOptions {
   std::function<golden::Tensor(const Batch& batch)> reference_logits = {};
 };
 
+// What is known of a subject before it runs.
+struct Ground {
+  int64_t vocab_size = 0;
+  Layouts layouts;
+  // 0 = embedding, l + 1 = layer l; of a tensor in the influence matrix. Empty: its place among
+  // the tensors.
+  std::function<int(const std::string& tensor)> stage = {};
+  const golden::ModelConfig* config = nullptr;  // nullptr: any decoder
+  Sameness sameness = {};
+  // Bits of a row depend on the shape of the batch: a faint change may be another order of sums.
+  bool shape_shows = false;
+};
+
+Ground model_ground(const golden::ModelConfig& config, const Batch& batch);
+
 // A position that changed with tokens after it.
 struct FirstLeak {
   std::size_t index = 0;  // of the tensor in order of computation
@@ -37,17 +53,18 @@ struct FirstLeak {
 class Experiment {
  public:
   // Runs the subject once on the batch. All arguments must outlive the experiment.
-  Experiment(Subject& subject, const golden::ModelConfig& config, const Batch& batch,
+  Experiment(Subject& subject, const Ground& ground, const Batch& batch,
              const LeakOptions& options);
 
-  const golden::ModelConfig& config() const { return config_; }
+  const golden::ModelConfig& config() const { return *ground_.config; }
+  const Ground& ground() const { return ground_; }
   const Batch& batch() const { return batch_; }
   const LeakOptions& options() const { return options_; }
   const Recording& base() const { return base_; }
   double coarsest_unit() const;  // unit roundoff of what the subject stores, reads and adds in
   int64_t runs() const { return runs_; }
 
-  // Runs the subject on another batch and says what differs from the first run, bit by bit.
+  // Runs the subject on another batch and says what differs from the first run.
   std::vector<Difference> run(const Batch& batch);
 
   // Runs the subject on a batch of any shape and keeps what it hands over.
@@ -56,9 +73,16 @@ class Experiment {
   // Subject::another().
   std::unique_ptr<Subject> fresh() const { return subject_.another(); }
   Recording record(Subject& subject, const Batch& batch);
-  // Runs a subject on the batch of a recording and says what differs, bit by bit.
+  // Runs a subject on the batch of a recording and says what differs.
   std::vector<Difference> compare(const Recording& recording, Subject& subject, const Batch& batch);
   Subject& subject() { return subject_; }
+
+  // From now on differences up to these, of each tensor, come of running again; a leak is noted
+  // only if it shows again.
+  void allow(std::vector<double> noise) { ground_.sameness.noise = std::move(noise); }
+  // Tensors that were not there again, or had another shape.
+  const std::set<std::string>& varying() const { return varying_; }
+  bool is_noisy() const { return !ground_.sameness.noise.empty(); }
 
   // A batch with new tokens at positions [first, last) of every row but kept_row; every one of
   // them differs from the token that it replaces. `stream` names the draw.
@@ -70,10 +94,17 @@ class Experiment {
   // The batch with another label wherever one counts.
   Batch with_labels(const std::string& stream) const;
 
-  // Keeps the first tensor in order of computation, then a known s before -1, then the lowest t,
-  // then the lowest s.
-  void note_leak(std::size_t tensor, int64_t t, int64_t s);
-  const std::optional<FirstLeak>& first_leak() const { return first_leak_; }
+  // Position t of a tensor changed, as `change` says, in a run on `shown`, in which tokens differ
+  // from `from` on. Where that is later than t, it is a leak: the first tensor in order of
+  // computation is kept, then a known s (`alone`: no other token differs) before -1, then the
+  // lowest t, then the lowest s.
+  void note(std::size_t tensor, int64_t t, int64_t from, bool alone, Change change,
+            const Batch& shown);
+  const std::optional<FirstLeak>& first_leak() const { return clear_; }
+  // Of no more than rounding, where that may be all that it is.
+  const std::optional<FirstLeak>& first_faint() const { return faint_; }
+  // In a tensor whose positions may begin later than its indices: Layout::slack.
+  const std::optional<FirstLeak>& first_shifted() const { return shifted_; }
 
   // Notes that position t changed with token s in this tensor, if none before it did.
   void note_influence(std::size_t tensor, int64_t t, int64_t s);
@@ -82,22 +113,25 @@ class Experiment {
  private:
   int32_t other_token(int32_t token, uint32_t word) const;
   std::vector<uint32_t> words(const std::string& stream, std::size_t count) const;
+  bool shows_again(const FirstLeak& leak, const Batch& shown);
 
   Subject& subject_;
-  const golden::ModelConfig& config_;
+  Ground ground_;
   const Batch& batch_;
   const LeakOptions& options_;
   Recording base_;
   int64_t runs_ = 1;
   InfluenceMatrix influence_;
-  std::optional<FirstLeak> first_leak_;
+  std::optional<FirstLeak> clear_, faint_, shifted_;
+  std::set<std::string> varying_;
 };
 
-// Calls visit(t) for the changed positions of a tensor, over all rows of the batch.
+// Calls visit(t, change) for the changed positions of a tensor, over all rows of the batch.
 template <class Visit>
 void for_changed(const Difference& difference, int64_t positions, Visit&& visit) {
   for (std::size_t i = 0; i < difference.rows.size(); ++i) {
-    if (difference.rows[i] != 0) visit(static_cast<int64_t>(i) % positions);
+    const auto change = static_cast<Change>(difference.rows[i]);
+    if (change != unchanged) visit(static_cast<int64_t>(i) % positions, change);
   }
 }
 

@@ -11,43 +11,46 @@
 #include <algorithm>
 #include <cmath>
 
+#include "verify/leakage/each_token.h"
 #include "verify/leakage/experiment.h"
 #include "verify/verdict.h"
 
 namespace assay::verify {
+
+Batch with_token(const Experiment& experiment, int64_t s, int draw) {
+  const std::string stream =
+      draw == 0 ? fmt::format("token/{}", s) : fmt::format("token/{}/{}", s, draw);
+  return experiment.with_tokens(s, s + 1, stream);
+}
+
+Seen change_each_token(Experiment& experiment, const std::string& tensor) {
+  const int64_t n = experiment.batch().positions;
+  Seen seen(static_cast<std::size_t>(experiment.batch().batch * n * n), 0);
+  for (int64_t s = 0; s < n; ++s) {
+    const Batch other = with_token(experiment, s, 0);
+    for (const Difference& difference : experiment.run(other)) {
+      for_changed(difference, n, [&](int64_t t, Change change) {
+        experiment.note_influence(difference.index, t, s);
+        experiment.note(difference.index, t, s, true, change, other);
+      });
+      if (experiment.base().name(difference.index) != tensor) continue;
+      for (std::size_t row = 0; row < difference.rows.size(); ++row) {
+        if (difference.rows[row] == unchanged) continue;
+        seen[row * static_cast<std::size_t>(n) + static_cast<std::size_t>(s)] = 1;
+      }
+    }
+  }
+  return seen;
+}
+
 namespace {
 
 constexpr int kDraws = 4;  // tokens that are tried for a pair
-
-// [B,T,T], 1 where the logits of row b at t change with token s.
-using Seen = std::vector<uint8_t>;
 
 // A dependence that the mask allows.
 struct Pair {
   int64_t b, t, s;
 };
-
-Seen change_each_token(Experiment& experiment) {
-  const int64_t n = experiment.batch().positions;
-  Seen logits_see(static_cast<std::size_t>(experiment.batch().batch * n * n), 0);
-  for (int64_t s = 0; s < n; ++s) {
-    const Batch other = experiment.with_tokens(s, s + 1, fmt::format("token/{}", s));
-    for (const Difference& difference : experiment.run(other)) {
-      const bool is_logits = experiment.base().name(difference.index) == "logits";
-      for_changed(difference, n, [&](int64_t t) {
-        experiment.note_influence(difference.index, t, s);
-        if (t < s) experiment.note_leak(difference.index, t, s);
-      });
-      if (!is_logits) continue;
-      for (std::size_t row = 0; row < difference.rows.size(); ++row) {
-        if (difference.rows[row] != 0) {
-          logits_see[row * static_cast<std::size_t>(n) + static_cast<std::size_t>(s)] = 1;
-        }
-      }
-    }
-  }
-  return logits_see;
-}
 
 // The first position that the last real one of row b hears of: each layer looks one window further
 // back, past what is padding, and every layer sees the sinks.
@@ -87,14 +90,10 @@ std::vector<Pair> due_pairs(const Experiment& experiment) {
   return pairs;
 }
 
-Batch drawn(const Experiment& experiment, const Pair& pair, int draw) {
-  return experiment.with_tokens(pair.s, pair.s + 1, fmt::format("token/{}/{}", pair.s, draw));
-}
-
 bool shows_with_other_tokens(Experiment& experiment, const Pair& pair) {
   const int64_t n = experiment.batch().positions;
   for (int draw = 1; draw < kDraws; ++draw) {
-    for (const Difference& difference : experiment.run(drawn(experiment, pair, draw))) {
+    for (const Difference& difference : experiment.run(with_token(experiment, pair.s, draw))) {
       if (experiment.base().name(difference.index) != "logits") continue;
       if (difference.rows[static_cast<std::size_t>(pair.b * n + pair.t)] != 0) return true;
     }
@@ -114,7 +113,7 @@ bool should_show(const Experiment& experiment, const Pair& pair) {
       static_cast<std::size_t>((pair.b * experiment.batch().positions + pair.t) * vocab);
   const double unit = experiment.coarsest_unit();
   for (int draw = 1; draw < kDraws; ++draw) {
-    const golden::Tensor other = logits_of(drawn(experiment, pair, draw));
+    const golden::Tensor other = logits_of(with_token(experiment, pair.s, draw));
     double largest = 0, change = 0;
     for (std::size_t i = at; i < at + static_cast<std::size_t>(vocab); ++i) {
       largest = std::max(largest, std::abs(base.values[i]));
@@ -136,7 +135,7 @@ std::string fault_text(const Pair& pair) {
 
 Check detect_influence(Experiment& experiment) {
   const int64_t n = experiment.batch().positions;
-  const Seen logits_see = change_each_token(experiment);
+  const Seen logits_see = change_each_token(experiment, "logits");
   Check check{
       .name = "influence", .status = Status::pass, .summary = "", .details = {}, .seconds = 0};
   const std::vector<Pair> pairs = due_pairs(experiment);

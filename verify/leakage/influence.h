@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace assay::verify {
@@ -11,6 +12,8 @@ namespace assay::verify {
 struct InfluenceMatrix {
   int64_t positions = 0;
   std::vector<int> first_layer;
+  // Of a program whose layers nobody knows: its tensors, and first_layer counts them instead.
+  std::vector<std::string> tensors = {};
 };
 
 }  // namespace assay::verify

@@ -6,8 +6,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "verify/leakage/experiment.h"
+#include "verify/subjects/refusal.h"
 #include "verify/verdict.h"
 
 namespace assay::verify {
@@ -59,49 +61,58 @@ Batch with_shape(const Batch& batch) {
   return other;
 }
 
-std::vector<Variant> variants(const Experiment& experiment) {
+std::vector<Variant> variants(Experiment& experiment) {
   const Batch& batch = experiment.batch();
   std::vector<Variant> list;
   list.push_back({"other tokens", experiment.with_tokens(0, batch.positions, "state")});
   if (batch.positions > 1) list.push_back({"another mask", with_mask(batch)});
   list.push_back({"other labels", with_fewer_labels(experiment.with_labels("state"))});
-  list.push_back({"another shape", with_shape(batch)});
+  const Capabilities can = experiment.subject().capabilities();
+  if (can.fixed_batch + can.fixed_length == 0) list.push_back({"another shape", with_shape(batch)});
   return list;
 }
 
-// Name of the first tensor that differs; "" if none does.
-std::string first_of(const std::vector<Difference>& differences, const Recording& base) {
+// What is kept from call to call: the tensor that shows it most, and how.
+struct Kept {
+  Change change = unchanged;
+  std::string what = {};
+};
+
+// The first tensor of those that changed most, with what it tells.
+void look_at(const std::vector<Difference>& differences, const Recording& base, Kept& kept,
+             const std::function<std::string(const std::string& name)>& tell) {
   for (const Difference& difference : differences) {
-    if (difference.any) return base.name(difference.index);
+    if (difference.any <= kept.change) continue;
+    kept = {difference.any, tell(base.name(difference.index))};
   }
-  return "";
 }
 
-// What one variant shows to be kept from call to call; "" if nothing is.
-std::string kept_with(Experiment& experiment, const Variant& variant, bool& is_fresh) {
+Kept kept_with(Experiment& experiment, const Variant& variant, bool& is_fresh) {
   const Batch& a = experiment.batch();
   const auto fresh = experiment.fresh();
   is_fresh = fresh != nullptr;
+  Kept kept;
   if (!is_fresh) {
     experiment.record(variant.batch);
   } else {
     const Recording due = experiment.record(*fresh, variant.batch);
-    const std::string after =
-        first_of(experiment.compare(due, experiment.subject(), variant.batch), due);
-    if (!after.empty()) {
-      return fmt::format("{} of a batch with {} is not that of a fresh instance", after,
-                         variant.what);
-    }
-    const std::string first =
-        first_of(experiment.compare(experiment.base(), *fresh, a), experiment.base());
-    if (!first.empty()) {
-      return fmt::format("{} depends on the instance's first call, a batch with {}", first,
-                         variant.what);
-    }
+    look_at(experiment.compare(due, experiment.subject(), variant.batch), due, kept,
+            [&](const std::string& name) {
+              return fmt::format("{} of a batch with {} is not that of a fresh instance", name,
+                                 variant.what);
+            });
+    if (kept.change == clear) return kept;
+    look_at(experiment.compare(experiment.base(), *fresh, a), experiment.base(), kept,
+            [&](const std::string& name) {
+              return fmt::format("{} depends on the instance's first call, a batch with {}", name,
+                                 variant.what);
+            });
+    if (kept.change == clear) return kept;
   }
-  const std::string again = first_of(experiment.run(a), experiment.base());
-  if (again.empty()) return "";
-  return fmt::format("{} changes after a call on a batch with {}", again, variant.what);
+  look_at(experiment.run(a), experiment.base(), kept, [&](const std::string& name) {
+    return fmt::format("{} changes after a call on a batch with {}", name, variant.what);
+  });
+  return kept;
 }
 
 }  // namespace
@@ -111,22 +122,36 @@ Check detect_state(Experiment& experiment) {
   std::vector<std::string> shown;
   bool is_fresh = false;
   for (const Variant& variant : variants(experiment)) {
-    const std::string kept = kept_with(experiment, variant, is_fresh);
-    if (!kept.empty()) {
+    Kept kept;
+    try {
+      kept = kept_with(experiment, variant, is_fresh);
+    } catch (const SubjectRefusal& refusal) {
+      check.details.push_back(
+          fmt::format("not tried: a batch with {}: {}", variant.what, refusal.what()));
+      continue;
+    }
+    if (kept.change == clear) {
       check.status = Status::fail;
-      check.summary = "state survives a call: " + kept;
+      check.summary = "state survives a call: " + kept.what;
       return check;
+    }
+    if (kept.change == faint && check.status == Status::pass) {
+      check.status = Status::inconclusive;
+      check.summary = kept.what + ", by no more than rounding";
     }
     shown.push_back(variant.what);
   }
-  check.summary = fmt::format("A, B, A agree bit for bit, B with {}", fmt::join(shown, ", "));
+  if (check.status != Status::pass) return check;
+  check.summary =
+      fmt::format("A, B, A agree {}, B with {}",
+                  experiment.is_noisy() ? "but for noise" : "bit for bit", fmt::join(shown, ", "));
   if (is_fresh) {
     check.summary += "; B as a fresh instance has it";
   } else {
     check.status = Status::inconclusive;
-    check.details = {
+    check.details.push_back(
         "no second instance can be made of this subject: what it keeps of its first call does not "
-        "show"};
+        "show");
   }
   return check;
 }

@@ -59,24 +59,6 @@ std::string advice_on_missing(const Ledger& ledger) {
                      only.size() <= left_out.size() ? only : left_out);
 }
 
-// The ledger's findings, of each kind the first ones.
-std::vector<std::string> shortened(const Ledger& ledger) {
-  const std::vector<std::string> all = messages(ledger);
-  std::vector<std::string> lines;
-  std::map<Fault, int> times;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (++times[ledger.findings()[i].fault] <= kLinesOfAKind) lines.push_back(all[i]);
-  }
-  for (const auto& [fault, count] : times) {
-    if (count <= kLinesOfAKind) continue;
-    lines.push_back(fmt::format("{}: {} more", fault_name(fault), count - kLinesOfAKind));
-  }
-  if (const std::string advice = advice_on_missing(ledger); !advice.empty()) {
-    lines.push_back(advice);
-  }
-  return lines;
-}
-
 // What is compared of no checkpoint, and why.
 void say_what_is_undefined(const Case& file, const std::vector<CheckpointRow>& rows,
                            const Ledger& ledger, Check& check) {
@@ -111,6 +93,23 @@ std::vector<std::string> messages(const Ledger& ledger) {
   return lines;
 }
 
+std::vector<std::string> shortened_messages(const Ledger& ledger) {
+  const std::vector<std::string> all = messages(ledger);
+  std::vector<std::string> lines;
+  std::map<Fault, int> times;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (++times[ledger.findings()[i].fault] <= kLinesOfAKind) lines.push_back(all[i]);
+  }
+  for (const auto& [fault, count] : times) {
+    if (count <= kLinesOfAKind) continue;
+    lines.push_back(fmt::format("{}: {} more", fault_name(fault), count - kLinesOfAKind));
+  }
+  if (const std::string advice = advice_on_missing(ledger); !advice.empty()) {
+    lines.push_back(advice);
+  }
+  return lines;
+}
+
 void book_nothing(const std::vector<CheckpointRow>& rows, Ledger& ledger) {
   const bool any =
       std::any_of(rows.begin(), rows.end(), [](const CheckpointRow& row) { return row.compared; });
@@ -130,7 +129,7 @@ Check ledger_check(const Case& file, const std::vector<CheckpointRow>& rows, con
   if (!ledger.findings().empty()) {
     check.summary += fmt::format(", {} faults", ledger.findings().size());
   }
-  check.details = shortened(ledger);
+  check.details = shortened_messages(ledger);
   say_what_is_undefined(file, rows, ledger, check);
   if (const auto& absent = file.not_computed; !absent.empty()) {
     check.summary += fmt::format(", {} that the subject does not compute", absent.size());

@@ -282,7 +282,8 @@ Array LocalInputs::error(const golden::PrecisionSchedule& schedule, const std::s
     Array narrowing = narrowing_error(storage, held);
     if (!narrowing.absent()) return narrowing;
   }
-  return held_wider ? rounding_error(storage, held) : Array();
+  const bool wider = held_wider || (attention_held_wider && golden::is_attention_matrix(name));
+  return wider ? rounding_error(storage, held) : Array();
 }
 
 LocalInputs forced_inputs(const Case& file, const golden::PrecisionSchedule& schedule,
@@ -293,6 +294,25 @@ LocalInputs forced_inputs(const Case& file, const golden::PrecisionSchedule& sch
               [&schedule, &golden](const std::string& name) {
                 return golden.rounded(name, schedule.storage_of(name));
               }};
+}
+
+LocalInputs with_own_attention(const LocalInputs& forced, const golden::PrecisionSchedule& schedule,
+                               const Ledger& ledger) {
+  if (!schedule.eager || schedule.wide_attention) return forced;
+  LocalInputs inputs = forced;
+  const auto own = [&ledger](const std::string& name) {
+    const CompactTensor* values =
+        golden::is_attention_matrix(name) ? ledger.find_values(name) : nullptr;
+    return values != nullptr && values->readable();
+  };
+  inputs.replaced = [forced, own](const std::string& name) {
+    return forced.replaced(name) || own(name);
+  };
+  inputs.value = [forced, own, &ledger](const std::string& name) {
+    return own(name) ? ledger.values(name) : forced.value(name);
+  };
+  inputs.attention_held_wider = true;
+  return inputs;
 }
 
 LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& ledger) {

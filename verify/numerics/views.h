@@ -70,6 +70,8 @@ struct LocalInputs {
   bool read_narrower = false;
   // The other values may be roundings of what was computed with: the bounds allow for that.
   bool held_wider = false;
+  // Scores and probabilities may, where they are the candidate's own beside values that are forced.
+  bool attention_held_wider = false;
 
   // How far what was computed with may lie from value(name); absent: not at all.
   reference::Array error(const golden::PrecisionSchedule& schedule, const std::string& name,
@@ -79,6 +81,10 @@ struct LocalInputs {
 // Golden values in the storage type, scores and probabilities excepted.
 LocalInputs forced_inputs(const Case& file, const golden::PrecisionSchedule& schedule,
                           const GoldenValues& golden);
+// The same, and the scores and probabilities that an eager candidate hands over of the forced run:
+// what it makes of its own scores is then told apart from how it comes to them.
+LocalInputs with_own_attention(const LocalInputs& forced, const golden::PrecisionSchedule& schedule,
+                               const Ledger& ledger);
 // The candidate's own tensors; scores and probabilities too unless they stay in the kernel.
 LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& ledger);
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "verify/report/markup.h"
+
 namespace assay::verify {
 namespace {
 
@@ -65,8 +67,11 @@ class Picture {
         middle, kMargin - 6, kMargin - 6, middle + 4, t);
   }
 
-  // first_layer counts the embedding as 0 and what follows the last layer as one more.
-  static std::string layer_text(int first) {
+  // first_layer counts the embedding as 0 and what follows the last layer as one more, or tensors.
+  std::string layer_text(int first) const {
+    if (!m_.tensors.empty()) {
+      return escape_markup(m_.tensors[static_cast<std::size_t>(first)]) + " on";
+    }
     return first == 0 ? "the embedding on" : fmt::format("layer {} on", first - 1);
   }
 
@@ -97,8 +102,9 @@ std::string influence_map_svg(const InfluenceMatrix& influence) { return Picture
 
 std::string influence_map_text(const InfluenceMatrix& influence) {
   std::string text =
-      "who sees whom (row: position, column: token it depends on; digit: first layer, 0 = "
-      "embedding)\n";
+      fmt::format("who sees whom (row: position, column: token it depends on; digit: first {})\n",
+                  influence.tensors.empty() ? "layer, 0 = embedding"
+                                            : "tensor, 0 = " + influence.tensors.front());
   for (int64_t t = 0; t < influence.positions; ++t) {
     std::string row;
     for (int64_t s = 0; s < influence.positions; ++s) {

@@ -47,7 +47,9 @@ Json influence_json(const InfluenceMatrix& influence) {
     const auto row = influence.first_layer.begin() + t * influence.positions;
     rows.push_back(std::vector<int>(row, row + influence.positions));
   }
-  return {{"positions", influence.positions}, {"first_layer", rows}};
+  Json json{{"positions", influence.positions}, {"first_layer", rows}};
+  if (!influence.tensors.empty()) json["tensors"] = influence.tensors;
+  return json;
 }
 
 Json side_by_side_json(const SideBySide& all) {

@@ -12,6 +12,7 @@
 #include "golden/exchange/export.h"
 #include "golden/exchange/npz.h"
 #include "golden/exchange/safetensors.h"
+#include "verify/subjects/refusal.h"
 #include "verify/subjects/usage.h"
 
 namespace assay::verify {
@@ -35,6 +36,13 @@ std::string text_of(const json& answer, const char* key) {
   return found != answer.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
+// A size that an answer fixes; 0 where it does not.
+int64_t size_of_answer(const json& answer, const char* key) {
+  const auto found = answer.find(key);
+  return found != answer.end() && found->is_number_integer() && *found > 0 ? found->get<int64_t>()
+                                                                           : 0;
+}
+
 bool lists(const json& answer, const char* key, const std::string& word) {
   const auto found = answer.find(key);
   return found != answer.end() && found->is_array() &&
@@ -45,14 +53,23 @@ bool lists(const json& answer, const char* key, const std::string& word) {
 
 ExecSubject::ExecSubject(const ExecOptions& options, const golden::ModelConfig& config,
                          const golden::WeightSource& weights)
-    : options_(options), config_(config), weights_(weights) {
+    : ExecSubject(options, &config, &weights, config.vocab_size) {}
+
+ExecSubject::ExecSubject(const ExecOptions& options, int64_t vocab_size)
+    : ExecSubject(options, nullptr, nullptr, vocab_size) {}
+
+ExecSubject::ExecSubject(const ExecOptions& options, const golden::ModelConfig* config,
+                         const golden::WeightSource* weights, int64_t vocab_size)
+    : options_(options), config_(config), weights_(weights), vocab_size_(vocab_size) {
   program_ = std::make_unique<Program>(split_words(options.command), options.limits);
   folder_ = program_->folder();
-  fs::create_directory(folder_ + "/model");
-  const bool wide = options.storage == golden::Precision::fp64;
-  golden::write_model(config, weights, wide ? golden::Element::f64 : golden::Element::f32,
-                      folder_ + "/model");
-  program_->own_bytes(folder_use(folder_).bytes);
+  if (config_ != nullptr) {
+    fs::create_directory(folder_ + "/model");
+    const bool wide = options.storage == golden::Precision::fp64;
+    golden::write_model(*config_, *weights_, wide ? golden::Element::f64 : golden::Element::f32,
+                        folder_ + "/model");
+    program_->own_bytes(folder_use(folder_).bytes);
+  }
   program_->start();
   say_hello();
 }
@@ -66,12 +83,14 @@ ExecSubject::~ExecSubject() {
 }
 
 void ExecSubject::say_hello() {
-  program_->send(json{{"type", "hello"},
-                      {"protocol", kProtocol},
-                      {"folder", folder_},
-                      {"model", folder_ + "/model"},
-                      {"precision", golden::precision_name(options_.storage)}}
-                     .dump());
+  json hello{{"type", "hello"}, {"protocol", kProtocol}, {"folder", folder_}};
+  if (config_ != nullptr) {
+    hello["model"] = folder_ + "/model";
+    hello["precision"] = golden::precision_name(options_.storage);
+  } else {
+    hello["vocab"] = vocab_size_;
+  }
+  program_->send(hello.dump());
   const std::string line = program_->receive();
   json answer;
   try {
@@ -88,19 +107,25 @@ void ExecSubject::say_hello() {
   if (const std::string version = text_of(answer, "version"); !version.empty()) {
     program_name_ += " " + version;
   }
-  if (const std::string storage = text_of(answer, "storage");
-      !storage.empty() && golden::parse_precision(storage) != options_.storage) {
+  storage_ = text_of(answer, "storage");
+  const golden::Precision storage =
+      storage_.empty() ? options_.storage : golden::parse_precision(storage_);
+  if (config_ != nullptr && storage != options_.storage) {
     throw InputError(fmt::format("{}: it computes in {}: expected --precision {}, got {}",
-                                 program_name_, storage, storage,
+                                 program_name_, storage_, storage_,
                                  golden::precision_name(options_.storage)));
   }
   const std::string schedule = text_of(answer, "schedule"), angles = text_of(answer, "angles");
   says_schedule_ = !(options_.schedule.empty() && schedule.empty());
-  schedule_ = golden::declared_schedule(program_name_, options_.storage,
+  schedule_ = golden::declared_schedule(program_name_, storage,
                                         options_.schedule.empty() ? schedule : options_.schedule,
                                         options_.angles.empty() ? angles : options_.angles);
-  can_force_ = lists(answer, "can", "force");
-  can_grad_ = lists(answer, "can", "gradients");
+  can_.can_force = config_ != nullptr && lists(answer, "can", "force");
+  can_.can_grad = config_ != nullptr && lists(answer, "can", "gradients");
+  can_.can_decode = lists(answer, "can", "decode");
+  can_.reads_mask = lists(answer, "can", "mask");
+  can_.fixed_batch = size_of_answer(answer, "batch");
+  can_.fixed_length = size_of_answer(answer, "positions");
 }
 
 std::string ExecSubject::describe() const {
@@ -120,7 +145,7 @@ DType ExecSubject::dtype_of(const std::string& tensor_name) const {
 }
 
 std::unique_ptr<Subject> ExecSubject::another() const {
-  return std::make_unique<ExecSubject>(options_, config_, weights_);
+  return std::unique_ptr<Subject>(new ExecSubject(options_, config_, weights_, vocab_size_));
 }
 
 // The inputs of a run, and what is forced, as files; their message.
@@ -142,13 +167,14 @@ std::string ExecSubject::write_request(const Batch& batch, const Forced& forced,
                                   : widened(batch.attention_mask);
       },
       golden::Rounding::refuse, true);
-  json message{{"type", "run"}, {"id", requests_}, {"inputs", inputs}};
+  json message{
+      {"type", asked == Asked::decode ? "decode" : "run"}, {"id", requests_}, {"inputs", inputs}};
   if (asked == Asked::gradients) message["gradients"] = true;
   if (forced) {
     std::map<std::string, golden::Tensor> values;
     std::vector<golden::ExchangeTensor> tensors;
     for (const golden::TensorInfo& info :
-         golden::tensor_list(config_, batch.batch, batch.positions)) {
+         golden::tensor_list(*config_, batch.batch, batch.positions)) {
       const golden::Tensor* value = forced(info.name);
       if (value == nullptr) continue;
       values[info.name] = *value;
@@ -164,22 +190,36 @@ std::string ExecSubject::write_request(const Batch& batch, const Forced& forced,
   return message.dump();
 }
 
-// The path of the file that a run's answer names.
-std::string ExecSubject::file_named(const std::string& line, const std::string& name) {
+// Reads an answer: one to the last request, and no error.
+json ExecSubject::parse_answer(const std::string& line) {
   json answer;
   try {
-    answer = golden::parse_strict_json(line, name, {.depth = 4, .in_list = 64});
+    answer = golden::parse_strict_json(line, "answer", {.depth = 4, .in_list = 65536});
   } catch (const InputError& error) {
     program_->fail(fmt::format("its answer is no JSON object ({}): {}", error.what(),
                                golden::printable(line.substr(0, 200))));
   }
-  if (const std::string problem = text_of(answer, "error"); !problem.empty()) {
-    program_->fail("it failed: " + golden::printable(problem));
-  }
   const auto id = answer.find("id");
+  if (const std::string problem = text_of(answer, "error"); !problem.empty()) {
+    if (config_ != nullptr) program_->fail("it failed: " + golden::printable(problem));
+    throw SubjectRefusal(
+        fmt::format("{}: it failed: {}", program_name_, golden::printable(problem)));
+  }
   if (id == answer.end() || *id != json(requests_)) {
     program_->fail(fmt::format("it answered another request: expected id {}, got {}", requests_,
                                golden::printable(id == answer.end() ? "none" : id->dump())));
+  }
+  return answer;
+}
+
+// The path of the file that a run's answer names; keeps the order that it states.
+std::string ExecSubject::file_named(const std::string& line) {
+  const json answer = parse_answer(line);
+  order_.clear();
+  if (const auto order = answer.find("order"); order != answer.end() && order->is_array()) {
+    for (const json& name : *order) {
+      if (name.is_string()) order_.emplace(name.get<std::string>(), order_.size());
+    }
   }
   const std::string file = text_of(answer, "file");
   if (!is_bare_name(file) || !fs::is_regular_file(fs::symlink_status(folder_ + "/" + file))) {
@@ -197,11 +237,21 @@ void ExecSubject::run_gradients(const Batch& batch, const Receive& receive) {
   ask(batch, {}, Asked::gradients, receive);
 }
 
+void ExecSubject::decode(const Batch& tokens, const Receive& receive) {
+  ask(tokens, {}, Asked::decode, receive);
+}
+
+void ExecSubject::reset() {
+  ++requests_;
+  program_->send(json{{"type", "reset"}, {"id", requests_}}.dump());
+  parse_answer(program_->receive());
+}
+
 void ExecSubject::ask(const Batch& batch, const Forced& forced, Asked asked,
                       const Receive& receive) {
   ++requests_;
   program_->send(write_request(batch, forced, asked));
-  const std::string path = file_named(program_->receive(), "answer");
+  const std::string path = file_named(program_->receive());
   try {
     hand_over(path, batch, asked, receive);
   } catch (const InputError& error) {
@@ -213,14 +263,17 @@ void ExecSubject::ask(const Batch& batch, const Forced& forced, Asked asked,
   }
 }
 
-// In order of computation where a name has a place in it, then the others.
+// In order of computation where a name has a place in it, then the others as the file has them.
 void ExecSubject::hand_over(const std::string& path, const Batch& batch, Asked asked,
                             const Receive& receive) {
   const golden::DumpReader reader(path, golden::Reading::lenient);
-  std::map<std::string, std::size_t> place;
-  for (const golden::TensorInfo& info :
-       golden::tensor_list(config_, batch.batch, batch.positions)) {
-    place.emplace(info.name, place.size());
+  std::map<std::string, std::size_t> place = order_;
+  if (config_ != nullptr) {
+    place.clear();
+    for (const golden::TensorInfo& info :
+         golden::tensor_list(*config_, batch.batch, batch.positions)) {
+      place.emplace(info.name, place.size());
+    }
   }
   std::vector<golden::DumpEntry> entries = reader.entries();
   const auto place_of = [&](const golden::DumpEntry& entry) {
@@ -232,14 +285,16 @@ void ExecSubject::hand_over(const std::string& path, const Batch& batch, Asked a
   dtypes_.clear();
   for (const golden::DumpEntry& entry : entries) dtypes_[entry.name] = entry.dtype;
   for (const golden::DumpEntry& entry : entries) {
-    if (is_gradient(entry.name) != (asked == Asked::gradients)) continue;
+    if (config_ != nullptr && is_gradient(entry.name) != (asked == Asked::gradients)) continue;
     const Interest interest = interests_ ? interests_(entry.name) : Interest::needed;
     if (interest == Interest::none) continue;
     if (interest == Interest::useful && !entry.problem.empty()) continue;
-    const bool wanted = interest != Interest::named;
+    const bool has_none = config_ == nullptr && !entry.problem.empty();
+    const bool wanted = interest != Interest::named && !has_none;
     receive({.name = entry.name,
              .dtype = entry.dtype,
-             .tensor = wanted ? reader.read(entry.name) : golden::Tensor{}});
+             .tensor = wanted ? reader.read(entry.name) : golden::Tensor{},
+             .problem = has_none ? entry.problem : ""});
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "golden/contract/weights.h"
@@ -26,38 +27,49 @@ class ExecSubject : public Subject {
   // `weights` must outlive the subject.
   ExecSubject(const ExecOptions& options, const golden::ModelConfig& config,
               const golden::WeightSource& weights);
+  // Of a program that brings its own model, for tokens below vocab_size. Its tensors have any names
+  // and come in the order of its files.
+  ExecSubject(const ExecOptions& options, int64_t vocab_size);
   ~ExecSubject() override;
 
   std::string describe() const override;
   std::string arithmetic() const override;
-  Capabilities capabilities() const override {
-    return {.can_run = true, .can_force = can_force_, .can_grad = can_grad_};
-  }
+  Capabilities capabilities() const override { return can_; }
+  // What it says that it computes in: "bf16"; "" if it does not say.
+  const std::string& declared_storage() const { return storage_; }
   golden::PrecisionSchedule precision() const override { return schedule_; }
   golden::DType dtype_of(const std::string& tensor_name) const override;
   void look_for(const Interests& interests) override { interests_ = interests; }
   void run(const Batch& batch, const Forced& forced, const Receive& receive) override;
   void run_gradients(const Batch& batch, const Receive& receive) override;
   std::unique_ptr<Subject> another() const override;
+  void reset() override;
+  void decode(const Batch& tokens, const Receive& receive) override;
 
  private:
+  ExecSubject(const ExecOptions& options, const golden::ModelConfig* config,
+              const golden::WeightSource* weights, int64_t vocab_size);
   void say_hello();
-  enum class Asked { tensors, gradients };
+  enum class Asked { tensors, gradients, decode };
   std::string write_request(const Batch& batch, const Forced& forced, Asked asked) const;
   void ask(const Batch& batch, const Forced& forced, Asked asked, const Receive& receive);
   void hand_over(const std::string& path, const Batch& batch, Asked asked, const Receive& receive);
-  std::string file_named(const std::string& answer, const std::string& name);
+  nlohmann::json parse_answer(const std::string& line);
+  std::string file_named(const std::string& answer);
 
   const ExecOptions options_;
-  const golden::ModelConfig& config_;
-  const golden::WeightSource& weights_;
-  std::string folder_, program_name_;
+  const golden::ModelConfig* config_;  // nullptr: the program brings its own model
+  const golden::WeightSource* weights_;
+  int64_t vocab_size_;
+  std::string folder_, program_name_, storage_;
   std::unique_ptr<Program> program_;
   golden::PrecisionSchedule schedule_;
-  bool can_force_ = false, can_grad_ = false, says_schedule_ = false;
+  Capabilities can_{.can_run = true};
+  bool says_schedule_ = false;
   int64_t requests_ = 0;
   Interests interests_;
   std::map<std::string, golden::DType> dtypes_;  // of the last answer
+  std::map<std::string, std::size_t> order_;     // of its tensors, where it states one
 };
 
 }  // namespace assay::verify

@@ -14,6 +14,12 @@ void Subject::run_gradients(const Batch&, const Receive&) {
   throw InternalError(describe() + ": has no gradients");
 }
 
+void Subject::reset() { throw InternalError(describe() + ": has no cache"); }
+
+void Subject::decode(const Batch&, const Receive&) {
+  throw InternalError(describe() + ": has no cache");
+}
+
 golden::DType dtype_of(Precision precision) {
   switch (precision) {
     case Precision::fp64:

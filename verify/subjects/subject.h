@@ -32,6 +32,7 @@ struct Observed {
   std::function<void(std::span<double> out)> read = nullptr;
   // For read: an InputError says that the values cannot be had, and nobody asked for them.
   bool may_fail = false;
+  std::string problem = {};  // why there are no values, a message; "" if there are
 };
 
 // The type that holds a precision's numbers.
@@ -44,6 +45,10 @@ struct Capabilities {
   // Computes in another way where only logits and loss are asked for: operations joined that are
   // apart where somebody looks in between.
   bool can_run_untapped = false;
+  bool can_decode = false;   // keeps a cache that tokens are appended to
+  bool reads_mask = false;   // looks at attention_mask: what is padded has no influence
+  int64_t fixed_batch = 0;   // the only number of rows that it takes; 0: any
+  int64_t fixed_length = 0;  // and of positions
 };
 
 // What the names of gradients begin with: "grad/logits", "grad/lm_head.weight".
@@ -98,6 +103,10 @@ class Subject {
   // Of the runs that follow; none: everything is needed. A subject that has its tensors in a file
   // reads no others than these, and each when it is asked for (Observed::read).
   virtual void look_for(const Interests& interests) { (void)interests; }
+  // Only where can_decode. reset() empties the cache; decode() appends `tokens` to it, [B,n], and
+  // hands over the tensors of those n positions.
+  virtual void reset();
+  virtual void decode(const Batch& tokens, const Receive& receive);
   // One result of a run in which no other tensor is asked for. Only where can_run_untapped.
   virtual golden::Tensor run_untapped(const Batch& batch, Result result);
   // The same subject made anew, which has run nothing; nullptr where none can be made.
