@@ -31,6 +31,8 @@ void add_suite(CLI::App& app, Outcome& outcome);
 void add_export(CLI::App& app, Outcome& outcome);
 void add_bench(CLI::App& app, Outcome& outcome);
 void add_campaign(CLI::App& app, Outcome& outcome);
+void add_data(CLI::App& app, Outcome& outcome);
+void add_overfit(CLI::App& app, Outcome& outcome);
 void add_subjects(CLI::App& app, Outcome& outcome);
 
 }  // namespace assay::cli

@@ -70,6 +70,8 @@ int run(int argc, char** argv) {
   assay::cli::add_export(app, outcome);
   assay::cli::add_bench(app, outcome);
   assay::cli::add_campaign(app, outcome);
+  assay::cli::add_data(app, outcome);
+  assay::cli::add_overfit(app, outcome);
   assay::cli::add_subjects(app, outcome);
   try {
     app.parse(argc, argv);

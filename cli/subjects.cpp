@@ -16,6 +16,7 @@
 #include "verify/subjects/exec_subject.h"
 #include "verify/subjects/file_subject.h"
 #include "verify/subjects/graph_subject.h"
+#include "verify/subjects/lib_subject.h"
 
 namespace assay::cli {
 namespace {
@@ -76,6 +77,12 @@ SubjectPointer make_exec(const SubjectRequest& request) {
   return std::make_unique<verify::ExecSubject>(options, request.config, request.weights);
 }
 
+SubjectPointer make_lib(const SubjectRequest& request) {
+  return std::make_unique<verify::LibSubject>(
+      verify::LibOptions{request.argument, request.precision, request.schedule, request.angles},
+      request.config, request.weights);
+}
+
 constexpr const char* kEngineSuffixes =
     ":stacked (earlier layers run again all at once), :stack=BYTES (in groups that fit), "
     ":stored=BYTES (they read stored probabilities where these fit), :head=BYTES (logits in tiles "
@@ -95,6 +102,11 @@ constexpr SubjectRow kSubjects[] = {
      "",
      {.can_run = true},
      make_exec},
+    {"lib:PATH",
+     "a shared library with the functions of assay_subject.h",
+     "",
+     {.can_run = true, .can_force = true},
+     make_lib},
     {"auto", "cuda where there is a GPU, else simt", kEngineSuffixes, kEngine, make_auto},
 };
 
@@ -183,7 +195,8 @@ bool is_made_elsewhere(const std::string& subject) {
 }
 
 std::string file_behind(const std::string& subject) {
-  return subject.starts_with("file:") ? argument_of(subject) : "";
+  const bool is_file = subject.starts_with("file:") || subject.starts_with("lib:");
+  return is_file ? argument_of(subject) : "";
 }
 
 void require_subject(const std::string& name) {

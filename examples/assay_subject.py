@@ -26,7 +26,8 @@ TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", 
          "U8": "|u1"}
 
 # Where a model of transformers has our tensors: a module's result, its argument (":in"), or, of an
-# attention (":attention"), q and k after rotation, v, scores and probabilities.
+# attention (":attention"), q and k after rotation, v, scores and probabilities; ":heads" and ":heads
+# in" where the module's are [B,T,n,Dh], ours [B,n,T,Dh].
 LLAMA = {
     "embed": "model.embed_tokens",
     "layers/{l}/input": "model.layers.{l}:in",
@@ -60,7 +61,14 @@ GPT2 = {
     "final_norm": "transformer.ln_f",
     "logits": "lm_head",
 }
-FAMILIES = {"llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": LLAMA, "gpt2": GPT2}
+QWEN3 = {
+    **LLAMA,
+    "layers/{l}/attn/q_proj": "model.layers.{l}.self_attn.q_norm:heads in",
+    "layers/{l}/attn/q_norm": "model.layers.{l}.self_attn.q_norm:heads",
+    "layers/{l}/attn/k_proj": "model.layers.{l}.self_attn.k_norm:heads in",
+    "layers/{l}/attn/k_norm": "model.layers.{l}.self_attn.k_norm:heads",
+}
+FAMILIES = {"llama": LLAMA, "mistral": LLAMA, "qwen2": LLAMA, "qwen3": QWEN3, "gpt2": GPT2}
 
 
 # Files.
@@ -160,15 +168,15 @@ class Request:
 
     def __init__(self, model, inputs, forced, gradients=False):
         self.model, self.forced, self.gradients = model, forced, gradients
-        self.tokens, self.labels = inputs["tokens"], inputs["labels"]
-        self.attention_mask = inputs["attention_mask"]
+        self.tokens, self.labels = inputs["tokens"], inputs.get("labels")
+        self.attention_mask = inputs.get("attention_mask")
 
 
 def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
     """Answers requests until there are no more. `run` takes a Request and returns tensors by name,
-    of numpy, torch or jax. If it has a method `hello`, that gets Assay's first message and returns
-    what else is said in answer to it. If it has `decode` and `reset`, they are asked to append the
-    tokens of a Request to a cache, and return the tensors of these, and to empty it.
+    of numpy, torch or jax. It may have methods: `hello` gets Assay's first message and returns what
+    else is said in answer to it; `decode` gets a Request whose tokens follow those in a cache, and
+    returns tensors of these; `reset` empties that cache.
 
     name: of the program in reports; that of its file, if it is empty.
     can: "force" in it if `run` takes its tensors from request.forced where they are there,
@@ -181,8 +189,7 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
     folder = model = None
     name = name or os.path.splitext(os.path.basename(sys.argv[0]))[0] or "python"
     says = {"storage": storage, "schedule": schedule, "angles": angles}
-    can = [*can, *(["decode"] if hasattr(run, "decode") else [])]
-    says = {"name": name, "version": version, "can": can, **says}
+    says = {"name": name, "version": version, "can": list(can), **says}
 
     def say(**message):
         answers.write(json.dumps({key: x for key, x in message.items() if x != ""}) + "\n")
@@ -207,8 +214,8 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
                 forced = read_safetensors(os.path.join(folder, message["forced"]))
             request = Request(model, inputs, forced, message.get("gradients", False))
             file = f"answer-{message['id']}.safetensors"
-            answer = run.decode if message["type"] == "decode" else run
-            write_tensors(os.path.join(folder, file), answer(request))
+            tensors = (run.decode if message["type"] == "decode" else run)(request)
+            write_tensors(os.path.join(folder, file), tensors)
             say(id=message["id"], file=file)
         except Exception as error:  # the judge is told, and may ask again
             traceback.print_exc()
@@ -354,11 +361,12 @@ class Taps:
             for name, module in attentions:
                 self.watch_attention(name, module)
             for name, module, part in self.places:
-                if part == "in":
-                    self.hook(module.register_forward_pre_hook, self.argument(name),
+                heads = part.startswith("heads")
+                if part.endswith("in"):
+                    self.hook(module.register_forward_pre_hook, self.argument(name, heads),
                               with_kwargs=True)
-                elif part == "":
-                    self.hook(module.register_forward_hook, self.result(name))
+                elif part in ("", "heads"):
+                    self.hook(module.register_forward_hook, self.result(name, heads))
             self.hook(self.root.register_forward_hook, self.end)
             if attentions:
                 self.undo.enter_context(self.mode())
@@ -420,11 +428,19 @@ class Taps:
             y = y.repeat_interleave(x.shape[1] // y.shape[1], dim=1)
         return y
 
-    def argument(self, name):
+    def tap_heads(self, name, x):
+        """tap() of heads [B,T,n,Dh]."""
+        ours = x.transpose(1, 2)
+        y = self.tap(name, ours)
+        return x if y is ours else y.transpose(1, 2)
+
+    def argument(self, name, heads=False):
+        tap = self.tap_heads if heads else self.tap
+
         def before(_, args, named):
             key = None if args else next(iter(named))
             x = args[0] if args else named[key]
-            y = self.tap(name, x)
+            y = tap(name, x)
             if y is x:
                 return None
             if name.endswith("residual"):  # the sum goes on beside the norm
@@ -434,12 +450,14 @@ class Taps:
 
         return before
 
-    def result(self, name):
+    def result(self, name, heads=False):
+        tap = self.tap_heads if heads else self.tap
+
         def after(_, __, out):
             x = out[0] if isinstance(out, (tuple, list)) else out
             if not isinstance(x, self.torch.Tensor):
                 return None
-            y = self.tap(name, x)
+            y = tap(name, x)
             if y is x:
                 return None
             return (y, *out[1:]) if isinstance(out, (tuple, list)) else y
@@ -492,7 +510,7 @@ class Taps:
                     return function(*args, **kwargs)
                 if function is fused:
                     args = (*map(taps.operand, "qkv", args), *args[3:])
-                elif function in softmax:
+                elif function in softmax and not taps.scored:
                     args = (taps.tap(taps.at + "/scores", args[0]), *args[1:])
                     taps.scored = True
                     return taps.tap(taps.at + "/probs", function(*args, **kwargs))
@@ -541,44 +559,37 @@ class TorchSubject:
     def hello(self, message):
         import torch
 
-        self.torch = torch
-        if "model" not in message:
-            return self.hello_without_model()
-        if message["precision"] not in self.TYPES:
-            raise ValueError(f"precision: expected one of {', '.join(self.TYPES)}, got "
-                             f"{message['precision']}")
-        dtype = getattr(torch, self.TYPES[message["precision"]])
-        model = self.made(message["model"], dtype).to(self.device).eval()
-        for x in model.parameters():  # not buffers: angles are formed in float32 for every type
-            x.data = x.data.to(dtype)
+        self.torch, self.cache, precision = torch, None, message.get("precision")
+        if precision is not None and precision not in self.TYPES:
+            raise ValueError(
+                f"precision: expected one of {', '.join(self.TYPES)}, got {precision}")
+        dtype = getattr(torch, self.TYPES[precision]) if precision else None
+        model = self.made(message.get("model"), dtype).to(self.device).eval()
+        if dtype is not None:
+            for x in model.parameters():  # not buffers: angles are formed in float32 for every type
+                x.data = x.data.to(dtype)
         self.taps = Taps(model, self.names).__enter__()
         self.model = torch.compile(model) if self.compiled else model
         self.taps.model = self.model
         said = self.taps.arithmetic()
         said["name"] = type(self.taps.root).__name__ + (" compiled" if self.compiled else "")
-        return {**said, "storage": message["precision"], "can": ["force", "gradients"]}
-
-    def hello_without_model(self):
-        """The model as it is, with its own weights: for `assay leak --vocab`."""
-        model = self.source
-        if not isinstance(model, self.torch.nn.Module):
-            raise ValueError("TorchSubject: expected a module of PyTorch, for Assay sends no "
-                             "weights here: serve(TorchSubject(my_model, names='modules'))")
-        self.taps = Taps(model.to(self.device).eval(), self.names).__enter__()
-        self.taps.model = self.model = self.torch.compile(model) if self.compiled else model
-        types = {x.dtype for x in unwrapped(model).parameters()}
-        storage = [key for key, name in self.TYPES.items() if types == {getattr(self.torch, name)}]
-        return {"name": type(self.taps.root).__name__ + (" compiled" if self.compiled else ""),
-                **({"storage": storage[0]} if storage else {})}
+        self.takes = inspect.signature(self.taps.root.forward).parameters
+        self.past = next((x for x in ("past_key_values", "cache") if x in self.takes), None)
+        can = ["force", "gradients", *(["mask"] if "attention_mask" in self.takes else []),
+               *(["decode"] if self.past and self.call == self.usual_call else [])]
+        return {**said, "storage": precision or "", "can": can}
 
     def made(self, folder, dtype):
+        own = isinstance(self.source, self.torch.nn.Module)
+        if folder is None and not own:
+            raise ValueError("a model of yours is asked for: TorchSubject(model)")
         if self.source is None:
             import transformers
 
             return transformers.AutoModelForCausalLM.from_pretrained(
                 folder, torch_dtype=dtype, attn_implementation=self.attention)
-        if not isinstance(self.source, self.torch.nn.Module):
-            return self.source(folder, dtype)
+        if folder is None or not own:
+            return self.source if own else self.source(folder, dtype)
         weights = read_safetensors(os.path.join(folder, "model.safetensors"))
         root = unwrapped(self.source)
         state = root.state_dict(keep_vars=True)
@@ -593,23 +604,42 @@ class TorchSubject:
         return self.source
 
     def usual_call(self, model, tokens, attention_mask, labels):
-        takes = inspect.signature(self.taps.root.forward).parameters
         named = {"attention_mask": attention_mask, "labels": labels, "use_cache": False}
-        return model(tokens, **{key: x for key, x in named.items() if key in takes})
+        return model(tokens, **{key: x for key, x in named.items()
+                                if key in self.takes and x is not None})
 
     def __call__(self, request):
         torch, taps = self.torch, self.taps
-        inputs = (request.tokens, request.attention_mask, request.labels)
         taps.forced = {name: torch.tensor(x) for name, x in request.forced.items()}
         taps.gradients = request.gradients
         with torch.set_grad_enabled(request.gradients):
-            self.call(self.model, *(torch.tensor(x).long().to(self.device) for x in inputs))
-        tensors = {name: x for name, x in heads_once(taps.tensors).items()
-                   if not name.startswith("inputs/")}
+            self.call(self.model, *map(self.long, (request.tokens, request.attention_mask,
+                                                   request.labels)))
+        tensors = self.found()
         if request.gradients:
             tensors.update(self.gradients())
         taps.live.clear()
         return tensors
+
+    def long(self, x):
+        return None if x is None else self.torch.tensor(x).long().to(self.device)
+
+    def found(self):
+        return {name: x for name, x in heads_once(self.taps.tensors).items()
+                if not name.startswith("inputs/")}
+
+    def reset(self):
+        self.cache = None
+
+    def decode(self, request):
+        """Of keys and values those of the new tokens."""
+        self.taps.forced, self.taps.gradients = {}, False
+        with self.torch.no_grad():
+            out = self.model(self.long(request.tokens), use_cache=True, **{self.past: self.cache})
+        self.cache = out.get(self.past, out.get("past_key_values"))
+        count = request.tokens.shape[1]
+        return {name: x[:, :, -count:] if name.endswith(("/attn/k", "/attn/v")) else x
+                for name, x in self.found().items()}
 
     def gradients(self):
         live = {**self.taps.live, **dict(self.taps.root.named_parameters())}

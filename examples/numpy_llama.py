@@ -50,14 +50,14 @@ class Llama:
         weights = np.where(visible, np.exp(scores - most), 0)
         total = weights.sum(axis=-1, keepdims=True)
         probs = np.divide(weights, total, np.zeros_like(weights), where=total > 0)
-        keep("attn/probs", probs)
+        probs = keep("attn/probs", probs)
         batch, heads, positions, size = v.shape
         context = (probs @ v).transpose(0, 2, 1, 3).reshape(batch, positions, heads * size)
         return keep("attn/out", self.linear(keep("attn/context", context), prefix + "o_proj"))
 
     def layer(self, x, number, visible, keep):
         prefix = f"model.layers.{number}."
-        keep("input", x)
+        x = keep("input", x)
         normed = keep("attn_norm", self.norm(x, prefix + "input_layernorm.weight"))
         x = keep("attn_residual", x + self.attention(normed, prefix + "self_attn.", visible, keep))
         normed = keep("mlp_norm", self.norm(x, prefix + "post_attention_layernorm.weight"))
@@ -69,9 +69,9 @@ class Llama:
     def __call__(self, request):
         tensors = {}
 
-        def keep(name, x):
+        def keep(name, x):  # what is computed, and what goes on in its place
             tensors[name] = x
-            return x
+            return request.forced[name].astype(x.dtype) if name in request.forced else x
 
         positions = request.tokens.shape[1]
         causal = np.tril(np.ones((positions, positions), bool))
@@ -105,7 +105,7 @@ def main():
             models[request.model] = Llama(request.model)
         return models[request.model](request)
 
-    assay_subject.serve(run, "numpy_llama", storage="fp32", schedule="eager", angles="double")
+    assay_subject.serve(run, can=["force"], storage="fp32", schedule="eager", angles="double")
 
 
 if __name__ == "__main__":

@@ -91,6 +91,22 @@ void draw_method(Draws& draw, CleanCase& c) {
   if (method.family == golden::Family::prob_transformer) draw_prob_transformer(draw, m.pt);
 }
 
+// Options of the Llama block, behind all else, which so stays what it is.
+void draw_options(Draws& draw, ModelConfig& m) {
+  using golden::AttentionBias;
+  const bool attends = m.method != "pt";
+  const bool qk_norm = draw.one_in(3), partly = draw.one_in(2);
+  const AttentionBias bias = draw.of({AttentionBias::none, AttentionBias::qkv, AttentionBias::all});
+  if (m.block == BlockKind::llama && attends) {
+    m.qk_norm = qk_norm;
+    m.attention_bias = bias;
+  }
+  const int64_t full = draw.below(4);
+  if (m.window != 0 && attends && partly && m.num_hidden_layers > 1) {
+    m.full_layers = {full % m.num_hidden_layers};
+  }
+}
+
 void draw_padding(Draws& draw, CleanCase& c) {
   const bool pads = draw.one_in(2);
   std::vector<std::string> rows;
@@ -120,6 +136,7 @@ CleanCase draw_any(uint64_t seed, uint64_t index, int attempt, double largest_pe
   c.subject = draw.of({"simt", "simt:stacked", "simt:head=64", "simt:stacked:stack=1",
                        "simt:stored=1000000", "simt:stacked:stored=1000000:head=1", "reference"});
   c.leakage = c.positions <= 16 && draw.one_in(2);
+  draw_options(draw, c.config);
   return c;
 }
 
@@ -155,7 +172,8 @@ void PeakedWeights::read(const std::string& name, std::span<double> out) const {
   drawn_.read(name, out);
   const auto about = [&](const char* part) { return name.find(part) != std::string::npos; };
   const bool joined = about("c_attn");  // q, k and v side by side: [D,N] or [N]
-  if (!joined && !about("q_proj") && !about("k_proj")) return;
+  const bool normed = about("q_norm") || about("k_norm");  // whose gains are what counts then
+  if (!joined && !normed && !about("q_proj") && !about("k_proj")) return;
   for (std::size_t i = 0; i < out.size(); ++i) {
     if (!joined || static_cast<int64_t>(i) % columns_ < query_key_columns_) out[i] *= peak_;
   }

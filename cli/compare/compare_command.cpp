@@ -23,10 +23,15 @@ std::string subject_of(const std::string& candidate) {
   return is_spelled_as_subject(candidate) ? candidate : "file:" + candidate;
 }
 
+// "" of what is no dump: a library or a program is made anew and may answer otherwise.
+std::string dump_of(const JudgeOptions& candidate) {
+  return candidate.subject.starts_with("file:") ? file_behind(candidate.subject) : "";
+}
+
 // Before hours of work on the others.
 void require_files(const std::vector<JudgeOptions>& candidates) {
   for (const JudgeOptions& one : candidates) {
-    const std::string path = file_behind(one.subject);
+    const std::string path = dump_of(one);
     if (path.empty() || fs::exists(fs::symlink_status(path))) continue;
     throw InputError(fmt::format("{}: no such file: expected the path of a dump, or a subject: {}",
                                  path, subject_spellings()));
@@ -52,7 +57,7 @@ std::vector<std::string> one_each(const char* option, const std::string& text, s
 
 // Whether two are one file and judged alike: then nothing is compared with itself.
 bool are_one(const JudgeOptions& one, const JudgeOptions& other) {
-  const std::string a = file_behind(one.subject), b = file_behind(other.subject);
+  const std::string a = dump_of(one), b = dump_of(other);
   std::error_code ignored;
   return !a.empty() && !b.empty() && fs::equivalent(a, b, ignored) &&
          one.precision == other.precision && one.elsewhere.schedule == other.elsewhere.schedule &&

@@ -60,6 +60,8 @@ double smallest_normal(Precision precision) {
   return std::ldexp(1.0, format(precision).least_exponent);
 }
 
+double largest(Precision precision) { return format(precision).largest; }
+
 double round_to(Precision precision, double x) {
   if (precision == Precision::fp64) return x;
   if (precision == Precision::fp32) return static_cast<float>(x);

@@ -16,6 +16,7 @@ double round_to(Precision precision, double x);  // nearest, ties to even; beyon
 double spacing(Precision precision, double x);   // between neighbours at x, subnormals included
 double smallest(Precision precision);            // positive number, a subnormal: 2^-149 for fp32
 double smallest_normal(Precision precision);     // below it an implementation may flush to 0
+double largest(Precision precision);             // finite number: 65504 for fp16
 
 // Whether a tensor of golden::tensor_list is attention scores or probabilities, of `pt` what heads
 // are made of: what a fused kernel never writes.

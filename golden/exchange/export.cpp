@@ -246,7 +246,11 @@ void write_model(const ModelConfig& config, const WeightSource& weights, Element
   };
   write_safetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}}, fetch,
                     Rounding::nearest, false);
-  write_text(folder + "/config.json", transformers_config(config, element), false);
+  write_text(folder + "/config.json", model_config_text(config, element), false);
+}
+
+std::string model_config_text(const ModelConfig& config, Element element) {
+  return transformers_config(config, element);
 }
 
 }  // namespace assay::golden

@@ -45,4 +45,7 @@ int64_t export_model(const GoldenReader& golden, const std::string& folder,
 void write_model(const ModelConfig& config, const WeightSource& weights, Element element,
                  const std::string& folder);
 
+// The config.json alone.
+std::string model_config_text(const ModelConfig& config, Element element);
+
 }  // namespace assay::golden

@@ -47,6 +47,8 @@ void check(const ModelConfig& c) {
   expect(!c.rope_scaling.has_value(), "rope_scaling", "none", 1);
   expect(c.rms_norm_eps <= 1, "rms_norm_eps", "at most 1", c.rms_norm_eps);
   expect(!c.tie_word_embeddings, "tie_word_embeddings", "false", 1);
+  expect(c.attention_bias == AttentionBias::none, "attention_bias", "none", 1);
+  expect(!c.qk_norm, "qk_norm", "false", 1);
   if (c.residual != Residual::keep) {
     throw InputError(
         "exact weights: residual: expected keep: without the block's own residual the "

@@ -77,8 +77,12 @@ class PositiveWeights : public WeightSource {
 class RaisedWeights : public WeightSource {
  public:
   RaisedWeights(const ModelConfig& c, uint64_t seed) : drawn_(c, seed), c_(c) {
-    if (c.method != "pt") return;
-    throw InputError("data raised: expected a method with scores of attention, got pt");
+    if (c.method == "pt") {
+      throw InputError("data raised: expected a method with scores of attention, got pt");
+    }
+    if (c.qk_norm) {
+      throw InputError("data raised: expected a model whose q and k are not normed, got qk_norm");
+    }
   }
   void read(const std::string& name, std::span<double> out) const override {
     drawn_.read(name, out);
@@ -99,10 +103,10 @@ class RaisedWeights : public WeightSource {
     } else if (name.ends_with("norm.weight")) {
       for (double& gain : out) gain *= kGain;
       out[0] = 1;
-    } else if (about(name, {"o_proj", "down_proj"})) {  // [D,..]: nothing writes to channel 0
+    } else if (about(name, {"o_proj", "down_proj"})) {  // [D,..], [D]: nothing writes to channel 0
       for (double& weight : out) weight *= kWritten;
       std::fill_n(out.begin(), out.size() / D, 0.0);
-    } else if (about(name, {"q_proj", "k_proj"})) {  // [H Dh,D]
+    } else if (about(name, {"q_proj.weight", "k_proj.weight"})) {  // [H Dh,D]
       const auto Dh = static_cast<std::size_t>(c_.head_dim);
       for (std::size_t row = 0; row < out.size() / D; ++row) {
         const std::size_t channel = row % Dh;

@@ -15,7 +15,7 @@
 //             thousandths; q_proj and k_proj read it with 6 into one channel of the pair that RoPE
 //             turns least: 36 D/sqrt(Dh). The norm's other gains are 8 times as large, which makes
 //             up for what channel 0 does to it, and o_proj and down_proj a quarter, so that the
-//             stream does not grow from layer to layer. Not for pt.
+//             stream does not grow from layer to layer. Not for pt, nor where q and k are normed.
 //   float32   drawn, each moved by up to 1/64 of it: numbers of float32, of which bf16 and fp16
 //             hold hardly one, so that a subject in them has to round.
 #pragma once

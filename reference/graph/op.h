@@ -7,6 +7,7 @@
 // type (Differentiated), and the tangent checks it.
 #pragma once
 
+#include <limits>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -45,6 +46,7 @@ struct ErrorModel {
   // Of the storage type where every elementary operation is rounded to it (eager), else 0.
   double eager_roundoff = 0;
   double eager_least = 0;  // half its smallest number, where it is rounded so: what underflow loses
+  double eager_most = std::numeric_limits<double>::infinity();  // its largest one: what overflows
   double angle_roundoff = 0;  // of the type that rotation angles are formed in
   double least = 0;  // what the accumulator type may flush to 0: its smallest normal number
 };

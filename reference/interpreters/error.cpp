@@ -57,6 +57,7 @@ ErrorModel error_model(const golden::PrecisionSchedule& schedule, ErrorNorm norm
           .reach = reach,
           .eager_roundoff = schedule.eager ? golden::unit_roundoff(schedule.storage) : 0,
           .eager_least = schedule.eager ? golden::smallest(schedule.storage) / 2 : 0,
+          .eager_most = schedule.eager ? golden::largest(schedule.storage) : INFINITY,
           .angle_roundoff = golden::unit_roundoff(schedule.angles),
           .least = golden::smallest_normal(schedule.accumulate)};
 }

@@ -59,9 +59,12 @@ class Swiglu final : public Differentiated<Swiglu> {
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
     constexpr Turn kTurns[] = {{-2.3994, 0.001, 0.09985}, {2.3994, 0.001, 1.09985}};
-    // eager: sigmoid and its product with the gate are rounded to storage, each one call.
+    // eager: sigmoid and its product with the gate are rounded to storage, each one call, or every
+    // operation of the sigmoid is: exp (which moves it by 1 - sigmoid times as much, and makes it 0
+    // where it overflows), sum and quotient. PyTorch does the first, JAX the second.
     const double rounding = chain_error(model, 8);
-    const double steps = model.eager_roundoff > 0 ? step_error(model, 2) : 0;
+    const double step = model.eager_roundoff > 0 ? step_error(model, 1) : 0;
+    const double steps = model.eager_roundoff > 0 ? step_error(model, 3) : 0;
     const auto slope = [](double gate) { return silu_slope(gate, sigmoid(gate)); };
     for_elements(out.shape(), 32, [&](int64_t i) {
       const double gate = in[0].data()[i], up = in[1].data()[i];
@@ -74,6 +77,8 @@ class Swiglu final : public Differentiated<Swiglu> {
       total.add(model.reach * e_silu * e_up);
       total.add(rounding * out.data()[i]);
       total.add(steps * out.data()[i]);
+      total.add(step * (1 - sigmoid(gate)) * out.data()[i]);
+      if (std::exp(-gate) > model.eager_most) total.add(out.data()[i]);
       total.add((model.least + model.eager_least) * (1 + std::fabs(gate)) * up);
       out_error.data()[i] = total.result();
     });

@@ -16,7 +16,7 @@ subjects=$("$ASSAY" subjects | sed -n '/^subject /,/^$/{/^subject /d; /^$/d; s/ 
 for subject in $subjects; do
   for command in verify leak 'suite verify'; do
     # shellcheck disable=SC2086
-    "$ASSAY" $command --help | grep -qF "$subject (" ||
+    "$ASSAY" $command --help | grep -F "$subject (" > /dev/null ||
       { echo "assay $command --help: no $subject"; failures=$((failures + 1)); }
   done
   expect 2 "--subject tpu: expected .*$subject" leak --subject tpu
@@ -165,6 +165,16 @@ sed 's/"method": "5.1"/"method": "pt", "pt": {"causal_heads": true}/' good.json 
 expect 2 'pt.json: pt: message: full is not causal with causal heads' prove --config pt.json
 sed -i 's/"causal_heads": true/"causal_heads": true, "message": "head", "output": "causal"/' pt.json
 expect 0 'causal for all inputs' prove --config pt.json
+
+# Families.
+expect 0 'attn/k_norm +\[1,2,4,8\]' tensors --family qwen3 --seq 4
+expect 2 '--family phi3: no such family; have llama, mistral, qwen2, qwen3, gpt2' tensors --family phi3
+expect 2 '--block excludes --family' tensors --family qwen3 --block gpt2
+expect 2 '--qk-norm maybe: expected on or off' tensors --qk-norm maybe
+expect 2 'attention_bias: expected none, qkv' tensors --attention-bias q
+expect 2 'qk_norm: an option of the Llama block' tensors --block gpt2 --qk-norm on
+expect 2 'full_layers: expected none without a window' tensors --full-layers 0
+expect 0 'causal for all inputs' prove --family qwen3 --attention-bias all --window 4 --full-layers 0,2 --seq 9
 
 # The GPT-2 block.
 expect 0 'method 1, .* tensors' generate --block gpt2 --norm post --kv-heads 2 --method 1 --seq 12 --out gpt2.h5

@@ -28,7 +28,8 @@ using engine_test::relative_difference;
 using golden::ModelConfig;
 using golden::Precision;
 
-enum class Block { llama, gpt2_pre, gpt2_post };
+// qwen2: the Llama block with biases of q, k and v; qwen3: with norms of q and k, and all biases.
+enum class Block { llama, gpt2_pre, gpt2_post, qwen2, qwen3 };
 
 struct Case {
   std::string method;
@@ -44,10 +45,11 @@ struct Case {
   bool scaled_rope = false;
   bool detach = false;  // no gradient through stored probabilities
   int64_t window = 0, sinks = 0;
+  std::vector<int64_t> full_layers = {};
 };
 
 ModelConfig config_of(const Case& c) {
-  const bool llama = c.block == Block::llama;
+  const bool llama = c.block != Block::gpt2_pre && c.block != Block::gpt2_post;
   ModelConfig config =
       golden::preset("tiny", llama ? golden::BlockKind::llama : golden::BlockKind::gpt2);
   if (c.block == Block::gpt2_post) {
@@ -57,7 +59,11 @@ ModelConfig config_of(const Case& c) {
   config.method = c.method;
   config.form = c.form;
   config.detach_stored = c.detach;
+  if (c.block == Block::qwen2) config.attention_bias = golden::AttentionBias::qkv;
+  if (c.block == Block::qwen3) config.attention_bias = golden::AttentionBias::all;
+  config.qk_norm = c.block == Block::qwen3;
   config.window = c.window;
+  config.full_layers = c.full_layers;
   config.sink_tokens = c.sinks;
   config.max_position_embeddings = 128;  // the extent of what 5.1A learns
   config.residual = c.residual;
@@ -93,7 +99,7 @@ std::vector<Case> every_method() {
   std::vector<Case> list;
   for (const golden::MethodInfo& method : golden::methods()) {
     if (method.family == golden::Family::prob_transformer) continue;  // a test of its own
-    for (const Block block : {Block::llama, Block::gpt2_pre, Block::gpt2_post}) {
+    for (const Block block : {Block::llama, Block::gpt2_pre, Block::gpt2_post, Block::qwen3}) {
       Case c{.method = method.id,
              .block = block,
              .batch = 2,
@@ -101,6 +107,7 @@ std::vector<Case> every_method() {
              .left_padding = 4,
              .right_padding = 3};
       list.push_back(c);
+      if (block == Block::qwen3) continue;  // its options touch neither form nor residual
       for (std::size_t form = 1; form < method.forms.size(); ++form) {
         c.form = method.forms[form];
         list.push_back(c);
@@ -134,6 +141,11 @@ std::vector<Case> cases() {
     c.block = Block::gpt2_pre;
     c.sinks = 2;
     list.push_back(c);
+    c.block = Block::qwen2;
+    for (const std::vector<int64_t>& full : {std::vector<int64_t>{1}, {0, 2}}) {
+      c.full_layers = full;
+      list.push_back(c);
+    }
   }
   return list;
 }

@@ -15,12 +15,13 @@ golden::ModelConfig config() {
   return made;
 }
 
-// "file:PATH" with a path that is there; of a program one that says hello.
+// "file:PATH" with a path that is there; a program that says hello; the example of a library.
 std::string name_of(const SubjectRow& row, const std::string& dump) {
   const std::string spelling = row.spelling;
   if (spelling.starts_with("exec:")) {
     return R"(exec:sh -c 'read hello; echo "{\"name\": \"polite\"}"; read bye')";
   }
+  if (spelling.starts_with("lib:")) return "lib:" LLAMA_SUBJECT;
   const std::size_t colon = spelling.find(':');
   return colon == std::string::npos ? spelling : spelling.substr(0, colon + 1) + dump;
 }
@@ -31,7 +32,8 @@ BOOST_AUTO_TEST_CASE(every_subject_can_do_what_its_row_says) {
   const golden::sample::TemporaryFolder folder;
   const std::string dump = folder.file("dump.h5");
   golden::sample::write(dump, golden::Capture::full);
-  const golden::ModelConfig model = config();
+  golden::ModelConfig model = config();
+  model.method = "plain";  // which the example of a library computes
   const golden::SyntheticWeights weights(model, 1);
   int made = 0;
   for (const SubjectRow& row : subjects()) {

@@ -138,9 +138,10 @@ BOOST_AUTO_TEST_CASE(a_block_is_read_as_a_config_json_is) {
   }
   BOOST_TEST(parsed(block(R"("model_type": "mistral")")).cases[0].config.window == 4096);
   BOOST_TEST(parsed(block(R"("assay": {"window": 3})")).cases[0].config.window == 3);
+  BOOST_TEST(parsed(block(R"("model_type": "qwen3")")).cases[0].config.qk_norm);
   const std::string where = "suite s: case plain-llama-gqa-b1-t5: ";
   expect_error(block(R"("use_cahce": true)"), where + "use_cahce: no key of LlamaForCausalLM");
-  expect_error(block(R"("model_type": "qwen2")"), where + "model_type: expected \"llama\"");
+  expect_error(block(R"("model_type": "gemma2")"), where + "model_type: expected \"llama\"");
   expect_error(block(R"("assay": {"norm": "pre"})"), where + "assay: norm: no such option");
 }
 

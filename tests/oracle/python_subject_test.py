@@ -1,8 +1,8 @@
 """examples/assay_subject.py with PyTorch. Usage: python_subject_test.py ASSAY EXAMPLES
 
-Llama and GPT-2 of transformers, recorded and served, eager, sdpa and compiled, pass, and models
-that are made wrong fail at the right tensor; a model is left as it was. Exits with 77 (skip) where
-torch, transformers or h5py is missing.
+Llama, GPT-2, Mistral, Qwen2 and Qwen3 of transformers, recorded and served, eager, sdpa and
+compiled, pass, and models that are made wrong fail at the right tensor; a model is left as it was.
+Exits with 77 (skip) where torch, transformers or h5py is missing.
 """
 
 import json
@@ -35,6 +35,13 @@ CONFIGS = {
     "gpt2": {"model_type": "gpt2", "n_embd": 32, "n_inner": 64, "n_layer": 2, "n_head": 4,
              "n_positions": 64, "vocab_size": 60, "activation_function": "gelu_new"},
 }
+# Families that are options of the Llama block. Their windows are narrower than a run.
+FAMILIES = {
+    "mistral": {**CONFIGS["llama"], "model_type": "mistral", "sliding_window": 6},
+    "qwen2": {**CONFIGS["llama"], "model_type": "qwen2", "use_sliding_window": True,
+              "sliding_window": 6, "max_window_layers": 1},
+    "qwen3": {**CONFIGS["llama"], "model_type": "qwen3", "head_dim": 10},
+}
 
 
 def check(condition, claim):
@@ -61,7 +68,7 @@ def raises(kind, part, call):
 
 def make(kind):
     with open(f"{kind}.json", "w", encoding="utf-8") as file:
-        json.dump(CONFIGS[kind], file)
+        json.dump({**CONFIGS, **FAMILIES}[kind], file)
     expect(0, "root hash", "generate", "--config", f"{kind}.json", "--method", "plain", "--seq",
            "19", "--batch", "2", "--out", f"{kind}.h5")
     expect(0, "model.safetensors", "export", f"{kind}.h5", "--to", kind)
@@ -84,7 +91,7 @@ def hooks_of(model):
                for module in model.modules())
 
 
-def dumps(kind):
+def dumps(kind, suffixes=("npz", "safetensors", "h5")):
     """What is recorded passes, in each format and type; the model is left as it was."""
     for attention in ("eager", "sdpa"):
         left_out = UNSEEN if attention == "sdpa" else ()
@@ -92,7 +99,7 @@ def dumps(kind):
             model, inputs = model_of(kind, attention, dtype), inputs_of(kind)
             before = model(**inputs).logits
             function = modeling_llama.eager_attention_forward
-            for suffix in ("h5", "npz", "safetensors"):
+            for suffix in suffixes:
                 with record(model, f"c.{suffix}"):
                     model(**inputs)
                 expect(0, "verdict: pass", "compare", f"{kind}.h5", f"c.{suffix}", "--precision",
@@ -226,6 +233,7 @@ def programs():
             file.write(SPOILT.format(examples=EXAMPLES, change=change))
         expect(code, part, "verify", "llama.h5", "--subject", f"exec:{sys.executable} spoilt.py")
     for kind, program, more in (("llama", "torch_llama.py", ()), ("gpt2", "hf_model.py", ()),
+                                ("qwen3", "hf_model.py", ()),
                                 ("gpt2", "hf_model.py --attention sdpa", UNSEEN)):
         expect(0, "golden values in the storage type", "verify", f"{kind}.h5", "--subject",
                f"exec:{sys.executable} {EXAMPLES}/{program}", "--precision", "bf16", *more)
@@ -235,6 +243,9 @@ def main():
     for kind in CONFIGS:
         make(kind)
         dumps(kind)
+    for kind in FAMILIES:
+        make(kind)
+        dumps(kind, ("h5",))
     compiled("llama")
     calls()
     names()

@@ -187,7 +187,8 @@ def differences(model, tensors, name):
 
 # Their configs, as keyword arguments; what is absent is the class's default.
 THEIRS = {
-    "LlamaForCausalLM": [{"num_key_value_heads": 2}, {"attention_bias": True}],
+    "LlamaForCausalLM": [{"num_key_value_heads": 2}, {"attention_bias": True},
+                         {"rope_scaling": {**LLAMA3}, "rope_theta": 500000.0}],
     "MistralForCausalLM": [{"sliding_window": 4}, {"sliding_window": None, "head_dim": 6,
                                                    "tie_word_embeddings": True}, {}],
     "Qwen2ForCausalLM": [{"num_key_value_heads": 2},

@@ -171,7 +171,8 @@ std::vector<ModelConfig> every_method(int64_t layers) {
   const std::vector<ModelConfig> llama = configs;
   for (const ModelConfig& config : llama) {
     if (!config.form.empty()) continue;
-    configs.push_back(with_normed_heads(config));
+    const bool usual = config.residual == golden::Residual::keep && !config.detach_stored;
+    if (usual) configs.push_back(with_normed_heads(config));
     configs.push_back(with_gpt2_block(config, golden::NormPosition::pre));
     configs.push_back(with_gpt2_block(config, golden::NormPosition::post));
   }

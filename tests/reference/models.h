@@ -79,8 +79,9 @@ ModelConfig with_normed_heads(ModelConfig config);
 ModelConfig without_method(ModelConfig config);
 
 // All methods on the Llama block, each with all its forms, residuals and with stored probabilities
-// detached; and with normed heads and on the GPT-2 block, pre-norm and post-norm, with the default
-// form.
+// detached; on the GPT-2 block, pre-norm and post-norm, with the default form; and with normed
+// heads, with the residual and attached besides: without a residual, norms of small vectors are too
+// curved for differences.
 std::vector<ModelConfig> every_method(int64_t layers = 3);
 std::string title(const ModelConfig& config);
 

@@ -110,10 +110,24 @@ class Dictionary {
       }
     }
     dependents_added();
+    normed_behind_rotation();
     for (const int other : siblings(graph_, target_)) {
       add(target_, node(other).name,
           [other](Rebuild& rebuild, Node) { return rebuild.expand(other); });
     }
+  }
+
+  // Heads that are normed and then turned: turned first?
+  void normed_behind_rotation() {
+    const NodeData& t = node(target_);
+    if (t.op == nullptr || t.op->name() != "rope") return;
+    const NodeData& norm = node(t.inputs[0]);
+    if (norm.op == nullptr || norm.op->name() != "rms_norm") return;
+    add(target_, t.name + " with " + norm.name + " behind the rotation",
+        [t, norm](Rebuild& rebuild, Node) {
+          const Node x = rebuild.copy(norm.inputs[0]);
+          return x.graph->add(norm.op, {x.graph->add(t.op, {x}), rebuild.copy(norm.inputs[1])});
+        });
   }
 
   // A message from a word's head, sum_c A_c V_c U^(c)T; with message = full the word also hears
@@ -147,10 +161,11 @@ class Dictionary {
           [other](Rebuild& rebuild, Node) { return rebuild.copy(other); });
     }
     if (node(id).shape().size() == 1) {
-      add(id, with(id, "left out"), [id](Rebuild& rebuild, Node x) {
-        reference::Array ones = reference::Array::uninitialized(x.shape());
-        for (double& one : ones.values()) one = 1;
-        return rebuild.parameter(rebuild.source().node(id), ones);
+      const double neutral = node(id).name.ends_with("bias") ? 0 : 1;
+      add(id, with(id, "left out"), [id, neutral](Rebuild& rebuild, Node x) {
+        reference::Array none = reference::Array::uninitialized(x.shape());
+        for (double& element : none.values()) element = neutral;
+        return rebuild.parameter(rebuild.source().node(id), none);
       });
     }
     if (is_square(node(id).shape())) transposed_weight(id);

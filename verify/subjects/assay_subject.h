@@ -41,7 +41,7 @@ typedef struct assay_subject assay_subject; /* the library's own */
 
 /* What a model is opened with. */
 typedef struct {
-  const char* config_json; /* Hugging Face's config.json, keys in order; Assay's own below "assay" */
+  const char* config_json; /* Hugging Face's config.json; Assay's own keys stand below "assay" */
   const char* precision;   /* the storage type that is judged: "fp64", "fp32", "bf16", "fp16" */
   void* context;           /* for read_weight */
   /* Fills values[0 .. count) with a weight by its checkpoint's name, such as
@@ -60,6 +60,7 @@ typedef struct {
   const char* angles;   /* what rotation angles are formed in: "double", "float32", "storage"; NULL:
                            not said, judged as float32 */
   int32_t can_force;    /* 1: it asks `forced` for every tensor that it computes, see below */
+  int32_t can_gradients; /* 1: it has gradients, see below */
 } assay_subject_description;
 
 typedef struct {
@@ -67,7 +68,11 @@ typedef struct {
   const int32_t* tokens;         /* [B,T] */
   const uint8_t* attention_mask; /* [B,T], 1 = real token, 0 = padding */
   const int32_t* labels;         /* [B,T], -100 = not counted; logits at t predict labels at t+1 */
-  void* context;                 /* for the functions below */
+  /* 1: the gradients of the loss are asked for and nothing else, each as "grad/" and the name of
+     the tensor or weight that it is with respect to; unscaled, of any type. Only where
+     can_gradients. */
+  int32_t gradients;
+  void* context; /* for the functions below */
 
   /* 1: the tensor is looked at; 0: it need not be handed over. May be asked or not. */
   int32_t (*wanted)(void* context, const char* name);
@@ -84,7 +89,7 @@ typedef struct {
      float32. Returns 0, or anything else: the run is over. */
   int32_t (*hand_over)(void* context, const char* name, int32_t dtype, int32_t rank,
                        const int64_t* shape, const void* data);
-} assay_subject_run;
+} assay_subject_request;
 
 #if defined(_WIN32)
 #define ASSAY_SUBJECT_EXPORT __declspec(dllexport)
@@ -106,9 +111,9 @@ ASSAY_SUBJECT_EXPORT int32_t assay_subject_open(const assay_subject_model* model
 ASSAY_SUBJECT_EXPORT int32_t assay_subject_describe(assay_subject* subject,
                                                     assay_subject_description* description);
 
-/* Computes the tensors of a batch. */
-ASSAY_SUBJECT_EXPORT int32_t assay_subject_compute(assay_subject* subject,
-                                                   const assay_subject_run* run);
+/* Computes the tensors of a batch and hands them over. */
+ASSAY_SUBJECT_EXPORT int32_t assay_subject_run(assay_subject* subject,
+                                               const assay_subject_request* request);
 
 /* Why the last call failed, one line; of a model that could not be opened, subject is NULL. Valid
    until the next call. NULL: no reason. */

@@ -88,6 +88,10 @@ void Backward<S>::carve_scratch(Scratch& x, Carver& carver) const {
   x.d_k_table = carver.take<A*>(L);
   const bool coefficients = pass_.method_.family == golden::Family::score_accumulation;
   x.coefficient_parts = carver.view<A>({coefficients ? L : 0, B, H, coefficient_parts(T)});
+  const int64_t rows = c.qk_norm ? B * H * T : 0;
+  x.d_proj = carver.view<A>({c.qk_norm ? B : 0, H, T, Dh});
+  x.head_statistics = carver.view<A>({1, rows});
+  x.head_parts = carver.view<A>({row_chunks(rows), Dh});
   x.statistics = carver.view<A>({2, N});
   x.norm_parts = carver.view<A>({2 * row_chunks(N), D});
   x.bias_parts = carver.view<A>({row_chunks(N), widest});
@@ -238,8 +242,11 @@ void Backward<S>::own_attention(int64_t l, double weight) {
   if (pass_.method_.gated_scores) pass_.form_score_factors(l, h);
   round(scratch_.d_residual, weight);
   attend(l, w.wo, g.wo, at(buf.v, l), context, true);
-  project(at(scratch_.d_q, l), pass_.llama(), w.wq, g.wq, h, false);
-  project(at(scratch_.d_k, l), pass_.llama(), w.wk, g.wk, h, true);
+  const bool normed = pass_.config_.qk_norm;
+  const View<const S, 4> q = normed ? at(buf.q_proj, l) : View<S, 4>{};
+  const View<const S, 4> k = normed ? at(buf.k_proj, l) : View<S, 4>{};
+  project_scored(at(scratch_.d_q, l), q, w.q_norm, g.q_norm, w.wq, g.wq, h, false);
+  project_scored(at(scratch_.d_k, l), k, w.k_norm, g.k_norm, w.wk, g.wk, h, true);
   project(scratch_.d_v, false, w.wv, g.wv, h, true);
   if (pass_.method_.gated_scores) gate(l, h);
   if (pass_.pre_norm()) {

@@ -57,6 +57,8 @@ class Backward {
     std::vector<View<A, 4>> d_q, d_k;                         // [L] of [B,H,T,Dh], [B,Hkv,T,Dh]
     A **d_q_table = nullptr, **d_k_table = nullptr;           // the same as device tables
     View<A, 4> coefficient_parts;                             // [L,B,H,coefficient_parts(T)]
+    View<A, 4> d_proj;                                        // [B,H,T,Dh], of normed heads
+    View<A, 2> head_statistics, head_parts;                   // of their norms
     View<A, 2> statistics, norm_parts, bias_parts;
     View<A, 2> d_factors;      // [N,L], of methods with a gate
     GateGradientRows<A> gate;  // for m = L
@@ -94,6 +96,11 @@ class Backward {
   // d_norm (+)= d heads Wx, from the gradient of heads [B,*,T,Dh]
   void project(View<const A, 4> d_heads, bool rotated, const Affine<S>& w, AffineGradient<A>& g,
                View<const S, 2> input, bool add);
+  // The same of turned heads of q or k [B,*,T,Dh], which it may write over; with a norm from the
+  // projections `plain`.
+  void project_scored(View<A, 4> d_heads, View<const S, 4> plain, const Norm<S>& norm,
+                      NormGradient<A>& d_norm, const Affine<S>& w, AffineGradient<A>& g,
+                      View<const S, 2> input, bool add);
   // d_term = the gradient with respect to x of norm(x), or to both of norm(x + addend)
   void norm(View<const A, 2> dy, View<const S, 2> x, View<const S, 2> addend, const Norm<S>& w,
             NormGradient<A>& g);

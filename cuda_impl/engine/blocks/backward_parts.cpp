@@ -87,6 +87,27 @@ void Backward<S>::project(View<const A, 4> d_heads, bool rotated, const Affine<S
 }
 
 template <class S>
+void Backward<S>::project_scored(View<A, 4> d_heads, View<const S, 4> plain, const Norm<S>& by,
+                                 NormGradient<A>& d_norm, const Affine<S>& w, AffineGradient<A>& g,
+                                 View<const S, 2> input, bool add) {
+  if (by.gain.data == nullptr) {
+    project(d_heads, pass_.llama(), w, g, input, add);
+    return;
+  }
+  const auto [B, H, T, Dh] = d_heads.shape;
+  const int64_t rows = B * H * T;
+  turn_heads(d_heads, View<const A, 4>(d_heads), pass_.buffers_.cosines, pass_.buffers_.sines,
+             nullptr, true, pass_.queue_);
+  const NormScratch<A> scratch{{scratch_.head_statistics.data, {1, rows}},
+                               {scratch_.head_parts.data, {row_chunks(rows), Dh}}};
+  const View<A, 4> d_proj{scratch_.d_proj.data, {B, H, T, Dh}};
+  rms_norm_backward<S, A>(d_proj.as({rows, Dh}), d_norm.gain, scratch, d_heads.as({rows, Dh}),
+                          plain.as({rows, Dh}), {}, by.gain, pass_.config_.rms_norm_eps, true,
+                          pass_.queue_);
+  project(d_proj, false, w, g, input, add);
+}
+
+template <class S>
 void Backward<S>::norm(View<const A, 2> dy, View<const S, 2> x, View<const S, 2> addend,
                        const Norm<S>& w, NormGradient<A>& g) {
   const auto [N, D] = x.shape;
@@ -150,20 +171,23 @@ void Backward<S>::round(View<const A, 2> x, double scale) {
   scaled<S>(scratch_.rounded, x, scale, pass_.queue_);
 }
 
-#define ASSAY_INSTANTIATE(S)                                                                     \
-  template void Backward<S>::mlp(const LayerWeights<S>&, LayerGradients<accum_t<S>>&,            \
-                                 View<const S, 2>, View<S, 2>);                                  \
-  template void Backward<S>::attend(int64_t, const Affine<S>&, AffineGradient<accum_t<S>>&,      \
-                                    View<const S, 4>, View<const S, 3>, bool);                   \
-  template void Backward<S>::project(View<const accum_t<S>, 4>, bool, const Affine<S>&,          \
-                                     AffineGradient<accum_t<S>>&, View<const S, 2>, bool);       \
-  template void Backward<S>::norm(View<const accum_t<S>, 2>, View<const S, 2>, View<const S, 2>, \
-                                  const Norm<S>&, NormGradient<accum_t<S>>&);                    \
-  template void Backward<S>::affine(AffineGradient<accum_t<S>>&, View<const S, 2>,               \
-                                    View<const S, 2>);                                           \
-  template void Backward<S>::gate(int64_t, View<const S, 2>);                                    \
-  template void Backward<S>::mix_gradient(int64_t, int64_t, View<const accum_t<S>, 2>,           \
-                                          View<const S, 2>);                                     \
+#define ASSAY_INSTANTIATE(S)                                                                       \
+  template void Backward<S>::mlp(const LayerWeights<S>&, LayerGradients<accum_t<S>>&,              \
+                                 View<const S, 2>, View<S, 2>);                                    \
+  template void Backward<S>::attend(int64_t, const Affine<S>&, AffineGradient<accum_t<S>>&,        \
+                                    View<const S, 4>, View<const S, 3>, bool);                     \
+  template void Backward<S>::project(View<const accum_t<S>, 4>, bool, const Affine<S>&,            \
+                                     AffineGradient<accum_t<S>>&, View<const S, 2>, bool);         \
+  template void Backward<S>::project_scored(View<accum_t<S>, 4>, View<const S, 4>, const Norm<S>&, \
+                                            NormGradient<accum_t<S>>&, const Affine<S>&,           \
+                                            AffineGradient<accum_t<S>>&, View<const S, 2>, bool);  \
+  template void Backward<S>::norm(View<const accum_t<S>, 2>, View<const S, 2>, View<const S, 2>,   \
+                                  const Norm<S>&, NormGradient<accum_t<S>>&);                      \
+  template void Backward<S>::affine(AffineGradient<accum_t<S>>&, View<const S, 2>,                 \
+                                    View<const S, 2>);                                             \
+  template void Backward<S>::gate(int64_t, View<const S, 2>);                                      \
+  template void Backward<S>::mix_gradient(int64_t, int64_t, View<const accum_t<S>, 2>,             \
+                                          View<const S, 2>);                                       \
   template void Backward<S>::round(View<const accum_t<S>, 2>, double);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE

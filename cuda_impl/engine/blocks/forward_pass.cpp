@@ -129,6 +129,27 @@ void ForwardPass<S>::project_heads(View<S, 4> heads, View<const S, 2> x, const A
 }
 
 template <class S>
+void ForwardPass<S>::project_scored(int64_t l, const char* tensor, std::vector<View<S, 4>>& plain,
+                                    View<S, 4> heads, View<const S, 2> x, const Affine<S>& by,
+                                    const Norm<S>& norm, Taps& taps) {
+  const std::string name = golden::layer_name(l, tensor);
+  if (norm.gain.data == nullptr) {
+    project_heads(heads, x, by, llama());
+    taps.offer(name, heads);
+    return;
+  }
+  const auto [B, H, T, Dh] = heads.shape;
+  const View<S, 4> projected = at(plain, l);
+  project_heads(projected, x, by, false);
+  taps.offer(name + "_proj", projected);
+  rms_norm(heads.as({B * H * T, Dh}), projected.as({B * H * T, Dh}), norm.gain,
+           config_.rms_norm_eps, queue_);
+  taps.offer(name + "_norm", heads);
+  turn_heads(heads, heads, buffers_.cosines, buffers_.sines, position_offset(), false, queue_);
+  taps.offer(name, heads);
+}
+
+template <class S>
 Coefficients<accum_t<S>> ForwardPass<S>::gate_coefficients(int64_t l) const {
   const int64_t outputs = layer(l).gate.bias.shape[0];
   const A* data = decodes() ? at(cache_->factors, l).data : buffers_.score_factors.data;
@@ -148,7 +169,7 @@ bool ForwardPass<S>::rounds_probs() const {
 
 template <class S>
 ScoreOperands<S> ForwardPass<S>::scores_of(int64_t l) const {
-  const int64_t from = method_.all_layers_score ? 0 : l;
+  const int64_t from = method_.all_layers_score ? 0 : l, window = window_of_layer(config_, l);
   return {.q = buffers_.q_table + from,
           .k = (decodes() ? cache_->k_table : buffers_.k_table) + from,
           .padding_mask = decodes() ? cache_->padding_mask : buffers_.padding_mask,
@@ -159,8 +180,8 @@ ScoreOperands<S> ForwardPass<S>::scores_of(int64_t l) const {
           .H = config_.num_attention_heads,
           .Hkv = config_.num_key_value_heads,
           .Dh = config_.head_dim,
-          .window = config_.window,
-          .sinks = config_.sink_tokens};
+          .window = window,
+          .sinks = window == 0 ? 0 : config_.sink_tokens};
 }
 
 template <class S>
@@ -181,10 +202,8 @@ void ForwardPass<S>::project(int64_t l, View<const S, 2> input, Taps& taps) {
   const auto name = [l](const char* tensor) { return golden::layer_name(l, tensor); };
   const LayerWeights<S>& w = layer(l);
   Buffers<S>& buf = buffers_;
-  project_heads(at(buf.q, l), input, w.wq, llama());
-  taps.offer(name("attn/q"), at(buf.q, l));
-  project_heads(at(buf.k, l), input, w.wk, llama());
-  taps.offer(name("attn/k"), at(buf.k, l));
+  project_scored(l, "attn/q", buf.q_proj, at(buf.q, l), input, w.wq, w.q_norm, taps);
+  project_scored(l, "attn/k", buf.k_proj, at(buf.k, l), input, w.wk, w.k_norm, taps);
   project_heads(at(buf.v, l), input, w.wv, false);
   taps.offer(name("attn/v"), at(buf.v, l));
   if (method_.gated_scores) form_score_factors(l, input);

@@ -121,6 +121,11 @@ class ForwardPass {
   }
   // heads [B,H,T,Dh] of x [N,D], rotated or not
   void project_heads(View<S, 4> heads, View<const S, 2> x, const Affine<S>& by, bool rotate);
+  // Heads of q or k of layer l, turned, and where the model norms them from their projections,
+  // which go to plain[l].
+  void project_scored(int64_t l, const char* tensor, std::vector<View<S, 4>>& plain,
+                      View<S, 4> heads, View<const S, 2> x, const Affine<S>& by,
+                      const Norm<S>& norm, Taps& taps);
   // buffers_.sum = what a method adds at its site in layer l; own is the layer's own output.
   void form_sum(int64_t l, View<const S, 2> own, Taps& taps);
   // y = that sum, with the residual and the layer's own output where the method keeps them

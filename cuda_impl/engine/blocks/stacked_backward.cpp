@@ -190,14 +190,12 @@ void StackedBackward<S>::attend(const Input& input, const Group& group) {
                      {d_context_.data, {batches, T, Q}}, queue_);
   for (int64_t j = 0; j < group.count; ++j) {
     const int64_t layer = group.first + j, rows = B * H * T;
-    AttentionBackwardArguments<S> arguments{
-        .scores = input.forward.scores,
+    const AttentionBackwardArguments<S> arguments{
+        .scores = scores_of_layer(config_, input.forward.scores, layer),
         .lse = {input.forward.lse.data + layer * rows, {B, H, T}},
         .v = {recompute_.arrays().v.data + j * N() * KV(), {B, Hkv, T, Dh}},
         .dcontext = {d_context_.data + j * N() * Q, {B, T, Q}},
         .delta = {delta_.data + j * rows, {B, H, T}}};
-    arguments.scores.q += layer;
-    arguments.scores.k += layer;
     ScoreGradients<A> into;
     if (input.d_q != nullptr) {
       into.dq = input.d_q + layer;
@@ -214,10 +212,10 @@ void StackedBackward<S>::form_values(const Input& input, const Group& group) {
   const int64_t M = group.count * KV(), D = config_.hidden_size, before = group.first * KV();
   const View<const S, 2> n = pre_norm() ? recompute_.arrays().normalised : input.forward.x;
   const View<const S, 2> d_v{wide_d_v_.data, {N(), M}};
-  gemm_nn<S>(d_normalised_, d_v, weights_.v(group.first, group.count).weight, group.first > 0,
-             queue_, parts_->operands);
+  const Affine<S> by = weights_.v(group.first, group.count);
+  gemm_nn<S>(d_normalised_, d_v, by.weight, group.first > 0, queue_, parts_->operands);
   gemm_tn<S>({d_folded_.data + before * D, {M, D}}, d_v, n, true, queue_, parts_->operands);
-  if (llama()) return;
+  if (by.bias.data == nullptr) return;
   column_sum<S>({d_folded_bias_.data + before, {M}}, {bias_parts_.data, {row_chunks(N()), M}}, d_v,
                 true, queue_);
 }

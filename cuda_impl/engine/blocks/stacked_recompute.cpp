@@ -146,9 +146,6 @@ void StackedRecompute<S>::replay(const Input& input, const Group& group,
   const auto [B, H, T] = input.lse.shape;
   const int64_t Hkv = config_.num_key_value_heads, Dh = config_.head_dim, Q = H * Dh;
   const int64_t R = input.scores.padding_mask.shape[1];
-  ScoreOperands<S> scores = input.scores;
-  scores.q += group.first;
-  scores.k += group.first;
   const S* v = cache_ != nullptr ? cache_->recompute_v_stack(input.l).data : arrays_.v.data;
   ReplayLayout<A> layout{.count = group.count, .context = N() * Q, .lse = B * H * T};
   if (placed == Placed::apart) {
@@ -162,16 +159,24 @@ void StackedRecompute<S>::replay(const Input& input, const Group& group,
     layout.context_row = group.count * Q;
     layout.terms = terms;
   }
-  const View<S, 3> contexts{arrays_.context.data, {B, T, Q}};
-  const View<const S, 4> values{v, {B, Hkv, R, Dh}};
-  if (input.probs.data != nullptr) {
-    layout.lse = B * H * T * T;
-    stored_attention<S>(contexts, {input.probs.data + group.first * layout.lse, {B, H, T, T}},
-                        scores, values, queue_, layout);
-    return;
+  if (input.probs.data != nullptr) layout.lse = B * H * T * T;
+  // Layers after each other that have one window go at once.
+  const A* const weights = layout.terms.weights;
+  for (int64_t done = 0; done < group.count; done += layout.count) {
+    const int64_t first = group.first + done;
+    layout.count = layers_alike(config_, first, group.first + group.count);
+    if (weights != nullptr) layout.terms.weights = weights + done;
+    const ScoreOperands<S> scores = scores_of_layer(config_, input.scores, first);
+    const View<S, 3> contexts{arrays_.context.data + done * layout.context, {B, T, Q}};
+    const View<const S, 4> values{v + done * layout.v, {B, Hkv, R, Dh}};
+    if (input.probs.data != nullptr) {
+      stored_attention<S>(contexts, {input.probs.data + first * layout.lse, {B, H, T, T}}, scores,
+                          values, queue_, layout);
+    } else {
+      replay_attention<S>(contexts, {input.lse.data + first * layout.lse, {B, H, T}}, scores,
+                          values, queue_, layout);
+    }
   }
-  replay_attention<S>(contexts, {input.lse.data + group.first * layout.lse, {B, H, T}}, scores,
-                      values, queue_, layout);
 }
 
 template <class S>

@@ -23,6 +23,32 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
+// The window of layer l; 0: every earlier key is visible.
+inline int64_t window_of_layer(const golden::ModelConfig& config, int64_t l) {
+  for (const int64_t full : config.full_layers) {
+    if (full == l) return 0;
+  }
+  return config.window;
+}
+
+// The scores of layer j from those of layer 0, whose tables the other layers' follow.
+template <class S>
+ScoreOperands<S> scores_of_layer(const golden::ModelConfig& config, ScoreOperands<S> scores,
+                                 int64_t j) {
+  scores.q += j;
+  scores.k += j;
+  scores.window = window_of_layer(config, j);
+  scores.sinks = scores.window == 0 ? 0 : config.sink_tokens;
+  return scores;
+}
+
+// How many layers from `first` on, before `end`, have one window.
+inline int64_t layers_alike(const golden::ModelConfig& config, int64_t first, int64_t end) {
+  int64_t next = first + 1;
+  while (next < end && window_of_layer(config, next) == window_of_layer(config, first)) ++next;
+  return next - first;
+}
+
 // Takes, for each of the N positions, D (S + A) bytes and for every layer of a group
 //   Hkv Dh (S + A) + H Dh S,  and of methods that run MLPs again 2 D S + F (S + A + A)
 // (in the GPT-2 block F (S + A)), where S and A are the sizes of a scalar of S and of accum_t<S>. A

@@ -1,6 +1,6 @@
 /* The production implementation for programs in C, or in anything that calls C: a model from a
-   Hugging Face config.json (Llama or GPT-2; the method and its options stand under its key "assay")
-   and a function that reads weights.
+   Hugging Face config.json (docs/families.md; the method and its options stand under its key
+   "assay") and a function that reads weights.
 
    Every function returns ASSAY_OK, or another status with a message in assay_last_error(). A model
    belongs to one thread at a time; different models do not share anything. Arrays are row-major and

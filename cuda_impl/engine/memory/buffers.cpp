@@ -51,6 +51,8 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   x.context.resize(layers(x.saved_for_backward));
   x.q.resize(layers(x.saved_for_backward || looks_back));
   x.k.resize(x.q.size());
+  x.q_proj.resize(c.qk_norm ? layers(x.saved_for_backward) : 0);
+  x.k_proj.resize(x.q_proj.size());
   x.lse.resize(layers(x.saved_for_backward || method.recomputes()));
   x.recompute_out.resize(method.recomputes() && each ? layers(true) - 1 : 0);
   for (auto* streams : {&x.stream, &x.attn_residual, &x.mlp_residual}) {
@@ -63,6 +65,8 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   x.recompute_context = recomputes ? carver.view<S>({B, T, H * Dh}) : x.context[0];
   for (View<S, 4>& q : x.q) q = carver.view<S>({B, H, T, Dh});
   for (View<S, 4>& k : x.k) k = carver.view<S>({B, Hkv, T, Dh});
+  for (View<S, 4>& q : x.q_proj) q = carver.view<S>({B, H, T, Dh});
+  for (View<S, 4>& k : x.k_proj) k = carver.view<S>({B, Hkv, T, Dh});
   A* next_lse = carver.take<A>(static_cast<int64_t>(x.lse.size()) * B * H * T);
   for (View<A, 3>& lse : x.lse) {
     lse = {next_lse, {B, H, T}};

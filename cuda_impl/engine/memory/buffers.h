@@ -21,8 +21,8 @@ inline namespace SIMT_BACKEND {
 //             of lse and, unless they are stacked (stacked_recompute.h), D of the recompute's
 //             output where earlier layers are run again
 //   backward  2 D + 2 (H + Hkv) Dh + H of streams, q, k, v, context and lse, D more with norms
-//             after the residuals, D of the recompute's output likewise, (H + Hkv) Dh of dq and dk
-//             where layers look back. Norms, MLPs and all of a recompute are formed again.
+//             after the residuals, (H + Hkv) Dh more with norms of q and k, D of the recompute's
+//             output likewise, (H + Hkv) Dh of dq and dk where layers look back. Norms, MLPs and all of a recompute are formed again.
 // So what a method of L(L-1)/2 recomputes needs grows with L alone, and no [T,T] array is kept but
 // probs, where ModelOptions::stored_bytes allows it: (L-1) B H T T scalars, forward and backward.
 template <class S>
@@ -58,6 +58,7 @@ struct Buffers {
   std::vector<View<S, 4>> v;                                    // [B,Hkv,T,Dh]
   std::vector<View<S, 3>> context;                              // [B,T,H*Dh]
   std::vector<View<S, 4>> q, k;                                 // [B,H,T,Dh], [B,Hkv,T,Dh]
+  std::vector<View<S, 4>> q_proj, k_proj;                       // the same, without norms null
   std::vector<View<A, 3>> lse;                                  // [B,H,T], one behind the other
   std::vector<View<S, 2>> recompute_out;                        // [N,D], o_{j>l} or r_{j>l}
   View<S, 5> probs;  // [L-1,B,H,T,T], of the layers that are run again; null: rebuilt from lse

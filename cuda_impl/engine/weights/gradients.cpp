@@ -17,12 +17,13 @@ void carve(WeightGradients<A>& g, Carver& carver, const golden::ModelConfig& c,
     if (!llama) n.bias = carver.view<A>({D});
     return n;
   };
-  const auto affine = [&](int64_t M, int64_t K) {
+  const auto affine = [&](int64_t M, int64_t K, bool biased = false) {
     AffineGradient<A> a;
     a.weight = carver.view<A>({M, K});
-    if (!llama) a.bias = carver.view<A>({M});
+    if (!llama || biased) a.bias = carver.view<A>({M});
     return a;
   };
+  const bool biased = c.attention_bias != golden::AttentionBias::none;
   const std::size_t before = carver.used();
   g = {};
   g.embed = carver.view<A>({V, D});
@@ -31,17 +32,22 @@ void carve(WeightGradients<A>& g, Carver& carver, const golden::ModelConfig& c,
   for (int64_t l = 0; l < c.num_hidden_layers; ++l) {
     LayerGradients<A> layer{.attn_norm = norm(),
                             .mlp_norm = norm(),
-                            .wq = affine(HDh, D),
-                            .wk = affine(KDh, D),
-                            .wv = affine(KDh, D),
-                            .wo = affine(D, HDh),
+                            .wq = affine(HDh, D, biased),
+                            .wk = affine(KDh, D, biased),
+                            .wv = affine(KDh, D, biased),
+                            .wo = affine(D, HDh, c.attention_bias == golden::AttentionBias::all),
                             .w_gate = {},
                             .w_up = affine(F, D),
                             .w_down = affine(D, F),
+                            .q_norm = {},
+                            .k_norm = {},
                             .coefficients = {},
                             .gate = {},
                             .mix = {}};
     if (llama) layer.w_gate = affine(F, D);
+    for (NormGradient<A>* n : {&layer.q_norm, &layer.k_norm}) {
+      if (c.qk_norm) n->gain = carver.view<A>({c.head_dim});
+    }
     if (method.gated_scores) {
       const int64_t features = method.score_terms(l);
       layer.gate = {.norm = carver.view<A>({D}),

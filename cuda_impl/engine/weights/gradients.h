@@ -23,7 +23,7 @@ struct NormGradient {
 template <class A>
 struct AffineGradient {
   View<A, 2> weight;  // [M,K]
-  View<A, 1> bias;    // [M]; null in the Llama block
+  View<A, 1> bias;    // [M]; null where there is none
 };
 
 template <class A>
@@ -36,6 +36,7 @@ template <class A>
 struct LayerGradients {
   NormGradient<A> attn_norm, mlp_norm;
   AffineGradient<A> wq, wk, wv, wo, w_gate, w_up, w_down;
+  NormGradient<A> q_norm, k_norm;  // [Dh]; null without norms of q and k
   View<A, 1> coefficients;  // of the scores' c_i, in their layout; null where none is learned
   GateGradient<A> gate;     // of methods 5.1D, 5.1E, D-base
   View<A, 1> mix;           // [m], of the terms' weights

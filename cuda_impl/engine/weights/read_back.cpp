@@ -33,6 +33,12 @@ class Reader {
     if (n.bias.data != nullptr) give(name + ".bias", n.bias);
   }
 
+  template <class Part>
+  void affine(const std::string& name, const Part& part) const {
+    give(name + ".weight", part.weight);
+    if (part.bias.data != nullptr) give(name + ".bias", part.bias);
+  }
+
   // GPT-2's layout: the transposed weights [K, M_0 + M_1 + ..] side by side, and their biases.
   template <class Part>
   void side_by_side(const std::string& name, const std::vector<Part>& parts) const {
@@ -60,10 +66,12 @@ class Reader {
   template <class Layer>
   void llama_layer(int64_t l, const Layer& w) const {
     const auto name = [&](const char* weight) { return golden::layer_weight(config_, l, weight); };
-    give(name("self_attn.q_proj.weight"), w.wq.weight);
-    give(name("self_attn.k_proj.weight"), w.wk.weight);
-    give(name("self_attn.v_proj.weight"), w.wv.weight);
-    give(name("self_attn.o_proj.weight"), w.wo.weight);
+    affine(name("self_attn.q_proj"), w.wq);
+    affine(name("self_attn.k_proj"), w.wk);
+    affine(name("self_attn.v_proj"), w.wv);
+    affine(name("self_attn.o_proj"), w.wo);
+    if (w.q_norm.gain.data != nullptr) norm(name("self_attn.q_norm"), w.q_norm);
+    if (w.k_norm.gain.data != nullptr) norm(name("self_attn.k_norm"), w.k_norm);
     give(name("mlp.gate_proj.weight"), w.w_gate.weight);
     give(name("mlp.up_proj.weight"), w.w_up.weight);
     give(name("mlp.down_proj.weight"), w.w_down.weight);

@@ -39,6 +39,7 @@ void for_each_array(const Arrays& arrays, const Visit& visit) {
       present(affine->weight);
       present(affine->bias);
     }
+    for (const auto* n : {&layer.q_norm, &layer.k_norm}) norm(*n);
     present(layer.gate.norm);
     present(layer.gate.bias);
     present(layer.gate.w1);

@@ -56,7 +56,7 @@ class StackedWeights {
   int64_t K_ = 0, layer_stride_ = 0;
   simt::Buffer<S> memory_;
   View<S, 2> v_, out_;  // [(L-1)*Hkv*Dh,D], [D,(L-1)*K]
-  View<S, 1> v_bias_;   // [(L-1)*Hkv*Dh]; null in the Llama block
+  View<S, 1> v_bias_;   // [(L-1)*Hkv*Dh]; null where v has no bias
   Norm<S> unit_;
 };
 

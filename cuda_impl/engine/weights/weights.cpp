@@ -50,19 +50,28 @@ void Weights<S>::load_llama(const golden::ModelConfig& c) {
     const auto name = [&](const char* weight) {
       return golden::layer_weight(c, l, weight) + ".weight";
     };
-    const auto gemm = [&](const char* weight, int64_t M, int64_t K) {
-      return Affine<S>{matrix(name(weight), M, K), {}};
+    const auto gemm = [&](const char* weight, int64_t M, int64_t K, bool biased = false) {
+      Affine<S> by{matrix(name(weight), M, K), {}};
+      if (biased) by.bias = vector(golden::layer_weight(c, l, weight) + ".bias", M);
+      return by;
     };
-    layers.push_back({.attn_norm = {vector(name("input_layernorm"), D), {}},
-                      .mlp_norm = {vector(name("post_attention_layernorm"), D), {}},
-                      .wq = gemm("self_attn.q_proj", HDh, D),
-                      .wk = gemm("self_attn.k_proj", KDh, D),
-                      .wv = gemm("self_attn.v_proj", KDh, D),
-                      .wo = gemm("self_attn.o_proj", D, HDh),
-                      .w_gate = gemm("mlp.gate_proj", F, D),
-                      .w_up = gemm("mlp.up_proj", F, D),
-                      .w_down = gemm("mlp.down_proj", D, F),
-                      .gate = load_gate(c, l)});
+    const auto head_norm = [&](const char* weight) {
+      return c.qk_norm ? Norm<S>{vector(name(weight), c.head_dim), {}} : Norm<S>{};
+    };
+    const bool biased = c.attention_bias != golden::AttentionBias::none;
+    layers.push_back(
+        {.attn_norm = {vector(name("input_layernorm"), D), {}},
+         .mlp_norm = {vector(name("post_attention_layernorm"), D), {}},
+         .wq = gemm("self_attn.q_proj", HDh, D, biased),
+         .wk = gemm("self_attn.k_proj", KDh, D, biased),
+         .wv = gemm("self_attn.v_proj", KDh, D, biased),
+         .wo = gemm("self_attn.o_proj", D, HDh, c.attention_bias == golden::AttentionBias::all),
+         .q_norm = head_norm("self_attn.q_norm"),
+         .k_norm = head_norm("self_attn.k_norm"),
+         .w_gate = gemm("mlp.gate_proj", F, D),
+         .w_up = gemm("mlp.up_proj", F, D),
+         .w_down = gemm("mlp.down_proj", D, F),
+         .gate = load_gate(c, l)});
   }
   final_norm.gain = vector("model.norm.weight", D);
 }
@@ -87,6 +96,8 @@ void Weights<S>::load_gpt2(const golden::ModelConfig& c) {
                       .wk = qkv(HDh, KDh),
                       .wv = qkv(HDh + KDh, KDh),
                       .wo = transposed(name("attn.c_proj"), HDh, D, 0, D),
+                      .q_norm = {},
+                      .k_norm = {},
                       .w_gate = {},
                       .w_up = transposed(name("mlp.c_fc"), D, F, 0, F),
                       .w_down = transposed(name("mlp.c_proj"), F, D, 0, D),

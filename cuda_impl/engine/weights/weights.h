@@ -21,13 +21,14 @@ struct Norm {
 template <class S>
 struct Affine {
   View<const S, 2> weight;  // [M,K]
-  View<const S, 1> bias;    // [M]; null in the Llama block
+  View<const S, 1> bias;    // [M]; null where there is none
 };
 
 template <class S>
 struct LayerWeights {
   Norm<S> attn_norm, mlp_norm;
   Affine<S> wq, wk, wv, wo;  // [H*Dh,D] [Hkv*Dh,D] [Hkv*Dh,D] [D,H*Dh]
+  Norm<S> q_norm, k_norm;    // [Dh]; null without norms of q and k
   Affine<S> w_gate;          // [F,D]; null in the GPT-2 block
   Affine<S> w_up, w_down;    // [F,D] [D,F]
   GateWeights<S> gate;       // of methods 5.1D, 5.1E, D-base

@@ -23,6 +23,9 @@ std::vector<ModelConfig> models(int64_t layers) {
   for (const golden::MethodInfo& method : golden::methods()) {
     if (method.family == golden::Family::prob_transformer) continue;
     all.push_back(dependences::tiny(method.id, layers));
+    all.push_back(dependences::tiny(method.id, layers));
+    all.back().qk_norm = true;
+    all.back().attention_bias = golden::AttentionBias::all;
     all.push_back(dependences::tiny_gpt2(method.id, golden::NormPosition::pre, layers));
     all.push_back(dependences::tiny_gpt2(method.id, golden::NormPosition::post, layers));
   }

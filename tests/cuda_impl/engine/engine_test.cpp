@@ -219,6 +219,7 @@ BOOST_AUTO_TEST_CASE(a_token_reaches_as_far_as_the_window) {
     ModelConfig config = windowed;
     config.num_hidden_layers = 1;
     config.window = kWindow;
+    config.full_layers.clear();
     BOOST_TEST_INFO_SCOPE(text_of(config));
     for (const Precision precision : kPrecisions) {
       const auto model = make(config, precision);

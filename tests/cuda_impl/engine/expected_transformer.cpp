@@ -66,7 +66,8 @@ class Transformer final : public ExpectedSources {
     if (name == "embed") return 0;
     if (!name.starts_with("layers/")) return config_.num_hidden_layers;
     const int64_t layer = std::stoll(name.substr(7));
-    for (const char* end : {"/input", "/q", "/k", "/v", "/scores"}) {
+    for (const char* end :
+         {"/input", "/q", "/k", "/v", "/q_proj", "/k_proj", "/q_norm", "/k_norm", "/scores"}) {
       if (name.ends_with(end)) return layer;
     }
     return pre_norm_ && name.ends_with("/attn_norm") ? layer : layer + 1;

@@ -106,6 +106,8 @@ BOOST_AUTO_TEST_CASE(memory_grows_with_layers_as_the_headers_say) {
         stacked);
   constexpr int64_t kKept = 2 * kD + 2 * (kQ + kK) + kH, kQueryKeyGradients = kQ + kK;
   check(tiny("plain"), true, kKept);
+  check(tiny_normed("plain"), false, 0);
+  check(tiny_normed("plain"), true, kKept + kQ + kK);
   check(tiny("5.1"), true, kKept + kQueryKeyGradients);
   check(tiny("1"), true, kKept + kQueryKeyGradients + kD);
   check(tiny_gpt2("1", golden::NormPosition::post), true, kKept + kQueryKeyGradients + 2 * kD);

@@ -1,6 +1,7 @@
 // Small models of every method on every block, and batches for them.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -55,12 +56,28 @@ inline golden::ModelConfig tiny_gpt2(const std::string& method, golden::NormPosi
   return c;
 }
 
-// Every method of the blocks on every one of them.
+// The Llama block with its options: norms of q and k, biases of all projections of attention.
+inline golden::ModelConfig tiny_normed(const std::string& method, int64_t layers = 3) {
+  golden::ModelConfig c = tiny(method, layers);
+  c.qk_norm = true;
+  c.attention_bias = golden::AttentionBias::all;
+  return c;
+}
+
+// Methods that use every part of the engine between them.
+inline bool is_typical(const std::string& method) {
+  const std::vector<std::string> typical{"plain", "1",   "2",    "3.2",  "4.2",
+                                         "5.1",   "5.5", "5.1A", "5.1D", "D-base"};
+  return std::find(typical.begin(), typical.end(), method) != typical.end();
+}
+
+// Every method of the blocks on every one of them; typical ones with the Llama block's options too.
 inline std::vector<golden::ModelConfig> models(int64_t layers = 3) {
   std::vector<golden::ModelConfig> all;
   for (const golden::MethodInfo& method : golden::methods()) {
     if (method.family == golden::Family::prob_transformer) continue;
     all.push_back(tiny(method.id, layers));
+    if (is_typical(method.id)) all.push_back(tiny_normed(method.id, layers));
     all.push_back(tiny_gpt2(method.id, golden::NormPosition::pre, layers));
     all.push_back(tiny_gpt2(method.id, golden::NormPosition::post, layers));
   }
@@ -136,12 +153,17 @@ inline std::vector<golden::ModelConfig> windowed_models() {
     all.push_back(tiny_gpt2(method, golden::NormPosition::pre));
     all.back().window = 3;
     all.back().sink_tokens = 2;
+    all.push_back(tiny_normed(method));
+    all.back().attention_bias = golden::AttentionBias::qkv;
+    all.back().window = 4;
+    all.back().full_layers = {1};
   }
   return all;
 }
 
 inline std::string text_of(const golden::ModelConfig& c) {
   return "method " + c.method + " on " + golden::block_name(c.block) +
+         (c.qk_norm ? " with normed heads" : "") +
          (c.norm == golden::NormPosition::pre ? " pre" : " post") + " window " +
          std::to_string(c.window) + (c.method == "pt" ? golden::prob_transformer_json(c) : "");
 }

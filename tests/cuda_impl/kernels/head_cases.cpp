@@ -1,4 +1,4 @@
-// rope, split_heads, append_rows, last_rows
+// rope, turn_heads, split_heads, append_rows, last_rows
 #include "cases.h"
 
 namespace assay::kernel_test {
@@ -51,6 +51,51 @@ Case rope_case(int64_t B, int64_t H, int64_t T, int64_t Dh, bool decodes = false
                     out.push_back(expected<S>(straight + crossed, 2,
                                               std::fabs(straight) + std::fabs(crossed)));
                   }
+            return out;
+          }};
+}
+
+// In place; there, and back again: what is stored is turned twice.
+template <class S>
+Case turn_heads_case(int64_t B, int64_t H, int64_t T, int64_t Dh, bool back, bool decodes = false) {
+  using A = accum_t<S>;
+  const int64_t half = Dh / 2, R = decodes ? T + B + 2 : T;
+  const Values x = random_values<S>(B * H * T * Dh, 1);
+  std::vector<int32_t> position_offset;
+  for (int64_t b = 0; b < B; ++b) {
+    position_offset.push_back(decodes ? static_cast<int32_t>(3 + b) : 0);
+  }
+  Values cosines, sines;  // [R,Dh/2]
+  for (int64_t i = 0; i < R * half; ++i) {
+    const double angle_rad = static_cast<double>(i / half) / static_cast<double>(1 + i % half);
+    cosines.push_back(static_cast<double>(static_cast<A>(std::cos(angle_rad))));
+    sines.push_back(static_cast<double>(static_cast<A>(std::sin(angle_rad))));
+  }
+  return {"turn_heads", shape_of("B H T Dh back decodes", B, H, T, Dh, back, decodes),
+          [=] {
+            const auto y = upload<S>(x);
+            const auto g_cosines = upload<A>(cosines), g_sines = upload<A>(sines);
+            const simt::Buffer<int32_t> g_position_offset(position_offset);
+            const View<S, 4> heads{y.get(), {B, H, T, Dh}};
+            cuda::turn_heads<S>(heads, heads, {g_cosines.get(), {R, half}},
+                                {g_sines.get(), {R, half}},
+                                decodes ? g_position_offset.get() : nullptr, back, nullptr);
+            Values out;
+            download(y, out);
+            return out;
+          },
+          [=] {
+            std::vector<Expected> out;
+            for (int64_t i = 0; i < B * H * T * Dh; ++i) {
+              const int64_t d = i % Dh, t = i / Dh % T, b = i / Dh / T / H;
+              const int64_t angle = (position_offset[at(b)] + t) * half + d % half;
+              const bool second = d >= half;
+              const double s = sines[at(angle)] * (second == back ? -1 : 1);
+              const double straight = x[at(i)] * cosines[at(angle)];
+              const double crossed = x[at(second ? i - half : i + half)] * s;
+              out.push_back(
+                  expected<S>(straight + crossed, 2, std::fabs(straight) + std::fabs(crossed)));
+            }
             return out;
           }};
 }
@@ -146,6 +191,9 @@ void add_head_cases(std::vector<Case>& cases) {
   cases.push_back(rope_case<S>(2, 3, 7, 20));
   cases.push_back(rope_case<S>(1, 2, 31, 64));
   cases.push_back(rope_case<S>(3, 2, 2, 6, true));
+  cases.push_back(turn_heads_case<S>(2, 3, 7, 20, false));
+  cases.push_back(turn_heads_case<S>(1, 2, 31, 64, true));
+  cases.push_back(turn_heads_case<S>(3, 2, 2, 6, false, true));
   cases.push_back(split_heads_case<S>(1, 1, 1, 1));
   cases.push_back(split_heads_case<S>(2, 3, 7, 20));
   cases.push_back(append_rows_case<S>(2, 7));

@@ -34,7 +34,8 @@ void append_repeated(Values& to, std::span<const double> from, int64_t head_size
 }
 
 // The weights of a model with a key/value head of its own for each query head, all heads of a group
-// equal: rows of k_proj and v_proj [Hkv*Dh,D]; in c_attn the columns behind the H*Dh of Wq.
+// equal: rows of k_proj and v_proj [Hkv*Dh,D] and their biases; in c_attn the columns behind the
+// H*Dh of Wq.
 void repeat_heads(const ModelConfig& c, Tensors& weights) {
   const int64_t times = c.num_attention_heads / c.num_key_value_heads;
   for (auto& [name, weight] : weights) {
@@ -50,7 +51,8 @@ void repeat_heads(const ModelConfig& c, Tensors& weights) {
       weight.shape.back() = 3 * query;
     } else if (name.find("k_proj") != std::string::npos ||
                name.find("v_proj") != std::string::npos) {
-      append_repeated(repeated, weight.values, c.head_dim * weight.shape[1], times);
+      const int64_t inputs = weight.shape.size() == 2 ? weight.shape[1] : 1;  // of a bias
+      append_repeated(repeated, weight.values, c.head_dim * inputs, times);
       weight.shape[0] *= times;
     } else {
       continue;

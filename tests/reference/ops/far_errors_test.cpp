@@ -196,6 +196,33 @@ BOOST_AUTO_TEST_CASE(eager_silu_underflows) {
   }
 }
 
+// Eager with a sigmoid of three operations, as JAX has it, each rounded: more than a sigmoid that is
+// rounded once, and in fp16 nothing is left of one whose exponential overflows.
+BOOST_AUTO_TEST_CASE(eager_silu_in_steps) {
+  const OneRow op(
+      [](Graph& graph, Node x) {
+        return swiglu(x, graph.input("up", {1, 1, 4}, "BTD"));
+      },
+      {{1, 1, 1, 1}}, true);
+  for (const golden::Precision storage : {golden::Precision::bf16, golden::Precision::fp16}) {
+    const double unit = golden::unit_roundoff(storage);
+    const ErrorModel model{.unit_roundoff = golden::unit_roundoff(golden::Precision::fp32),
+                           .eager_roundoff = unit,
+                           .eager_least = golden::smallest(storage) / 2,
+                           .eager_most = golden::largest(storage)};
+    const auto round = [&](double x) { return golden::round_to(storage, x); };
+    double most_units = 0;
+    for (double gate = -14; gate < 14; gate += 0.03125) {
+      const Values x(4, round(gate));
+      const double got = round(x[0] * round(1 / round(1 + round(std::exp(-x[0])))));
+      const double due = op.value(x)[0], error = std::fabs(got - due);
+      BOOST_TEST(error <= op.error(model, x, Values(4, 0.0))[0], "gate " << gate);
+      if (due != 0) most_units = std::max(most_units, error / (unit * std::fabs(due)));
+    }
+    BOOST_TEST(most_units > 2);  // a sigmoid that is rounded once, and its product
+  }
+}
+
 // exp(-350) = 1e-152: its square underflows, and so does that of its error.
 BOOST_AUTO_TEST_CASE(probabilities_whose_squares_underflow_have_an_error) {
   const OneRow op([](Graph&, Node x) { return softmax(x); }, {});

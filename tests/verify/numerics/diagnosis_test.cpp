@@ -5,6 +5,8 @@
 
 #include "reference/methods/registry.h"
 #include "reference/ops/mask.h"
+#include "reference/ops/rms_norm.h"
+#include "reference/ops/rope.h"
 #include "reference/ops/scale.h"
 #include "reference/ops/scores.h"
 #include "reference/ops/softmax.h"
@@ -156,6 +158,55 @@ BOOST_AUTO_TEST_CASE(a_window_that_is_off_is_named) {
         BOOST_TEST(result.diagnosis ==
                    "equals layers/0/attn/scores with causal_mask of layers/0/attn/scores by " +
                        std::string(off.by) + " instead of window 4, 2 sinks");
+      }
+    }
+  }
+}
+
+// What Qwen2 and Qwen3 have beside a Llama, wrong in one layer.
+BOOST_AUTO_TEST_CASE(options_of_the_llama_block_that_are_off_are_named) {
+  golden::ModelConfig config = config_of("tiny", "plain");
+  config.attention_bias = golden::AttentionBias::all;
+  config.qk_norm = true;
+  const GoldenFixture golden(config);
+  const auto of = [](Graph& graph, const std::string& name) {
+    return Node{&graph, graph.find(name)};
+  };
+  const std::string at = "layers/1/attn/", weights = "model.layers.1.self_attn.";
+  const auto normed = [=](Graph& graph, Node x, const std::string& gain, double eps) {
+    return reference::rms_norm(x, of(graph, weights + gain + ".weight"), eps);
+  };
+  const auto lost = [](Graph& graph, Node x) { return zero(graph, x); };
+  const auto turned_first = [=](Graph& graph, Node) {
+    const Node x = reference::rope(of(graph, at + "k_proj"), 10000, std::nullopt);
+    return normed(graph, x, "k_norm", 1e-5);
+  };
+  const std::vector<Planted> off{
+      {"a lost bias of k", "", weights + "k_proj.bias", lost, only(at + "k_proj"), at + "k_proj",
+       "equals layers/1/attn/k_proj with model.layers.1.self_attn.k_proj.bias left out"},
+      {"a lost bias of v", "", weights + "v_proj.bias", lost, only(at + "v"), at + "v",
+       "equals layers/1/attn/v with model.layers.1.self_attn.v_proj.bias left out"},
+      {"a lost bias of o", "", weights + "o_proj.bias", lost, only(at + "out"), at + "out",
+       "equals layers/1/attn/out with model.layers.1.self_attn.o_proj.bias left out"},
+      {"no norm", "", at + "q_norm",
+       [=](Graph& graph, Node) { return of(graph, at + "q_proj"); }, only(at + "q"), at + "q", ""},
+      {"the gain of k for q", "", weights + "q_norm.weight",
+       [=](Graph& graph, Node) { return of(graph, weights + "k_norm.weight"); },
+       only(at + "q_norm"), at + "q_norm", ""},
+      {"a norm with another eps", "", at + "q_norm",
+       [=](Graph& graph, Node) { return normed(graph, of(graph, at + "q_proj"), "q_norm", 1e-2); },
+       only(at + "q"), at + "q", ""},
+      {"a norm behind the rotation", "", at + "k", turned_first, only(at + "scores"),
+       at + "scores", ""}};
+  for (const Planted& defect : off) {
+    for (const Precision storage : {Precision::fp64, Precision::fp32, Precision::bf16}) {
+      GraphSubject subject = golden.subject(planted(defect.at, defect.edit, defect.reader), storage);
+      const NumericsResult result = verify_numerics(golden.reader(), subject, {});
+      BOOST_TEST_CONTEXT(defect.what << ", " << golden::precision_name(storage)
+                                     << text_of(result)) {
+        BOOST_TEST(exit_code_of(result) == 1);
+        BOOST_TEST(result.diverged == defect.diverged);
+        if (!defect.diagnosis.empty()) BOOST_TEST(result.diagnosis == defect.diagnosis);
       }
     }
   }

@@ -1,0 +1,129 @@
+#include "cli/training/known_oracle.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "datasets/known/law.h"
+#include "datasets/known/overlap.h"
+#include "verify/training/oracle_check.h"
+
+namespace assay::cli {
+namespace {
+
+namespace training = verify::training;
+
+void give_probabilities(const datasets::Law& law, training::AlignedSet& aligned) {
+  const datasets::KnownRows known =
+      datasets::known_rows(law, aligned.sequences, aligned.sequence_positions, true);
+  std::vector<training::Expected> expected;
+  for (const datasets::Surprise& surprise : known.surprises) {
+    expected.push_back({surprise.mean, surprise.variance});
+  }
+  training::give_oracle(aligned, known.log_probs, expected);
+  const std::optional<int64_t> memory = law.memory();
+  if (!memory || *memory == 0 || training::oracle_problem(aligned.set).empty()) return;
+  training::AlignedSet without = aligned;
+  training::leave_out_beginnings(
+      without, *memory,
+      fmt::format("rows begin inside of sequences: the first {} tokens of each are left out",
+                  *memory));
+  if (training::oracle_problem(without.set).empty()) aligned = std::move(without);
+}
+
+// Of the counted tokens.
+double mean_oracle(const training::TokenSet& set) {
+  double sum = 0, tokens = 0;
+  for (std::size_t i = 0; i < set.oracle.size(); ++i) {
+    if (!set.is_counted(i) || !std::isfinite(set.oracle[i])) continue;
+    sum += set.oracle[i];
+    ++tokens;
+  }
+  return tokens > 0 ? sum / tokens : 0;
+}
+
+// The window that tells rows apart: half the entropy, for windows of little surprise come again
+// more often than the average one.
+int64_t window_of(const training::AlignedSet& a, const training::AlignedSet& b) {
+  return datasets::telling_window(mean_oracle(a.set) / 2, static_cast<double>(a.sequences.size()),
+                                  static_cast<double>(b.sequences.size()));
+}
+
+std::vector<int64_t> shared_rows(const training::AlignedSet& a, const training::AlignedSet& b) {
+  const int64_t window = window_of(a, b);
+  if (window > a.sequence_positions || window > b.sequence_positions) return {};
+  return datasets::overlapping_rows(a.sequences, a.sequence_positions, b.sequences,
+                                    b.sequence_positions, window);
+}
+
+void leave_out_repeated(training::AlignedSet& aligned) {
+  if (aligned.sequences.empty() || aligned.set.oracle.empty()) return;
+  const int64_t window = window_of(aligned, aligned);
+  if (window > aligned.sequence_positions) return;
+  training::leave_out(
+      aligned.set,
+      datasets::overlapping_rows(aligned.sequences, aligned.sequence_positions, {}, 0, window),
+      fmt::format("they share {} tokens with an earlier row", window));
+}
+
+void look_for_shared(AlignedSets& sets, training::Evidence& evidence) {
+  const training::AlignedSet& train = sets[training::kTrain];
+  if (train.sequences.empty()) return;
+  for (const training::Set s : {training::kVal, training::kFresh}) {
+    training::AlignedSet& own = sets[s];
+    if (own.sequences.empty() || own.set.oracle.empty()) continue;
+    const std::vector<int64_t> shared = shared_rows(own, train);
+    if (shared.empty()) continue;
+    const std::string what = fmt::format(
+        "{} of {} rows of {} are in the training set, by {} tokens "
+        "in a row",
+        shared.size(), own.set.rows, training::kSetNames[s], window_of(own, train));
+    if (s == training::kVal) {
+      evidence.shared_with_train.push_back(what);
+    } else {
+      training::leave_out(own.set, shared, "they are in the training set");
+      evidence.fresh_is_train = 2 * static_cast<int64_t>(shared.size()) > own.set.rows;
+    }
+  }
+}
+
+}  // namespace
+
+void give_law(const std::string& text, AlignedSets& sets, training::Evidence& evidence) {
+  const auto law = datasets::parse_law(text, "--oracle");
+  if (!evidence.vocab) evidence.vocab = law->vocab_size();
+  evidence.is_canaries = text.starts_with("canaries");
+  const std::optional<double> constant = law->constant_surprise();
+  if (const std::optional<double> rate = law->entropy_rate()) {
+    evidence.rate = training::OracleRate{*rate, 0, constant.has_value()};
+  } else {
+    const datasets::Estimate estimate = datasets::estimated_entropy_rate(*law);
+    evidence.rate = training::OracleRate{estimate.value, estimate.standard_error, false};
+  }
+  for (training::AlignedSet& aligned : sets) {
+    if (!aligned.sequences.empty()) {
+      give_probabilities(*law, aligned);
+    } else if (constant && !aligned.set.empty() && aligned.set.oracle.empty()) {
+      aligned.set.oracle.assign(aligned.set.size(), *constant);
+      aligned.set.oracle_resolution = {0, 1e-12, "exact"};
+      aligned.set.notes.push_back("no tokens: they are taken to be the oracle's");
+    }
+  }
+}
+
+void finish_sets(AlignedSets& sets, training::Evidence& evidence) {
+  look_for_shared(sets, evidence);
+  leave_out_repeated(sets[training::kVal]);
+  leave_out_repeated(sets[training::kFresh]);
+  if (evidence.rate) return;
+  for (const training::Set s : {training::kFresh, training::kVal, training::kTrain}) {
+    const training::TokenSet& set = sets[s].set;
+    if (set.oracle.empty()) continue;
+    const auto [low, high] = std::minmax_element(set.oracle.begin(), set.oracle.end());
+    evidence.rate = training::OracleRate{mean_oracle(set), 0, *high - *low < 1e-9};
+    return;
+  }
+}
+
+}  // namespace assay::cli

@@ -1,0 +1,258 @@
+#include "verify/training/readers/records.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <optional>
+
+#include "golden/contract/error.h"
+#include "verify/training/readers/names.h"
+
+namespace assay::verify::training {
+namespace {
+
+bool is_summary(const Record& record) {
+  return std::any_of(record.values.begin(), record.values.end(), [](const auto& value) {
+    return value.first == "train_runtime" || value.first == "train_samples_per_second" ||
+           value.first == "total_flos";
+  });
+}
+
+// The name that counts for each quantity.
+struct Choice {
+  std::map<Quantity, std::string> names;
+  std::map<std::string, std::string> layers;  // name -> layer
+};
+
+Choice chosen_names(const std::vector<Record>& records) {
+  std::map<std::string, int64_t> counts;
+  for (const Record& record : records) {
+    for (const auto& [name, value] : record.values) ++counts[name];
+  }
+  Choice choice;
+  std::map<Quantity, std::pair<int64_t, int>> best;
+  for (const auto& [name, count] : counts) {
+    const Column column = column_named(name);
+    if (column.quantity == Quantity::none) continue;
+    if (column.quantity == Quantity::layer_norm) {
+      choice.layers[name] = column.layer;
+      continue;
+    }
+    const std::pair<int64_t, int> rank{count, -column.priority};
+    const auto known = best.find(column.quantity);
+    if (known != best.end() && known->second >= rank) continue;
+    best[column.quantity] = rank;
+    choice.names[column.quantity] = name;
+  }
+  return choice;
+}
+
+std::optional<double> value_of(const Record& record, const std::string& name) {
+  for (const auto& [known, value] : record.values) {
+    if (known == name) return value;
+  }
+  return std::nullopt;
+}
+
+class CurveBuilder {
+ public:
+  CurveBuilder(const std::vector<Record>& records, Curve& curve) : curve_(curve) {
+    for (const Record& record : records) {
+      if (is_summary(record)) {
+        ++summaries_;
+      } else {
+        records_.push_back(&record);
+      }
+    }
+    std::vector<Record> kept;
+    for (const Record* record : records_) kept.push_back(*record);
+    choice_ = chosen_names(kept);
+  }
+
+  void build() {
+    number_rows();
+    drop_missing();
+    for (std::size_t i = 0; i < records_.size(); ++i) {
+      if (steps_[i] < 0) continue;
+      for (const Quantity q : {Quantity::train, Quantity::val, Quantity::fresh, Quantity::grad_norm,
+                               Quantity::loss_scale, Quantity::epoch}) {
+        if (const std::optional<double> value = get(i, q)) put(series_of(q), steps_[i], *value);
+      }
+      for (const auto& [name, layer] : choice_.layers) {
+        const std::optional<double> value = value_of(*records_[i], name);
+        if (value) put(curve_.layers[layer], steps_[i], *value);
+      }
+    }
+    for (Series* series : {&curve_.train, &curve_.val, &curve_.fresh, &curve_.grad_norm}) {
+      const bool all_zero = std::all_of(series->values.begin(), series->values.end(),
+                                        [](double value) { return value == 0; });
+      series->half_step = all_zero ? 0 : decimal_half_step(series->values);
+    }
+    say();
+  }
+
+ private:
+  // A log may name its steps in two ways: "iter 100: ..", "step 250: ..".
+  std::optional<double> step_of(std::size_t i) const {
+    std::optional<double> step;
+    int best = INT32_MAX;
+    for (const auto& [name, value] : records_[i]->values) {
+      const Column column = column_named(name);
+      if (column.quantity != Quantity::step || column.priority >= best) continue;
+      best = column.priority;
+      step = value;
+    }
+    return step;
+  }
+
+  std::optional<double> get(std::size_t i, Quantity quantity) const {
+    const auto name = choice_.names.find(quantity);
+    if (name == choice_.names.end()) return std::nullopt;
+    const std::optional<double> value = value_of(*records_[i], name->second);
+    const bool loss = quantity == Quantity::train || quantity == Quantity::val;
+    return value && loss && complementary_ && std::isnan(*value) ? std::nullopt : value;
+  }
+
+  Series& series_of(Quantity quantity) {
+    switch (quantity) {
+      case Quantity::val:
+        return curve_.val;
+      case Quantity::fresh:
+        return curve_.fresh;
+      case Quantity::grad_norm:
+        return curve_.grad_norm;
+      case Quantity::loss_scale:
+        return curve_.loss_scale;
+      case Quantity::epoch:
+        return curve_.epoch;
+      default:
+        return curve_.train;
+    }
+  }
+
+  // Of several rows with one step the last counts.
+  static void put(Series& series, double step, double value) {
+    if (!series.steps.empty() && series.steps.back() == step) {
+      series.values.back() = value;
+    } else {
+      series.add(step, value);
+    }
+  }
+
+  // A row without a step has that of the row before: logs say val after the step's own line.
+  void number_rows() {
+    double last = 0;
+    const bool has_steps = choice_.names.contains(Quantity::step);
+    for (std::size_t i = 0; i < records_.size(); ++i) {
+      const std::optional<double> step = step_of(i);
+      if (!has_steps) last = static_cast<double>(i + 1);
+      if (step && std::isfinite(*step)) last = *step;
+      steps_.push_back(last);
+    }
+    if (has_steps) mend_steps();
+  }
+
+  void mend_steps() {
+    std::vector<std::size_t> back;  // rows whose step is lower than that of the row before
+    for (std::size_t i = 1; i < steps_.size(); ++i) {
+      if (steps_[i] < steps_[i - 1]) back.push_back(i);
+    }
+    if (back.empty()) return;
+    const bool by_epoch = std::all_of(back.begin(), back.end(), [&](std::size_t i) {
+      const auto now = get(i, Quantity::epoch), before = get(i - 1, Quantity::epoch);
+      return now && before && *now > *before;
+    });
+    if (by_epoch) {
+      for (std::size_t i = 0; i < steps_.size(); ++i) steps_[i] = static_cast<double>(i + 1);
+      curve_.notes.push_back("steps begin again with each epoch: rows are counted instead");
+      return;
+    }
+    if (10 * back.size() > steps_.size() && back.size() > 3) return sort_rows();
+    std::size_t dropped = 0;
+    for (const std::size_t at : back) {
+      for (std::size_t i = 0; i < at; ++i) {
+        if (steps_[i] < steps_[at]) continue;
+        dropped += steps_[i] >= 0 ? 1 : 0;
+        steps_[i] = -1;
+      }
+    }
+    curve_.notes.push_back(
+        fmt::format("the run was resumed {} times: {} rows that it did again are left out",
+                    back.size(), dropped));
+  }
+
+  void sort_rows() {
+    std::vector<std::size_t> order(steps_.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return steps_[a] < steps_[b]; });
+    std::vector<const Record*> records;
+    std::vector<double> steps;
+    for (const std::size_t i : order) {
+      records.push_back(records_[i]);
+      steps.push_back(steps_[i]);
+    }
+    records_ = std::move(records);
+    steps_ = std::move(steps);
+    curve_.notes.push_back("the rows are not in order of their steps: they are sorted");
+  }
+
+  void drop_missing() {
+    int64_t both = 0, one = 0;
+    for (std::size_t i = 0; i < records_.size(); ++i) {
+      const auto train = get(i, Quantity::train), val = get(i, Quantity::val);
+      if (!train || !val) continue;
+      const bool first = !std::isnan(*train), second = !std::isnan(*val);
+      both += first && second ? 1 : 0;
+      one += first != second ? 1 : 0;
+    }
+    complementary_ = both == 0 && one > 1;
+  }
+
+  void say() {
+    if (summaries_ > 0) {
+      curve_.notes.push_back("the last row is an average over the run: it is no step");
+    }
+    std::vector<std::string> used;
+    for (const auto& [quantity, name] : choice_.names) {
+      used.push_back("'" + golden::printable(name) + "'");
+    }
+    curve_.notes.push_back(fmt::format("read from {}", fmt::join(used, ", ")));
+  }
+
+  Curve& curve_;
+  std::vector<const Record*> records_;
+  std::vector<double> steps_;  // -1: left out
+  Choice choice_;
+  int64_t summaries_ = 0;
+  bool complementary_ = false;
+};
+
+// As Hugging Face's Trainer writes its rows.
+bool is_hugging_face(const std::vector<Record>& records) {
+  return std::any_of(records.begin(), records.end(), [](const Record& record) {
+    return value_of(record, "loss") && value_of(record, "learning_rate") &&
+           value_of(record, "epoch");
+  });
+}
+
+}  // namespace
+
+Curve curve_of(const std::vector<Record>& records, const std::string& path,
+               const std::string& format) {
+  Curve curve;
+  curve.format = format;
+  CurveBuilder(records, curve).build();
+  if (curve.empty()) {
+    throw InputError(fmt::format(
+        "{}: {}: expected a training or val loss (loss, train_loss, val_loss, eval/loss, ..), got "
+        "none in {} rows; docs/training.md lists the names",
+        path, format, records.size()));
+  }
+  curve.may_be_scaled = is_hugging_face(records);
+  return curve;
+}
+
+}  // namespace assay::verify::training

@@ -1,0 +1,40 @@
+// Means with errors that allow for tokens of one row going together.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace assay::verify::training {
+
+// A mean, its standard error, and from how many independent pieces that is known.
+struct Mean {
+  double value = 0;
+  double error = 0;
+  int64_t freedom = 0;  // degrees; 0: the error is unknown
+  int64_t tokens = 0;
+
+  bool has_error() const { return freedom > 0; }
+};
+
+// The pieces are rows; of fewer than 16 rows, blocks of the rows, of 16 tokens or more, in two
+// sizes, of which the larger error counts. counted[i] = 0 leaves a value out.
+Mean mean_of(std::span<const double> values, std::span<const uint8_t> counted, int64_t positions);
+
+// a - b of independent means.
+Mean difference(const Mean& a, const Mean& b);
+
+// The factor of an error that is known from so few degrees of freedom which is exceeded as rarely as
+// `sigmas` standard deviations of a normal law are: Student's t. Infinite without freedom.
+double sigmas_of(double sigmas, int64_t freedom);
+
+// Upper tail of the normal law beyond z.
+double normal_tail(double z);
+
+double median(std::vector<double> values);
+// 1.4826 x the median distance from the median.
+double robust_spread(const std::vector<double>& values);
+// Of what is left of a curve when its trend is taken away: from differences of neighbours.
+double noise_of(std::span<const double> values);
+
+}  // namespace assay::verify::training
