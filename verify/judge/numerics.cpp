@@ -9,10 +9,10 @@
 #include "verify/diagnosis/diagnosis.h"
 #include "verify/diagnosis/divergence.h"
 #include "verify/judge/gradients.h"
+#include "verify/judge/slope_check.h"
 #include "verify/judge/untapped.h"
 #include "verify/judge/view_checks.h"
 #include "verify/numerics/ledger_check.h"
-#include "verify/numerics/slope.h"
 #include "verify/numerics/views.h"
 #include "verify/subjects/bindings.h"
 
@@ -35,6 +35,11 @@ class Stopwatch {
 void finish_rows(std::vector<CheckpointRow>& rows, const Ledger& ledger) {
   for (CheckpointRow& row : rows) {
     row.fault = ledger.fault_of(row.name);
+    if (ledger.absent().contains(row.name)) {
+      row.status = Status::skipped;
+      row.note = "not judged: it was not handed over";
+      continue;
+    }
     for (const Finding& finding : ledger.findings()) {
       if (finding.name == row.name) row.note += (row.note.empty() ? "" : "; ") + finding.message;
     }
@@ -45,7 +50,7 @@ void finish_rows(std::vector<CheckpointRow>& rows, const Ledger& ledger) {
 }
 
 std::string find_cause(const Case& file, const golden::PrecisionSchedule& schedule,
-                       const LocalInputs& inputs, const Failure& failure) {
+                       const LocalInputs& inputs, const Ledger& ledger, const Failure& failure) {
   const Cut cut{
       .given = inputs.replaced,
       .value =
@@ -62,7 +67,7 @@ std::string find_cause(const Case& file, const golden::PrecisionSchedule& schedu
   // A loss that fails was compared.
   const auto undefined = file.undefined.is_loss_of_them(failure.name)
                              ? std::function<bool(int64_t)>()
-                             : file.undefined.in(file.graph->node(at));
+                             : not_compared(file, ledger, file.graph->node(at));
   return diagnose(*file.graph, cut, at, schedule, failure.candidate, undefined);
 }
 
@@ -83,8 +88,13 @@ struct Run {
         golden(golden_file),
         rows(file, judged),
         tolerance(schedule, file.elements(), chosen.false_alarm_rate) {
-    ledger.tolerate(file.undemanded);
-    forced_ledger.tolerate(file.undemanded);
+    const Demands demands{.part = judged.gives_a_part(),
+                          .strict = chosen.strict,
+                          .required = file.required(chosen.required)};
+    for (Ledger* each : {&ledger, &forced_ledger}) {
+      each->tolerate(file.undemanded);
+      each->demand(demands);
+    }
   }
 
   const NumericsOptions& options;
@@ -114,10 +124,13 @@ void compare_free(Run& run) {
                         nullptr, run.ledger, run.golden, run.rows, run.options.watch);
   for (CheckpointRow& row : run.rows.all()) {
     if (row.note.empty()) row.note = run.file.initial_weights(row.name);
+    row.dtype = run.ledger.judged_as(row.name, row.dtype);
   }
   book_nothing(run.rows.all(), run.ledger);
-  run.result.checks = {ledger_check(run.file, run.rows.all(), run.ledger, run_seconds),
-                       free_check(run.rows.all(), run.tolerance, run.golden, watch.lap())};
+  run.result.checks = {
+      ledger_check(run.file, run.rows.all(), run.ledger, run.subject.notes(), run_seconds),
+      free_check(run.rows.all(), run.tolerance, run.golden, run.ledger.is_of_a_part(),
+                 watch.lap())};
 }
 
 // What a dump hands over may be roundings of what the candidate computed with: values that a fused
@@ -170,14 +183,9 @@ void compare_local(Run& run) {
                                  can_force ? run.forced_ledger : run.ledger, run.rows);
   if (run.local_failure && !can_force) doubt_roundings(run);
   run.result.checks.push_back(local_check(run.rows.all(), run.inputs.described,
-                                          can_force ? &run.forced_ledger : nullptr, watch.lap()));
+                                          can_force ? &run.forced_ledger : nullptr,
+                                          run.ledger.is_of_a_part(), watch.lap()));
   say_what_is_read_narrower(run, run.result.checks.back());
-}
-
-const Slope* first_outside(const std::vector<Slope>& slopes) {
-  const auto found = std::find_if(slopes.begin(), slopes.end(),
-                                  [](const Slope& slope) { return !(slope.ratio() <= 1); });
-  return found == slopes.end() ? nullptr : &*found;
 }
 
 // Before a candidate is accused of nothing but the errors that it inherits, these are sampled.
@@ -188,7 +196,8 @@ void look_again_at_free(Run& run) {
   run.free_failure =
       free_running_view(run.file, run.schedule, run.tolerance, run.subject.capabilities().can_force,
                         &noise, run.ledger, run.golden, run.rows, run.options.watch);
-  Check check = free_check(run.rows.all(), run.tolerance, run.golden, watch.lap());
+  Check check =
+      free_check(run.rows.all(), run.tolerance, run.golden, run.ledger.is_of_a_part(), watch.lap());
   check.details.insert(
       check.details.begin(),
       fmt::format(
@@ -197,32 +206,6 @@ void look_again_at_free(Run& run) {
           noise.runs(), noise.largest_factor(), noise.largest_at()));
   check.seconds += run.result.checks[1].seconds;
   run.result.checks[1] = std::move(check);
-}
-
-std::string slope_text(const Slope& slope, const std::string& inputs) {
-  return fmt::format("FAIL /{}: {:.6g} times what its inputs give ({}): expected 1 +- {:.2g}",
-                     slope.name, 1 + slope.excess, inputs, slope.bound);
-}
-
-Check slope_check(const std::vector<Slope>& slopes, const std::string& inputs, double seconds) {
-  Check check{.name = "numerics: slope", .summary = {}, .details = {}, .seconds = seconds};
-  const auto outside = std::count_if(slopes.begin(), slopes.end(),
-                                     [](const Slope& slope) { return !(slope.ratio() <= 1); });
-  const auto& worst =
-      *std::max_element(slopes.begin(), slopes.end(),
-                        [](const Slope& a, const Slope& b) { return a.ratio() < b.ratio(); });
-  const auto& widest =
-      *std::max_element(slopes.begin(), slopes.end(),
-                        [](const Slope& a, const Slope& b) { return a.bound < b.bound; });
-  check.status = outside > 0 ? Status::fail : Status::pass;
-  check.summary = fmt::format(
-      "{} of {} checkpoints are a multiple of what their inputs give; largest excess / bound "
-      "{:.3g} at {}; widest bound {:.2g} at {}",
-      outside, slopes.size(), worst.ratio(), worst.name, widest.bound, widest.name);
-  if (const Slope* first = first_outside(slopes)) {
-    check.details.push_back(slope_text(*first, inputs));
-  }
-  return check;
 }
 
 void compare_slopes(Run& run) {
@@ -256,7 +239,9 @@ void explain(Run& run) {
                         .bound_why = run.tolerance.reason(),
                         .diagnosis = ""};
   if (local && run.options.diagnose) {
-    divergence.diagnosis = find_cause(run.file, run.schedule, run.inputs, *run.local_failure);
+    divergence.diagnosis = find_cause(
+        run.file, run.schedule, run.inputs,
+        run.subject.capabilities().can_force ? run.forced_ledger : run.ledger, *run.local_failure);
   }
   NumericsResult& result = run.result;
   result.diverged = divergence.failure->name;

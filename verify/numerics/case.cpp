@@ -205,6 +205,23 @@ void Case::check_left_out(const std::vector<std::string>& others) const {
   }
 }
 
+std::set<std::string> Case::required(const std::vector<std::string>& patterns) const {
+  std::vector<std::string> judged;
+  for (const Checkpoint& checkpoint : asked) judged.push_back(checkpoint.name);
+  std::set<std::string> names;
+  for (const std::string& given : patterns) {
+    const std::string pattern = given == "all" ? "*" : bare_pattern(given);
+    if (pattern.empty()) {
+      throw InputError("--require: expected a pattern of tensors or all, got nothing");
+    }
+    check_parts("--require", pattern, judged, "no such tensor among those that are to be judged");
+    for (const std::string& name : judged) {
+      if (golden::matches(pattern, name)) names.insert(name);
+    }
+  }
+  return names;
+}
+
 int64_t Case::elements() const {
   int64_t sum = 0;
   for (const Checkpoint& checkpoint : asked) sum += golden::element_count(checkpoint.shape);

@@ -54,6 +54,9 @@ struct Case {
   // Throws InputError for a part of left_out that matches neither a declared tensor nor one of
   // `others`: what was to be left out by a mistyped name is judged, and nobody would be told.
   void check_left_out(const std::vector<std::string>& others) const;
+  // Names of the asked that the patterns match, "all" every one. Throws InputError for a part of
+  // them that matches none.
+  std::set<std::string> required(const std::vector<std::string>& patterns) const;
 
  private:
   bool selects(const std::string& name) const;

@@ -18,8 +18,8 @@ std::vector<std::string> shortened_messages(const Ledger& ledger);
 // Comparing nothing is a failure, whatever else was found.
 void book_nothing(const std::vector<CheckpointRow>& rows, Ledger& ledger);
 
-// seconds: what the run took that filled the ledger.
+// notes: Subject::notes. seconds: what the run took that filled the ledger.
 Check ledger_check(const Case& file, const std::vector<CheckpointRow>& rows, const Ledger& ledger,
-                   double seconds);
+                   const std::vector<std::string>& notes, double seconds);
 
 }  // namespace assay::verify
