@@ -76,8 +76,7 @@ std::vector<int> readers_of(const Graph& graph, const std::vector<bool>& on_way)
 void round_stores(golden::Precision storage, int stores, Gradients& gradient) {
   const double unit = golden::unit_roundoff(storage), least = golden::smallest(storage) / 2;
   const double times = std::max(1, stores);
-  const int64_t row =
-      gradient.shape().empty() ? 1 : std::max<int64_t>(1, gradient.shape().back());
+  const int64_t row = gradient.shape().empty() ? 1 : std::max<int64_t>(1, gradient.shape().back());
   for_rows(gradient.size() / row, 4 * row, [&](int64_t r) {
     for (int64_t i = r * row; i < (r + 1) * row; ++i) {
       Uncertain& g = gradient.data()[i];

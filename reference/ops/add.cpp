@@ -36,8 +36,7 @@ class Add final : public Differentiated<Add> {
   }
 
   template <class A>
-  void backward(std::span<const A>, const A&, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A>, const A&, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     for (A& grad : grad_in) {
       if (grad.absent()) continue;

@@ -32,8 +32,7 @@ class Attend final : public Differentiated<Attend> {
   }
 
   template <class A>
-  void backward(std::span<const A> in, const A&, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A> in, const A&, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     for (int64_t head = 0; head < heads(in);
          ++head) {  // a value head is shared: one after the other

@@ -28,8 +28,8 @@ class Detach final : public Differentiated<Detach> {
   }
 
   template <class A>
-  void backward(std::span<const A>, const A&, const A&,
-                std::span<A>) const {}  // zero, by definition
+  void backward(std::span<const A>, const A&, const A&, std::span<A>) const {
+  }  // zero, by definition
 
   void dependence(std::span<const Relation> in, Relation& out) const override {
     unite_cellwise(in, out);

@@ -41,8 +41,7 @@ class PickByDistance final : public Differentiated<PickByDistance> {
   }
 
   template <class A>
-  void backward(std::span<const A>, const A& out, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A>, const A& out, const A& grad_out, std::span<A> grad_in) const {
     if (grad_in[0].absent()) return;
     for_pairs(groups_, out.shape(),
               [&](int64_t to, int64_t from) { grad_in[0].data()[from] += grad_out.data()[to]; });
@@ -89,8 +88,7 @@ class SpreadByDistance final : public Differentiated<SpreadByDistance> {
   }
 
   template <class A>
-  void backward(std::span<const A> in, const A&, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A> in, const A&, const A& grad_out, std::span<A> grad_in) const {
     if (grad_in[0].absent()) return;
     for_pairs(groups_, in[0].shape(),
               [&](int64_t from, int64_t to) { grad_in[0].data()[from] += grad_out.data()[to]; });

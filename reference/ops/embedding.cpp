@@ -25,8 +25,7 @@ class Embedding final : public Differentiated<Embedding> {
   }
 
   template <class A>
-  void backward(std::span<const A> in, const A&, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A> in, const A&, const A& grad_out, std::span<A> grad_in) const {
     if (!grad_in[0].absent()) throw NotDifferentiable("embedding: tokens are whole numbers");
     if (grad_in[1].absent()) return;
     const int64_t width = in[1].shape()[1];

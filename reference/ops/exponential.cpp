@@ -26,8 +26,7 @@ class Exponential final : public Differentiated<Exponential> {
   }
 
   template <class A>
-  void backward(std::span<const A>, const A& out, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A>, const A& out, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     if (grad_in[0].absent()) return;
     for_elements<X>(out.shape(), 2, [&](int64_t i) {

@@ -124,8 +124,7 @@ class EvenHeadScores final : public Differentiated<EvenHeadScores> {
   }
 
   template <class A>
-  void backward(std::span<const A>, const A&, const A&,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A>, const A&, const A&, std::span<A> grad_in) const {
     if (!grad_in[0].absent()) throw NotDifferentiable(name() + ": the mask is a selection");
   }
 

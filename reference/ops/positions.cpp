@@ -35,8 +35,7 @@ class AddPositions final : public Differentiated<AddPositions> {
   }
 
   template <class A>
-  void backward(std::span<const A>, const A& out, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A>, const A& out, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     if (!grad_in[0].absent()) {
       for_elements<X>(out.shape(), 1,

@@ -34,8 +34,7 @@ class QueryBias final : public Differentiated<QueryBias> {
   }
 
   template <class A>
-  void backward(std::span<const A>, const A&, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A>, const A&, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     if (!grad_in[0].absent()) {
       for_elements<X>(grad_out.shape(), 1,

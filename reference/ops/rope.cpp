@@ -58,8 +58,7 @@ class Rope final : public Differentiated<Rope> {
   }
 
   template <class A>
-  void backward(std::span<const A>, const A& out, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A>, const A& out, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     if (grad_in[0].absent()) return;
     for_pairs<X>(out, [&](int64_t i1, int64_t i2, X c, X s) {  // the rotation backwards

@@ -22,8 +22,7 @@ class Scale final : public Differentiated<Scale> {
   }
 
   template <class A>
-  void backward(std::span<const A>, const A&, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A>, const A&, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     if (grad_in[0].absent()) return;
     for_elements<X>(grad_out.shape(), 1,

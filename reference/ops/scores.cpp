@@ -29,8 +29,7 @@ class Scores final : public Differentiated<Scores> {
   }
 
   template <class A>
-  void backward(std::span<const A> in, const A&, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A> in, const A&, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     for (int64_t head = 0; head < heads(in[0]);
          ++head) {  // a key head is shared: one after the other

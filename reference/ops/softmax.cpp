@@ -41,8 +41,7 @@ class Softmax final : public Differentiated<Softmax> {
 
   // dx_s = p_s ( dp_s - sum_s' p_s' dp_s' )
   template <class A>
-  void backward(std::span<const A>, const A& out, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A>, const A& out, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     if (grad_in[0].absent()) return;
     const int64_t keys = out.shape().back();

@@ -26,8 +26,7 @@ class SplitHeads final : public Differentiated<SplitHeads> {
   }
 
   template <class A>
-  void backward(std::span<const A>, const A& out, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A>, const A& out, const A& grad_out, std::span<A> grad_in) const {
     if (grad_in[0].absent()) return;
     for_heads(out, [&](int64_t flat, int64_t split, int64_t size) {
       for (int64_t d = 0; d < size; ++d) grad_in[0].data()[flat + d] += grad_out.data()[split + d];

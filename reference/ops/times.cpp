@@ -26,8 +26,7 @@ class Times final : public Differentiated<Times> {
   }
 
   template <class A>
-  void backward(std::span<const A> in, const A&, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A> in, const A&, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     for_elements<X>(grad_out.shape(), 2, [&](int64_t i) {
       const X dy = grad_out.data()[i];
