@@ -136,7 +136,7 @@ std::vector<Apart> positions_apart(const Recording& base, const Recording& other
     const double rms = rms_of_finite(a);
     const Shape& shape = other.tensor(j).tensor.shape;
     Within mine_within = within;
-    if (has_last_alone(base.layout(i), shape, other.positions())) {
+    if (within.last_alone && has_last_alone(base.layout(i), shape, other.positions())) {
       mine_within.shift += other.positions() - 1;
     }
     const Place place(base, i, mine_within);

@@ -15,6 +15,7 @@ struct Within {
   std::vector<int64_t> rows;   // row b is rows[b] there; -1: it is not there
   int64_t shift = 0;           // position t is t + shift there
   bool whole_numbers = false;  // they are compared, too
+  bool last_alone = false;     // an axis with one of several positions has the last of them
 };
 
 // The largest difference of a tensor at one position.

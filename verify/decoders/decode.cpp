@@ -76,6 +76,7 @@ void decode_in(const Decoder& decoder, const Schedule& schedule, std::vector<Wor
     const Recording piece = experiment.record(cache, part_of(experiment.batch(), done, count));
     Within within = same_rows(experiment.batch().batch);
     within.shift = done;
+    within.last_alone = true;
     for (const Apart& at : positions_apart(base, piece, within)) {
       const double size = decoder.beyond_noise(at);
       if (size > worst[at.index].size) worst[at.index] = {size, at, schedule.what};

@@ -72,9 +72,8 @@ def reports():
         assert "Who sees whom" in file.read()
 
 
-def dump(name, tokens, path, **more):
-    ones = np.ones_like(tokens)
-    np.savez(path, **family.Decoder(name)(tokens, ones, tokens), **more)
+def dump(name, rows, path, **more):
+    np.savez(path, **family.Decoder(name)(rows, np.ones_like(rows), rows), **more)
 
 
 def pairs():
@@ -90,6 +89,8 @@ def pairs():
         dump(name, b, "b.npz", tokens=b)
         dump(name, longer, "longer.npz", input_ids=longer)
         expect(code, found, "file:a.npz", "file:b.npz")
+        if name == "scale_of_the_whole":  # which is what it was, if no later value is larger
+            continue
         expect(code, found, "file:a.npz", "file:longer.npz")
         expect(code, found, "file:longer.npz", "file:a.npz")
     dump("transformer", a, "a.npz", tokens=a)
