@@ -41,6 +41,14 @@ CONFIGS = {
         "activation_function": "gelu_new",
     },
 }
+LIKE_LLAMA = {key: x for key, x in CONFIGS["llama"].items() if key != "model_type"}
+FAMILIES = {
+    **CONFIGS,
+    "mistral": {**LIKE_LLAMA, "model_type": "mistral", "sliding_window": 9},
+    "qwen2": {**LIKE_LLAMA, "model_type": "qwen2", "use_sliding_window": True,
+              "sliding_window": 9, "max_window_layers": 2},
+    "qwen3": {**LIKE_LLAMA, "model_type": "qwen3", "use_sliding_window": False},
+}
 
 
 def load(folder, precision="fp32", attention="eager"):
@@ -80,7 +88,7 @@ def make_folder(weights, kind, drawn, folder):
     """A Hugging Face folder with the weights of that name; `drawn` has those that Assay drew."""
     if weights == "init":
         torch.manual_seed(7)
-        config = transformers.AutoConfig.for_model(**CONFIGS[kind])
+        config = transformers.AutoConfig.for_model(**FAMILIES[kind])
         transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
         return
     os.makedirs(folder)

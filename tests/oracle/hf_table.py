@@ -66,7 +66,7 @@ class Bench:
         """The Hugging Face folder of weights that Assay drew."""
         config = f"{self.folder}/{kind}.json"
         with open(config, "w") as file:
-            json.dump(hf_models.CONFIGS[kind], file)
+            json.dump(hf_models.FAMILIES[kind], file)
         golden = self.once(
             f"{self.folder}/{kind}-drawn.h5",
             "generate",

@@ -22,8 +22,9 @@ except ImportError as error:
     sys.exit(77)
 
 ASSAY, EXAMPLES = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+THIS_FILE = os.path.abspath(__file__)
 sys.path.insert(0, EXAMPLES)
-from assay_subject import record  # noqa: E402
+from assay_subject import Request, TorchSubject, record  # noqa: E402
 from transformers.models.llama import modeling_llama  # noqa: E402
 
 UNSEEN = ("--leave-out", "layers/*/attn/scores,layers/*/attn/probs")
@@ -70,7 +71,7 @@ def make(kind):
     with open(f"{kind}.json", "w", encoding="utf-8") as file:
         json.dump({**CONFIGS, **FAMILIES}[kind], file)
     expect(0, "root hash", "generate", "--config", f"{kind}.json", "--method", "plain", "--seq",
-           "19", "--batch", "2", "--out", f"{kind}.h5")
+           "19", "--batch", "2", "--grad", "--out", f"{kind}.h5")
     expect(0, "model.safetensors", "export", f"{kind}.h5", "--to", kind)
 
 
@@ -111,6 +112,37 @@ def dumps(kind, suffixes=("npz", "safetensors", "h5")):
         check(file["logits"].attrs["dtype"] == "bfloat16", "bfloat16 is kept")
         check(np.array_equal(file["inputs/tokens"][()], inputs["input_ids"]), "tokens are kept")
         check(file.attrs["schedule"] == "eager", "the schedule is declared")
+
+
+def subject(kind):
+    """What a TorchSubject gives beside a forward pass: gradients, and the same with a cache."""
+    inputs = {name: x.numpy() for name, x in inputs_of(kind).items()}
+    inputs["tokens"] = inputs.pop("input_ids")
+    served = TorchSubject()
+    said = served.hello({"precision": "fp32", "model": kind})
+    check(said["can"] == ["force", "gradients", "mask", "decode"], f"what it can: {said}")
+    whole = served(Request(kind, inputs, {}, gradients=True))
+    with h5py.File(f"{kind}.h5") as file:
+        expected = {}
+        file["grad"].visititems(lambda name, x: expected.__setitem__(
+            name, x[()]) if isinstance(x, h5py.Dataset) else None)
+    for name, x in expected.items():
+        if name == "loss":
+            continue
+        check("grad/" + name in whole, f"{kind}: the gradient of {name} is there")
+        off = np.abs(whole["grad/" + name].detach().numpy() - x).max()
+        check(off <= 1e-4 * np.abs(x).max(), f"{kind}: gradient of {name} is off by {off}")
+    for _ in range(2):
+        served.reset()
+        at = 0
+        for count in (7, 1, 1, 10):
+            tokens = inputs["tokens"][:, at:at + count]
+            part = served.decode(Request(kind, {"tokens": tokens}, {}))
+            for name in ("logits", "layers/1/attn/k", "layers/1/output"):
+                whole_part = whole[name][..., at:at + count, :].detach()
+                check(torch.allclose(part[name], whole_part, atol=1e-4),
+                      f"{kind}: {name} of {count} tokens from {at} with a cache")
+            at += count
 
 
 def compiled(kind):
@@ -207,8 +239,8 @@ def names():
 
 SPOILT = """
 import sys
-sys.path.insert(0, {examples!r})
-import assay_subject, torch, transformers
+sys.path[:0] = {paths!r}
+import assay_subject, planted, torch, transformers
 
 def spoilt(folder, dtype):
     model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -224,14 +256,19 @@ CHANGES = {
         (1, "FAIL /layers/1/mlp_norm"),
     "model.model.layers[1].self_attn.scaling *= 1.01": (1, "FAIL /layers/1/attn/scores"),
     "model.model.layers[0].mlp.act_fn = torch.nn.GELU()": (1, "FAIL /layers/0/mlp/act"),
+    # Less than what the rounding of scores may do, of which the program shows its own.
+    "planted.plant('softmax in bf16', model, 'llama')": (1, "FAIL /layers/1/attn/probs", "bf16"),
 }
 
 
 def programs():
-    for change, (code, part) in CHANGES.items():
+    here = os.path.dirname(THIS_FILE)
+    paths = [EXAMPLES, here, os.path.join(here, "evidence")]
+    for change, (code, part, *precision) in CHANGES.items():
         with open("spoilt.py", "w", encoding="utf-8") as file:
-            file.write(SPOILT.format(examples=EXAMPLES, change=change))
-        expect(code, part, "verify", "llama.h5", "--subject", f"exec:{sys.executable} spoilt.py")
+            file.write(SPOILT.format(paths=paths, change=change))
+        expect(code, part, "verify", "llama.h5", "--subject", f"exec:{sys.executable} spoilt.py",
+               "--precision", *(precision or ["fp32"]))
     for kind, program, more in (("llama", "torch_llama.py", ()), ("gpt2", "hf_model.py", ()),
                                 ("qwen3", "hf_model.py", ()),
                                 ("gpt2", "hf_model.py --attention sdpa", UNSEEN)):
@@ -243,6 +280,7 @@ def main():
     for kind in CONFIGS:
         make(kind)
         dumps(kind)
+        subject(kind)
     for kind in FAMILIES:
         make(kind)
         dumps(kind, ("h5",))

@@ -1,7 +1,7 @@
 """The tables of docs/evidence.md from what evidence.py found."""
 
-import platform
 import os
+import platform
 import statistics
 
 MARK = "<!-- tables: tests/oracle/evidence/evidence.py -->"
@@ -10,6 +10,20 @@ MARK = "<!-- tables: tests/oracle/evidence/evidence.py -->"
 def grid(rows, header):
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+# What a program itself does otherwise than its operation is defined: program, end of a checkpoint.
+FINDINGS = {("onnxruntime", "mlp/act")}
+
+
+def is_finding(case, said):
+    return any(case.program == program and said["first"].endswith(tensor)
+               for program, tensor in FINDINGS)
+
+
+def false_alarms(results):
+    return [case for case, said in results.items()
+            if not case.defect and said["verdict"] == "fail" and not is_finding(case, said)]
 
 
 def figure(said, view):
@@ -94,8 +108,11 @@ def doubts(results):
 
 def tables(results):
     right = [row for case, row in results.items() if not case.defect]
+    honest = [row for case, row in results.items()
+              if not case.defect and not (row["verdict"] == "fail" and is_finding(case, row))]
     parts = [f"Made with Python {platform.python_version()}, {os.cpu_count()} cores. {len(right)} "
-             f"runs of right programs: {verdicts(right)}.", versions(results),
+             f"runs of right programs: {verdicts(right)}; {len(false_alarms(results))} false alarms "
+             f"({len(right) - len(honest)} are findings, above).", versions(results),
              "### Right programs", clean_table(results)]
     if doubts(results):
         parts += ["Why some are untrusted, and in how many runs:", doubts(results)]

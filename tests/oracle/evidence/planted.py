@@ -245,6 +245,41 @@ def bias_of_mlp_lost(model, kind):
     layer_of(model, kind).mlp.c_fc.bias.data.zero_()
 
 
+# In the other families.
+
+
+def bias_of_queries_lost(model, kind):
+    attention_of(model, kind).q_proj.bias.data.zero_()
+
+
+def norm_of_keys_lost(model, kind):
+    attention_of(model, kind).k_norm = nn.Identity()
+
+
+def norm_of_queries_of_keys(model, kind):
+    """the gain of keys for queries"""
+    attention = attention_of(model, kind)
+    attention.q_norm.weight.data.copy_(attention.k_norm.weight.data)
+
+
+def eps_of_query_norm(model, kind):
+    attention_of(model, kind).q_norm.variance_epsilon = 1e-3
+
+
+def window_moved(by):
+    """keys t - W - by < s"""
+
+    def change(call):
+        query, window = call["query"], call["sliding_window"] + by
+        mask = hf_defects.mask_of(call, torch.finfo(query.dtype).min)
+        old = torch.ones(mask.shape[-2:], dtype=torch.bool).tril(-window)
+        call["attention_mask"] = mask.masked_fill(old, torch.finfo(query.dtype).min)
+        if "is_causal" in call:
+            call["is_causal"] = False
+
+    return change
+
+
 # Of one call of attention.
 
 
@@ -323,8 +358,15 @@ MODEL = {  # name: models, change, first checkpoint
     "variance over D - 1": (GPT2, variance_of_sample, AT + "attn_norm"),
     "c_attn as k, q, v": (GPT2, queries_and_keys_swapped, AT + "attn/q"),
     "bias of c_fc lost": (GPT2, bias_of_mlp_lost, AT + "mlp/up"),
+    "bias of queries lost": (("qwen2",), bias_of_queries_lost, AT + "attn/q"),
+    "norm of keys lost": (("qwen3",), norm_of_keys_lost, AT + "attn/k_norm"),
+    "gain of keys for queries": (("qwen3",), norm_of_queries_of_keys, AT + "attn/q_norm"),
+    "eps of the query norm": (("qwen3",), eps_of_query_norm, AT + "attn/q_norm"),
 }
 CALL = {
+    "window wider by 1": (("mistral",), window_moved(1), AT + "attn/scores"),
+    "window narrower by 1": (("mistral",), window_moved(-1), AT + "attn/scores"),
+    "window lost": (("mistral",), window_moved(1 << 20), AT + "attn/scores"),
     "scaled twice": (BOTH, scaled_twice, AT + "attn/scores"),
     "scaled by the width": (BOTH, scaled_by_width, AT + "attn/scores"),
     "scale 1.01": (BOTH, scale_of_one_percent, AT + "attn/scores"),
@@ -359,6 +401,11 @@ def names_of(kind, mode):
     return [name for name in names if not ("softmax" in name and mode.startswith("sdpa"))]
 
 
+def like(kind):
+    """The family by whose names its modules are called."""
+    return "gpt2" if kind == "gpt2" else "llama"
+
+
 def first_of(name, mode):
     table = {**MODEL, **CALL}
     first = table[name][2] if name in table else FIRST[name]
@@ -369,12 +416,12 @@ def first_of(name, mode):
 def plant(name, model, kind):
     """Changes the model, or the function that its attention calls."""
     if name in MODEL:
-        MODEL[name][1](model, kind)
+        MODEL[name][1](model, like(kind))
         return
     change = CALL[name][1] if name in CALL else None
     if change is None:
-        change = hf_defects.plant(name, model, kind)
-    source = modeling_llama if kind == "llama" else modeling_gpt2
+        change = hf_defects.plant(name, model, like(kind))
+    source = sys.modules[type(model).__module__]
     registry = source.ALL_ATTENTION_FUNCTIONS
 
     def planted(attend):
