@@ -46,7 +46,7 @@ class Request:
     def __init__(self, path):
         inputs = np.load(path)
         self.tokens, self.labels = inputs["tokens"], inputs["labels"]
-        self.attention_mask = inputs["attention_mask"]
+        self.attention_mask, self.forced = inputs["attention_mask"], {}
 
 
 def tensors(*defects):
@@ -204,7 +204,7 @@ def programs():
     compared(1, "wrong_and_agree", "", bad, "eps.npz")
     compared(0, "right_and_agree", "", "simt", "file:a.npz")
     compared(0, "right_and_agree", "", "reference", good)
-    expect(0, "numpy_llama", "compare", "g.h5", good)
+    expect(0, "good (exec:", "compare", "g.h5", good)
     expect(0, ["A and B are right and agree", "judged as fp32", "judged as bf16"],
            "compare", "g.h5", "simt", "simt", "--precision", "fp32,bf16")
     expect(0, ["right: A, B and C; wrong: none", "A, B: A and B are right and agree",

@@ -94,7 +94,7 @@ BAD = {
     "an unknown schedule": (2, "schedule: expected fused or eager, got lazy",
                             {"DESCRIBE": 'said->schedule = "lazy"'}),
     "fails": (1, "it failed: out of memory", {"RUN": "return 1"}),
-    "hands over nothing": (1, "not one of 52 checkpoints was compared", {}),
+    "hands over nothing": (3, "nothing was judged: not one of 52 checkpoints", {}),
     "no tensor name": (1, "a tensor without a name",
                        {"RUN": TAKE + "NULL, ASSAY_F32, 3, shape, data)"}),
     "no data": (1, "embed: [2,5,32] without data",
@@ -122,7 +122,7 @@ BAD = {
     "and goes on": (1, "embed: [2,5,32] without data",
                     {"RUN": 'request->hand_over(request->context, "embed", ASSAY_F32, 3, shape, '
                             "NULL); return 0"}),
-    "an unknown tensor": (1, "hidden: the golden file does not declare it",
+    "an unknown tensor": (3, "1 tensors that the golden file does not declare: hidden",
                           {"RUN": TAKE + '"hidden", ASSAY_F32, 3, shape, data)'}),
     "forced of another size": (1, "it asks for embed with 7 elements: expected [2,5,32]",
                                {"DESCRIBE": "said->can_force = 1",
