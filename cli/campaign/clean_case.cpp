@@ -171,7 +171,7 @@ PeakedWeights::PeakedWeights(const CleanCase& c)
 void PeakedWeights::read(const std::string& name, std::span<double> out) const {
   drawn_.read(name, out);
   const auto about = [&](const char* part) { return name.find(part) != std::string::npos; };
-  const bool joined = about("c_attn");  // q, k and v side by side: [D,N] or [N]
+  const bool joined = about("c_attn");                     // q, k and v side by side: [D,N] or [N]
   const bool normed = about("q_norm") || about("k_norm");  // whose gains are what counts then
   if (!joined && !normed && !about("q_proj") && !about("k_proj")) return;
   for (std::size_t i = 0; i < out.size(); ++i) {

@@ -188,19 +188,20 @@ BOOST_AUTO_TEST_CASE(options_of_the_llama_block_that_are_off_are_named) {
        "equals layers/1/attn/v with model.layers.1.self_attn.v_proj.bias left out"},
       {"a lost bias of o", "", weights + "o_proj.bias", lost, only(at + "out"), at + "out",
        "equals layers/1/attn/out with model.layers.1.self_attn.o_proj.bias left out"},
-      {"no norm", "", at + "q_norm",
-       [=](Graph& graph, Node) { return of(graph, at + "q_proj"); }, only(at + "q"), at + "q", ""},
+      {"no norm", "", at + "q_norm", [=](Graph& graph, Node) { return of(graph, at + "q_proj"); },
+       only(at + "q"), at + "q", ""},
       {"the gain of k for q", "", weights + "q_norm.weight",
        [=](Graph& graph, Node) { return of(graph, weights + "k_norm.weight"); },
        only(at + "q_norm"), at + "q_norm", ""},
       {"a norm with another eps", "", at + "q_norm",
        [=](Graph& graph, Node) { return normed(graph, of(graph, at + "q_proj"), "q_norm", 1e-2); },
        only(at + "q"), at + "q", ""},
-      {"a norm behind the rotation", "", at + "k", turned_first, only(at + "scores"),
-       at + "scores", ""}};
+      {"a norm behind the rotation", "", at + "k", turned_first, only(at + "scores"), at + "scores",
+       ""}};
   for (const Planted& defect : off) {
     for (const Precision storage : {Precision::fp64, Precision::fp32, Precision::bf16}) {
-      GraphSubject subject = golden.subject(planted(defect.at, defect.edit, defect.reader), storage);
+      GraphSubject subject =
+          golden.subject(planted(defect.at, defect.edit, defect.reader), storage);
       const NumericsResult result = verify_numerics(golden.reader(), subject, {});
       BOOST_TEST_CONTEXT(defect.what << ", " << golden::precision_name(storage)
                                      << text_of(result)) {
