@@ -30,6 +30,7 @@ void add_inspect(CLI::App& app, Outcome& outcome);
 void add_suite(CLI::App& app, Outcome& outcome);
 void add_export(CLI::App& app, Outcome& outcome);
 void add_bench(CLI::App& app, Outcome& outcome);
+void add_map(CLI::App& app, Outcome& outcome);
 void add_campaign(CLI::App& app, Outcome& outcome);
 void add_data(CLI::App& app, Outcome& outcome);
 void add_overfit(CLI::App& app, Outcome& outcome);

@@ -31,7 +31,10 @@ std::string judging_command(const JudgeOptions& options) {
   line += " --precision " + golden::precision_name(options.precision);
   if (!options.checkpoint.empty()) line += " --weights " + quoted(options.checkpoint);
   if (options.equal) line += " --equal";
+  if (!options.elsewhere.map.empty()) line += " --map " + quoted(options.elsewhere.map);
   for (const std::string& pattern : options.left_out) line += " --leave-out " + quoted(pattern);
+  for (const std::string& pattern : options.required) line += " --require " + quoted(pattern);
+  if (options.strict) line += " --strict";
   return line;
 }
 

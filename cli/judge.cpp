@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -57,6 +58,8 @@ std::shared_ptr<const verify::Ledger> compare_numbers(
   verify::NumericsOptions numerics_options;
   numerics_options.pattern = options.pattern;
   numerics_options.left_out = options.left_out;
+  numerics_options.required = options.required;
+  numerics_options.strict = options.strict;
   numerics_options.command = judging_command(options);
   numerics_options.watch = watch;
   const golden::GoldenReader& truth = rounded != nullptr ? rounded->reader() : golden;
@@ -88,6 +91,20 @@ std::function<golden::Tensor(const verify::Batch&)> reference_logits(
         });
     return logits;
   };
+}
+
+SubjectOptions of_batch(SubjectOptions options, const golden::GoldenReader& golden) {
+  options.batch = golden.batch();
+  options.positions = golden.positions();
+  return options;
+}
+
+void add_part_options(CLI::App& command, JudgeOptions& options) {
+  command.add_option("--require", options.required,
+                     "checkpoints whose absence from a dump, or a program's answer, is a failure, "
+                     "e.g. 'layers/*/output'; all: every one");
+  command.add_flag("--strict", options.strict,
+                   "tensors there that the golden file does not declare are a failure");
 }
 
 OpenGolden::OpenGolden(const JudgeOptions& options) : golden(options.golden_path) {
@@ -124,7 +141,7 @@ verify::RunReport judge(const JudgeOptions& options) {
   verify::RunReport report = report_on(options, golden);
   try {
     const auto subject = make_subject(options.subject, options.precision, golden.header().config,
-                                      golden, options.elsewhere);
+                                      golden, of_batch(options.elsewhere, golden));
     introduce(*subject, golden, report);
     std::unique_ptr<RoundedGolden> rounded;
     if (!options.equal) rounded = RoundedGolden::of(golden, subject->precision().storage);

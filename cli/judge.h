@@ -33,11 +33,19 @@ struct JudgeOptions {
   SubjectOptions elsewhere;
   std::string pattern;                // of the checkpoints to compare; "" = all
   std::vector<std::string> left_out;  // patterns of checkpoints that are not judged
+  std::vector<std::string> required;  // patterns of checkpoints that may not be missing; "all"
+  bool strict = false;                // a tensor that nobody declared is a failure
   std::string checkpoint;             // folder to take weights from; "" = as the golden file says
   bool equal = false;  // judged by equality (verify/judge/equality.h), else within derived bounds
   bool leakage = false;
   int64_t leakage_positions = 256;  // that detectors run on at most: the first ones of the batch
 };
+
+// The options of a subject whose tensors are of the golden file's batch.
+SubjectOptions of_batch(SubjectOptions options, const golden::GoldenReader& golden);
+
+// --require and --strict, of a subject that hands over a part.
+void add_part_options(CLI::App& command, JudgeOptions& options);
 
 // Throws InputError or NoDevice where there is nothing to judge.
 verify::RunReport judge(const JudgeOptions& options);

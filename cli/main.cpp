@@ -73,6 +73,7 @@ int run(int argc, char** argv) {
   assay::cli::add_data(app, outcome);
   assay::cli::add_overfit(app, outcome);
   assay::cli::add_subjects(app, outcome);
+  assay::cli::add_map(app, outcome);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -114,6 +115,7 @@ bool only_prints(int argc, char** argv) {
     return i < typed.size() && typed[i] == word;
   };
   return is(0, "methods") || is(0, "tensors") || is(0, "subjects") || is(0, "inspect") ||
+         (is(0, "map") && (is(1, "list") || is(1, "show") || is(1, "check"))) ||
          (is(0, "suite") && (is(1, "list") || is(1, "hashes")));
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "golden/file/partials.h"
@@ -40,6 +41,8 @@ RoundedGolden::RoundedGolden(const golden::GoldenReader& golden, golden::Precisi
   request.labels = batch.labels;
   request.weights = &weights;
   request.store_weights = true;
+  request.gradients = std::any_of(golden.manifest().begin(), golden.manifest().end(),
+                                  [](const auto& row) { return row.role == "grad"; });
   request.capture = golden::Capture::hash;
   request.out = path_;
   request.force = true;

@@ -63,8 +63,13 @@ SubjectPointer make_reference(const SubjectRequest& request) {
 }
 
 SubjectPointer make_file(const SubjectRequest& request) {
-  return std::make_unique<verify::FileSubject>(request.argument, request.precision,
-                                               request.schedule, request.angles);
+  auto subject = std::make_unique<verify::FileSubject>(request.argument, request.precision,
+                                                       request.schedule, request.angles);
+  if (!request.map.empty()) {
+    subject->read_through(golden::NameMap::load(request.map), request.config, request.batch,
+                          request.positions);
+  }
+  return subject;
 }
 
 SubjectPointer make_exec(const SubjectRequest& request) {
@@ -74,6 +79,9 @@ SubjectPointer make_exec(const SubjectRequest& request) {
   options.schedule = request.schedule;
   options.angles = request.angles;
   options.limits = request.limits;
+  if (!request.map.empty()) {
+    options.map = std::make_shared<golden::NameMap>(golden::NameMap::load(request.map));
+  }
   return std::make_unique<verify::ExecSubject>(options, request.config, request.weights);
 }
 
@@ -207,10 +215,13 @@ SubjectPointer make_subject(const std::string& name, Precision precision,
                             const golden::ModelConfig& config, const golden::WeightSource& weights,
                             const SubjectOptions& options) {
   const SubjectRow& row = row_of(name);
-  if (!is_made_elsewhere(name) && !(options.schedule + options.angles).empty()) {
+  if (!is_made_elsewhere(name) && !(options.schedule + options.angles + options.map).empty()) {
     throw InputError(
         fmt::format("--{}: expected with a dump or a program only, got {}; it knows its own",
-                    options.schedule.empty() ? "angles" : "schedule", name));
+                    !options.schedule.empty() ? "schedule"
+                    : !options.angles.empty() ? "angles"
+                                              : "map",
+                    name));
   }
   return row.make({{options}, name, argument_of(name), precision, config, weights});
 }
@@ -258,6 +269,9 @@ void add_elsewhere_options(CLI::App& command, SubjectOptions& options) {
       "--schedule", options.schedule,
       "what a program, or a dump's, rounds to its storage type: eager (every "
       "operation) or fused (what it hands over); default: as it declares, else eager");
+  command.add_option("--map", options.map,
+                     "where our tensors are in a dump or a program's answer (docs/maps.md): a "
+                     "file, or a name of 'assay map list'");
   command.add_option("--angles", options.angles,
                      "what it forms rotation angles in: double, float32 or storage; default: as it "
                      "declares, else float32");

@@ -28,6 +28,8 @@ struct NoDevice : std::runtime_error {
 struct SubjectOptions {
   std::string schedule, angles;  // "": as it declares
   verify::ProgramLimits limits;
+  std::string map;                   // of names: a file, or a name of 'assay map list'
+  int64_t batch = 0, positions = 0;  // of the golden file that a dump belongs to
 };
 
 // What a subject is made from.
@@ -77,7 +79,7 @@ void add_subject_option(CLI::App& command, std::string& subject);
 // --precision, the storage type of the subject.
 void add_precision_option(CLI::App& command, std::string& precision);
 
-// --schedule, --angles and --timeout.
+// --schedule, --angles, --map and --timeout.
 void add_elsewhere_options(CLI::App& command, SubjectOptions& options);
 
 }  // namespace assay::cli

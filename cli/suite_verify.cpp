@@ -26,6 +26,7 @@ struct SuiteVerifyOptions {
   std::string name, only, folder;
   std::string subject = "auto";
   std::vector<std::string> precisions;
+  JudgeOptions judge;  // what of it concerns every case
   ReportOptions report;
 };
 
@@ -75,7 +76,8 @@ verify::RunReport try_judge(const golden::SuiteCase& c, const JudgeOptions& opti
 }  // namespace
 
 verify::RunReport judge_case(const golden::SuiteCase& c, const std::string& folder,
-                             const std::string& subject, golden::Precision precision) {
+                             const std::string& subject, golden::Precision precision,
+                             const CaseOptions& how) {
   const auto start = std::chrono::steady_clock::now();
   JudgeOptions options;
   options.golden_path = golden::case_path(folder, c);
@@ -83,6 +85,9 @@ verify::RunReport judge_case(const golden::SuiteCase& c, const std::string& fold
   options.precision = precision;
   options.left_out = c.settings.left_out;
   options.equal = c.settings.equal;
+  options.elsewhere = how.elsewhere;
+  options.required = how.required;
+  options.strict = how.strict;
   verify::RunReport report = try_judge(c, options);
   report.title = fmt::format("{} {}", c.name, golden::precision_name(precision));
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -129,7 +134,9 @@ int run_verify(const SuiteVerifyOptions& options, const Outcome& outcome) {
   for (const golden::SuiteCase& c : suite.cases) {
     std::string lines;
     for (const golden::Precision precision : precisions_of(c)) {
-      verify::add_case(report, judge_case(c, folder, options.subject, precision));
+      verify::add_case(report, judge_case(c, folder, options.subject, precision,
+                                          {options.judge.elsewhere, options.judge.required,
+                                           options.judge.strict}));
       lines += verify::check_text(report.checks.back(), outcome.colour);
       done += golden::estimated_live_bytes(c);
     }
@@ -164,6 +171,8 @@ void add_suite_verify(CLI::App& suite, Outcome& outcome) {
   add_subject_option(*command, options->subject);
   command->add_option("--precision", options->precisions,
                       "storage types judged for; default: those that each case names");
+  add_elsewhere_options(*command, options->judge.elsewhere);
+  add_part_options(*command, options->judge);
   add_report_options(*command, options->report);
   command->callback([options, &outcome] { outcome.exit_code = run_verify(*options, outcome); });
 }

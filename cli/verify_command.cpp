@@ -24,6 +24,7 @@ void add_judge_options(CLI::App& command, VerifyOptions& options) {
                      "the file has only hashes of it");
   add_only_option(command, judge.pattern, "checkpoints to compare, e.g. 'layers/3/*'");
   command.add_option("--leave-out", judge.left_out, "checkpoints not to judge, e.g. loss");
+  add_part_options(command, judge);
   command.add_flag("--equal", judge.equal,
                    "judge by equality with the golden values: for files of exact data");
   add_report_options(command, options.report);

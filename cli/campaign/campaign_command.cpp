@@ -27,7 +27,7 @@ using verify::Status;
 struct CampaignOptions {
   uint64_t cases = 100, seed = 1, first = 0;
   double peak = 4;
-  bool show = false;
+  bool gradients = false, show = false;
 };
 
 // A folder of its own, gone with everything in it at the end.
@@ -49,7 +49,8 @@ class Folder {
   std::string path_;
 };
 
-void generate(const CleanCase& c, const golden::WeightSource& weights, const std::string& path) {
+void generate(const CleanCase& c, const golden::WeightSource& weights, bool gradients,
+              const std::string& path) {
   golden::GenerateRequest request;
   request.config = c.config;
   request.seed = c.seed;
@@ -59,6 +60,7 @@ void generate(const CleanCase& c, const golden::WeightSource& weights, const std
   request.attention_mask = c.attention_mask;
   request.weights = &weights;
   request.store_weights = true;
+  request.gradients = gradients;
   request.out = path;
   request.force = true;
   golden::generate(request);
@@ -99,7 +101,7 @@ void judge_case(const CampaignOptions& options, uint64_t index, const Folder& fo
   std::string verdict;
   try {
     const std::string path = folder.file("case.h5");
-    generate(c, PeakedWeights(c), path);
+    generate(c, PeakedWeights(c), options.gradients, path);
     const std::vector<verify::Check> checks = checks_of(c, path);
     verdict = verify::status_name(verify::overall(checks));
     for (const verify::Check& check : checks) {
@@ -119,8 +121,8 @@ void judge_case(const CampaignOptions& options, uint64_t index, const Folder& fo
   if (lines.empty()) return;
   fmt::print("case {}: {}: {}\n", index, verdict, c.text());
   for (const std::string& line : lines) fmt::print("{}", line);
-  fmt::print("again: assay campaign clean --seed {} --first {} --cases 1 --peak {:g} --show\n\n",
-             options.seed, index, options.peak);
+  fmt::print("again: assay campaign clean --seed {} --first {} --cases 1 --peak {:g}{} --show\n\n",
+             options.seed, index, options.peak, options.gradients ? " --grad" : "");
 }
 
 int run_clean(const CampaignOptions& options) {
@@ -156,6 +158,7 @@ void add_campaign(CLI::App& app, Outcome& outcome) {
       ->add_option("--peak", options->peak,
                    "largest factor on queries and keys, a power of two: what trained attention has")
       ->capture_default_str();
+  command->add_flag("--grad", options->gradients, "gradients too");
   command->add_flag("--show", options->show, "every check of every case");
   command->callback([options, &outcome] { outcome.exit_code = run_clean(*options); });
 }

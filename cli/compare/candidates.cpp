@@ -81,7 +81,7 @@ class SideBySideRun {
     one.report.title = options.subject;
     try {
       one.subject = make_subject(options.subject, options.precision, open_.golden.header().config,
-                                 open_.golden, options.elsewhere);
+                                 open_.golden, of_batch(options.elsewhere, open_.golden));
     } catch (const verify::SubjectFailure& failure) {
       one.report.checks.push_back(failed(failure));
       return;

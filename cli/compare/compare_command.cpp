@@ -61,7 +61,7 @@ bool are_one(const JudgeOptions& one, const JudgeOptions& other) {
   std::error_code ignored;
   return !a.empty() && !b.empty() && fs::equivalent(a, b, ignored) &&
          one.precision == other.precision && one.elsewhere.schedule == other.elsewhere.schedule &&
-         one.elsewhere.angles == other.elsewhere.angles;
+         one.elsewhere.angles == other.elsewhere.angles && one.elsewhere.map == other.elsewhere.map;
 }
 
 void require_different(const std::vector<JudgeOptions>& candidates) {
@@ -88,6 +88,7 @@ std::vector<JudgeOptions> options_of(const VerifyOptions& typed,
   const auto precisions = one_each("--precision", typed.precision, count);
   const auto schedules = one_each("--schedule", elsewhere.schedule, count);
   const auto angles = one_each("--angles", elsewhere.angles, count);
+  const auto maps = one_each("--map", elsewhere.map, count);
   std::vector<JudgeOptions> list(count, typed.judge);
   bool any_elsewhere = false;
   for (std::size_t i = 0; i < count; ++i) {
@@ -96,6 +97,7 @@ std::vector<JudgeOptions> options_of(const VerifyOptions& typed,
     list[i].precision = golden::parse_precision(precisions[i]);
     list[i].elsewhere.schedule = schedules[i];
     list[i].elsewhere.angles = angles[i];
+    list[i].elsewhere.map = maps[i];
     any_elsewhere = any_elsewhere || is_made_elsewhere(list[i].subject);
   }
   for (JudgeOptions& options : list) {
@@ -106,6 +108,9 @@ std::vector<JudgeOptions> options_of(const VerifyOptions& typed,
     }
     if (knows_its_own && elsewhere.angles.find(',') == std::string::npos) {
       options.elsewhere.angles.clear();
+    }
+    if (knows_its_own && elsewhere.map.find(',') == std::string::npos) {
+      options.elsewhere.map.clear();
     }
   }
   return list;
@@ -140,8 +145,8 @@ void add_compare(CLI::App& app, Outcome& outcome) {
   command
       ->add_option("candidates", *candidates,
                    "HDF5, .npz or .safetensors files with candidates' tensors, or subjects as "
-                   "'assay subjects' lists them; of several, --precision, --schedule and --angles "
-                   "may name one for each, with commas")
+                   "'assay subjects' lists them; of several, --precision, --schedule, --angles "
+                   "and --map may name one for each, with commas")
       ->required();
   add_judge_options(*command, *options);
   command->callback([options, candidates, &outcome] {

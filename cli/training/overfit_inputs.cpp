@@ -93,7 +93,7 @@ class Gatherer {
     double rate = 0;
     const bool law = !options_.oracle.empty() && datasets::names_law(options_.oracle);
     const bool number = !options_.oracle.empty() && is_number(options_.oracle, rate);
-    if (!options_.oracle.empty() && !law && !number) read(options_.oracle, -1);
+    if (!options_.oracle.empty() && !law && !number) read_oracle(options_.oracle);
     put_together();
     if (law) give_law(options_.oracle, sets_, evidence_);
     if (number) take_rate(rate);
@@ -144,6 +144,36 @@ class Gatherer {
                        "curve, got no array of such a name; docs/training.md lists them");
     }
     training::sort_arrays(path, std::move(arrays), set, arrays_);
+  }
+
+  // Log probabilities by set; tokens beside them count where a set has none.
+  void read_oracle(const std::string& path) {
+    if (!training::is_array_file(path)) {
+      throw InputError(
+          fmt::format("--oracle {}: expected a source ('assay data --list' lists them), nats a "
+                      "token, or a file "
+                      "of arrays with oracle_log_probs",
+                      golden::printable(path)));
+    }
+    std::vector<training::NamedArray> arrays = training::read_arrays(path);
+    bool any = false;
+    std::erase_if(arrays, [&](const training::NamedArray& array) {
+      const training::ArrayName name = training::array_named(array.name);
+      const bool oracle = name.what == training::Array::oracle ||
+                          name.what == training::Array::oracle_log_probs ||
+                          name.what == training::Array::oracle_losses;
+      any = any || oracle;
+      const bool wanted = name.what == training::Array::tokens && name.set >= 0 &&
+                          !arrays_[static_cast<std::size_t>(name.set)].tokens;
+      return !oracle && !wanted;
+    });
+    if (!any) {
+      throw InputError(
+          fmt::format("--oracle {}: expected oracle_log_probs by set "
+                      "(fresh/oracle_log_probs), got none",
+                      path));
+    }
+    training::sort_arrays(path, std::move(arrays), -1, arrays_);
   }
 
   // A file that was named for a set: an array without a name of its own is what the option says.

@@ -1,7 +1,7 @@
 // Sources of tokens of which every probability is known: what a model can reach, and not beat.
 //
-// A law gives p(x_t | x_0 .. x_{t-1}) of a sequence, exactly, from its first token on. A set of data
-// is rows that are drawn independently, each a sequence of its own.
+// A law gives p(x_t | x_0 .. x_{t-1}) of a sequence, exactly, from its first token on. A set of
+// data is rows that are drawn independently, each a sequence of its own.
 #pragma once
 
 #include <cstdint>

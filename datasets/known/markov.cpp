@@ -5,8 +5,8 @@
 //
 //   (1)  p(v) = r_v^s / sum_w r_w^s,   s the setting `sharpness`, a whole number
 //
-// Markov chain of order k: the context is the k tokens before, and "none" where the sequence had not
-// begun, so that the first tokens have probabilities, too.
+// Markov chain of order k: the context is the k tokens before, and "none" where the sequence had
+// not begun, so that the first tokens have probabilities, too.
 //
 // Hidden Markov model with states i: pi_i = 1/S, rows A_i over states, rows B_i over tokens;
 //   (2)  p(x_t = v | x_<t) = sum_i f_i B_i(v),   f the state's law given x_<t

@@ -1,5 +1,6 @@
 #include "golden/contract/tensor_meanings.h"
 
+#include <algorithm>
 #include <cctype>
 #include <initializer_list>
 #include <string_view>
@@ -343,6 +344,14 @@ const std::vector<TensorMeaning>& tensor_meanings() {
 bool describes(const TensorMeaning& row, const ModelConfig& config, const std::string& name) {
   int64_t number = 0;
   return fits(row.name, name, &number) && row.applies(config, number);
+}
+
+bool is_tensor_name(const std::string& name) {
+  const std::vector<TensorMeaning>& rows = tensor_meanings();
+  return std::any_of(rows.begin(), rows.end(), [&](const TensorMeaning& row) {
+    int64_t number = 0;
+    return fits(row.name, name, &number);
+  });
 }
 
 const TensorMeaning* meaning_of(const ModelConfig& config, const std::string& name) {

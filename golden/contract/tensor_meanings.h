@@ -21,6 +21,8 @@ struct TensorMeaning {
 };
 const std::vector<TensorMeaning>& tensor_meanings();
 bool describes(const TensorMeaning& row, const ModelConfig& config, const std::string& name);
+// Whether a tensor of some model, of whichever config, has this name.
+bool is_tensor_name(const std::string& name);
 // The row of a tensor of the config's tensor_list; nullptr for another name.
 const TensorMeaning* meaning_of(const ModelConfig& config, const std::string& name);
 

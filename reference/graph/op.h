@@ -7,6 +7,7 @@
 // type (Differentiated), and the tangent checks it.
 #pragma once
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <span>
@@ -50,6 +51,15 @@ struct ErrorModel {
   double angle_roundoff = 0;  // of the type that rotation angles are formed in
   double least = 0;  // what the accumulator type may flush to 0: its smallest normal number
 };
+
+// How numbers that carry the variance of their error round under a model. It must outlive the rule.
+inline UncertainRule rule_of(const ErrorModel& model) {
+  const double step = std::max(model.unit_roundoff, model.eager_roundoff);
+  return {.model = &model,
+          .sum = model.unit_roundoff * model.unit_roundoff / 3,
+          .step = step * step / 3,
+          .reach = model.reach};
+}
 
 class Op {
  public:
@@ -118,7 +128,8 @@ class Computed : public Op {
 
 // Besides, the two gradient rules from one member template
 //   template <class A>
-//   void backward(std::span<const A> in, const A& out, const A& grad_out, std::span<A> grad_in) const
+//   void backward(std::span<const A> in, const A& out, const A& grad_out,
+//                 std::span<A> grad_in) const
 template <class Derived>
 class Differentiated : public Computed<Derived> {
  public:

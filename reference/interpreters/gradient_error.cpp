@@ -105,7 +105,7 @@ void evaluate_gradient_with_error(const Graph& graph, const Bindings& bindings, 
   evaluate_with_error(graph, bindings, schedule, ErrorNorm::deviation, tape, reach);
   if (!on_way[static_cast<std::size_t>(loss)]) return;  // no weight reaches it
   const ErrorModel model = error_model(schedule, ErrorNorm::deviation, reach);
-  const UncertainScope scope(model);
+  const UncertainScope scope(rule_of(model));
   run_backwards<Gradients>(
       graph, loss, on_way, [](const Shape& shape) { return Gradients::zeros(shape); },
       [](Gradients& own) { own.data()[0] = Uncertain(1.0); }, [&](int id) { return tape.read(id); },

@@ -1,7 +1,5 @@
 #include "reference/numbers/uncertain.h"
 
-#include "reference/graph/op.h"
-
 namespace assay::reference {
 namespace {
 
@@ -22,13 +20,6 @@ UncertainRule& uncertain_rule() {
   return rule;
 }
 
-UncertainScope::UncertainScope(const ErrorModel& model)
-    : UncertainScope(
-          UncertainRule{.model = &model,
-                        .sum = square(model.unit_roundoff) / 3,
-                        .step = square(std::max(model.unit_roundoff, model.eager_roundoff)) / 3,
-                        .reach = model.reach}) {}
-
 Uncertain exp(Uncertain a) {
   const double y = std::exp(a.value), reach = uncertain_rule().reach;
   return moved(y, a.variance == 0 ? 0 : y * std::expm1(reach * a.deviation()) / reach);
@@ -36,7 +27,9 @@ Uncertain exp(Uncertain a) {
 
 Uncertain log(Uncertain a) {
   const double least = a.value - uncertain_rule().reach * a.deviation();
-  return moved(std::log(a.value), a.variance == 0 ? 0 : least > 0 ? a.deviation() / least : INFINITY);
+  return moved(std::log(a.value), a.variance == 0 ? 0
+                                  : least > 0     ? a.deviation() / least
+                                                  : INFINITY);
 }
 
 Uncertain sqrt(Uncertain a) {
@@ -56,6 +49,14 @@ Uncertain erf(Uncertain a) {
   const double e = a.deviation();
   const double nearest = std::max(0.0, std::fabs(a.value) - uncertain_rule().reach * e);
   return moved(std::erf(a.value), e * M_2_SQRTPI * std::exp(-nearest * nearest));
+}
+
+// The slope s (1 - s) is largest where |a| is least.
+Uncertain sigmoid(Uncertain a) {
+  const double e = a.deviation(), value = 1 / (1 + std::exp(-a.value));
+  const double nearest = std::max(0.0, std::fabs(a.value) - uncertain_rule().reach * e);
+  const double s = 1 / (1 + std::exp(-nearest));
+  return moved(value, e * s * (1 - s));
 }
 
 }  // namespace assay::reference

@@ -28,7 +28,6 @@ class UncertainScope {
   explicit UncertainScope(const UncertainRule& rule) : before_(uncertain_rule()) {
     uncertain_rule() = rule;
   }
-  explicit UncertainScope(const ErrorModel& model);
   ~UncertainScope() { uncertain_rule() = before_; }
   UncertainScope(const UncertainScope&) = delete;
   UncertainScope& operator=(const UncertainScope&) = delete;
@@ -56,15 +55,17 @@ struct Uncertain {
                              rule.reach * rule.reach * variance * b.variance;
     return *this = {product, inherited + rule.step * product * product};
   }
-  // The divisor may be smaller by reach deviations.
-  Uncertain& operator/=(Uncertain b) {
+  Uncertain& operator/=(Uncertain b) { return divide(b, 0); }
+
+  // The divisor may be smaller by reach deviations, though not below `floor`.
+  Uncertain& divide(Uncertain b, double floor) {
     const UncertainRule& rule = uncertain_rule();
     const double quotient = value / b.value;
-    const double least = std::fabs(b.value) - rule.reach * b.deviation();
-    const double inherited =
-        variance + b.variance == 0 ? 0
-        : least > 0 ? (variance + quotient * quotient * b.variance) / (least * least)
-                    : INFINITY;
+    const double least = std::max(floor, std::fabs(b.value) - rule.reach * b.deviation());
+    const double inherited = variance + b.variance == 0 ? 0
+                             : least > 0
+                                 ? (variance + quotient * quotient * b.variance) / (least * least)
+                                 : INFINITY;
     return *this = {quotient, inherited + rule.step * quotient * quotient};
   }
 
@@ -85,10 +86,32 @@ inline Uncertain operator/(Uncertain a, Uncertain b) { return a /= b; }
 
 inline double to_double(Uncertain a) { return a.value; }
 
+// a / b, of a b that no error makes smaller than `floor`: the root of a norm.
+template <class X>
+X over(X a, X b, double /*floor*/) {
+  return a / b;
+}
+template <>
+inline Uncertain over(Uncertain a, Uncertain b, double floor) {
+  return a.divide(b, floor);
+}
+
+// x, which no error moves by more than `most`: a probability.
+template <class X>
+X moved_at_most(X x, double /*most*/) {
+  return x;
+}
+template <>
+inline Uncertain moved_at_most(Uncertain x, double most) {
+  const double deviation = most / uncertain_rule().reach;
+  return {x.value, std::min(x.variance, deviation * deviation)};
+}
+
 Uncertain exp(Uncertain a);
 Uncertain log(Uncertain a);
 Uncertain sqrt(Uncertain a);
 Uncertain tanh(Uncertain a);
 Uncertain erf(Uncertain a);
+Uncertain sigmoid(Uncertain a);
 
 }  // namespace assay::reference

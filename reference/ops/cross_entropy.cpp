@@ -38,8 +38,7 @@ class CrossEntropy final : public Differentiated<CrossEntropy> {
 
   // dz_v = (softmax(z)_v - [v = y]) / count
   template <class A>
-  void backward(std::span<const A> in, const A&, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A> in, const A&, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     using std::exp;
     if (!grad_in[1].absent()) throw NotDifferentiable(name() + ": labels are whole numbers");
@@ -52,7 +51,9 @@ class CrossEntropy final : public Differentiated<CrossEntropy> {
       const X* z = in[0].data() + target.row * vocab;
       X* dz = grad_in[0].data() + target.row * vocab;
       const X normaliser = log_sum_exp(z, vocab);
-      for (int64_t v = 0; v < vocab; ++v) dz[v] += weight * exp(z[v] - normaliser);
+      for (int64_t v = 0; v < vocab; ++v) {
+        dz[v] += weight * moved_at_most(exp(z[v] - normaliser), 1);
+      }
       dz[target.label] -= weight;
     });
   }

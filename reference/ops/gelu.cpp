@@ -26,8 +26,7 @@ class GeluOp final : public Differentiated<GeluOp> {
   }
 
   template <class A>
-  void backward(std::span<const A> in, const A&, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A> in, const A&, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     if (grad_in[0].absent()) return;
     for_elements<X>(grad_out.shape(), 16, [&](int64_t i) {
@@ -81,8 +80,9 @@ class GeluOp final : public Differentiated<GeluOp> {
     using std::exp;
     const X odd = odd_part(x);
     const X inner_slope = X(kSqrtTwoOverPi) * (X(1.0) + X(3 * kCubic) * x * x);
-    const X odd_slope = form_ == Gelu::exact ? X(kSqrtTwoOverPi) * exp(X(-0.5) * x * x)
-                                             : (X(1.0) - odd * odd) * inner_slope;
+    const X odd_slope = form_ == Gelu::exact
+                            ? X(kSqrtTwoOverPi) * moved_at_most(exp(X(-0.5) * x * x), 1)
+                            : (X(1.0) - odd * odd) * inner_slope;
     return X(0.5) * (X(1.0) + odd) + X(0.5) * x * odd_slope;
   }
 

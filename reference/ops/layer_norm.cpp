@@ -55,11 +55,11 @@ class LayerNorm final : public Differentiated<LayerNorm> {
   //   dx_d = ( u_d - mean(u) - z_d mean(u z) ) / r
   //   dg_d = sum_rows dy_d z_d;   dh_d = sum_rows dy_d
   template <class A>
-  void backward(std::span<const A> in, const A&, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A> in, const A&, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     const int64_t width = in[1].size(), rows = grad_out.size() / width;
     const X* gain = in[1].data();
+    const double floor = std::sqrt(eps_);  // of a root
     if (!grad_in[0].absent()) {
       for_rows<X>(rows, width, [&](int64_t row) {
         const X* x = in[0].data() + row * width;
@@ -68,13 +68,14 @@ class LayerNorm final : public Differentiated<LayerNorm> {
         X mean = 0, along = 0;
         for (int64_t d = 0; d < width; ++d) {
           mean += gain[d] * dy[d];
-          along += gain[d] * dy[d] * (x[d] - m.mean) / m.root;
+          along += over(gain[d] * dy[d] * (x[d] - m.mean), m.root, floor);
         }
         mean /= X(static_cast<double>(width));
         along /= X(static_cast<double>(width));
         X* dx = grad_in[0].data() + row * width;
         for (int64_t d = 0; d < width; ++d) {
-          dx[d] += (gain[d] * dy[d] - mean - (x[d] - m.mean) / m.root * along) / m.root;
+          const X normal = over(x[d] - m.mean, m.root, floor);
+          dx[d] += over(gain[d] * dy[d] - mean - normal * along, m.root, floor);
         }
       });
     }
@@ -84,7 +85,9 @@ class LayerNorm final : public Differentiated<LayerNorm> {
       const X* dy = grad_out.data() + row * width;
       const Moments<X> m(x, width, eps_);
       for (int64_t d = 0; d < width; ++d) {
-        if (!grad_in[1].absent()) grad_in[1].data()[d] += dy[d] * (x[d] - m.mean) / m.root;
+        if (!grad_in[1].absent()) {
+          grad_in[1].data()[d] += over(dy[d] * (x[d] - m.mean), m.root, floor);
+        }
         if (!grad_in[2].absent()) grad_in[2].data()[d] += dy[d];
       }
     }

@@ -34,11 +34,11 @@ class RmsNorm final : public Differentiated<RmsNorm> {
 
   // dx_d = ( g_d dy_d - x_d sum_e(g_e dy_e x_e) / (D r^2) ) / r;   dg_d = sum_rows dy_d x_d / r
   template <class A>
-  void backward(std::span<const A> in, const A&, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A> in, const A&, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     const int64_t width = in[1].size(), rows = grad_out.size() / width;
     const X* gain = in[1].data();
+    const double floor = std::sqrt(eps_);  // of a root
     std::vector<X> roots(static_cast<std::size_t>(rows));
     for_rows<X>(rows, width, [&](int64_t row) {
       roots[static_cast<std::size_t>(row)] = root(in[0].data() + row * width, width);
@@ -50,9 +50,12 @@ class RmsNorm final : public Differentiated<RmsNorm> {
         const X r = roots[static_cast<std::size_t>(row)];
         X along = 0;
         for (int64_t d = 0; d < width; ++d) along += gain[d] * dy[d] * x[d];
-        along /= X(static_cast<double>(width)) * r * r;
+        along =
+            over(along, X(static_cast<double>(width)) * r * r, static_cast<double>(width) * eps_);
         X* dx = grad_in[0].data() + row * width;
-        for (int64_t d = 0; d < width; ++d) dx[d] += (gain[d] * dy[d] - x[d] * along) / r;
+        for (int64_t d = 0; d < width; ++d) {
+          dx[d] += over(gain[d] * dy[d] - x[d] * along, r, floor);
+        }
       });
     }
     if (grad_in[1].absent()) return;
@@ -63,7 +66,9 @@ class RmsNorm final : public Differentiated<RmsNorm> {
         const X* x = in[0].data() + row * width;
         const X* dy = grad_out.data() + row * width;
         const X r = roots[static_cast<std::size_t>(row)];
-        for (int64_t d = strip * kStrip; d < end; ++d) grad_in[1].data()[d] += dy[d] * x[d] / r;
+        for (int64_t d = strip * kStrip; d < end; ++d) {
+          grad_in[1].data()[d] += over(dy[d] * x[d], r, floor);
+        }
       }
     });
   }

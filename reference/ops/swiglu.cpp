@@ -5,11 +5,7 @@
 namespace assay::reference {
 namespace {
 
-template <class X>
-X sigmoid(X x) {
-  using std::exp;
-  return X(1.0) / (X(1.0) + exp(-x));
-}
+double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 template <class X>
 X silu_slope(X x, X s) {  // s = sigmoid(x)
   return s * (X(1.0) + x * (X(1.0) - s));
@@ -38,8 +34,7 @@ class Swiglu final : public Differentiated<Swiglu> {
   }
 
   template <class A>
-  void backward(std::span<const A> in, const A&, const A& grad_out,
-                std::span<A> grad_in) const {
+  void backward(std::span<const A> in, const A&, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;
     for_elements<X>(grad_out.shape(), 8, [&](int64_t i) {
       const X gate = in[0].data()[i], up = in[1].data()[i], dy = grad_out.data()[i];

@@ -5,7 +5,7 @@ source "$(dirname "$0")/expect.sh"
 
 # Help is everywhere and succeeds.
 expect 0 'generate.*write a golden file' --help
-for command in methods tensors generate verify compare export prove leak inspect suite bench subjects; do
+for command in methods tensors generate verify compare export prove leak inspect suite bench subjects data overfit; do
   expect 0 'help' "$command" --help
 done
 expect 0 '^assay [0-9]+\.' --version

@@ -83,8 +83,9 @@ def beside_the_tensors(tensors):
     for path, others in (("d.h5", "notes,names,flags,ids"), ("d.npz", "notes,flags,ids,objects"),
                          ("d.safetensors", "scaled")):
         expect(0, "verdict: pass", *judged, path, "--only", "layers/*,embed", "--only", "logits")
-        expect(1, "extra", *judged, path)
-        expect(0, "verdict: pass", *judged, path, "--leave-out", others)
+        expect(0, "extra, and not judged: ", *judged, path)
+        expect(1, "extra: ", *judged, path, "--strict")
+        expect(0, "verdict: pass", *judged, path, "--strict", "--leave-out", others)
 
     # Asked for, they are refused by name.
     bad = dict(tensors)
@@ -124,7 +125,7 @@ def hints(tensors):
         del changed[name]
         changed[more[0] if more else name] = value
         np.savez("h.npz", **changed)
-        expect(1, part, "compare", "g.h5", "h.npz", "--precision", "fp64")
+        expect(1, part, "compare", "g.h5", "h.npz", "--precision", "fp64", "--require", "all")
 
     hidden, key, loss = tensors["embed"], tensors["layers/1/attn/k"], tensors["loss"]
     batch, positions, width = hidden.shape
@@ -136,8 +137,6 @@ def hints(tensors):
            np.pad(tensors["logits"], ((0, 0), (0, 0), (0, 6))))
     judged("loss: expected [] (a scalar), got [1]", "loss", loss.reshape(1))
     judged("an axis of 1 too many; squeeze it", "loss", loss.reshape(1))
-    judged("hidden: the golden file does not declare it; what is not to be judged is named by "
-           "--leave-out", "embed", hidden, "hidden")
     judged("layers.1.attn.k: the golden file does not declare it; it declares layers/1/attn/k: "
            "rename it", "layers/1/attn/k", key, "layers.1.attn.k")
     judged("it declares layers/1/attn/k: rename it", "layers/1/attn/k", key,
@@ -150,17 +149,17 @@ def hints(tensors):
 
 
 def parts(tensors):
-    """A dump of a part says how to ask for it; what was asked for by a name that nobody has is
+    """A dump of a part is judged by what it has; what was asked for by a name that nobody has is
     refused."""
     judged = ("compare", "g.h5", "d.npz", "--precision", "fp64")
     np.savez("d.npz", **{name: x for name, x in tensors.items()
                          if name in ("embed", "logits") or name.endswith("/output")})
-    expect(1, "say so: --only 'embed,layers/*/output,logits'", *judged)
+    expect(0, "checkpoints judged", *judged)
     expect(0, "verdict: pass", *judged, "--only", "embed,layers/*/output,logits")
-    expect(1, "missing: 65 more", *judged)
+    expect(1, "missing: 65 more", *judged, "--require", "all")
     np.savez("d.npz", **{name: x for name, x in tensors.items()
                          if not name.endswith(("/scores", "/probs"))})
-    expect(1, "say so: --leave-out 'layers/*/attn/scores,layers/*/attn/probs'", *judged)
+    expect(0, "(layers/*/attn/scores,layers/*/attn/probs)", *judged)
     expect(0, "verdict: pass", *judged, "--leave-out", "layers/*/attn/scores,layers/*/attn/probs")
     expect(2, "--leave-out los: neither golden file nor subject has such a tensor", *judged,
            "--leave-out", "los")
@@ -178,9 +177,8 @@ def types(tensors):
     """A type of another precision names it; a dump in bf16 or fp16 that says nothing hears what it
     could say."""
     np.savez("d.npz", **tensors)
-    expect(1, "embed: expected float32, got float64; judge what is computed in it with --precision "
-              "fp64",
-           "compare", "g.h5", "d.npz")
+    expect(1, "final_norm: expected float32, got float64 with", "compare", "g.h5", "d.npz")
+    expect(1, "; judge what is computed in it with --precision fp64", "compare", "g.h5", "d.npz")
     np.savez("d.npz", **{name: x.astype(np.float16) for name, x in tensors.items()})
     expect(1, "got float16; judge what is computed in it with --precision fp16", "compare", "g.h5",
            "d.npz")

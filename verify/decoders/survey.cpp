@@ -195,8 +195,13 @@ Check Surveyor::check(const Recording& first) const {
                                           found.problem));
     }
   }
-  for (const auto& [name, reason] : subject_.left_out()) {
-    check.details.push_back(fmt::format("not judged: {}: {}", name, reason));
+  std::map<std::string, std::vector<std::string>> reasons;
+  for (const auto& [name, reason] : subject_.left_out()) reasons[reason].push_back(name);
+  for (auto& [reason, names] : reasons) {
+    const std::size_t more = names.size() > kMost ? names.size() - kMost : 0;
+    names.resize(names.size() - more);
+    check.details.push_back(fmt::format("not judged: {}{}: {}", fmt::join(names, ", "),
+                                        more > 0 ? fmt::format(" and {} more", more) : "", reason));
   }
   const std::size_t all = first.tensors() + subject_.left_out().size(), count = judged.size();
   if (judged.empty()) {

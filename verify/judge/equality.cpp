@@ -78,16 +78,20 @@ class EqualityObserver : public reference::Observer {
   void compare_row(CheckpointRow& row, reference::Array due) {
     const golden::Precision storage = schedule_.storage_of(row.name);
     if (storage != golden::Precision::fp64) due = rounded_to(storage, due);
-    const reference::Array given = ledger_.values(row.name);
+    reference::Array given = ledger_.values(row.name);
+    const int64_t left_out = take_over(row, due, given);
     const std::span<const double> golden = due.values(), candidate = given.values();
     const Comparison seen = compare_exactly(golden, candidate);
     row.compared = true;
+    row.elements -= left_out;
+    row.dtype = ledger_.judged_as(row.name, row.dtype);
     row.free_outside = seen.outside;
     row.rms_error = seen.rms_error;
     const std::string doubt =
         distrust(row.name, row.axes, row.shape, golden, file_.batch.attention_mask, storage);
     if (doubt == kAllZero || doubt.starts_with(kNotFinite)) row.note = doubt;
-    if (watch_) watch_({row, due, given, reference::Array(), {}});
+    if (watch_ && !ledger_.restrictions(row.name).any())
+      watch_({row, due, given, reference::Array(), {}});
     if (seen.outside == 0 || !first_.empty()) return;
     const auto index = static_cast<std::size_t>(seen.first);
     first_name_ = row.name;
@@ -96,6 +100,23 @@ class EqualityObserver : public reference::Observer {
                     golden::dtype_name(row.dtype), seen.outside, seen.compared),
         fmt::format("first at {}: golden {:.17g}, candidate {:.17g}", place(row, seen.first),
                     golden[index], candidate[index])};
+  }
+
+  // Elements that were not handed over, or stand before a mask, agree.
+  int64_t take_over(const CheckpointRow& row, const reference::Array& due,
+                    reference::Array& given) const {
+    const Restrictions& restrictions = ledger_.restrictions(row.name);
+    const auto missing = before_position(row.shape, row.axes, restrictions.first_position);
+    if (!missing && !restrictions.before_mask) return 0;
+    given = reference::Array::copy_of(given.shape(), given.values());
+    int64_t count = 0;
+    for (int64_t i = 0; i < given.size(); ++i) {
+      const bool masked = restrictions.before_mask && due.data()[i] == -HUGE_VAL;
+      if (!masked && !(missing && missing(i))) continue;
+      given.data()[i] = due.data()[i];
+      ++count;
+    }
+    return count;
   }
 
   const Case& file_;
@@ -108,7 +129,7 @@ class EqualityObserver : public reference::Observer {
   std::string first_name_;
 };
 
-Check equality_check(const std::vector<CheckpointRow>& rows) {
+Check equality_check(const std::vector<CheckpointRow>& rows, bool part) {
   int64_t compared = 0, differing = 0, untrusted = 0, elements = 0;
   Check check{.name = "numerics: equality", .summary = {}, .details = {}};
   for (const CheckpointRow& row : rows) {
@@ -119,9 +140,10 @@ Check equality_check(const std::vector<CheckpointRow>& rows) {
     untrusted += !row.note.empty();
     if (!row.note.empty()) check.details.push_back("untrusted: " + row.name + ": " + row.note);
   }
-  check.status = compared == 0 || differing > 0 ? Status::fail
-                 : untrusted > 0                ? Status::untrusted
-                                                : Status::pass;
+  check.status = compared == 0 && part            ? Status::inconclusive
+                 : compared == 0 || differing > 0 ? Status::fail
+                 : untrusted > 0                  ? Status::untrusted
+                                                  : Status::pass;
   check.summary = fmt::format("{} of {} checkpoints differ, {} elements, no tolerance", differing,
                               compared, elements);
   return check;
@@ -137,6 +159,9 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
                   [&subject](const std::string& name) { return subject.computes(name); });
   Ledger ledger(file.asked, subject.describe());
   ledger.tolerate(file.undemanded);
+  ledger.demand({.part = subject.gives_a_part(),
+                 .strict = options.strict,
+                 .required = file.required(options.required)});
   ledger.check_origin(std::to_string(golden.header().seed), golden.config_hash(), subject);
   run_subject(file, subject, {}, ledger);
   const double run_seconds = seconds_since(start);
@@ -147,7 +172,8 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
   if (!observer.compare_stored()) reference::evaluate(*file.graph, file.bindings, observer);
   book_nothing(rows.all(), ledger);
   NumericsResult result;
-  result.checks = {ledger_check(file, rows.all(), ledger, run_seconds), equality_check(rows.all())};
+  result.checks = {ledger_check(file, rows.all(), ledger, subject.notes(), run_seconds),
+                   equality_check(rows.all(), ledger.is_of_a_part())};
   result.checks[1].seconds = seconds_since(start);
   if (subject.capabilities().can_run_untapped) {
     result.checks.push_back(untapped_check(file, subject, ledger));
@@ -158,6 +184,11 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
   details.insert(details.begin(), observer.first().begin(), observer.first().end());
   for (CheckpointRow& row : rows.all()) {
     row.fault = ledger.fault_of(row.name);
+    if (ledger.absent().contains(row.name)) {
+      row.status = Status::skipped;
+      row.note = "not judged: it was not handed over";
+      continue;
+    }
     const bool wrong = row.fault != Fault::none || !row.compared || row.free_outside > 0;
     row.status = wrong ? Status::fail : row.note.empty() ? Status::pass : Status::untrusted;
     result.elements += row.compared ? row.elements : 0;

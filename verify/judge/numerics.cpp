@@ -4,14 +4,15 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 #include <optional>
 
 #include "verify/diagnosis/diagnosis.h"
 #include "verify/diagnosis/divergence.h"
+#include "verify/judge/gradients.h"
+#include "verify/judge/slope_check.h"
 #include "verify/judge/untapped.h"
+#include "verify/judge/view_checks.h"
 #include "verify/numerics/ledger_check.h"
-#include "verify/numerics/slope.h"
 #include "verify/numerics/views.h"
 #include "verify/subjects/bindings.h"
 
@@ -31,109 +32,14 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-struct Tally {
-  int64_t compared = 0, failed = 0, untrusted = 0, elements = 0;
-  const CheckpointRow* worst = nullptr;
-};
-
-template <class Compared, class Outside, class Ratio>
-Tally tally(const std::vector<CheckpointRow>& rows, Compared compared, Outside outside,
-            Ratio ratio) {
-  Tally sum;
-  for (const CheckpointRow& row : rows) {
-    if (!(row.*compared)) continue;
-    ++sum.compared;
-    sum.elements += row.elements;
-    sum.failed += row.*outside > 0;
-    sum.untrusted += !row.note.empty();
-    if (sum.worst == nullptr || row.*ratio > sum.worst->*ratio) sum.worst = &row;
-  }
-  return sum;
-}
-
-Status status_of(const Tally& sum) {
-  if (sum.compared == 0 || sum.failed > 0) return Status::fail;
-  return sum.untrusted > 0 ? Status::untrusted : Status::pass;
-}
-
-// A line for each reason, with the first checkpoint that it holds for.
-void list_untrusted(const std::vector<CheckpointRow>& rows, Check& check) {
-  std::vector<const CheckpointRow*> firsts;
-  std::map<std::string, int> times;
-  for (const CheckpointRow& row : rows) {
-    if (row.compared && !row.note.empty() && times[row.note]++ == 0) firsts.push_back(&row);
-  }
-  for (const CheckpointRow* row : firsts) {
-    const int others = times[row->note] - 1;
-    check.details.push_back(fmt::format("untrusted: {}{}: {}", row->name,
-                                        others > 0 ? fmt::format(" and {} more", others) : "",
-                                        row->note));
-  }
-}
-
-// Errors grow along the way and the free-running bounds with them: how much they let through.
-void list_blind_spot(const std::vector<CheckpointRow>& rows, Check& check) {
-  const auto widest = std::max_element(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
-    return a.relative_bound < b.relative_bound;
-  });
-  if (widest == rows.end() || !widest->compared) return;
-  check.details.push_back(
-      fmt::format("widest bound: {:.2g} of the values' rms at {}; a smaller deviation there is the "
-                  "local view's to find",
-                  widest->relative_bound, widest->name));
-}
-
-Check free_check(const std::vector<CheckpointRow>& rows, const Tolerance& tolerance,
-                 const GoldenValues& golden, double seconds) {
-  const Tally sum = tally(rows, &CheckpointRow::compared, &CheckpointRow::free_outside,
-                          &CheckpointRow::free_ratio);
-  Check check{.name = "numerics: free-running", .summary = {}, .details = {}, .seconds = seconds};
-  check.status = status_of(sum);
-  check.summary = fmt::format("{} of {} checkpoints outside, {} elements, bound {}", sum.failed,
-                              sum.compared, sum.elements, tolerance.reason());
-  if (sum.worst != nullptr) {
-    check.summary +=
-        fmt::format("; largest error / bound {:.3g} at {}", sum.worst->free_ratio, sum.worst->name);
-  }
-  if (golden.regenerated() > 0) {
-    check.details.push_back(
-        fmt::format("golden file regenerated {} tensors, hashes equal", golden.regenerated()));
-  }
-  if (const int64_t stored = golden.settled() - golden.regenerated();
-      stored > golden.reproduced()) {
-    check.details.push_back(
-        fmt::format("{} of {} stored golden tensors have other bits than this build's reference "
-                    "gives: products engine, libm or version differs",
-                    stored - golden.reproduced(), stored));
-  }
-  list_blind_spot(rows, check);
-  list_untrusted(rows, check);
-  return check;
-}
-
-Check local_check(const std::vector<CheckpointRow>& rows, const std::string& inputs,
-                  const Ledger* forced, double seconds) {
-  const Tally sum = tally(rows, &CheckpointRow::local_compared, &CheckpointRow::local_outside,
-                          &CheckpointRow::local_ratio);
-  Check check{.name = "numerics: local", .summary = {}, .details = {}, .seconds = seconds};
-  check.status = status_of(sum);
-  check.summary = fmt::format("{} of {} checkpoints outside, each from {}, worst-case bounds",
-                              sum.failed, sum.compared, inputs);
-  if (sum.worst != nullptr) {
-    check.summary += fmt::format("; largest error / bound {:.3g} at {}", sum.worst->local_ratio,
-                                 sum.worst->name);
-  }
-  if (forced != nullptr && !forced->findings().empty()) {
-    check.status = Status::fail;
-    check.details = messages(*forced);
-  }
-  list_untrusted(rows, check);
-  return check;
-}
-
 void finish_rows(std::vector<CheckpointRow>& rows, const Ledger& ledger) {
   for (CheckpointRow& row : rows) {
     row.fault = ledger.fault_of(row.name);
+    if (ledger.absent().contains(row.name)) {
+      row.status = Status::skipped;
+      row.note = "not judged: it was not handed over";
+      continue;
+    }
     for (const Finding& finding : ledger.findings()) {
       if (finding.name == row.name) row.note += (row.note.empty() ? "" : "; ") + finding.message;
     }
@@ -144,7 +50,7 @@ void finish_rows(std::vector<CheckpointRow>& rows, const Ledger& ledger) {
 }
 
 std::string find_cause(const Case& file, const golden::PrecisionSchedule& schedule,
-                       const LocalInputs& inputs, const Failure& failure) {
+                       const LocalInputs& inputs, const Ledger& ledger, const Failure& failure) {
   const Cut cut{
       .given = inputs.replaced,
       .value =
@@ -161,7 +67,7 @@ std::string find_cause(const Case& file, const golden::PrecisionSchedule& schedu
   // A loss that fails was compared.
   const auto undefined = file.undefined.is_loss_of_them(failure.name)
                              ? std::function<bool(int64_t)>()
-                             : file.undefined.in(file.graph->node(at));
+                             : not_compared(file, ledger, file.graph->node(at));
   return diagnose(*file.graph, cut, at, schedule, failure.candidate, undefined);
 }
 
@@ -182,8 +88,13 @@ struct Run {
         golden(golden_file),
         rows(file, judged),
         tolerance(schedule, file.elements(), chosen.false_alarm_rate) {
-    ledger.tolerate(file.undemanded);
-    forced_ledger.tolerate(file.undemanded);
+    const Demands demands{.part = judged.gives_a_part(),
+                          .strict = chosen.strict,
+                          .required = file.required(chosen.required)};
+    for (Ledger* each : {&ledger, &forced_ledger}) {
+      each->tolerate(file.undemanded);
+      each->demand(demands);
+    }
   }
 
   const NumericsOptions& options;
@@ -213,10 +124,13 @@ void compare_free(Run& run) {
                         nullptr, run.ledger, run.golden, run.rows, run.options.watch);
   for (CheckpointRow& row : run.rows.all()) {
     if (row.note.empty()) row.note = run.file.initial_weights(row.name);
+    row.dtype = run.ledger.judged_as(row.name, row.dtype);
   }
   book_nothing(run.rows.all(), run.ledger);
-  run.result.checks = {ledger_check(run.file, run.rows.all(), run.ledger, run_seconds),
-                       free_check(run.rows.all(), run.tolerance, run.golden, watch.lap())};
+  run.result.checks = {
+      ledger_check(run.file, run.rows.all(), run.ledger, run.subject.notes(), run_seconds),
+      free_check(run.rows.all(), run.tolerance, run.golden, run.ledger.is_of_a_part(),
+                 watch.lap())};
 }
 
 // What a dump hands over may be roundings of what the candidate computed with: values that a fused
@@ -269,14 +183,9 @@ void compare_local(Run& run) {
                                  can_force ? run.forced_ledger : run.ledger, run.rows);
   if (run.local_failure && !can_force) doubt_roundings(run);
   run.result.checks.push_back(local_check(run.rows.all(), run.inputs.described,
-                                          can_force ? &run.forced_ledger : nullptr, watch.lap()));
+                                          can_force ? &run.forced_ledger : nullptr,
+                                          run.ledger.is_of_a_part(), watch.lap()));
   say_what_is_read_narrower(run, run.result.checks.back());
-}
-
-const Slope* first_outside(const std::vector<Slope>& slopes) {
-  const auto found = std::find_if(slopes.begin(), slopes.end(),
-                                  [](const Slope& slope) { return !(slope.ratio() <= 1); });
-  return found == slopes.end() ? nullptr : &*found;
 }
 
 // Before a candidate is accused of nothing but the errors that it inherits, these are sampled.
@@ -287,7 +196,8 @@ void look_again_at_free(Run& run) {
   run.free_failure =
       free_running_view(run.file, run.schedule, run.tolerance, run.subject.capabilities().can_force,
                         &noise, run.ledger, run.golden, run.rows, run.options.watch);
-  Check check = free_check(run.rows.all(), run.tolerance, run.golden, watch.lap());
+  Check check =
+      free_check(run.rows.all(), run.tolerance, run.golden, run.ledger.is_of_a_part(), watch.lap());
   check.details.insert(
       check.details.begin(),
       fmt::format(
@@ -296,32 +206,6 @@ void look_again_at_free(Run& run) {
           noise.runs(), noise.largest_factor(), noise.largest_at()));
   check.seconds += run.result.checks[1].seconds;
   run.result.checks[1] = std::move(check);
-}
-
-std::string slope_text(const Slope& slope, const std::string& inputs) {
-  return fmt::format("FAIL /{}: {:.6g} times what its inputs give ({}): expected 1 +- {:.2g}",
-                     slope.name, 1 + slope.excess, inputs, slope.bound);
-}
-
-Check slope_check(const std::vector<Slope>& slopes, const std::string& inputs, double seconds) {
-  Check check{.name = "numerics: slope", .summary = {}, .details = {}, .seconds = seconds};
-  const auto outside = std::count_if(slopes.begin(), slopes.end(),
-                                     [](const Slope& slope) { return !(slope.ratio() <= 1); });
-  const auto& worst =
-      *std::max_element(slopes.begin(), slopes.end(),
-                        [](const Slope& a, const Slope& b) { return a.ratio() < b.ratio(); });
-  const auto& widest =
-      *std::max_element(slopes.begin(), slopes.end(),
-                        [](const Slope& a, const Slope& b) { return a.bound < b.bound; });
-  check.status = outside > 0 ? Status::fail : Status::pass;
-  check.summary = fmt::format(
-      "{} of {} checkpoints are a multiple of what their inputs give; largest excess / bound "
-      "{:.3g} at {}; widest bound {:.2g} at {}",
-      outside, slopes.size(), worst.ratio(), worst.name, widest.bound, widest.name);
-  if (const Slope* first = first_outside(slopes)) {
-    check.details.push_back(slope_text(*first, inputs));
-  }
-  return check;
 }
 
 void compare_slopes(Run& run) {
@@ -355,7 +239,9 @@ void explain(Run& run) {
                         .bound_why = run.tolerance.reason(),
                         .diagnosis = ""};
   if (local && run.options.diagnose) {
-    divergence.diagnosis = find_cause(run.file, run.schedule, run.inputs, *run.local_failure);
+    divergence.diagnosis = find_cause(
+        run.file, run.schedule, run.inputs,
+        run.subject.capabilities().can_force ? run.forced_ledger : run.ledger, *run.local_failure);
   }
   NumericsResult& result = run.result;
   result.diverged = divergence.failure->name;
@@ -366,21 +252,52 @@ void explain(Run& run) {
   details.insert(details.begin(), result.first_divergence.begin(), result.first_divergence.end());
 }
 
+void compare_tensors(Run& run) {
+  compare_free(run);
+  compare_local(run);
+  compare_slopes(run);
+  look_again_at_free(run);
+  explain(run);
+  if (run.subject.capabilities().can_run_untapped) {
+    run.result.checks.push_back(untapped_check(run.file, run.subject, run.ledger));
+  }
+  finish_rows(run.rows.all(), run.ledger);
+}
+
+// After the tensors: a divergence of those comes first.
+void compare_gradients(Run& run) {
+  NumericsResult& result = run.result;
+  if (run.file.gradients.empty() || !run.subject.capabilities().can_grad) {
+    const std::string why = why_gradients_are_not_judged(run.file, run.subject);
+    if (why.empty()) return;
+    if (result.checks.empty()) {  // nothing else was asked for
+      result.checks = {
+          {.name = "gradients", .status = Status::skipped, .summary = why, .details = {}}};
+    } else {
+      result.checks[0].details.push_back(why);
+    }
+    return;
+  }
+  GradientsResult gradients =
+      verify_gradients(run.file, run.subject, run.ledger, run.golden, run.options);
+  result.checks.insert(result.checks.end(), gradients.checks.begin(), gradients.checks.end());
+  result.rows.insert(result.rows.end(), gradients.rows.begin(), gradients.rows.end());
+  if (!result.diverged.empty()) return;
+  result.diverged = gradients.diverged;
+  result.first_divergence = std::move(gradients.first_divergence);
+}
+
 }  // namespace
 
 NumericsResult verify_numerics(const golden::GoldenReader& golden, Subject& subject,
                                const NumericsOptions& options) {
   require_weights_in(golden, subject.precision().storage);
   Run run(golden, subject, options);
-  compare_free(run);
-  compare_local(run);
-  compare_slopes(run);
-  look_again_at_free(run);
-  explain(run);
-  if (subject.capabilities().can_run_untapped) {
-    run.result.checks.push_back(untapped_check(run.file, subject, run.ledger));
+  if (!run.file.asked.empty() || run.file.gradients.empty()) {
+    compare_tensors(run);
+  } else {  // gradients alone, which are judged from the subject's own tensors too
+    run_subject(run.file, run.subject, {}, run.ledger);
   }
-  finish_rows(run.rows.all(), run.ledger);
   NumericsResult& result = run.result;
   result.z = run.tolerance.z();
   result.allowance = run.tolerance.allowance();
@@ -390,6 +307,7 @@ NumericsResult verify_numerics(const golden::GoldenReader& golden, Subject& subj
     result.max_sigmas = std::max(result.max_sigmas, row.free_sigmas);
   }
   result.rows = std::move(run.rows.all());
+  compare_gradients(run);
   result.ledger = std::make_shared<const Ledger>(std::move(run.ledger));
   return std::move(result);
 }

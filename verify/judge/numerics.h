@@ -25,8 +25,12 @@ namespace assay::verify {
 struct NumericsOptions {
   std::string pattern = "";                // shell-style, of the checkpoints to compare; "" = all
   std::vector<std::string> left_out = {};  // patterns of checkpoints that are not judged
-  double false_alarm_rate = 1e-6;          // of the whole free-running view
-  bool diagnose = true;  // try the dictionary of known defects on the first divergence
+  // Of a subject that hands over a part (Subject::gives_a_part): patterns of what it may not lack,
+  // "all" for everything; whether what nobody declared is a fault.
+  std::vector<std::string> required = {};
+  bool strict = false;
+  double false_alarm_rate = 1e-6;  // of the whole free-running view
+  bool diagnose = true;            // try the dictionary of known defects on the first divergence
   // What the user typed, without --only: "assay verify g.h5 --subject simt --precision bf16".
   std::string command = "assay verify";
   WatchFree watch = {};  // sees what the free-running view compares

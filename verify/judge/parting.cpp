@@ -53,9 +53,13 @@ void JudgedBefore::note(const FreeComparison& seen) {
   const std::string& name = seen.row.name;
   const bool again = rules_.contains(name);  // with wider deviations
   rules_[name] = seen.rule;
-  if (!keeps_bounds_ && !keeps_golden_ && !again) return;
+  const bool exact = seen.deviation.absent();
+  // Of what is not compared a later candidate knows nothing.
+  const bool partly = !exact && !seen.rule.open && !all_finite_in(seen.deviation.values());
+  const bool keep = !exact && (keeps_bounds_ || again || partly);
+  if (!keep && !keeps_golden_) return;
   if (scratch_ == nullptr) scratch_ = std::make_unique<Scratch>();
-  if ((keeps_bounds_ || again) && !seen.deviation.absent()) {
+  if (keep) {
     auto bound = Array::uninitialized(seen.deviation.shape());
     std::transform(seen.deviation.values().begin(), seen.deviation.values().end(),
                    bound.values().begin(), seen.rule);

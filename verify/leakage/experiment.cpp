@@ -148,6 +148,7 @@ void Experiment::note(std::size_t tensor, int64_t t, int64_t from, bool alone, C
 }
 
 void Experiment::note_influence(std::size_t tensor, int64_t t, int64_t s) {
+  if (s > t && s <= t + base_.layout(tensor).slack) return;
   int& layer = influence_.first_layer[static_cast<std::size_t>(t * batch_.positions + s)];
   if (layer >= 0) return;
   layer = ground_.stage ? ground_.stage(base_.name(tensor)) : static_cast<int>(tensor);

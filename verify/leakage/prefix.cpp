@@ -37,6 +37,18 @@ std::string leak_text(const FirstLeak& leak) {
              : fmt::format("leak at {}, first pair ({} <- {})", leak.tensor, leak.t, leak.s);
 }
 
+// Whether the last tensor that is computed comes later and has an axis as long as the tokens are:
+// it would show what this one sees.
+bool has_exact_behind(const Recording& base, std::size_t tensor) {
+  for (std::size_t i = base.tensors(); i-- > tensor + 1;) {
+    const golden::DType dtype = base.tensor(i).dtype;
+    const bool counts = dtype == golden::DType::int32 || dtype == golden::DType::uint8;
+    if (counts || !base.layout(i).has_positions()) continue;
+    return base.layout(i).slack == 0 && base.layout(i).has_rows();
+  }
+  return false;
+}
+
 // What is no leak for sure, and no pass.
 bool is_doubtful(const Experiment& experiment, Check& check) {
   if (const auto& faint_leak = experiment.first_faint()) {
@@ -44,7 +56,8 @@ bool is_doubtful(const Experiment& experiment, Check& check) {
         "{}: position {} changes with later tokens, by no more than rounding: a leak too small to "
         "tell, or products whose shapes the tokens choose",
         faint_leak->tensor, faint_leak->t);
-  } else if (const auto& shifted = experiment.first_shifted()) {
+  } else if (const auto& shifted = experiment.first_shifted();
+             shifted && !has_exact_behind(experiment.base(), shifted->index)) {
     check.summary = fmt::format(
         "{}: its axis is not as long as the tokens are, and index {} sees token {} or later: one "
         "that stands for later positions, or a leak",
@@ -81,6 +94,12 @@ Check detect_prefix(Experiment& experiment) {
   } else if (!is_doubtful(experiment, check)) {
     const int64_t shown = experiment.batch().positions, all = experiment.options().all_positions;
     check.summary = unchanged_text(experiment);
+    if (const auto& shifted = experiment.first_shifted()) {
+      check.details = {fmt::format(
+          "{} has an axis of another length and sees token {} at index {}: taken for later "
+          "positions, for nothing behind it sees so far",
+          shifted->tensor, shifted->t + 1, shifted->t)};
+    }
     if (shown < all) {
       check.status = Status::inconclusive;
       check.summary += fmt::format(", {} of {} positions", shown, all);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <sstream>
 
 #include "golden/contract/error.h"
@@ -60,6 +61,21 @@ Checkpoint checkpoint_of(const golden::GoldenReader& golden, const golden::Manif
   return {name, due.shape, due.axes, meaning == nullptr ? "" : meaning->shape};
 }
 
+// The later, the nearer to the loss. A weight stands right behind the first node that reads it,
+// whose backward rule completes its gradient.
+std::vector<int> backward_places(const reference::Graph& graph) {
+  std::vector<int> place;
+  for (std::size_t id = 0; id < graph.nodes().size(); ++id) {
+    const reference::NodeData& node = graph.node(static_cast<int>(id));
+    place.push_back(node.weight ? 0 : 2 * static_cast<int>(id));
+    for (const int input : node.inputs) {
+      int& first = place[static_cast<std::size_t>(input)];
+      if (graph.node(input).weight && first == 0) first = place.back() - 1;
+    }
+  }
+  return place;
+}
+
 }  // namespace
 
 Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
@@ -81,8 +97,12 @@ Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
   std::stable_sort(declared.begin(), declared.end(), [&](const auto& a, const auto& b) {
     return graph->find(a.name) < graph->find(b.name);
   });
+  find_gradients();
   std::vector<std::string> names;
   for (const Checkpoint& checkpoint : declared) names.push_back(checkpoint.name);
+  for (const auto* part : {&gradients, &zero_gradients, &unasked_gradients}) {
+    for (const Checkpoint& gradient : *part) names.push_back(gradient.name);
+  }
   check_parts("--only", pattern_, names, "the golden file has no such tensor");
   for (Checkpoint& checkpoint : declared) {
     const bool computed = !computes || computes(checkpoint.name);
@@ -92,6 +112,33 @@ Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
   }
 }
 
+void Case::find_gradients() {
+  std::set<std::string> there;
+  const auto add = [&](const Checkpoint& gradient, std::vector<Checkpoint>& asked_ones) {
+    (selects(gradient.name) ? asked_ones : unasked_gradients).push_back(gradient);
+  };
+  for (const golden::ManifestRow& row : golden.manifest()) {
+    if (row.role != "grad") continue;
+    const std::string name = row.path.substr(1);  // "grad/logits"
+    Checkpoint gradient = checkpoint_of(golden, row, name.substr(std::size(kGrad) - 1), *graph);
+    there.insert(gradient.name);
+    gradient.name = name;
+    add(gradient, gradients);
+  }
+  if (there.empty()) return;
+  for (const reference::NodeData& node : graph->nodes()) {
+    if (!node.weight || there.contains(node.name)) continue;
+    add({kGrad + node.name, node.shape(), node.result.axes}, zero_gradients);
+  }
+  const std::vector<int> place = backward_places(*graph);
+  const auto place_of = [&](const Checkpoint& gradient) {
+    const int id = graph->find(gradient.name.substr(std::size(kGrad) - 1));
+    return place[static_cast<std::size_t>(id)];
+  };
+  std::stable_sort(gradients.begin(), gradients.end(),
+                   [&](const auto& a, const auto& b) { return place_of(a) > place_of(b); });
+}
+
 bool Case::selects(const std::string& name) const {
   return golden::matches(pattern_, name) &&
          std::none_of(left_out_.begin(), left_out_.end(),
@@ -99,6 +146,15 @@ bool Case::selects(const std::string& name) const {
 }
 
 Interest Case::interest_in(const std::string& name) const {
+  if (is_gradient(name)) {
+    if (!has_gradients()) return Interest::none;
+    for (const auto* part : {&gradients, &zero_gradients}) {
+      for (const Checkpoint& gradient : *part) {
+        if (gradient.name == name) return Interest::needed;
+      }
+    }
+    return selects(name) ? Interest::named : Interest::none;
+  }
   if (!declares(name)) return selects(name) ? Interest::named : Interest::none;
   return selects(name) ? Interest::needed : Interest::useful;
 }
@@ -140,9 +196,30 @@ void Case::check_left_out(const std::vector<std::string>& others) const {
   for (const auto* part : {&asked, &undemanded}) {
     for (const Checkpoint& checkpoint : *part) names.push_back(checkpoint.name);
   }
+  for (const auto* part : {&gradients, &zero_gradients, &unasked_gradients}) {
+    for (const Checkpoint& gradient : *part) names.push_back(gradient.name);
+  }
   for (const std::string& part : left_out_) {
+    if (part == "grad/*") continue;  // the one name of all of them, whether a file has them or not
     check_parts("--leave-out", part, names, "neither golden file nor subject has such a tensor");
   }
+}
+
+std::set<std::string> Case::required(const std::vector<std::string>& patterns) const {
+  std::vector<std::string> judged;
+  for (const Checkpoint& checkpoint : asked) judged.push_back(checkpoint.name);
+  std::set<std::string> names;
+  for (const std::string& given : patterns) {
+    const std::string pattern = given == "all" ? "*" : bare_pattern(given);
+    if (pattern.empty()) {
+      throw InputError("--require: expected a pattern of tensors or all, got nothing");
+    }
+    check_parts("--require", pattern, judged, "no such tensor among those that are to be judged");
+    for (const std::string& name : judged) {
+      if (golden::matches(pattern, name)) names.insert(name);
+    }
+  }
+  return names;
 }
 
 int64_t Case::elements() const {

@@ -33,9 +33,15 @@ struct Case {
   // Declared: those that match the pattern and none of left_out, in execution order; the others,
   // among them what the subject does not compute.
   std::vector<Checkpoint> asked, undemanded;
+  // "grad/<name>" of what the file has gradients of, likewise, from the loss backwards; of weights
+  // that the loss of such a file does not depend on; and those that are not asked for.
+  std::vector<Checkpoint> gradients, zero_gradients, unasked_gradients;
   std::set<std::string> not_computed;
 
   bool declares(const std::string& name) const;
+  bool has_gradients() const {
+    return gradients.size() + zero_gradients.size() + unasked_gradients.size() > 0;
+  }
   Interest interest_in(const std::string& name) const;  // of the judge, by pattern and left_out
   bool can_be_forced(const std::string& name) const;
   // learned_rounding of the file's method; for ErrorObserver::error_of_input.
@@ -48,9 +54,13 @@ struct Case {
   // Throws InputError for a part of left_out that matches neither a declared tensor nor one of
   // `others`: what was to be left out by a mistyped name is judged, and nobody would be told.
   void check_left_out(const std::vector<std::string>& others) const;
+  // Names of the asked that the patterns match, "all" every one. Throws InputError for a part of
+  // them that matches none.
+  std::set<std::string> required(const std::vector<std::string>& patterns) const;
 
  private:
   bool selects(const std::string& name) const;
+  void find_gradients();
 
   std::string pattern_;
   std::vector<std::string> left_out_;

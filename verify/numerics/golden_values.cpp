@@ -12,6 +12,7 @@
 #include "golden/contract/error.h"
 #include "golden/file/hasher.h"
 #include "verify/statistics/chunks.h"
+#include "verify/subjects/subject.h"
 
 namespace assay::verify {
 namespace {
@@ -117,8 +118,16 @@ bool same_bits(std::span<const double> a, std::span<const double> b) {
 
 }  // namespace
 
+namespace {
+
+std::string path_in_file(const std::string& name) {
+  return (is_gradient(name) ? "/" : "/forward/") + name;
+}
+
+}  // namespace
+
 reference::Array GoldenValues::settle(const std::string& name, const reference::Array& computed) {
-  const std::string path = "/forward/" + name;
+  const std::string path = path_in_file(name);
   const golden::ManifestRow* row = golden_.find(path);
   ASSAY_CHECK(row != nullptr, path);
   if (row->stored) {
@@ -146,7 +155,7 @@ int64_t GoldenValues::reproduced() const {
 reference::Array GoldenValues::read(const std::string& name) const {
   const auto found = kept_.find(name);
   if (found != kept_.end()) return found->second;
-  const std::string path = "/forward/" + name;
+  const std::string path = path_in_file(name);
   const golden::ManifestRow* row = golden_.find(path);
   ASSAY_CHECK(row != nullptr, path);
   auto tensor = reference::Array::uninitialized(row->shape);

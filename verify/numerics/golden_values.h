@@ -15,7 +15,8 @@ class GoldenValues {
  public:
   explicit GoldenValues(const golden::GoldenReader& golden) : golden_(golden) {}
 
-  // `computed` is the reference's value of a declared tensor from the file's inputs and weights.
+  // `computed` is the reference's value of a declared tensor or gradient ("grad/logits") from the
+  // file's inputs and weights.
   // Returns the golden value: the file's, else `computed` once its hash is the manifest's. Throws
   // InputError when the hash differs. What is not in the file is kept.
   reference::Array settle(const std::string& name, const reference::Array& computed);

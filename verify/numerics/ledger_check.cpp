@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "golden/contract/error.h"
 #include "golden/contract/names.h"
 
 namespace assay::verify {
@@ -41,6 +42,7 @@ std::string patterns_of(const std::set<std::string>& in, const std::vector<Check
 // How to ask for what a dump has, or not for what it lacks, whichever is the shorter. Nothing where
 // other faults, such as names, may be why it lacks something.
 std::string advice_on_missing(const Ledger& ledger) {
+  if (ledger.is_of_a_part()) return "";  // what it lacks it was not to lack
   const auto& findings = ledger.findings();
   if (std::any_of(findings.begin(), findings.end(),
                   [](const Finding& finding) { return finding.fault != Fault::missing; })) {
@@ -59,22 +61,38 @@ std::string advice_on_missing(const Ledger& ledger) {
                      only.size() <= left_out.size() ? only : left_out);
 }
 
-// The ledger's findings, of each kind the first ones.
-std::vector<std::string> shortened(const Ledger& ledger) {
-  const std::vector<std::string> all = messages(ledger);
-  std::vector<std::string> lines;
-  std::map<Fault, int> times;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (++times[ledger.findings()[i].fault] <= kLinesOfAKind) lines.push_back(all[i]);
+// What a subject that hands over a part has left out, or has beside what is declared.
+void say_what_is_left_out(const Ledger& ledger, Check& check) {
+  constexpr std::size_t kNamed = 8, kCharacters = 240;
+  if (!ledger.absent().empty()) {
+    std::string patterns = patterns_of(ledger.absent(), ledger.declared());
+    if (patterns.size() > kCharacters) {
+      patterns = fmt::format("{},..", patterns.substr(0, patterns.rfind(',', kCharacters)));
+    }
+    check.details.push_back(
+        fmt::format("not judged, for they were not handed over: {} ({}); "
+                    "--require PATTERN, or all, makes that a failure",
+                    ledger.absent().size(), patterns));
   }
-  for (const auto& [fault, count] : times) {
-    if (count <= kLinesOfAKind) continue;
-    lines.push_back(fmt::format("{}: {} more", fault_name(fault), count - kLinesOfAKind));
+  const std::vector<std::string>& extras = ledger.extras();
+  if (extras.empty()) return;
+  std::vector<std::string> named;
+  for (const std::string& name : extras) {
+    if (named.size() < kNamed) named.push_back(golden::printable(name));
   }
-  if (const std::string advice = advice_on_missing(ledger); !advice.empty()) {
-    lines.push_back(advice);
+  check.details.push_back(
+      fmt::format("extra, and not judged: {} tensors that the golden file does not declare: {}{}; "
+                  "--strict makes that a failure",
+                  extras.size(), fmt::join(named, ", "), extras.size() > kNamed ? ", .." : ""));
+}
+
+void say_what_containers_hold(const Ledger& ledger, Check& check) {
+  for (const auto& [types, narrowed] : ledger.narrowed()) {
+    check.details.push_back(
+        fmt::format("container: {} tensors stand as {}, which holds every value of them: judged so "
+                    "(first {})",
+                    narrowed.tensors, types, narrowed.first));
   }
-  return lines;
 }
 
 // What is compared of no checkpoint, and why.
@@ -82,7 +100,9 @@ void say_what_is_undefined(const Case& file, const std::vector<CheckpointRow>& r
                            const Ledger& ledger, Check& check) {
   int64_t elements = 0, checkpoints = 0;
   for (const CheckpointRow& row : rows) {
-    const int64_t left_out = row.compared ? golden::element_count(row.shape) - row.elements : 0;
+    const int64_t left_out = row.compared && ledger.restrictions(row.name).first_position == 0
+                                 ? golden::element_count(row.shape) - row.elements
+                                 : 0;
     elements += left_out;
     checkpoints += left_out > 0;
   }
@@ -111,26 +131,57 @@ std::vector<std::string> messages(const Ledger& ledger) {
   return lines;
 }
 
+std::vector<std::string> shortened_messages(const Ledger& ledger) {
+  const std::vector<std::string> all = messages(ledger);
+  std::vector<std::string> lines;
+  std::map<Fault, int> times;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (++times[ledger.findings()[i].fault] <= kLinesOfAKind) lines.push_back(all[i]);
+  }
+  for (const auto& [fault, count] : times) {
+    if (count <= kLinesOfAKind) continue;
+    lines.push_back(fmt::format("{}: {} more", fault_name(fault), count - kLinesOfAKind));
+  }
+  if (const std::string advice = advice_on_missing(ledger); !advice.empty()) {
+    lines.push_back(advice);
+  }
+  return lines;
+}
+
 void book_nothing(const std::vector<CheckpointRow>& rows, Ledger& ledger) {
   const bool any =
       std::any_of(rows.begin(), rows.end(), [](const CheckpointRow& row) { return row.compared; });
-  if (any) return;
+  if (any || ledger.is_of_a_part()) return;  // a part that is nothing proves nothing
   ledger.report(
       {Fault::nothing, "", fmt::format("not one of {} checkpoints was compared", rows.size())});
 }
 
 Check ledger_check(const Case& file, const std::vector<CheckpointRow>& rows, const Ledger& ledger,
-                   double seconds) {
+                   const std::vector<std::string>& notes, double seconds) {
   const auto compared = std::count_if(rows.begin(), rows.end(),
                                       [](const CheckpointRow& row) { return row.compared; });
   Check check{.name = "numerics: ledger", .summary = {}, .details = {}, .seconds = seconds};
-  check.status = ledger.findings().empty() ? Status::pass : Status::fail;
-  check.summary = fmt::format("{} checkpoints declared, {} compared, {} tensors handed over",
-                              rows.size(), compared, ledger.taken());
+  check.status = !ledger.findings().empty()               ? Status::fail
+                 : compared == 0 && ledger.is_of_a_part() ? Status::inconclusive
+                                                          : Status::pass;
+  if (!ledger.absent().empty()) {
+    check.summary = fmt::format("{} of {} checkpoints judged: ", compared, rows.size());
+  }
+  check.summary += fmt::format("{} checkpoints declared, {} compared, {} tensors handed over",
+                               rows.size(), compared, ledger.taken());
   if (!ledger.findings().empty()) {
     check.summary += fmt::format(", {} faults", ledger.findings().size());
   }
-  check.details = shortened(ledger);
+  check.details = shortened_messages(ledger);
+  if (compared == 0 && ledger.is_of_a_part()) {
+    check.details.push_back(
+        fmt::format("nothing was judged: not one of {} checkpoints was handed over; a map says "
+                    "what is where (--map; 'assay map suggest GOLDEN DUMP' makes one)",
+                    rows.size()));
+  }
+  check.details.insert(check.details.end(), notes.begin(), notes.end());
+  say_what_is_left_out(ledger, check);
+  say_what_containers_hold(ledger, check);
   say_what_is_undefined(file, rows, ledger, check);
   if (const auto& absent = file.not_computed; !absent.empty()) {
     check.summary += fmt::format(", {} that the subject does not compute", absent.size());

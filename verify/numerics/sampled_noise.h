@@ -4,13 +4,12 @@
 // and carried on by forward differentiation. Where that is larger, the free-running view allows it.
 #pragma once
 
-#include <map>
 #include <string>
-#include <vector>
 
 #include "reference/numbers/array.h"
 #include "verify/numerics/case.h"
 #include "verify/numerics/golden_values.h"
+#include "verify/numerics/row_noise.h"
 
 namespace assay::verify {
 
@@ -22,16 +21,16 @@ class SampledNoise {
 
   // The deviations of a checkpoint, each row of them (its last axis) scaled up until its root mean
   // square is 1.5 times that of the sampled errors. Never down.
-  reference::Array widened(const std::string& name, const reference::Array& deviation);
+  reference::Array widened(const std::string& name, const reference::Array& deviation) {
+    return noise_.widened(name, deviation);
+  }
 
   int runs() const;
-  double largest_factor() const { return largest_factor_; }
-  const std::string& largest_at() const { return largest_at_; }
+  double largest_factor() const { return noise_.largest_factor(); }
+  const std::string& largest_at() const { return noise_.largest_at(); }
 
  private:
-  std::map<std::string, std::vector<double>> error_sq_;  // of each row, mean over runs
-  double largest_factor_ = 1;
-  std::string largest_at_;
+  RowNoise noise_;
 };
 
 }  // namespace assay::verify

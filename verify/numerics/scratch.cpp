@@ -14,7 +14,7 @@
 namespace assay::verify {
 namespace {
 
-[[noreturn]] void fail(const std::string& folder, const char* what) {
+[[noreturn]] void fail_scratch(const std::string& folder, const char* what) {
   throw InputError(fmt::format("{}: a temporary file cannot be {}: {}; TMPDIR names another folder",
                                folder, what, std::strerror(errno)));
 }
@@ -24,7 +24,7 @@ namespace {
 Scratch::Scratch() : folder_(std::filesystem::temp_directory_path()) {
   std::string name = std::filesystem::path(folder_) / "assay-scratch-XXXXXX";
   file_ = ::mkstemp(name.data());
-  if (file_ < 0) fail(folder_, "made");
+  if (file_ < 0) fail_scratch(folder_, "made");
   ::unlink(name.c_str());
   ::fcntl(file_, F_SETFD, FD_CLOEXEC);
 }
@@ -42,7 +42,7 @@ void Scratch::put(const std::string& key, const reference::Array& values) {
     const ssize_t wrote =
         ::pwrite(file_, bytes + done, static_cast<std::size_t>(size - done), offset + done);
     if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) fail(folder_, "written");
+    if (wrote <= 0) fail_scratch(folder_, "written");
     done += wrote;
   }
   if (!fits) end_ += size;
@@ -58,7 +58,7 @@ reference::Array Scratch::get(const std::string& key) const {
     const ssize_t got =
         ::pread(file_, bytes + done, static_cast<std::size_t>(size - done), place.offset + done);
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) fail(folder_, "read");
+    if (got <= 0) fail_scratch(folder_, "read");
     done += got;
   }
   return values;

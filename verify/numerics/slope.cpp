@@ -33,6 +33,7 @@ std::vector<std::string> judged_names(const Case& file, const golden::PrecisionS
     if (storage != Precision::bf16 && storage != Precision::fp16) continue;
     const int id = file.graph->find(checkpoint.name);
     if (ledger.find_values(checkpoint.name) == nullptr || !is_norm(*file.graph, id)) continue;
+    if (ledger.restrictions(checkpoint.name).any()) continue;
     if (!inputs.replaced(file.graph->node(file.graph->node(id).inputs[0]).name)) continue;
     names.push_back(checkpoint.name);
   }

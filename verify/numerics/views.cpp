@@ -95,10 +95,12 @@ class FreeObserver : public reference::ErrorObserver {
     const Array deviation = noise_ == nullptr ? error : noise_->widened(node.name, error);
     look_for_growth(*row, deviation);
     const Array raw = ledger_.values(node.name);
-    const Array given = read_masks(node.name, schedule_, golden, raw);
-    const Compared all = without(file_.undefined.in(node), {golden, given, deviation});
+    const Array given =
+        read_masks(node.name, schedule_, golden, raw, ledger_.restrictions(node.name).before_mask);
+    const Compared all = without(not_compared(file_, ledger_, node), {golden, given, deviation});
     compare_row(*row, all);
-    if (watch_) watch_({*row, golden, raw, all.error, rule_of_row()});
+    const bool whole = !ledger_.restrictions(node.name).any();
+    if (watch_ && whole) watch_({*row, golden, raw, all.error, rule_of_row()});
   }
 
   Array error_of_input(const NodeData& node, const Array& value) override {
@@ -181,10 +183,11 @@ class LocalObserver : public reference::ErrorObserver {
   void observe(const NodeData& node, const Array& value, const Array& error) override {
     // A loss is defined by the logits that it is made from.
     const bool by_logits = file_.undefined.is_loss_of_them(node.name) && inputs_.replaced("logits");
-    compare_row(*rows_.find(node.name),
-                without(by_logits ? nullptr : file_.undefined.in(node),
-                        {value, read_masks(node.name, schedule_, value, ledger_.values(node.name)),
-                         error}));
+    const Array given = read_masks(node.name, schedule_, value, ledger_.values(node.name),
+                                   ledger_.restrictions(node.name).before_mask);
+    compare_row(
+        *rows_.find(node.name),
+        without(by_logits ? nullptr : not_compared(file_, ledger_, node), {value, given, error}));
   }
 
   bool gives(const NodeData& node) override { return inputs_.replaced(node.name); }
@@ -225,7 +228,7 @@ class LocalObserver : public reference::ErrorObserver {
 // its probability is exactly 0: so far below the row's largest that the exponential underflows.
 // Where it is not, the mask leaks, and the number stays.
 Array read_masks(const std::string& name, const golden::PrecisionSchedule& schedule,
-                 const Array& expected, const Array& candidate) {
+                 const Array& expected, const Array& candidate, bool before_mask) {
   if (!golden::is_attention_matrix(name) || !name.ends_with("scores")) return candidate;
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   const double least = std::log(golden::smallest(schedule.accumulate)) - 1;
@@ -239,8 +242,8 @@ Array read_masks(const std::string& name, const golden::PrecisionSchedule& sched
       if (std::isfinite(due[s])) most = std::max(most, given[s]);
     }
     for (int64_t s = 0; s < keys; ++s) {
-      const bool masked =
-          due[s] == -kInfinity && std::isfinite(given[s]) && given[s] - most < least;
+      const bool masked = due[s] == -kInfinity &&
+                          (before_mask || (std::isfinite(given[s]) && given[s] - most < least));
       read.data()[r * keys + s] = masked ? due[s] : given[s];
     }
   });
@@ -321,10 +324,28 @@ LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& 
               [&schedule, &ledger](const std::string& name) {
                 if (schedule.wide_attention && golden::is_attention_matrix(name)) return false;
                 const CompactTensor* own = ledger.find_values(name);
-                return own != nullptr && own->readable();
+                return own != nullptr && !ledger.restrictions(name).any() && own->readable();
               },
           .value = [&ledger](const std::string& name) { return ledger.values(name); },
           .read_narrower = true};
+}
+
+std::function<bool(int64_t)> before_position(const golden::Shape& shape, const std::string& axes,
+                                             int64_t first) {
+  const std::size_t axis = axes.find('T');
+  if (first <= 0 || axis == std::string::npos) return nullptr;
+  int64_t stride = 1;
+  for (std::size_t a = axis + 1; a < shape.size(); ++a) stride *= shape[a];
+  return [=, positions = shape[axis]](int64_t i) { return i / stride % positions < first; };
+}
+
+std::function<bool(int64_t)> not_compared(const Case& file, const Ledger& ledger,
+                                          const NodeData& node) {
+  const auto undefined = file.undefined.in(node);
+  const auto missing = before_position(node.shape(), node.result.axes,
+                                       ledger.restrictions(node.name).first_position);
+  if (!undefined || !missing) return undefined ? undefined : missing;
+  return [=](int64_t i) { return undefined(i) || missing(i); };
 }
 
 void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledger& ledger) {
@@ -332,7 +353,8 @@ void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledge
   subject.look_for([&file](const std::string& name) { return file.interest_in(name); });
   subject.run(file.batch, forced, [&](Observed observed) {
     const golden::DType due = subject.dtype_of(observed.name);
-    ledger.take(std::move(observed), due);
+    const golden::DType storage = dtype_of(subject.precision().storage_of(observed.name));
+    ledger.take(std::move(observed), due, storage);
   });
   subject.look_for({});  // the case may end before the subject does
   ledger.close();

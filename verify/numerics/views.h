@@ -32,13 +32,14 @@ struct FreeComparison {
   const reference::Array& deviation;
   BoundRule rule;  // from a deviation to a bound
 };
-// Called in execution order; again for all, with wider deviations, where errors were sampled.
+// Called in execution order, of what was handed over whole; again for all, with wider deviations, where errors were sampled.
 using WatchFree = std::function<void(const FreeComparison& seen)>;
 
 // `candidate`, with scores that are masked by a large negative number as `expected` masks them; of
-// any other tensor as it is.
+// any other tensor as it is. before_mask: no score is masked yet, and all are read so.
 reference::Array read_masks(const std::string& name, const golden::PrecisionSchedule& schedule,
-                            const reference::Array& expected, const reference::Array& candidate);
+                            const reference::Array& expected, const reference::Array& candidate,
+                            bool before_mask = false);
 
 class Rows {
  public:
@@ -87,6 +88,15 @@ LocalInputs with_own_attention(const LocalInputs& forced, const golden::Precisio
                                const Ledger& ledger);
 // The candidate's own tensors; scores and probabilities too unless they stay in the kernel.
 LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& ledger);
+
+// Elements of a tensor that stand at positions before `first`; empty: none.
+std::function<bool(int64_t element)> before_position(const golden::Shape& shape,
+                                                     const std::string& axes, int64_t first);
+
+// Elements of a named tensor that are not compared: what is undefined there, what was not handed
+// over; empty: all are.
+std::function<bool(int64_t element)> not_compared(const Case& file, const Ledger& ledger,
+                                                  const reference::NodeData& node);
 
 // Runs the subject on the file's batch; what it hands over goes into the ledger.
 void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledger& ledger);

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "verify/report/markup.h"
+#include "verify/subjects/subject.h"
 
 namespace assay::verify {
 namespace {
@@ -107,7 +108,15 @@ std::vector<MapRow> arrange(const std::vector<CheckpointRow>& rows) {
 
 }  // namespace
 
-MapPlace map_place(const std::string& checkpoint) {
+MapPlace map_place(const std::string& name) {
+  // "grad/model.layers.3.mlp.up_proj.weight" stands in layer 3 as "grad/layers/3/mlp/up" does.
+  std::string checkpoint = is_gradient(name) ? name.substr(std::string(kGrad).size()) : name;
+  for (const std::string prefix : {"model.layers.", "transformer.h."}) {
+    if (!checkpoint.starts_with(prefix)) continue;
+    checkpoint.replace(0, prefix.size(), "layers/");
+    const std::size_t dot = checkpoint.find('.');
+    if (dot != std::string::npos) checkpoint[dot] = '/';
+  }
   const auto end_of_number = [&](std::size_t from) {
     return std::min(checkpoint.find_first_not_of("0123456789", from), checkpoint.size());
   };

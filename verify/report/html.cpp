@@ -8,6 +8,7 @@
 #include "verify/report/markup.h"
 #include "verify/report/page.h"
 #include "verify/report/report.h"
+#include "verify/subjects/subject.h"
 
 namespace assay::verify {
 namespace {
@@ -49,7 +50,16 @@ std::string first_divergence_html(const RunReport& report) {
   return "<h2>First divergence</h2>\n<pre>" + escape_markup(report.first_divergence) + "</pre>\n";
 }
 
-std::string map_html(const std::vector<CheckpointRow>& rows) {
+std::string gradients_html(const std::vector<CheckpointRow>& gradients) {
+  if (gradients.empty()) return "";
+  return "<h2>Gradients</h2>\n"
+         "<p>Likewise, from the loss backwards; right recomputed by the reference's backward rules "
+         "from the subject's own tensors, and from its own gradients nearer to the loss.</p>\n"
+         "<div class=\"wide\">" +
+         error_map_html(gradients) + "</div>\n";
+}
+
+std::string tensors_html(const std::vector<CheckpointRow>& rows) {
   if (rows.empty()) return "";
   return "<h2>Where the error is</h2>\n"
          "<p>Largest error of each tensor over its bound: left free-running (the subject's own "
@@ -58,6 +68,14 @@ std::string map_html(const std::vector<CheckpointRow>& rows) {
          "cannot show a defect. Several recomputed layers share a cell: the worst is shown.</p>\n"
          "<div class=\"wide\">" +
          error_map_html(rows) + "</div>\n";
+}
+
+std::string map_html(const std::vector<CheckpointRow>& rows) {
+  std::vector<CheckpointRow> tensors, gradients;
+  for (const CheckpointRow& row : rows) {
+    (is_gradient(row.name) ? gradients : tensors).push_back(row);
+  }
+  return tensors_html(tensors) + gradients_html(gradients);
 }
 
 std::string influence_html(const InfluenceMatrix& influence) {
@@ -70,8 +88,9 @@ std::string influence_html(const InfluenceMatrix& influence) {
 std::string rows_html(const std::vector<CheckpointRow>& rows) {
   if (rows.empty()) return "";
   std::string html =
-      "<h2>Every checkpoint</h2>\n<details><summary>in order of execution</summary><div "
-      "class=\"wide\"><table class=\"rows\"><thead><tr><th>checkpoint</th><th>shape</th>"
+      "<h2>Every checkpoint</h2>\n<details><summary>in order of execution, then gradients from the "
+      "loss backwards</summary><div class=\"wide\"><table "
+      "class=\"rows\"><thead><tr><th>checkpoint</th><th>shape</th>"
       "<th>verdict</th><th>free</th><th>sigmas</th><th>local</th><th>rms error</th>"
       "<th>golden rms</th><th>bound / rms</th><th>note</th></tr></thead>\n<tbody>\n";
   for (const CheckpointRow& row : rows) {
@@ -123,7 +142,10 @@ std::string limits_html(const RunReport& report) {
                 "suffixes is not seen.</li>\n"
               : "<li>No leak detector ran: nothing is said about the future (add "
                 "<code>--leakage</code>).</li>\n";
-  return html + "<li>Forward pass only: no gradients, no decoding.</li>\n</ul>\n";
+  const bool gradients = std::any_of(report.rows.begin(), report.rows.end(),
+                                     [](const auto& row) { return is_gradient(row.name); });
+  return html + (gradients ? "<li>No decoding.</li>\n</ul>\n"
+                           : "<li>Forward pass only: no gradients, no decoding.</li>\n</ul>\n");
 }
 
 }  // namespace

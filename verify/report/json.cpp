@@ -93,6 +93,7 @@ Json report_json(const RunReport& report) {
             {"title", report.title},
             {"verdict", status_name(overall(report.checks))},
             {"exit_code", exit_code(report.checks)},
+            {"part", or_null(part_text(report))},
             {"command", report.command_line},
             {"golden",
              {{"path", or_null(report.golden_path)},

@@ -33,6 +33,9 @@ struct RunReport {
   std::optional<SideBySide> side_by_side;  // of several candidates
 };
 
+// "3 of 84 checkpoints judged" where a part was handed over; else "".
+std::string part_text(const RunReport& report);
+
 // Adds a case to a suite's report, and one check of the case's title: its verdict, what it
 // compared, and every check of it that is no pass.
 void add_case(RunReport& suite, RunReport report);

@@ -37,7 +37,7 @@ std::string reason_of(const std::vector<Check>& checks, const std::vector<Checkp
 }
 
 // Where the first of those that leave their bounds does so.
-std::string first_of(const SideBySide& all, const std::vector<const Candidate*>& outside) {
+std::string first_diverged(const SideBySide& all, const std::vector<const Candidate*>& outside) {
   for (const std::string& name : all.names()) {
     for (const Candidate* one : outside) {
       if (one->diverged == name) return name;
@@ -104,7 +104,7 @@ void say_who_is_first(const SideBySide& all, Check& check) {
     if (!one.diverged.empty()) outside.push_back(&one);
   }
   if (outside.size() < 2) return;
-  const std::string first = first_of(all, outside);
+  const std::string first = first_diverged(all, outside);
   std::vector<std::string> there;
   for (const Candidate* one : outside) {
     if (one->diverged == first) there.push_back(one->label);
@@ -195,7 +195,7 @@ std::string conclusion_text(const SideBySide& all, const CandidatePair& pair) {
       return fmt::format(
           "both are wrong and agree with each other, first at {}: two that agree and differ from "
           "the truth share a misreading",
-          first_of(all, {&one, &other}));
+          first_diverged(all, {&one, &other}));
     case Conclusion::wrong_and_differ:
       return wrong_text(one, other, pair);
     case Conclusion::undecided:

@@ -11,13 +11,13 @@ namespace assay::verify {
 namespace {
 
 // What one candidate's columns, or one pair's, say of a checkpoint.
-struct Cell {
+struct TableCell {
   std::string first = "-", second = "-", word = "-";
   Status status = Status::skipped;
 };
 
-Cell candidate_cell(const CheckpointRow& row) {
-  Cell cell;
+TableCell candidate_cell(const CheckpointRow& row) {
+  TableCell cell;
   cell.status = row.status;
   if (row.compared) cell.first = fmt::format("{:.3g}", row.free_ratio);
   if (row.local_compared) cell.second = fmt::format("{:.3g}", row.local_ratio);
@@ -25,8 +25,8 @@ Cell candidate_cell(const CheckpointRow& row) {
   return cell;
 }
 
-Cell pair_cell(const PairRow& row) {
-  Cell cell;
+TableCell pair_cell(const PairRow& row) {
+  TableCell cell;
   if (row.elements == 0) return cell;
   cell.first = fmt::format("{:.2g}", row.largest);
   cell.second = fmt::format("{:.3g}", row.ratio);
@@ -35,31 +35,31 @@ Cell pair_cell(const PairRow& row) {
   return cell;
 }
 
-struct Group {
+struct ColumnGroup {
   std::string title, first, second, word;
-  std::map<std::string, Cell> cells;  // by checkpoint
+  std::map<std::string, TableCell> cells;  // by checkpoint
 };
 
-std::vector<Group> groups_of(const SideBySide& all) {
-  std::vector<Group> groups;
+std::vector<ColumnGroup> groups_of(const SideBySide& all) {
+  std::vector<ColumnGroup> groups;
   for (const Candidate& one : all.candidates) {
-    Group group{one.label + ": error / bound", "free", "local", "verdict", {}};
+    ColumnGroup group{one.label + ": error / bound", "free", "local", "verdict", {}};
     for (const CheckpointRow& row : one.rows) group.cells[row.name] = candidate_cell(row);
     groups.push_back(std::move(group));
   }
   for (const CandidatePair& pair : all.pairs) {
     const std::string title =
         all.candidates[pair.first].label + " - " + all.candidates[pair.second].label;
-    Group group{title, "largest", "/ bounds", "", {}};
+    ColumnGroup group{title, "largest", "/ bounds", "", {}};
     for (const PairRow& row : pair.rows) group.cells[row.name] = pair_cell(row);
     groups.push_back(std::move(group));
   }
   return groups;
 }
 
-Cell cell_of(const Group& group, const std::string& name) {
+TableCell cell_of(const ColumnGroup& group, const std::string& name) {
   const auto found = group.cells.find(name);
-  return found == group.cells.end() ? Cell() : found->second;
+  return found == group.cells.end() ? TableCell() : found->second;
 }
 
 std::string trimmed(std::string line) {
@@ -74,18 +74,18 @@ std::string side_by_side_text(const SideBySide& all) {
   const std::vector<std::string> names = all.names();
   std::size_t width = 10;
   for (const std::string& name : names) width = std::max(width, name.size());
-  const std::vector<Group> groups = groups_of(all);
+  const std::vector<ColumnGroup> groups = groups_of(all);
   std::string titles = fmt::format("{:<{}}", "", width);
   std::string heads = fmt::format("{:<{}}", "checkpoint", width);
-  for (const Group& group : groups) {
+  for (const ColumnGroup& group : groups) {
     titles += fmt::format("  {:<28}", group.title);
     heads += fmt::format(kCell, group.first, group.second, group.word);
   }
   std::string text = trimmed(titles) + trimmed(heads);
   for (const std::string& name : names) {
     std::string line = fmt::format("{:<{}}", name, width);
-    for (const Group& group : groups) {
-      const Cell cell = cell_of(group, name);
+    for (const ColumnGroup& group : groups) {
+      const TableCell cell = cell_of(group, name);
       line += fmt::format(kCell, cell.first, cell.second, cell.word);
     }
     text += trimmed(line);
@@ -94,7 +94,7 @@ std::string side_by_side_text(const SideBySide& all) {
 }
 
 std::string side_by_side_html(const SideBySide& all) {
-  const std::vector<Group> groups = groups_of(all);
+  const std::vector<ColumnGroup> groups = groups_of(all);
   std::string html =
       "<h2>Side by side</h2>\n<p>Of each candidate the largest error over its bound, free-running "
       "and local. Of each two the largest difference, and that over what both may deviate "
@@ -107,18 +107,18 @@ std::string side_by_side_html(const SideBySide& all) {
         escape_markup(one.reason));
   }
   html += "</table>\n<div class=\"wide\"><table class=\"rows\"><thead><tr><th></th>";
-  for (const Group& group : groups) {
+  for (const ColumnGroup& group : groups) {
     html += fmt::format("<th colspan=\"3\">{}</th>", escape_markup(group.title));
   }
   html += "</tr>\n<tr><th>checkpoint</th>";
-  for (const Group& group : groups) {
+  for (const ColumnGroup& group : groups) {
     html += fmt::format("<th>{}</th><th>{}</th><th>{}</th>", group.first, group.second, group.word);
   }
   html += "</tr></thead>\n<tbody>\n";
   for (const std::string& name : all.names()) {
     html += fmt::format("<tr><td>{}</td>", escape_markup(name));
-    for (const Group& group : groups) {
-      const Cell cell = cell_of(group, name);
+    for (const ColumnGroup& group : groups) {
+      const TableCell cell = cell_of(group, name);
       html += fmt::format("<td>{}</td><td>{}</td><td class=\"{}\"><b>{}</b></td>", cell.first,
                           cell.second, status_name(cell.status), cell.word);
     }

@@ -7,6 +7,16 @@
 #include "verify/report/report.h"
 
 namespace assay::verify {
+
+std::string part_text(const RunReport& report) {
+  const auto count = [&](const auto& is) {
+    return std::count_if(report.rows.begin(), report.rows.end(), is);
+  };
+  if (count([](const CheckpointRow& row) { return row.status == Status::skipped; }) == 0) return "";
+  return fmt::format("{} of {} checkpoints judged",
+                     count([](const CheckpointRow& row) { return row.compared; }),
+                     report.rows.size());
+}
 namespace {
 
 // "52 checkpoints, 39564 elements; largest error / bound 0.31 free-running, 0.62 local"

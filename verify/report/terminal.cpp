@@ -60,6 +60,7 @@ std::string terminal_text(const RunReport& report, bool colour) {
   const Status verdict = overall(report.checks);
   text += fmt::format("\nverdict: {}", status_text(verdict, 0, colour));
   if (verdict == Status::skipped) text += ": what is skipped is not a pass";
+  if (const std::string part = part_text(report); !part.empty()) text += ": " + part;
   text += "\n";
   return text;
 }

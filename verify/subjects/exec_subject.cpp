@@ -13,6 +13,7 @@
 #include "golden/exchange/npz.h"
 #include "golden/exchange/safetensors.h"
 #include "verify/subjects/refusal.h"
+#include "verify/subjects/restrictions.h"
 #include "verify/subjects/usage.h"
 
 namespace assay::verify {
@@ -94,7 +95,7 @@ void ExecSubject::say_hello() {
   const std::string line = program_->receive();
   json answer;
   try {
-    answer = golden::parse_strict_json(line, "hello", {.depth = 4, .in_list = 64});
+    answer = golden::parse_strict_json(line, "hello", {.depth = 6, .in_list = 64});
   } catch (const InputError& error) {
     program_->fail(fmt::format("its answer to hello is no JSON object ({}): {}", error.what(),
                                golden::printable(line.substr(0, 200))));
@@ -126,6 +127,16 @@ void ExecSubject::say_hello() {
   can_.reads_mask = lists(answer, "can", "mask");
   can_.fixed_batch = size_of_answer(answer, "batch");
   can_.fixed_length = size_of_answer(answer, "positions");
+  map_ = options_.map;
+  if (map_ != nullptr && config_ == nullptr) {
+    throw InputError("--map: expected a model that it is of, got a program that brings its own");
+  }
+  if (const auto map = answer.find("map");
+      map_ == nullptr && config_ != nullptr && map != answer.end()) {
+    map_ = std::make_shared<golden::NameMap>(
+        map->is_string() ? golden::NameMap::load(map->get<std::string>())
+                         : golden::NameMap::parse(map->dump(), program_name_ + ": map"));
+  }
 }
 
 std::string ExecSubject::describe() const {
@@ -266,7 +277,8 @@ void ExecSubject::ask(const Batch& batch, const Forced& forced, Asked asked,
 // In order of computation where a name has a place in it, then the others as the file has them.
 void ExecSubject::hand_over(const std::string& path, const Batch& batch, Asked asked,
                             const Receive& receive) {
-  const golden::DumpReader reader(path, golden::Reading::lenient);
+  golden::MappedDump reader(path, golden::Reading::lenient);
+  if (map_ != nullptr) reader.apply(*map_, *config_, batch.batch, batch.positions);
   std::map<std::string, std::size_t> place = order_;
   if (config_ != nullptr) {
     place.clear();
@@ -283,6 +295,7 @@ void ExecSubject::hand_over(const std::string& path, const Batch& batch, Asked a
   std::stable_sort(entries.begin(), entries.end(),
                    [&](const auto& a, const auto& b) { return place_of(a) < place_of(b); });
   dtypes_.clear();
+  needed_.clear();
   for (const golden::DumpEntry& entry : entries) dtypes_[entry.name] = entry.dtype;
   for (const golden::DumpEntry& entry : entries) {
     if (config_ != nullptr && is_gradient(entry.name) != (asked == Asked::gradients)) continue;
@@ -291,11 +304,15 @@ void ExecSubject::hand_over(const std::string& path, const Batch& batch, Asked a
     if (interest == Interest::useful && !entry.problem.empty()) continue;
     const bool has_none = config_ == nullptr && !entry.problem.empty();
     const bool wanted = interest != Interest::named && !has_none;
+    const bool needed = interest == Interest::needed;
+    if (needed) needed_.insert(entry.name);
     receive({.name = entry.name,
              .dtype = entry.dtype,
              .tensor = wanted ? reader.read(entry.name) : golden::Tensor{},
-             .problem = has_none ? entry.problem : ""});
+             .problem = has_none ? entry.problem : "",
+             .restrictions = restrictions_of(reader, entry.name, needed)});
   }
+  notes_ = reader.notes(needed_);
 }
 
 }  // namespace assay::verify

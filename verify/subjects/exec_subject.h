@@ -5,10 +5,12 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "golden/contract/weights.h"
-#include "golden/file/golden_file.h"
+#include "golden/maps/mapped_dump.h"
 #include "verify/subjects/program.h"
 #include "verify/subjects/subject.h"
 
@@ -19,6 +21,7 @@ struct ExecOptions {
   golden::Precision storage = golden::Precision::fp32;
   std::string schedule, angles;  // "": as the program says, else the widest
   ProgramLimits limits;
+  std::shared_ptr<const golden::NameMap> map = nullptr;  // nullptr: as the program says, else none
 };
 
 class ExecSubject : public Subject {
@@ -38,7 +41,9 @@ class ExecSubject : public Subject {
   // What it says that it computes in: "bf16"; "" if it does not say.
   const std::string& declared_storage() const { return storage_; }
   golden::PrecisionSchedule precision() const override { return schedule_; }
+  bool gives_a_part() const override { return true; }
   golden::DType dtype_of(const std::string& tensor_name) const override;
+  std::vector<std::string> notes() const override { return notes_; }
   void look_for(const Interests& interests) override { interests_ = interests; }
   void run(const Batch& batch, const Forced& forced, const Receive& receive) override;
   void run_gradients(const Batch& batch, const Receive& receive) override;
@@ -67,6 +72,9 @@ class ExecSubject : public Subject {
   Capabilities can_{.can_run = true};
   bool says_schedule_ = false;
   int64_t requests_ = 0;
+  std::shared_ptr<const golden::NameMap> map_;
+  std::set<std::string> needed_;    // of the last answer
+  std::vector<std::string> notes_;  // on it
   Interests interests_;
   std::map<std::string, golden::DType> dtypes_;  // of the last answer
   std::map<std::string, std::size_t> order_;     // of its tensors, where it states one

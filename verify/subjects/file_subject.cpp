@@ -6,6 +6,7 @@
 
 #include "golden/contract/error.h"
 #include "verify/statistics/tolerance.h"
+#include "verify/subjects/restrictions.h"
 
 namespace assay::verify {
 
@@ -24,6 +25,11 @@ FileSubject::FileSubject(const std::string& path, golden::Precision storage,
   why_ = !schedule.empty()       ? ", as asked for"
          : !own_schedule.empty() ? ", as it declares"
                                  : ", the widest schedule, for it declares none" + advice();
+}
+
+void FileSubject::read_through(const golden::NameMap& map, const golden::ModelConfig& config,
+                               int64_t batch, int64_t positions) {
+  reader_.apply(map, config, batch, positions);
 }
 
 std::string FileSubject::arithmetic() const { return golden::schedule_text(schedule_) + why_; }
@@ -47,9 +53,8 @@ std::string FileSubject::describe() const { return path_; }
 
 Capabilities FileSubject::capabilities() const {
   const std::vector<golden::DumpEntry>& entries = reader_.entries();
-  return {.can_grad = std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
-            return is_gradient(entry.name);
-          })};
+  return {.can_grad = std::any_of(entries.begin(), entries.end(),
+                                  [](const auto& entry) { return is_gradient(entry.name); })};
 }
 
 DType FileSubject::dtype_of(const std::string& tensor_name) const {
@@ -66,11 +71,13 @@ Observed FileSubject::observed(const golden::DumpEntry& entry, bool may_fail) co
           .dtype = entry.dtype,
           .tensor = {entry.shape, {}},
           .read = [this, name = entry.name](std::span<double> out) { reader_.read(name, out); },
-          .may_fail = may_fail};
+          .may_fail = may_fail,
+          .restrictions = restrictions_of(reader_, entry.name, !may_fail)};
 }
 
 void FileSubject::run(const Batch&, const Forced& forced, const Receive& receive) {
   ASSAY_CHECK(!forced, path_ + " is a dump: it cannot be forced");
+  needed_.clear();
   hand_over(false, receive);
 }
 
@@ -82,6 +89,7 @@ void FileSubject::hand_over(bool gradients, const Receive& receive) {
     switch (interests_ ? interests_(entry.name) : Interest::needed) {
       case Interest::needed:
         if (!entry.problem.empty()) throw InputError(entry.problem);
+        needed_.insert(entry.name);
         receive(interests_ ? observed(entry, false)
                            : Observed{entry.name, entry.dtype, reader_.read(entry.name)});
         break;

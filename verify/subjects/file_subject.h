@@ -2,9 +2,10 @@
 // to say.
 #pragma once
 
+#include <set>
 #include <string>
 
-#include "golden/file/golden_file.h"
+#include "golden/maps/mapped_dump.h"
 #include "verify/subjects/subject.h"
 
 namespace assay::verify {
@@ -18,13 +19,19 @@ class FileSubject : public Subject {
   FileSubject(const std::string& path, golden::Precision storage, const std::string& schedule = "",
               const std::string& angles = "");
 
+  // Reads the dump through a map, for the golden file's batch [B,T].
+  void read_through(const golden::NameMap& map, const golden::ModelConfig& config, int64_t batch,
+                    int64_t positions);
+
   std::string describe() const override;
   std::string arithmetic() const override;
   Capabilities capabilities() const override;
   golden::PrecisionSchedule precision() const override { return schedule_; }
+  bool gives_a_part() const override { return true; }
   // float64 for fp64; otherwise the storage type where the dump has it, else float32.
   golden::DType dtype_of(const std::string& tensor_name) const override;
   std::vector<std::string> known_names() const override;
+  std::vector<std::string> notes() const override { return reader_.notes(needed_); }
   void look_for(const Interests& interests) override { interests_ = interests; }
   // Hands over the dump's tensors whatever the batch is: they belong to the golden file's batch.
   // One that is needed and cannot be read is an InputError.
@@ -39,8 +46,9 @@ class FileSubject : public Subject {
   void hand_over(bool gradients, const Receive& receive);
 
   std::string path_;
-  golden::DumpReader reader_;
-  Interests interests_;  // empty: every tensor is needed
+  golden::MappedDump reader_;
+  std::set<std::string> needed_;  // of the last run
+  Interests interests_;           // empty: every tensor is needed
   golden::PrecisionSchedule schedule_;
   std::string why_;  // it is judged under that schedule
 };

@@ -30,6 +30,7 @@ class LibSubject : public Subject {
   Capabilities capabilities() const override {
     return {.can_run = true, .can_force = can_force_, .can_grad = can_grad_};
   }
+  bool gives_a_part() const override { return true; }
   golden::PrecisionSchedule precision() const override { return schedule_; }
   golden::DType dtype_of(const std::string& tensor_name) const override;
   void look_for(const Interests& interests) override { interests_ = interests; }

@@ -13,7 +13,7 @@ namespace assay::verify {
 namespace {
 
 template <class Function>
-void find(void* handle, const std::string& path, const char* name, Function& function) {
+void resolve(void* handle, const std::string& path, const char* name, Function& function) {
   function = reinterpret_cast<Function>(::dlsym(handle, name));
   if (function != nullptr) return;
   ::dlclose(handle);
@@ -37,7 +37,7 @@ Library::Library(const std::string& path) {
                                  golden::one_line(why == nullptr ? "" : why)));
   }
   decltype(&assay_subject_abi) abi = nullptr;
-  find(handle_, path, "assay_subject_abi", abi);
+  resolve(handle_, path, "assay_subject_abi", abi);
   if (const int32_t got = abi(); got != ASSAY_SUBJECT_ABI) {
     ::dlclose(handle_);
     throw InputError(
@@ -45,11 +45,11 @@ Library::Library(const std::string& path) {
                     "compile it with the one that is installed with this program",
                     path, ASSAY_SUBJECT_ABI, got));
   }
-  find(handle_, path, "assay_subject_open", open);
-  find(handle_, path, "assay_subject_describe", describe);
-  find(handle_, path, "assay_subject_run", run);
-  find(handle_, path, "assay_subject_error", error);
-  find(handle_, path, "assay_subject_close", close);
+  resolve(handle_, path, "assay_subject_open", open);
+  resolve(handle_, path, "assay_subject_describe", describe);
+  resolve(handle_, path, "assay_subject_run", run);
+  resolve(handle_, path, "assay_subject_error", error);
+  resolve(handle_, path, "assay_subject_close", close);
 }
 
 Library::~Library() { ::dlclose(handle_); }

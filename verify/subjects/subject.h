@@ -22,6 +22,19 @@ struct Batch {
   std::vector<int32_t> labels;          // [B,T], -100 = not counted
 };
 
+// What is not compared of a tensor, or not computed from it.
+struct Restrictions {
+  int64_t first_position = 0;  // positions (axis T) before it were not handed over: they are NaN
+  bool before_mask = false;    // scores before the mask: what golden excludes is not compared
+  // Its values went through a rounding of ours: it is compared, and nothing is computed from it.
+  bool only_compared = false;
+  std::string problem = {};  // why its values cannot be used at all, a message; "" if they can
+
+  bool any() const {
+    return first_position > 0 || before_mask || only_compared || !problem.empty();
+  }
+};
+
 // One tensor that a subject computed, its values widened to double.
 struct Observed {
   std::string name;
@@ -33,6 +46,7 @@ struct Observed {
   // For read: an InputError says that the values cannot be had, and nobody asked for them.
   bool may_fail = false;
   std::string problem = {};  // why there are no values, a message; "" if there are
+  Restrictions restrictions = {};
 };
 
 // The type that holds a precision's numbers.
@@ -98,6 +112,11 @@ class Subject {
   // on, and of those tensors that the subject has gradients of; unscaled, in any float type. Nothing
   // else is handed over. Only where can_grad.
   virtual void run_gradients(const Batch& batch, const Receive& receive);
+  // Whether it hands over what it chooses to (a dump, a program elsewhere): what is missing, and
+  // what nobody declared, is no fault of it unless the user says so.
+  virtual bool gives_a_part() const { return false; }
+  // What was done to its tensors on their way, for the report: a line each.
+  virtual std::vector<std::string> notes() const { return {}; }
   // What it hands over, as far as it knows before it runs (a dump); else empty.
   virtual std::vector<std::string> known_names() const { return {}; }
   // Of the runs that follow; none: everything is needed. A subject that has its tensors in a file

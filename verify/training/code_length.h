@@ -8,8 +8,8 @@
 //   (1)  P(sup_n E_n >= 1/a) <= a                                                   (Ville, 1939)
 //
 // No variance, no sample size, and one may stop when one likes. The tokens are also sorted into
-// strata (position modulo 2, 4, .., 128; parts of the row; rows or documents), each a process of its
-// own with a share w of the error rate, so that of all of them
+// strata (position modulo 2, 4, .., 128; parts of the row; rows or documents), each a process of
+// its own with a share w of the error rate, so that of all of them
 //
 //   (2)  P(max_s sup_n w_s E_n^s >= 1/a) <= a,   sum_s w_s <= 1
 //

@@ -5,9 +5,9 @@
 
 namespace assay::verify::training {
 
-// NaN or infinite at the end; a late training loss above log V + 0.5 that is not falling; a training
-// loss that rose from its level and stayed (CUSUM); gradient norms beyond 10 x their running median
-// for 3 steps, with the loss; a loss scale below 1. What recovers is noted.
+// NaN or infinite at the end; a late training loss above log V + 0.5 that is not falling; a
+// training loss that rose from its level and stayed (CUSUM); gradient norms beyond 10 x their
+// running median for 3 steps, with the loss; a loss scale below 1. What recovers is noted.
 Finding curve_divergence(const Curve& curve, std::optional<int64_t> vocab);
 
 // Loss or gradient norm exactly 0, where the numbers are not rounded; a loss that never moves.

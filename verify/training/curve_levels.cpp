@@ -14,7 +14,7 @@ constexpr double kSigmas = 4.9;
 
 double gap_limit(double level) { return std::max(0.05, 0.02 * std::abs(level)); }
 
-// What a training loss that may be scaled can be at most: x T/(T-1), T at least 16 where unknown.
+// What a loss that may be scaled can be more than it says: x T/(T-1), T at least 16 where unknown.
 double scale_allowance(const Curve& curve, std::optional<int64_t> positions, double level) {
   constexpr double kLeastPositions = 16;
   if (!curve.may_be_scaled) return 0;
@@ -175,7 +175,8 @@ Finding curve_below_oracle(const Evidence& evidence) {
     finding.supply = "--oracle: the source of the tokens";
     return finding;
   }
-  const double limit = gap_limit(evidence.rate->nats) + kSigmas * evidence.rate->error;
+  const double scale = scale_allowance(evidence.curve, evidence.positions, late->value);
+  const double limit = gap_limit(evidence.rate->nats) + kSigmas * evidence.rate->error + scale;
   const double below = evidence.rate->nats - late->value;
   finding.measured = fmt::format("oracle {:.4g} - late val {:.4g} = {:.4g} +- {:.2g}",
                                  evidence.rate->nats, late->value, below, late->error);

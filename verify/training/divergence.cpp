@@ -11,7 +11,7 @@ namespace assay::verify::training {
 namespace {
 
 constexpr const char* kDivergenceLimit =
-    "NaN or infinite at the end; late training loss > log V + 0.5; a lasting rise > 0.25 and its "
+    "NaN or infinite at the end; late training loss > log V + 0.5; a lasting rise > 0.15 and its "
     "noise; gradient norm > 10 x its running median for 3 steps, with the loss";
 
 struct Signs {
@@ -32,8 +32,8 @@ std::size_t all_nonfinite(const Series& series) {
                                                 [](double v) { return !std::isfinite(v); }));
 }
 
-// `tail`: so many values at the end have to be bad; a gradient norm of one step may be, where a loss
-// scale is being found.
+// `tail`: so many values at the end have to be bad; a gradient norm of one step may be, where a
+// loss scale is being found.
 void look_for_nonfinite(const Series& series, const char* name, std::size_t tail, Signs& signs) {
   const std::size_t at_end = trailing_nonfinite(series), all = all_nonfinite(series);
   if (all == 0) return;
@@ -69,11 +69,11 @@ void look_for_high_level(const Curve& curve, std::optional<int64_t> vocab, Signs
   (falls ? signs.noted : signs.fired).push_back(falls ? what + ", and still falls" : what);
 }
 
-// S_i = max(0, S_{i-1} + (L_i - best) / sigma - 1/2) from the best level on: it grows while the loss
-// stays above, and goes back where it recovers.
+// S_i = max(0, S_{i-1} + (L_i - best) / sigma - 1/2) from the best level on: it grows while the
+// loss stays above, and goes back where it recovers.
 void look_for_rise(const Series& all, Signs& signs) {
   constexpr std::size_t kFewest = 8;
-  constexpr double kLeast = 0.25, kAlarm = 10;
+  constexpr double kLeast = 0.15, kAlarm = 10;
   const Series train = finite_part(all);
   const std::size_t n = train.values.size();
   if (n < kFewest) return;
@@ -89,7 +89,7 @@ void look_for_rise(const Series& all, Signs& signs) {
                     train.values.end());
   const double rise = median(end.values) - best.value;
   const double limit = std::max(
-      {kLeast, 0.05 * std::abs(best.value), 7.5 * sigma / std::sqrt(static_cast<double>(width))});
+      {kLeast, 0.02 * std::abs(best.value), 7.5 * sigma / std::sqrt(static_cast<double>(width))});
   const double highest = *std::max_element(train.values.begin() + static_cast<int64_t>(best.first),
                                            train.values.end());
   if (sum > kAlarm && rise > limit) {

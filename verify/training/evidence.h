@@ -30,8 +30,8 @@ struct Curve {
   Series train, val, fresh;              // loss, nats
   Series grad_norm, loss_scale, epoch;   // empty where the run does not say
   std::map<std::string, Series> layers;  // gradient norms by layer
-  // The training loss may be lower than it is by a factor of (T-1)/T, which Hugging Face's Trainer
-  // 4.46 to 4.57 reports, for it divides by the number of labels before they are shifted.
+  // Losses may be lower than they are by a factor of (T-1)/T: Hugging Face's Trainer (seen in 4.57
+  // and 5.24) reports so, of training and val, for it divides by the labels before their shift.
   bool may_be_scaled = false;
   std::vector<std::string> notes;
 

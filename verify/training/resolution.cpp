@@ -41,7 +41,7 @@ Resolution resolution_of(std::span<const double> values) {
     if (!has_decimals(values, decimals, kFloatError)) continue;
     return {0.5 * std::pow(10.0, -decimals), 0, fmt::format("{} decimals", decimals)};
   }
-  if (low_bits_are_zero(values, 0xffff)) return {0, std::ldexp(1.0, -8), "bfloat16"};
+  if (low_bits_are_zero(values, 0xffff)) return {0, std::ldexp(1.0, -7), "bfloat16"};
   if (low_bits_are_zero(values, 0x1fff)) {
     return {std::ldexp(1.0, -24), std::ldexp(1.0, -10), "float16"};
   }

@@ -24,8 +24,8 @@ Mean mean_of(std::span<const double> values, std::span<const uint8_t> counted, i
 // a - b of independent means.
 Mean difference(const Mean& a, const Mean& b);
 
-// The factor of an error that is known from so few degrees of freedom which is exceeded as rarely as
-// `sigmas` standard deviations of a normal law are: Student's t. Infinite without freedom.
+// The factor of an error that is known from so few degrees of freedom which is exceeded as rarely
+// as `sigmas` standard deviations of a normal law are: Student's t. Infinite without freedom.
 double sigmas_of(double sigmas, int64_t freedom);
 
 // Upper tail of the normal law beyond z.

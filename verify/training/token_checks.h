@@ -24,8 +24,8 @@ Finding token_degenerate(const Evidence& evidence);
 std::optional<Mean> mean_loss(const TokenSet& set);
 std::optional<Mean> mean_excess(const TokenSet& set);
 
-// x_fr - x_tr at 4.9 SE beyond max(0.05, 0.02 x oracle); without an oracle or a fresh set the losses
-// themselves, and val.
+// x_fr - x_tr at 4.9 SE beyond max(0.05, 0.02 x oracle); without an oracle or a fresh set the
+// losses themselves, and val.
 Finding token_gap(const Evidence& evidence, std::optional<Mean>& gap);
 
 // c = x_fr - x_va at 6 SE, more where val has chosen among K checkpoints.

@@ -49,7 +49,7 @@ def options():
     expect(3, "--axis 'logits=AXIS:FIRST'", "--subject", f"{PROGRAM} shifted_targets", *small)
     expect(0, "verdict: pass", "--subject", f"{PROGRAM} shifted_targets", *small,
            "--axis", "logits=1:1")
-    expect(0, "not judged: b0.probs: left out", "--subject", f"{PROGRAM} transformer", *small,
+    expect(0, "not judged: b0.probs, b0.scores, b1.probs, b1.scores: left out", *clean,
            "--ignore", "*.probs,*.scores")
     expect(1, "leak at b0.probs", "--subject", f"{PROGRAM} bidirectional", *small,
            "--position-axis", "-2", "--ignore", "x,*normed,*.q,*.k,*context,*out,logits")

@@ -1,9 +1,11 @@
 // Candidate dumps, each wrong in its own way: as many different failures. The clean twin passes.
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <functional>
 #include <set>
 
+#include "golden/contract/error.h"
 #include "golden/contract/names.h"
 #include "tests/verify/numerics/fixture.h"
 #include "verify/subjects/file_subject.h"
@@ -115,14 +117,46 @@ BOOST_AUTO_TEST_CASE(clean_twin) {
 
 BOOST_AUTO_TEST_CASE(missing_tensor) {
   const auto spoil = [](auto& entries) { entries.erase(entries.begin() + 9); };
-  check_faults(judge(spoil), {Fault::missing});
+  const NumericsResult part = judge(spoil);
+  check_faults(part, {});
+  BOOST_TEST(std::count_if(part.rows.begin(), part.rows.end(), [](const CheckpointRow& row) {
+               return row.status == Status::skipped && !row.compared;
+             }) == 1);
+  BOOST_TEST(part.checks[0].summary.find(" checkpoints judged: ") != std::string::npos);
+  check_faults(judge(spoil, kSeed, {.required = {"all"}}), {Fault::missing});
+  check_faults(judge(spoil, kSeed, {.required = {"embed", "logits"}}), {});
+  BOOST_CHECK_THROW(judge(spoil, kSeed, {.required = {"layers/9/*"}}), InputError);
+  BOOST_CHECK_THROW(judge(spoil, kSeed, {.pattern = "embed", .required = {"logits"}}), InputError);
+}
+
+// What proves nothing is no pass.
+BOOST_AUTO_TEST_CASE(no_tensor_at_all) {
+  const NumericsResult none = judge([](auto& entries) {
+    entries = {{"hidden", entries.back().tensor}};
+  });
+  BOOST_TEST(exit_code_of(none) == 3, text_of(none));
+  const auto bad_shape = [](auto& entries) { entries = {{"embed", entries.back().tensor}}; };
+  check_faults(judge(bad_shape), {Fault::shape});
 }
 
 BOOST_AUTO_TEST_CASE(extra_tensor) {
   const auto spoil = [](auto& entries) {
     entries.push_back({"perplexity", entries.back().tensor});
   };
-  check_faults(judge(spoil), {Fault::extra});
+  check_faults(judge(spoil), {});
+  check_faults(judge(spoil, kSeed, {.strict = true}), {Fault::extra});
+}
+
+// A name of ours in another spelling, where ours is not there.
+BOOST_AUTO_TEST_CASE(misspelled_tensor) {
+  const auto rename = [](auto& entries) { keys(entries).name = "model.layers.1.attn.k"; };
+  check_faults(judge(rename), {Fault::extra});
+  const auto copy = [](auto& entries) {
+    Entry again = keys(entries);
+    again.name = "layers.1.attn.k";
+    entries.push_back(again);
+  };
+  check_faults(judge(copy), {});
 }
 
 BOOST_AUTO_TEST_CASE(transposed_tensor) {

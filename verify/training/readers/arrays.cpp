@@ -115,7 +115,8 @@ std::optional<Curve> curve_in_arrays(const std::string& path, std::vector<NamedA
   });
   for (const NamedArray& array : arrays) {  // without steps, as Keras's history
     const Quantity quantity = column_named(array.name).quantity;
-    const bool loss = quantity == Quantity::train || quantity == Quantity::val;
+    const bool loss = (quantity == Quantity::train || quantity == Quantity::val) &&
+                      !plain_name(array.name).ends_with("losses");  // those are of tokens
     if (length == 0 && !has_tokens && loss && array.tensor.shape.size() == 1) {
       length = array.tensor.values.size();
     }
@@ -190,7 +191,8 @@ void sort_arrays(const std::string& path, std::vector<NamedArray> arrays, int se
     }
     SetArrays& target = sets[static_cast<std::size_t>(own)];
     target.path = path;
-    if (name.what == Array::reported_loss) {
+    const bool one_loss = name.what == Array::losses && array.tensor.shape.empty();
+    if (name.what == Array::reported_loss || one_loss) {
       if (array.tensor.values.size() != 1) {
         throw InputError(fmt::format("{}: {}: expected one number, got {}", path,
                                      golden::printable(array.name),

@@ -134,7 +134,8 @@ std::string plain_name(const std::string& name) {
 Column column_named(const std::string& name) {
   const std::string own = without_run(name);
   if (own.ends_with("__MIN") || own.ends_with("__MAX")) return {};
-  const std::string plain = plain_name(own);
+  std::string plain = plain_name(own);
+  if (plain.ends_with("losses")) plain.replace(plain.size() - 6, 6, "loss");
   for (const ColumnNames& row : column_names()) {
     int priority = 0;
     for (const char* known : row.names) {

@@ -26,8 +26,9 @@ struct Range {
   }
   void widen() {
     if (high - low > 1e-12 * std::max(std::abs(low), std::abs(high))) return;
-    low -= 0.5;
-    high += 0.5;
+    const double room = std::max(0.5, 1e-3 * std::abs(low));
+    low -= room;
+    high += room;
   }
 };
 
@@ -39,6 +40,18 @@ double tick_step(const Range& range, int count) {
     if (factor * power >= raw) return factor * power;
   }
   return 10 * power;
+}
+
+std::vector<double> ticks_of(const Range& range, int count) {
+  const double step = tick_step(range, count);
+  const double first = std::ceil(range.low / step);
+  std::vector<double> ticks;
+  for (int i = 0; i <= 2 * count; ++i) {
+    const double tick = (first + i) * step;
+    if (!(tick <= range.high + 1e-9 * step)) break;
+    ticks.push_back(std::abs(tick) < 1e-9 * step ? 0 : tick);
+  }
+  return ticks;
 }
 
 class Drawing {
@@ -90,16 +103,15 @@ class Drawing {
     std::string text =
         fmt::format("<rect class=\"ground\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/>\n",
                     kLeft, kTop, kWidth - kLeft - kRight, kHeight - kTop - kBottom);
-    const double dx = tick_step(x_, 6), dy = tick_step(y_, 5);
-    for (double x = std::ceil(x_.low / dx) * dx; x <= x_.high + 1e-9 * dx; x += dx) {
+    for (const double x : ticks_of(x_, 6)) {
       text += fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{:.6g}</text>\n",
-                          at_x(x), kHeight - kBottom + 16, std::abs(x) < 1e-9 * dx ? 0 : x);
+                          at_x(x), kHeight - kBottom + 16, x);
     }
-    for (double y = std::ceil(y_.low / dy) * dy; y <= y_.high + 1e-9 * dy; y += dy) {
+    for (const double y : ticks_of(y_, 5)) {
       text += fmt::format(
           "<line class=\"grid\" x1=\"{0}\" x2=\"{1}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"/>\n"
           "<text x=\"{3}\" y=\"{4:.1f}\" text-anchor=\"end\">{5:.6g}</text>\n",
-          kLeft, kWidth - kRight, at_y(y), kLeft - 6, at_y(y) + 4, std::abs(y) < 1e-9 * dy ? 0 : y);
+          kLeft, kWidth - kRight, at_y(y), kLeft - 6, at_y(y) + 4, y);
     }
     return text +
            fmt::format(
