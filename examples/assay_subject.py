@@ -26,8 +26,8 @@ TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", 
          "U8": "|u1"}
 
 # Where a model of transformers has our tensors: a module's result, its argument (":in"), or, of an
-# attention (":attention"), q and k after rotation, v, scores and probabilities; ":heads" and ":heads
-# in" where the module's are [B,T,n,Dh], ours [B,n,T,Dh].
+# attention (":attention"), q and k after rotation, v, scores and probabilities; ":heads" and
+# ":heads in" where the module's are [B,T,n,Dh], ours [B,n,T,Dh].
 LLAMA = {
     "embed": "model.embed_tokens",
     "layers/{l}/input": "model.layers.{l}:in",

@@ -54,23 +54,24 @@ Case = collections.namedtuple("Case", "program kind mode weights positions preci
 class Bench(hf_table.Bench):
     def __init__(self, assay, folder):
         super().__init__(assay, folder)
-        self.socket = os.path.join(folder, "socket")
+        self.socket = os.path.join(folder, f"socket-{os.getpid()}")
         self.server = multiprocessing.get_context("fork").Process(target=self.answer, daemon=False)
         self.server.start()
 
     def answer(self):
-        if os.path.exists(self.socket):
-            os.remove(self.socket)
         relay.serve(self.socket, lambda case: programs.run(json.loads(case)))
 
     def close(self):
         self.server.terminate()
         self.server.join()
+        for path in (self.socket, f"{self.folder}/report-{os.getpid()}.json"):
+            if os.path.exists(path):
+                os.remove(path)
 
     def judge(self, case):
         golden, _ = self.golden_of(case)
         words = [sys.executable, "-S", f"{HERE}/relay.py", self.socket, json.dumps(case._asdict())]
-        report = f"{self.folder}/report.json"
+        report = f"{self.folder}/report-{os.getpid()}.json"
         more = []
         if case.mode.startswith("sdpa"):
             more = ["--leave-out", hf_table.UNSEEN_BY_SDPA]

@@ -110,9 +110,10 @@ def tables(results):
     right = [row for case, row in results.items() if not case.defect]
     honest = [row for case, row in results.items()
               if not case.defect and not (row["verdict"] == "fail" and is_finding(case, row))]
+    alarms = len(false_alarms(results))
     parts = [f"Made with Python {platform.python_version()}, {os.cpu_count()} cores. {len(right)} "
-             f"runs of right programs: {verdicts(right)}; {len(false_alarms(results))} false alarms "
-             f"({len(right) - len(honest)} are findings, above).", versions(results),
+             f"runs of right programs: {verdicts(right)}; {alarms} false alarms "
+             f"({len(right) - len(honest)} verdicts are findings, above).", versions(results),
              "### Right programs", clean_table(results)]
     if doubts(results):
         parts += ["Why some are untrusted, and in how many runs:", doubts(results)]
