@@ -110,8 +110,8 @@ template <class S>
 void rope(View<S, 4> y, In<accum_t<S>, 3> x, In<accum_t<S>, 2> cosines, In<accum_t<S>, 2> sines,
           const int32_t* position_offset, Stream stream);
 
-// y [B,H,T,Dh] = x [B,H,T,Dh], rotated by the same angles, or with `back` by the opposite ones; y and
-// x may be one array.
+// y [B,H,T,Dh] = x [B,H,T,Dh], rotated by the same angles, or with `back` by the opposite ones; y
+// and x may be one array.
 template <class S>
 void turn_heads(View<S, 4> y, In<S, 4> x, In<accum_t<S>, 2> cosines, In<accum_t<S>, 2> sines,
                 const int32_t* position_offset, bool back, Stream stream);

@@ -269,8 +269,8 @@ Windows uniform_window(const json& document, const ModelClass& c, const std::str
   return {window, {}};
 }
 
-// Qwen2 and Qwen3: use_sliding_window says whether there is one, layer_types in which layers; without
-// layer_types it is in those from max_window_layers on.
+// Qwen2 and Qwen3: use_sliding_window says whether there is one, layer_types in which layers;
+// without layer_types it is in those from max_window_layers on.
 Windows layer_windows(const json& document, const std::string& where) {
   const JsonKeys keys(document, where);
   const bool used = keys.boolean("use_sliding_window", false) && keys.has("sliding_window");

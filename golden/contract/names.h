@@ -50,8 +50,9 @@ inline constexpr int64_t kMostLayers = 1024;
 std::vector<TensorInfo> tensor_list(const ModelConfig& config, int64_t batch, int64_t positions);
 
 // The weights under their Hugging Face names, in the order of a state dict of the family's class
-// (LlamaForCausalLM, Qwen3ForCausalLM, GPT2LMHeadModel ..), each layer's followed by what its method learns. lm_head.weight is absent when tied.
-// GPT-2's matrices are stored [in,out]; c_attn holds Wq, Wk, Wv side by side.
+// (LlamaForCausalLM, Qwen3ForCausalLM, GPT2LMHeadModel ..), each layer's followed by what its
+// method learns. lm_head.weight is absent when tied. GPT-2's matrices are stored [in,out]; c_attn
+// holds Wq, Wk, Wv side by side.
 //
 // Method pt: model.unary.weight [V,Dz], model.groups.{g}.u.weight and .v.weight [K*C*r,Dz], whose
 // row (k*C + c)*r + i is column i of U^(c) of distance group k, lm_head.weight [V,Dz]; with several

@@ -27,8 +27,8 @@ int64_t export_tensors(const GoldenReader& golden, const std::string& path,
                        const ExportOptions& options);
 
 // What the classes of transformers do not compute of this model: "method 1: ..". Empty where one of
-// them computes it: LlamaForCausalLM, MistralForCausalLM for a window, Qwen2ForCausalLM for biases of
-// q, k and v, Qwen3ForCausalLM for norms of q and k, GPT2LMHeadModel.
+// them computes it: LlamaForCausalLM, MistralForCausalLM for a window, Qwen2ForCausalLM for biases
+// of q, k and v, Qwen3ForCausalLM for norms of q and k, GPT2LMHeadModel.
 std::vector<std::string> not_in_transformers(const ModelConfig& config);
 
 // Writes config.json and model.safetensors as from_pretrained of the model's class loads them,

@@ -3,7 +3,8 @@
 //   h = attn_norm_l(X_l);  A_l = softmax(mask(scores));  O_l = concat_h(A_l V_l) Wo_l [+ bo_l]
 //   Y_l = X_l + O_l;       U_l = MLP_l(mlp_norm_l(Y_l));  X_{l+1} = Y_l + U_l
 //   q_h = R(n(h Wq_l [+ bq_l])_h), k likewise;  v = h Wv_l [+ bv_l];  R: RoPE
-//   n: nothing, or with qk_norm RMSNorm over the Dh features of each head, all of which share a gain
+//   n: nothing, or with qk_norm RMSNorm over the Dh features of each head, all of which share
+//      a gain
 //   MLP(x) = W_down( silu(W_gate x) * (W_up x) )
 //
 // Families are options of this block: Llama has none of them or all four biases, Mistral a window,

@@ -32,7 +32,8 @@ struct FreeComparison {
   const reference::Array& deviation;
   BoundRule rule;  // from a deviation to a bound
 };
-// Called in execution order, of what was handed over whole; again for all, with wider deviations, where errors were sampled.
+// Called in execution order, of what was handed over whole; again for all, with wider deviations,
+// where errors were sampled.
 using WatchFree = std::function<void(const FreeComparison& seen)>;
 
 // `candidate`, with scores that are masked by a large negative number as `expected` masks them; of

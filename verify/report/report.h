@@ -53,8 +53,9 @@ std::string terminal_text(const RunReport& report, bool colour);
 std::string json_text(const RunReport& report);
 
 // A suite of checks and one of checkpoints; of a report with cases, one for each case, with its
-// checks and checkpoints; of several candidates also one of their conclusion and differences. Only pass is a passed test: untrusted and inconclusive are errors, and a
-// run without a check has a test of its own that fails.
+// checks and checkpoints; of several candidates also one of their conclusion and differences. Only
+// pass is a passed test: untrusted and inconclusive are errors, and a run without a check has a
+// test of its own that fails.
 std::string junit_text(const RunReport& report);
 
 // One page that needs nothing else: no script, no font, no network.

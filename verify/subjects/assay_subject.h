@@ -11,15 +11,15 @@
                  until the function that it was passed to returns, and so is what the library passes
                  to a callback. Strings of a description belong to the library and stay valid until
                  the model is closed.
-     errors      0 is success. After anything else the judge asks assay_subject_error for the reason,
-                 and the verdict is `fail`. Where a callback returns anything but what is said here,
-                 the library stops and returns an error of its own.
+     errors      0 is success. After anything else the judge asks assay_subject_error for the
+                 reason, and the verdict is `fail`. Where a callback returns anything but what is
+                 said here, the library stops and returns an error of its own.
      threads     calls for one model come one at a time. Several models may be open at once (a fresh
-                 one is compared with one that has run), all of one library: what it keeps in globals
-                 is common to them, and what one leaves there for another is found as a leak.
-                 Callbacks are called from the thread that called the library, before it returns.
-     crashes     the library runs in the judge's process: what crashes it crashes the judge. A C++
-                 exception that leaves a function is an error like any other. */
+                 one is compared with one that has run), all of one library: what it keeps in
+                 globals is common to them, and what one leaves there for another is found as a
+                 leak. Callbacks are called from the thread that called the library, before it
+                 returns.
+     crashes     the library runs in the judge's process: what crashes it crashes the judge. A C++ exception that leaves a function is an error like any other. */
 #ifndef ASSAY_SUBJECT_H
 #define ASSAY_SUBJECT_H
 

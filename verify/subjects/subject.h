@@ -108,9 +108,9 @@ class Subject {
   // forced may be empty. Whether a tensor that it names was really replaced is the subject's
   // promise by can_force; scores and probabilities are never forced.
   virtual void run(const Batch& batch, const Forced& forced, const Receive& receive) = 0;
-  // A forward and a backward pass: d loss / d x as "grad/<x>" of every weight x that the loss depends
-  // on, and of those tensors that the subject has gradients of; unscaled, in any float type. Nothing
-  // else is handed over. Only where can_grad.
+  // A forward and a backward pass: d loss / d x as "grad/<x>" of every weight x that the loss
+  // depends on, and of those tensors that the subject has gradients of; unscaled, in any float
+  // type. Nothing else is handed over. Only where can_grad.
   virtual void run_gradients(const Batch& batch, const Receive& receive);
   // Whether it hands over what it chooses to (a dump, a program elsewhere): what is missing, and
   // what nobody declared, is no fault of it unless the user says so.

@@ -196,8 +196,8 @@ BOOST_AUTO_TEST_CASE(eager_silu_underflows) {
   }
 }
 
-// Eager with a sigmoid of three operations, as JAX has it, each rounded: more than a sigmoid that is
-// rounded once, and in fp16 nothing is left of one whose exponential overflows.
+// Eager with a sigmoid of three operations, as JAX has it, each rounded: more than a sigmoid that
+// is rounded once, and in fp16 nothing is left of one whose exponential overflows.
 BOOST_AUTO_TEST_CASE(eager_silu_in_steps) {
   const OneRow op(
       [](Graph& graph, Node x) {
