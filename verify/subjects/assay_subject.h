@@ -19,7 +19,8 @@
                  globals is common to them, and what one leaves there for another is found as a
                  leak. Callbacks are called from the thread that called the library, before it
                  returns.
-     crashes     the library runs in the judge's process: what crashes it crashes the judge. A C++ exception that leaves a function is an error like any other. */
+     crashes     the library runs in the judge's process: what crashes it crashes the judge. A C++
+                 exception that leaves a function is an error like any other. */
 #ifndef ASSAY_SUBJECT_H
 #define ASSAY_SUBJECT_H
 
