@@ -16,9 +16,9 @@
                  said here, the library stops and returns an error of its own.
      threads     calls for one model come one at a time. Several models may be open at once (a fresh
                  one is compared with one that has run), all of one library: what it keeps in
-                 globals is common to them, and what one leaves there for another is found as a
-                 leak. Callbacks are called from the thread that called the library, before it
-                 returns.
+                 globals is common to them, so that a state that a run leaves there is not seen by
+                 that comparison. Callbacks are called from the thread that called the library,
+                 before it returns.
      crashes     the library runs in the judge's process: what crashes it crashes the judge. A C++
                  exception that leaves a function is an error like any other. */
 #ifndef ASSAY_SUBJECT_H
