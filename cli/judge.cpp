@@ -41,7 +41,9 @@ verify::Batch shortened(const verify::Batch& batch, int64_t positions) {
 void look_for_leaks_in(const JudgeOptions& options, const golden::GoldenReader& golden,
                        verify::Subject& subject, verify::RunReport& report) {
   const golden::ModelConfig& config = golden.header().config;
-  const verify::Batch batch = shortened(verify::read_batch(golden), options.leakage_positions);
+  const int64_t fixed = subject.capabilities().fixed_length;
+  const verify::Batch batch =
+      shortened(verify::read_batch(golden), fixed > 0 ? fixed : options.leakage_positions);
   const auto graph = reference::build_model(config, 1, std::min<int64_t>(batch.positions, 32));
   const verify::LeakOptions leak_options{
       .all_positions = golden.positions(),
@@ -123,8 +125,10 @@ verify::RunReport judge(const JudgeOptions& options) {
   const golden::GoldenReader& golden = open.golden;
   verify::RunReport report = report_on(options, golden);
   try {
-    const auto subject = make_subject(options.subject, options.precision, golden.header().config,
-                                      golden, options.elsewhere);
+    SubjectOptions elsewhere = options.elsewhere;
+    elsewhere.first_batch = verify::read_batch(golden);
+    const auto subject =
+        make_subject(options.subject, options.precision, golden.header().config, golden, elsewhere);
     introduce(*subject, golden, report);
     std::unique_ptr<RoundedGolden> rounded;
     if (!options.equal) rounded = RoundedGolden::of(golden, subject->precision().storage);

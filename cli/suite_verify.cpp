@@ -26,6 +26,7 @@ struct SuiteVerifyOptions {
   std::string name, only, folder;
   std::string subject = "auto";
   std::vector<std::string> precisions;
+  SubjectOptions elsewhere;
   ReportOptions report;
 };
 
@@ -75,12 +76,14 @@ verify::RunReport try_judge(const golden::SuiteCase& c, const JudgeOptions& opti
 }  // namespace
 
 verify::RunReport judge_case(const golden::SuiteCase& c, const std::string& folder,
-                             const std::string& subject, golden::Precision precision) {
+                             const std::string& subject, golden::Precision precision,
+                             const SubjectOptions& elsewhere) {
   const auto start = std::chrono::steady_clock::now();
   JudgeOptions options;
   options.golden_path = golden::case_path(folder, c);
   options.subject = subject;
   options.precision = precision;
+  options.elsewhere = elsewhere;
   options.left_out = c.settings.left_out;
   options.equal = c.settings.equal;
   verify::RunReport report = try_judge(c, options);
@@ -108,7 +111,7 @@ int run_verify(const SuiteVerifyOptions& options, const Outcome& outcome) {
   std::vector<std::string> inputs{options.name, file_behind(options.subject)};
   for (const golden::SuiteCase& c : suite.cases) inputs.push_back(golden::case_path(folder, c));
   check_report_targets(options.report, inputs);
-  require_subject(options.subject);
+  require_subject(options.subject, options.elsewhere);
   std::vector<golden::Precision> wanted;
   for (const std::string& text : options.precisions) {
     wanted.push_back(golden::parse_precision(text));
@@ -129,7 +132,8 @@ int run_verify(const SuiteVerifyOptions& options, const Outcome& outcome) {
   for (const golden::SuiteCase& c : suite.cases) {
     std::string lines;
     for (const golden::Precision precision : precisions_of(c)) {
-      verify::add_case(report, judge_case(c, folder, options.subject, precision));
+      verify::add_case(report,
+                       judge_case(c, folder, options.subject, precision, options.elsewhere));
       lines += verify::check_text(report.checks.back(), outcome.colour);
       done += golden::estimated_live_bytes(c);
     }
@@ -162,6 +166,7 @@ void add_suite_verify(CLI::App& suite, Outcome& outcome) {
   command->add_option("--dir", options->folder,
                       "folder of the golden files; default: the suite's name");
   add_subject_option(*command, options->subject);
+  add_elsewhere_options(*command, options->elsewhere);
   command->add_option("--precision", options->precisions,
                       "storage types judged for; default: those that each case names");
   add_report_options(*command, options->report);

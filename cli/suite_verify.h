@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cli/command.h"
+#include "cli/subjects.h"
 #include "golden/contract/precision.h"
 #include "golden/suites/suite.h"
 #include "verify/report/report.h"
@@ -14,7 +15,8 @@ namespace assay::cli {
 // subject cannot run the case it is one skipped check, where the golden file is missing, damaged or
 // another case's an inconclusive one. A subject that throws has failed.
 verify::RunReport judge_case(const golden::SuiteCase& suite_case, const std::string& folder,
-                             const std::string& subject, golden::Precision precision);
+                             const std::string& subject, golden::Precision precision,
+                             const SubjectOptions& elsewhere = {});
 
 void add_suite_verify(CLI::App& suite, Outcome& outcome);
 

@@ -310,11 +310,13 @@ LocalInputs own_inputs(const golden::PrecisionSchedule& schedule, const Ledger& 
 void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledger& ledger) {
   file.check_left_out(subject.known_names());
   subject.look_for([&file](const std::string& name) { return file.interest_in(name); });
+  subject.ask_for(file.wanted(subject.capabilities().can_force));
   subject.run(file.batch, forced, [&](Observed observed) {
     const golden::DType due = subject.dtype_of(observed.name);
     ledger.take(std::move(observed), due);
   });
   subject.look_for({});  // the case may end before the subject does
+  subject.ask_for({});
   ledger.close();
 }
 

@@ -41,9 +41,10 @@ typedef struct assay_subject assay_subject; /* the library's own */
 
 /* What a model is opened with. */
 typedef struct {
-  const char* config_json; /* Hugging Face's config.json, keys in order; Assay's own below "assay" */
-  const char* precision;   /* the storage type that is judged: "fp64", "fp32", "bf16", "fp16" */
-  void* context;           /* for read_weight */
+  const char*
+      config_json;       /* Hugging Face's config.json, keys in order; Assay's own below "assay" */
+  const char* precision; /* the storage type that is judged: "fp64", "fp32", "bf16", "fp16" */
+  void* context;         /* for read_weight */
   /* Fills values[0 .. count) with a weight by its checkpoint's name, such as
      "model.layers.0.self_attn.q_proj.weight", in its checkpoint's layout, and returns 0; anything
      else: there is no such weight of that size. The values are those of the checkpoint; a library

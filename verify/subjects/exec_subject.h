@@ -1,23 +1,34 @@
-// Any program as a subject: started once, asked many times. docs/programs.md is the protocol.
+// Any program as a subject: started once and asked many times, or started for each answer.
+// docs/programs.md is the protocol.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
 #include "golden/contract/weights.h"
 #include "golden/file/golden_file.h"
+#include "verify/subjects/description.h"
 #include "verify/subjects/program.h"
 #include "verify/subjects/subject.h"
 
 namespace assay::verify {
 
+class ExecAnswer;
+enum class Asked;
+
 struct ExecOptions {
   std::string command;
+  Program::Mode mode = Program::Mode::lines;
   golden::Precision storage = golden::Precision::fp32;
   std::string schedule, angles;  // "": as the program says, else the widest
   ProgramLimits limits;
+  // What a program that is started for each answer is asked first, for it says of itself what it
+  // does with an answer; without rows: one of four tokens.
+  Batch first;
 };
 
 class ExecSubject : public Subject {
@@ -30,33 +41,43 @@ class ExecSubject : public Subject {
 
   std::string describe() const override;
   std::string arithmetic() const override;
-  Capabilities capabilities() const override {
-    return {.can_run = true, .can_force = can_force_, .can_grad = can_grad_};
-  }
+  Capabilities capabilities() const override;
   golden::PrecisionSchedule precision() const override { return schedule_; }
   golden::DType dtype_of(const std::string& tensor_name) const override;
+  bool computes(const std::string& tensor_name) const override;
   void look_for(const Interests& interests) override { interests_ = interests; }
+  void ask_for(const std::vector<std::string>& names) override { wanted_ = names; }
   void run(const Batch& batch, const Forced& forced, const Receive& receive) override;
   void run_gradients(const Batch& batch, const Receive& receive) override;
   std::unique_ptr<Subject> another() const override;
 
  private:
-  void say_hello();
-  enum class Asked { tensors, gradients };
-  std::string write_request(const Batch& batch, const Forced& forced, Asked asked) const;
+  ExecSubject(const ExecSubject& like);
+  void prepare(const std::string& model);
+  nlohmann::json hello() const;
+  void learn(const nlohmann::json& answer, bool named);
   void ask(const Batch& batch, const Forced& forced, Asked asked, const Receive& receive);
-  void hand_over(const std::string& path, const Batch& batch, Asked asked, const Receive& receive);
-  std::string file_named(const std::string& answer, const std::string& name);
+  void ask_by_pieces(const Batch& batch, const Forced& forced, const Receive& receive);
+  nlohmann::json write_request(const Batch& batch, const Forced& forced, Asked asked);
+  std::string answer_to(const nlohmann::json& message);
+  nlohmann::json parsed(const std::string& line, const char* what);
+  std::string file_named(const nlohmann::json& answer);
+  std::shared_ptr<ExecAnswer> taken(const std::string& file);
+  void clear_folder();
+  std::map<std::string, std::string> axes(const Batch& batch) const;
 
   const ExecOptions options_;
   const golden::ModelConfig& config_;
   const golden::WeightSource& weights_;
-  std::string folder_, program_name_;
+  std::string folder_;
   std::unique_ptr<Program> program_;
+  uint64_t model_bytes_ = 0;
+  ProgramDescription description_;
   golden::PrecisionSchedule schedule_;
-  bool can_force_ = false, can_grad_ = false, says_schedule_ = false;
   int64_t requests_ = 0;
+  std::string first_answer_;  // to options_.first, until somebody asks for it
   Interests interests_;
+  std::vector<std::string> wanted_;
   std::map<std::string, golden::DType> dtypes_;  // of the last answer
 };
 

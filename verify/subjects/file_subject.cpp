@@ -47,9 +47,8 @@ std::string FileSubject::describe() const { return path_; }
 
 Capabilities FileSubject::capabilities() const {
   const std::vector<golden::DumpEntry>& entries = reader_.entries();
-  return {.can_grad = std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
-            return is_gradient(entry.name);
-          })};
+  return {.can_grad = std::any_of(entries.begin(), entries.end(),
+                                  [](const auto& entry) { return is_gradient(entry.name); })};
 }
 
 DType FileSubject::dtype_of(const std::string& tensor_name) const {

@@ -44,6 +44,10 @@ struct Capabilities {
   // Computes in another way where only logits and loss are asked for: operations joined that are
   // apart where somebody looks in between.
   bool can_run_untapped = false;
+  // The only number of rows that it computes at once, and the only length; 0: any. Another number
+  // of rows is run in pieces, in which no row can see what is in another piece.
+  int64_t fixed_batch = 0;
+  int64_t fixed_length = 0;
 };
 
 // What the names of gradients begin with: "grad/logits", "grad/lm_head.weight".
@@ -98,6 +102,9 @@ class Subject {
   // Of the runs that follow; none: everything is needed. A subject that has its tensors in a file
   // reads no others than these, and each when it is asked for (Observed::read).
   virtual void look_for(const Interests& interests) { (void)interests; }
+  // What somebody asks for of the runs that follow, beside what it is computed from: a subject may
+  // leave out the rest. None: everything.
+  virtual void ask_for(const std::vector<std::string>& names) { (void)names; }
   // One result of a run in which no other tensor is asked for. Only where can_run_untapped.
   virtual golden::Tensor run_untapped(const Batch& batch, Result result);
   // The same subject made anew, which has run nothing; nullptr where none can be made.
