@@ -42,7 +42,9 @@ verify::Batch shortened(const verify::Batch& batch, int64_t positions) {
 void look_for_leaks_in(const JudgeOptions& options, const golden::GoldenReader& golden,
                        verify::Subject& subject, verify::RunReport& report) {
   const golden::ModelConfig& config = golden.header().config;
-  const verify::Batch batch = shortened(verify::read_batch(golden), options.leakage_positions);
+  const int64_t fixed = subject.capabilities().fixed_length;
+  const verify::Batch batch =
+      shortened(verify::read_batch(golden), fixed > 0 ? fixed : options.leakage_positions);
   const auto graph = reference::build_model(config, 1, std::min<int64_t>(batch.positions, 32));
   const verify::LeakOptions leak_options{
       .all_positions = golden.positions(),
@@ -96,6 +98,7 @@ std::function<golden::Tensor(const verify::Batch&)> reference_logits(
 SubjectOptions of_batch(SubjectOptions options, const golden::GoldenReader& golden) {
   options.batch = golden.batch();
   options.positions = golden.positions();
+  options.first_batch = verify::read_batch(golden);
   return options;
 }
 

@@ -16,7 +16,7 @@
 #include "verify/subjects/exec_subject.h"
 #include "verify/subjects/file_subject.h"
 #include "verify/subjects/graph_subject.h"
-#include "verify/subjects/lib_subject.h"
+#include "verify/subjects/library/lib_subject.h"
 
 namespace assay::cli {
 namespace {
@@ -72,9 +72,11 @@ SubjectPointer make_file(const SubjectRequest& request) {
   return subject;
 }
 
-SubjectPointer make_exec(const SubjectRequest& request) {
+SubjectPointer make_program(const SubjectRequest& request, verify::Program::Mode mode) {
   verify::ExecOptions options;
   options.command = request.argument;
+  options.mode = mode;
+  options.first = request.first_batch;
   options.storage = request.precision;
   options.schedule = request.schedule;
   options.angles = request.angles;
@@ -89,6 +91,14 @@ SubjectPointer make_lib(const SubjectRequest& request) {
   return std::make_unique<verify::LibSubject>(
       verify::LibOptions{request.argument, request.precision, request.schedule, request.angles},
       request.config, request.weights);
+}
+
+SubjectPointer make_exec(const SubjectRequest& request) {
+  return make_program(request, verify::Program::Mode::lines);
+}
+
+SubjectPointer make_exec_once(const SubjectRequest& request) {
+  return make_program(request, verify::Program::Mode::once);
 }
 
 constexpr const char* kEngineSuffixes =
@@ -110,6 +120,11 @@ constexpr SubjectRow kSubjects[] = {
      "",
      {.can_run = true},
      make_exec},
+    {"exec-once:COMMAND",
+     "the same, started anew for each answer",
+     "",
+     {.can_run = true},
+     make_exec_once},
     {"lib:PATH",
      "a shared library with the functions of assay_subject.h",
      "",
@@ -145,7 +160,7 @@ std::string suffix_text() {
 }
 
 void show_subjects() {
-  constexpr const char* kRow = "{:<11} {:<52} {:<13} {}\n";
+  constexpr const char* kRow = "{:<17} {:<52} {:<13} {}\n";
   const auto yes = [](bool can) { return can ? "yes" : "no"; };
   fmt::print(kRow, "subject", "what it is", "other tokens", "forced inputs");
   for (const SubjectRow& row : kSubjects) {
@@ -174,6 +189,18 @@ const SubjectRow& row_of(const std::string& name) {
     return row;
   }
   throw InputError(fmt::format("--subject {}: expected {}", name, subject_spellings()));
+}
+
+void require_options(const SubjectRow& row, const std::string& name,
+                     const SubjectOptions& options) {
+  const bool elsewhere = std::string(row.spelling).find(':') != std::string::npos;
+  if (elsewhere || (options.schedule + options.angles + options.map).empty()) return;
+  throw InputError(
+      fmt::format("--{}: expected with a dump or a program only, got {}; it knows its own",
+                  !options.schedule.empty() ? "schedule"
+                  : !options.angles.empty() ? "angles"
+                                            : "map",
+                  name));
 }
 
 }  // namespace
@@ -207,22 +234,17 @@ std::string file_behind(const std::string& subject) {
   return is_file ? argument_of(subject) : "";
 }
 
-void require_subject(const std::string& name) {
-  if (*row_of(name).suffixes != '\0') cuda::parse_backend_name(name);
+void require_subject(const std::string& name, const SubjectOptions& options) {
+  const SubjectRow& row = row_of(name);
+  if (*row.suffixes != '\0') cuda::parse_backend_name(name);
+  require_options(row, name, options);
 }
 
 SubjectPointer make_subject(const std::string& name, Precision precision,
                             const golden::ModelConfig& config, const golden::WeightSource& weights,
                             const SubjectOptions& options) {
   const SubjectRow& row = row_of(name);
-  if (!is_made_elsewhere(name) && !(options.schedule + options.angles + options.map).empty()) {
-    throw InputError(
-        fmt::format("--{}: expected with a dump or a program only, got {}; it knows its own",
-                    !options.schedule.empty() ? "schedule"
-                    : !options.angles.empty() ? "angles"
-                                              : "map",
-                    name));
-  }
+  require_options(row, name, options);
   return row.make({{options}, name, argument_of(name), precision, config, weights});
 }
 

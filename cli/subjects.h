@@ -30,6 +30,7 @@ struct SubjectOptions {
   verify::ProgramLimits limits;
   std::string map;                   // of names: a file, or a name of 'assay map list'
   int64_t batch = 0, positions = 0;  // of the golden file that a dump belongs to
+  verify::Batch first_batch = {};    // that it will be asked for first, as far as that is known
 };
 
 // What a subject is made from.
@@ -70,8 +71,9 @@ std::unique_ptr<verify::Subject> make_subject(const std::string& name, golden::P
                                               const golden::WeightSource& weights,
                                               const SubjectOptions& options = {});
 
-// Throws InputError for a name that make_subject has no row for, whatever the model.
-void require_subject(const std::string& name);
+// Throws InputError for a name that make_subject has no row for and for options that it has no use
+// for, whatever the model.
+void require_subject(const std::string& name, const SubjectOptions& options = {});
 
 // --subject, whose help names every subject and what it cannot do.
 void add_subject_option(CLI::App& command, std::string& subject);

@@ -113,7 +113,7 @@ int run_verify(const SuiteVerifyOptions& options, const Outcome& outcome) {
   std::vector<std::string> inputs{options.name, file_behind(options.subject)};
   for (const golden::SuiteCase& c : suite.cases) inputs.push_back(golden::case_path(folder, c));
   check_report_targets(options.report, inputs);
-  require_subject(options.subject);
+  require_subject(options.subject, options.judge.elsewhere);
   std::vector<golden::Precision> wanted;
   for (const std::string& text : options.precisions) {
     wanted.push_back(golden::parse_precision(text));

@@ -166,6 +166,8 @@ class Request:
     """One run: int arrays [B,T], the folder of the model, the values to force, by name, and whether
     gradients are asked for."""
 
+    wanted = ()  # names of the tensors that are asked for; none: all
+
     def __init__(self, model, inputs, forced, gradients=False):
         self.model, self.forced, self.gradients = model, forced, gradients
         self.tokens, self.labels = inputs["tokens"], inputs.get("labels")
@@ -214,6 +216,7 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
             if "forced" in message:
                 forced = read_safetensors(os.path.join(folder, message["forced"]))
             request = Request(model, inputs, forced, message.get("gradients", False))
+            request.wanted = message.get("wanted", ())
             file = f"answer-{message['id']}.safetensors"
             tensors = (run.decode if message["type"] == "decode" else run)(request)
             write_tensors(os.path.join(folder, file), tensors)

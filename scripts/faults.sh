@@ -14,3 +14,4 @@ python3 tests/faults/interrupted.py "$build/cli/assay" "$library" --rounds 10 --
 python3 tests/faults/corrupted.py "$build/cli/assay" --files 5000 --seed "$RANDOM"
 python3 tests/faults/hostile_inputs.py "$build/cli/assay" --rounds 20 --seed "$RANDOM"
 /usr/bin/python3 tests/faults/foreign_hdf5.py "$build/cli/assay" --flips 5000 --seed "$RANDOM"  # Debian's has h5py
+/usr/bin/python3 tests/faults/programs.py "$build/cli/assay" --runs 500 --seed "$RANDOM"

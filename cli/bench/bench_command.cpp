@@ -9,6 +9,7 @@
 
 #include "cli/bench/workload.h"
 #include "cli/command.h"
+#include "cli/subjects.h"
 #include "golden/contract/error.h"
 #include "golden/file/files.h"
 #include "reference/ops/rules.h"
@@ -28,6 +29,9 @@ struct BenchOptions {
   bool force = false;
   int runs = 5;
   bool scaling = true;
+  std::vector<std::string> subjects;  // to time beside the reference
+  std::string precision = "fp32";
+  SubjectOptions elsewhere;
 };
 
 // GFLOP/s of one square product [n,n] = [n,n] [n,n]^T.
@@ -95,7 +99,38 @@ ordered_json bench_models(const BenchOptions& options, double peak) {
   return rows;
 }
 
+// Runs of others on the same batch, all tensors handed over.
+ordered_json bench_subjects(const BenchOptions& options) {
+  const golden::ModelConfig config = model_config(options.model);
+  const golden::SyntheticWeights weights(config, options.model.seed);
+  verify::Batch batch;
+  batch.batch = options.model.batch;
+  batch.positions = options.model.positions;
+  batch.tokens = model_tokens(options.model, config);
+  batch.labels = batch.tokens;
+  batch.attention_mask.assign(batch.tokens.size(), 1);
+  SubjectOptions elsewhere = options.elsewhere;
+  elsewhere.first_batch = batch;
+  ordered_json rows = ordered_json::array();
+  for (const std::string& name : options.subjects) {
+    const auto subject =
+        make_subject(name, golden::parse_precision(options.precision), config, weights, elsewhere);
+    const double seconds = median_seconds(
+        options.runs, [&] { subject->run(batch, {}, [](const verify::Observed&) {}); });
+    fmt::print("forward of {}: {:.3f} s\n", subject->describe(), seconds);
+    rows.push_back({{"subject", name}, {"pass", "forward"}, {"seconds", seconds}});
+  }
+  return rows;
+}
+
 void run_bench(const BenchOptions& options) {
+  for (const std::string& name : options.subjects) {
+    require_subject(name, options.elsewhere);
+    if (!file_behind(name).empty()) {
+      throw InputError(fmt::format("--subject {}: expected one that runs, got a dump", name));
+    }
+  }
+
   if (options.engine != "ordered" && options.engine != "blas") {
     throw InputError("--products " + options.engine + ": expected ordered or blas");
   }
@@ -126,6 +161,7 @@ void run_bench(const BenchOptions& options) {
                       {"positions", options.model.positions},
                       {"runs", options.runs}};
   report["passes"] = bench_models(options, peak);
+  if (!options.subjects.empty()) report["subjects"] = bench_subjects(options);
   if (options.json_path.empty()) return;
   verify::write_report(report.dump(2) + "\n", options.json_path);
 }
@@ -145,6 +181,12 @@ void add_bench(CLI::App& app, Outcome&) {
   command->add_option("--runs", options->runs, "runs whose median counts")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command->add_option(
+      "--subject", options->subjects,
+      "what else is timed on the same batch, one of 'assay subjects'; several times: "
+      "each of them");
+  add_precision_option(*command, options->precision);
+  add_elsewhere_options(*command, options->elsewhere);
   command->add_option("--json", options->json_path, "JSON file to write");
   command->add_flag("--force", options->force, "replace an existing file that is no benchmark's");
   command->add_flag("!--no-scaling", options->scaling,

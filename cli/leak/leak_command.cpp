@@ -68,8 +68,10 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
   verify::LeakOptions leak_options;
   leak_options.seed = model.seed;
   try {
+    SubjectOptions elsewhere = options.elsewhere;
+    elsewhere.first_batch = batch;
     const auto subject = make_subject(options.subject, golden::parse_precision(options.precision),
-                                      config, weights, options.elsewhere);
+                                      config, weights, elsewhere);
     report = report_of(model, config, subject->describe(), outcome);
     if (!read_as.empty()) {
       report.title += fmt::format("; tokens {}: {}", model.tokens_path, read_as);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "golden/contract/error.h"
+#include "golden/contract/names.h"
 
 namespace assay::golden {
 
@@ -83,7 +84,8 @@ bool is_attention_matrix(const std::string& tensor_name) {
 Precision PrecisionSchedule::storage_of(const std::string& tensor_name) const {
   const bool attention = is_attention_matrix(tensor_name);
   // The loss is a reduction: it is handed over in the accumulator type.
-  return (attention && wide_attention) || tensor_name == "loss" ? accumulate : storage;
+  const bool stays = !wide.empty() && matches(wide, tensor_name);
+  return (attention && wide_attention) || stays || tensor_name == "loss" ? accumulate : storage;
 }
 
 Precision PrecisionSchedule::read_as(const std::string& tensor_name) const {

@@ -32,6 +32,8 @@ bool is_attention_matrix(const std::string& tensor_name);
 // angles: what rotation angles are formed in.
 // narrow_probs: a probability is rounded to `storage` where it meets its value, whatever type it is
 // kept in (attention on tensor cores).
+// wide: patterns, with commas, of tensors that stay in `accumulate`, scores and probabilities
+// apart; "" if there are none.
 struct PrecisionSchedule {
   Precision storage = Precision::fp32;
   Precision accumulate = Precision::fp32;
@@ -40,6 +42,7 @@ struct PrecisionSchedule {
   std::optional<Precision> operands = std::nullopt;
   bool eager = false;
   Precision angles = Precision::fp64;
+  std::string wide = {};
 
   bool operator==(const PrecisionSchedule&) const = default;
 

@@ -34,6 +34,16 @@ class RawFile {
   int descriptor_;
 };
 
+// While one lives, what its thread writes is not synced: files that end with the process.
+class ShortLived {
+ public:
+  ShortLived();
+  ~ShortLived();
+  ShortLived(const ShortLived&) = delete;
+  ShortLived& operator=(const ShortLived&) = delete;
+  static bool any();
+};
+
 // What was written to the file is on the disk, or InputError.
 void sync_file(const std::string& path);
 

@@ -5,9 +5,11 @@ failure that leaves neither a process nor a file. Exits with 77 (skip) where num
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 try:
     import numpy  # noqa: F401
@@ -60,6 +62,17 @@ BAD = {
     "half a file": ("open(h['folder'] + '/x.npz', 'wb').write(b'PK')\n"
                     "print('{\"id\": 1, \"file\": \"x.npz\"}', flush=True); time.sleep(100)",
                     "its answer cannot be read"),
+    "a link": ("os.symlink('/etc/passwd', h['folder'] + '/x.npz')\n"
+               "print('{\"id\": 1, \"file\": \"x.npz\"}', flush=True); time.sleep(100)",
+               "got 'x.npz'"),
+    "a FIFO": ("os.mkfifo(h['folder'] + '/x.npz')\n"
+               "print('{\"id\": 1, \"file\": \"x.npz\"}', flush=True); time.sleep(100)",
+               "got 'x.npz'"),
+    "fills the disk": ("f = open(h['folder'] + '/x.npz', 'w')\nwhile True: f.write('x' * 65536)",
+                       "expected at most 20.0 MB (--max-response)"),
+    "logs for ever": ("while True: os.write(2, b'x' * 65536)", "no answer within 1 s"),
+    "takes memory": ("x = b'x' * 300000000; time.sleep(100)",
+                     "expected at most 200.0 MB (--memory)"),
     "refuses": ("input(); print('{\"id\": 1, \"error\": \"too long\"}', flush=True)",
                 "it failed: too long"),
 }
@@ -93,10 +106,46 @@ def commands_that_run():
     return text
 
 
-def program(name, text):
+# Leaves its process group and its session by two forks, and says that it did.
+DAEMON = HELLO + """
+input()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        for number in range(3):
+            os.close(number)
+        open(sys.argv[1], 'w').close()
+        time.sleep(1000)
+    os._exit(0)
+time.sleep(1000)
+"""
+
+
+def end_by_signals():
+    """Assay ends by the signal, and with it the program, its daemon and its folder."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+        folder = tempfile.mkdtemp(dir=".")
+        process = subprocess.Popen(
+            [ASSAY, "verify", "g.h5", "--subject", program("daemon.py", DAEMON) + " ready"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": os.path.abspath(folder)})
+        while not os.path.exists("ready"):
+            time.sleep(0.01)
+        process.send_signal(number)
+        code = process.wait()
+        until = time.monotonic() + (10 if number == signal.SIGKILL else 0)
+        while time.monotonic() < until and (os.listdir(folder) or
+                                            "daemon.py" in commands_that_run()):
+            time.sleep(0.01)
+        if code != -number or os.listdir(folder) or "daemon.py" in commands_that_run():
+            sys.exit(f"FAIL: {number!r}: exit code {code}, left {os.listdir(folder)}")
+        os.remove("ready")
+
+
+def program(name, text, way="exec"):
     with open(name, "w", encoding="utf-8") as file:
         file.write(text)
-    return f"exec:{sys.executable} {name}"
+    return f"{way}:{sys.executable} {name}"
 
 
 def main():
@@ -109,11 +158,83 @@ def main():
         os.chdir("/")
 
 
+def judge_once():
+    """A program without a loop, and what is wrong with some."""
+    with open(os.path.join(EXAMPLES, "numpy_once.py"), encoding="utf-8") as file:
+        right = file.read()
+    good = program("once.py", right, "exec-once")
+    expect(0, "verdict: pass", "verify", "g.h5", "--subject", good)
+    expect(0, "verdict: pass", "leak", "--method", "plain", "--seq", "4", "--subject", good)
+    expect(0, "forward of numpy_once (exec-once:", "bench", "--preset", "tiny", "--seq", "8",
+           "--runs", "1", "--no-scaling", "--subject", good)
+    for old, new, found in (
+            ('"file": "answer.npz", ', "", "expected in 'file' the name of a file in"),
+            ('"name"', '"id": 9, "name"', "it answered another request: expected id 1, got 9"),
+            ('"name"', '"error": "no GPU", "name"', "it refuses: no GPU"),
+            ('"answer.npz"), **t', '"other.npz"), **t', "got 'answer.npz'"),
+            ("json.dump(answer, file)", "pass", "its answer is no JSON object"),
+            ("with open(sys.argv[2]", "sys.exit(5)\n    with open(sys.argv[2]",
+             "it failed: ended with exit code 5"),
+            ("    answer = {", "    return\n    answer = {", "it wrote no file")):
+        assert old in right, old
+        expect(1, found, "verify", "g.h5", "--subject",
+               program("bad_once.py", right.replace(old, new), "exec-once"))
+
+
+# What a program says of itself: the exit code and what is said then.
+DESCRIPTIONS = (
+    ({"batch": 1}, 0, "verdict: pass"),
+    ({"batch": 3}, 0, "verdict: pass"),
+    ({"positions": 20}, 0, "verdict: pass"),
+    ({"positions": 21}, 2, "it takes 21 positions only: expected so many, got 20"),
+    ({"tensors": ["logits", "loss"]}, 0, "2 checkpoints declared, 2 compared"),
+    ({"tensors": "all", "format": "npz", "protocol": 1}, 0, "verdict: pass"),
+    ({"tensors": ["logits", "no/such"]}, 0, "1 checkpoints declared, 1 compared"),
+    ({"accumulation": "fp64"}, 1, "fp64 accumulation"),
+    ({"accumulation": "bf16"}, 2, "'accumulation': expected no narrower type than fp32"),
+    ({"accumulation": "fp8"}, 1, "'accumulation': expected fp64, fp32, tf32, bf16 or fp16, got"),
+    ({"storage": "bf16"}, 2, "it computes in bf16: expected --precision bf16, got fp32"),
+    ({"storage": 3}, 1, "'storage': expected a text, got 3"),
+    ({"schedule": "lazy"}, 1, "'schedule': expected eager or fused, got"),
+    ({"batch": 0}, 1, "'batch': expected a whole number from 1 or \"any\", got 0"),
+    ({"wide": [1]}, 1, "'wide': expected a list of texts, got [1]"),
+    ({"format": "gguf"}, 1, "'format': expected npz or safetensors or hdf5, got"),
+    ({"protocol": 2}, 1, "'protocol': expected 1, got 2"),
+)
+
+
+def described(right, says):
+    old = ('assay_subject.serve(run, "numpy_llama", storage="fp32", schedule="eager", '
+           'angles="double")')
+    assert old in right
+    return program("described.py", right.replace(
+        old, f"run.hello = lambda message: {says!r}\n"
+             "    assay_subject.serve(run, 'described', angles='double')"))
+
+
+def judge_descriptions(right):
+    for says, code, found in DESCRIPTIONS:
+        expect(code, found, "verify", "g.h5", "--subject", described(right, says))
+    # Without more than is asked for.
+    only = right.replace("        return tensors\n",
+                         "        return {n: tensors[n] for n in request.wanted or tensors}\n")
+    assert only != right
+    expect(0, "verdict: pass", "verify", "g.h5", "--subject", program("only.py", only),
+           "--only", "layers/1/attn/q,logits")
+    expect(0, "verdict: pass", "verify", "g.h5", "--subject", program("only.py", only))
+    code, said = judge("leak", "--method", "plain", "--seq", "9", "--subject",
+                       described(right, {"batch": 1}))
+    if code != 3 or "skipped       batch" not in said or "fail" in said:
+        sys.exit(f"FAIL: one row at a time: {code}:\n{said}")
+
+
 def judge_all(right):
     judge("generate", "--method", "plain", "--seq", "20", "--batch", "2", "--out", "g.h5")
     good = program("right.py", right)
     expect(0, "verdict: pass", "verify", "g.h5", "--subject", good, "--leakage")
     expect(0, "verdict: pass", "leak", "--method", "plain", "--subject", good)
+    judge_once()
+    judge_descriptions(right)
     for name, (old, new, found) in NUMBERS.items():
         assert old in right, name
         expect(1, found, "verify", "g.h5", "--subject",
@@ -128,9 +249,11 @@ def judge_all(right):
     for text, found in BAD.values():
         bad = program("bad.py", HELLO + text + "\n")
         seconds = "1" if found == "no answer within 1 s" else "20"
-        expect(1, found, "verify", "g.h5", "--subject", bad, "--timeout", seconds)
+        expect(1, found, "verify", "g.h5", "--subject", bad, "--timeout", seconds,
+               "--max-response", "20000000", "--memory", "200000000")
     expect(2, "no such program", "verify", "g.h5", "--subject", "exec:./none")
     expect(2, "a ' that is not closed", "verify", "g.h5", "--subject", "exec:python3 'x")
+    end_by_signals()
     if "bad.py" in commands_that_run():
         sys.exit("FAIL: a program is left")
     print(f"{len(NUMBERS) + len(LEAKS)} defects, {len(BAD)} programs that are none: as expected")

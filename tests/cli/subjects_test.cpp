@@ -22,6 +22,9 @@ std::string name_of(const SubjectRow& row, const std::string& dump) {
     return R"(exec:sh -c 'read hello; echo "{\"name\": \"polite\"}"; read bye')";
   }
   if (spelling.starts_with("lib:")) return "lib:" LLAMA_SUBJECT;
+  if (spelling.starts_with("exec-once:")) {
+    return R"(exec-once:sh -c 'echo "{\"name\": \"polite\"}" > "$1"')";
+  }
   const std::size_t colon = spelling.find(':');
   return colon == std::string::npos ? spelling : spelling.substr(0, colon + 1) + dump;
 }

@@ -28,6 +28,9 @@ Check without_result(const char* name, Status status, const std::string& reason)
 }
 
 Check run_detector(const Detector& detector, Experiment& experiment) {
+  if (detector.detect == detect_batch && experiment.subject().capabilities().fixed_batch == 1) {
+    return without_result("batch", Status::skipped, "it takes one row at a time");
+  }
   const auto start = std::chrono::steady_clock::now();
   Check check = detector.detect(experiment);
   check.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -81,7 +81,9 @@ std::vector<Variant> variants(Experiment& experiment) {
   list.push_back({"other tokens", experiment.with_tokens(0, batch.positions, "state")});
   if (batch.positions > 1) list.push_back({"another mask", with_mask(batch)});
   list.push_back({"other labels", with_fewer_labels(experiment.with_labels("state"))});
-  list.push_back({"another shape", with_shape(batch)});
+  if (experiment.subject().capabilities().fixed_length == 0) {
+    list.push_back({"another shape", with_shape(batch)});
+  }
   return list;
 }
 

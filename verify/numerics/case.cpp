@@ -159,6 +159,23 @@ Interest Case::interest_in(const std::string& name) const {
   return selects(name) ? Interest::needed : Interest::useful;
 }
 
+std::vector<std::string> Case::wanted(bool forced) const {
+  if (undemanded.size() == not_computed.size()) return {};
+  std::vector<std::string> names;
+  std::set<std::string> seen;
+  const auto want = [&](const std::string& name) {
+    if (declares(name) && seen.insert(name).second) names.push_back(name);
+  };
+  for (const Checkpoint& checkpoint : asked) {
+    want(checkpoint.name);
+    if (forced) continue;
+    for (const std::string& input : named_inputs(*graph, graph->find(checkpoint.name))) {
+      want(input);
+    }
+  }
+  return names;
+}
+
 bool Case::declares(const std::string& name) const {
   return golden.find("/forward/" + name) != nullptr;
 }

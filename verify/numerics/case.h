@@ -43,6 +43,9 @@ struct Case {
     return gradients.size() + zero_gradients.size() + unasked_gradients.size() > 0;
   }
   Interest interest_in(const std::string& name) const;  // of the judge, by pattern and left_out
+  // What a subject has to hand over, all that is declared: {}. Without `forced` the tensors that
+  // are computed from others of the subject need those, too.
+  std::vector<std::string> wanted(bool forced) const;
   bool can_be_forced(const std::string& name) const;
   // learned_rounding of the file's method; for ErrorObserver::error_of_input.
   reference::Array weight_error(golden::Precision storage, const reference::NodeData& input,

@@ -4,16 +4,20 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
 #include "golden/contract/strict_json.h"
 #include "golden/exchange/export.h"
-#include "golden/exchange/npz.h"
-#include "golden/exchange/safetensors.h"
+#include "golden/file/files.h"
+#include "golden/file/raw_file.h"
+#include "verify/subjects/exec_answer.h"
+#include "verify/subjects/exec_request.h"
 #include "verify/subjects/refusal.h"
-#include "verify/subjects/restrictions.h"
+#include "verify/subjects/rows.h"
 #include "verify/subjects/usage.h"
 
 namespace assay::verify {
@@ -22,32 +26,43 @@ namespace {
 namespace fs = std::filesystem;
 using golden::DType;
 using nlohmann::json;
-using std::chrono::milliseconds;
+using Mode = Program::Mode;
 
-constexpr int kProtocol = 1;
-constexpr milliseconds kToSayBye{2000};
+constexpr std::chrono::milliseconds kToSayBye{2000};
+constexpr uint64_t kMostResponse = uint64_t{1} << 20;
 
-// A file of the private folder, by its bare name.
-bool is_bare_name(const std::string& name) {
-  return !name.empty() && name.find('/') == std::string::npos && name != "." && name != "..";
+// A file of the folder, by its bare name or its path; "" for another.
+std::string name_in(const std::string& folder, const std::string& file) {
+  const std::string name = file.starts_with(folder + "/") ? file.substr(folder.size() + 1) : file;
+  const bool bare = !name.empty() && name.find('/') == std::string::npos && name != "." &&
+                    name != ".." && name.find('\0') == std::string::npos;
+  return bare ? name : "";
 }
 
-std::string text_of(const json& answer, const char* key) {
-  const auto found = answer.find(key);
-  return found != answer.end() && found->is_string() ? found->get<std::string>() : "";
+bool is_plain_file(const std::string& path) {
+  std::error_code failed;
+  return fs::is_regular_file(fs::symlink_status(path, failed));
 }
 
-// A size that an answer fixes; 0 where it does not.
-int64_t size_of_answer(const json& answer, const char* key) {
-  const auto found = answer.find(key);
-  return found != answer.end() && found->is_number_integer() && *found > 0 ? found->get<int64_t>()
-                                                                           : 0;
+Batch four_tokens(int64_t vocab_size) {
+  Batch batch;
+  batch.batch = 1;
+  batch.positions = 4;
+  for (int32_t t = 0; t < 4; ++t) {
+    batch.tokens.push_back(t % static_cast<int32_t>(vocab_size));
+  }
+  batch.labels = batch.tokens;
+  batch.attention_mask.assign(4, 1);
+  return batch;
 }
 
-bool lists(const json& answer, const char* key, const std::string& word) {
-  const auto found = answer.find(key);
-  return found != answer.end() && found->is_array() &&
-         std::find(found->begin(), found->end(), json(word)) != found->end();
+bool same_batch(const Batch& a, const Batch& b) {
+  return a.batch == b.batch && a.positions == b.positions && a.tokens == b.tokens &&
+         a.attention_mask == b.attention_mask && a.labels == b.labels;
+}
+
+std::string text_of(const json& value) {
+  return golden::printable(value.is_string() ? value.get<std::string>() : value.dump());
 }
 
 }  // namespace
@@ -62,28 +77,81 @@ ExecSubject::ExecSubject(const ExecOptions& options, int64_t vocab_size)
 ExecSubject::ExecSubject(const ExecOptions& options, const golden::ModelConfig* config,
                          const golden::WeightSource* weights, int64_t vocab_size)
     : options_(options), config_(config), weights_(weights), vocab_size_(vocab_size) {
-  program_ = std::make_unique<Program>(split_words(options.command), options.limits);
-  folder_ = program_->folder();
-  if (config_ != nullptr) {
-    fs::create_directory(folder_ + "/model");
-    const bool wide = options.storage == golden::Precision::fp64;
-    golden::write_model(*config_, *weights_, wide ? golden::Element::f64 : golden::Element::f32,
-                        folder_ + "/model");
-    program_->own_bytes(folder_use(folder_).bytes);
+  prepare("");
+  if (options_.mode == Mode::lines) {
+    program_->start();
+    program_->send(hello().dump());
+    learn(parsed(program_->receive(), "its answer to hello"), true);
+    return;
+  }
+  const bool given = options_.first.batch > 0;
+  const Batch made = given ? Batch{} : four_tokens(vocab_size_);
+  ++requests_;
+  const std::string line =
+      answer_to(write_request(given ? options_.first : made, {}, Asked::tensors));
+  learn(parsed(line, "its answer"), false);
+  if (given) first_answer_ = line;
+  if (!given) clear_folder();
+}
+
+// Made anew; what it says of itself is known.
+ExecSubject::ExecSubject(const ExecSubject& like)
+    : Subject(like),
+      options_(like.options_),
+      config_(like.config_),
+      weights_(like.weights_),
+      vocab_size_(like.vocab_size_) {
+  prepare(like.folder_ + "/model");
+  if (options_.mode == Mode::once) {
+    description_ = like.description_;
+    schedule_ = like.schedule_;
+    map_ = like.map_;
+    return;
   }
   program_->start();
-  say_hello();
+  program_->send(hello().dump());
+  learn(parsed(program_->receive(), "its answer to hello"), true);
 }
 
 ExecSubject::~ExecSubject() {
   try {
-    program_->send(R"({"type":"bye"})");
-    program_->end(kToSayBye);
+    if (options_.mode == Mode::lines) program_->send(R"({"type":"bye"})");
+    program_->end(options_.mode == Mode::lines ? kToSayBye : std::chrono::milliseconds(0));
   } catch (const std::exception&) {  // it is gone already
   }
 }
 
-void ExecSubject::say_hello() {
+// Makes the folder with the model; with the files of another's where there is one.
+void ExecSubject::prepare(const std::string& model) {
+  const golden::ShortLived temporary;
+  program_ =
+      std::make_unique<Program>(split_words(options_.command), options_.limits, options_.mode);
+  folder_ = program_->folder();
+  if (config_ == nullptr) return;
+  const std::string own = folder_ + "/model";
+  std::error_code failed;
+  fs::create_directory(own, failed);
+  if (!model.empty()) {
+    for (const char* file : {"/config.json", "/model.safetensors"}) {
+      if (!failed) fs::create_hard_link(model + file, own + file, failed);
+    }
+  }
+  if (model.empty() || failed) {
+    const bool wide = options_.storage == golden::Precision::fp64;
+    try {
+      golden::write_model(*config_, *weights_, wide ? golden::Element::f64 : golden::Element::f32,
+                          own);
+    } catch (const InputError& error) {
+      const std::string text = error.what();
+      if (text.find(folder_) == std::string::npos) throw;
+      throw InputError(text + "; TMPDIR names another place");
+    }
+  }
+  model_bytes_ = folder_use(folder_).bytes;
+  program_->own_bytes(model_bytes_);
+}
+
+json ExecSubject::hello() const {
   json hello{{"type", "hello"}, {"protocol", kProtocol}, {"folder", folder_}};
   if (config_ != nullptr) {
     hello["model"] = folder_ + "/model";
@@ -91,61 +159,71 @@ void ExecSubject::say_hello() {
   } else {
     hello["vocab"] = vocab_size_;
   }
-  program_->send(hello.dump());
-  const std::string line = program_->receive();
-  json answer;
+  return hello;
+}
+
+json ExecSubject::parsed(const std::string& line, const char* what) {
   try {
-    answer = golden::parse_strict_json(line, "hello", {.depth = 6, .in_list = 64});
+    return golden::parse_strict_json(line, "answer", {.depth = 6, .in_list = 65536});
   } catch (const InputError& error) {
-    program_->fail(fmt::format("its answer to hello is no JSON object ({}): {}", error.what(),
+    program_->fail(fmt::format("{} is no JSON object ({}): {}", what, error.what(),
                                golden::printable(line.substr(0, 200))));
   }
-  if (const std::string problem = text_of(answer, "error"); !problem.empty()) {
-    program_->fail("it refuses: " + golden::printable(problem));
+}
+
+void ExecSubject::learn(const json& answer, bool named) {
+  if (const auto problem = answer.find("error"); problem != answer.end() && !problem->is_null()) {
+    program_->fail("it refuses: " + text_of(*problem));
   }
-  program_name_ = text_of(answer, "name");
-  if (program_name_.empty()) program_->fail("its answer to hello has no 'name'");
-  if (const std::string version = text_of(answer, "version"); !version.empty()) {
-    program_name_ += " " + version;
+  try {
+    description_ = read_description(answer, named);
+  } catch (const InputError& error) {
+    program_->fail(fmt::format("its answer{}: {}", named ? " to hello" : "", error.what()));
   }
-  storage_ = text_of(answer, "storage");
-  const golden::Precision storage =
-      storage_.empty() ? options_.storage : golden::parse_precision(storage_);
-  if (config_ != nullptr && storage != options_.storage) {
-    throw InputError(fmt::format("{}: it computes in {}: expected --precision {}, got {}",
-                                 program_name_, storage_, storage_,
-                                 golden::precision_name(options_.storage)));
-  }
-  const std::string schedule = text_of(answer, "schedule"), angles = text_of(answer, "angles");
-  says_schedule_ = !(options_.schedule.empty() && schedule.empty());
-  schedule_ = golden::declared_schedule(program_name_, storage,
-                                        options_.schedule.empty() ? schedule : options_.schedule,
-                                        options_.angles.empty() ? angles : options_.angles);
-  can_.can_force = config_ != nullptr && lists(answer, "can", "force");
-  can_.can_grad = config_ != nullptr && lists(answer, "can", "gradients");
-  can_.can_decode = lists(answer, "can", "decode");
-  can_.reads_mask = lists(answer, "can", "mask");
-  can_.fixed_batch = size_of_answer(answer, "batch");
-  can_.fixed_length = size_of_answer(answer, "positions");
+  if (description_.name.empty()) description_.name = split_words(options_.command).front();
+  const golden::Precision own = description_.storage.empty()
+                                    ? options_.storage
+                                    : golden::parse_precision(description_.storage);
+  schedule_ = schedule_of(description_, config_ != nullptr ? options_.storage : own,
+                          options_.schedule, options_.angles);
+  learn_map(answer);
+}
+
+// What was asked for wins over what the program brings.
+void ExecSubject::learn_map(const json& answer) {
   map_ = options_.map;
   if (map_ != nullptr && config_ == nullptr) {
     throw InputError("--map: expected a model that it is of, got a program that brings its own");
   }
-  if (const auto map = answer.find("map");
-      map_ == nullptr && config_ != nullptr && map != answer.end()) {
-    map_ = std::make_shared<golden::NameMap>(
-        map->is_string() ? golden::NameMap::load(map->get<std::string>())
-                         : golden::NameMap::parse(map->dump(), program_name_ + ": map"));
-  }
+  const auto map = answer.find("map");
+  if (map_ != nullptr || config_ == nullptr || map == answer.end()) return;
+  map_ = std::make_shared<golden::NameMap>(
+      map->is_string()
+          ? golden::NameMap::load(map->get<std::string>())
+          : golden::NameMap::parse(map->dump(), golden::printable(description_.name) + ": map"));
 }
 
 std::string ExecSubject::describe() const {
-  return fmt::format("{} (exec:{})", golden::printable(program_name_), options_.command);
+  return fmt::format("{} ({}:{})", golden::printable(description_.name),
+                     options_.mode == Mode::once ? "exec-once" : "exec", options_.command);
 }
 
 std::string ExecSubject::arithmetic() const {
+  const bool says = !(options_.schedule.empty() && description_.schedule.empty());
   return golden::schedule_text(schedule_) +
-         (says_schedule_ ? "" : ", the widest schedule, for it declares none");
+         (says ? "" : ", the widest schedule, for it declares none");
+}
+
+Capabilities ExecSubject::capabilities() const {
+  const bool ours = config_ != nullptr;
+  const bool keeps_a_cache = options_.mode == Mode::lines && description_.can_do("decode");
+  return {.can_run = true,
+          .can_force = ours && description_.can_do("force"),
+          .can_grad = ours && description_.can_do("gradients"),
+          .can_decode = keeps_a_cache,
+          .reads_mask = description_.can_do("mask"),
+          .fixed_batch = description_.batch,
+          .fixed_length = description_.positions};
 }
 
 DType ExecSubject::dtype_of(const std::string& tensor_name) const {
@@ -155,96 +233,163 @@ DType ExecSubject::dtype_of(const std::string& tensor_name) const {
   return found != dtypes_.end() && found->second == storage ? storage : DType::float32;
 }
 
+bool ExecSubject::computes(const std::string& tensor_name) const {
+  return golden::matches(description_.tensors, tensor_name);
+}
+
 std::unique_ptr<Subject> ExecSubject::another() const {
-  return std::unique_ptr<Subject>(new ExecSubject(options_, config_, weights_, vocab_size_));
+  return std::unique_ptr<Subject>(new ExecSubject(*this));
+}
+
+std::map<std::string, std::string> ExecSubject::axes(const Batch& batch) const {
+  std::map<std::string, std::string> axes;
+  for (const golden::TensorInfo& info :
+       golden::tensor_list(*config_, batch.batch, batch.positions)) {
+    axes[info.name] = info.axes;
+  }
+  return axes;
 }
 
 // The inputs of a run, and what is forced, as files; their message.
-std::string ExecSubject::write_request(const Batch& batch, const Forced& forced,
-                                       Asked asked) const {
-  const golden::Shape shape{batch.batch, batch.positions};
-  const auto widened = [](const auto& values) {
-    return std::vector<double>(values.begin(), values.end());
-  };
-  const std::string inputs = fmt::format("request-{}.npz", requests_);
-  golden::write_npz(
-      folder_ + "/" + inputs,
-      {{"tokens", golden::Element::i32, shape},
-       {"attention_mask", golden::Element::i32, shape},
-       {"labels", golden::Element::i32, shape}},
-      [&](const std::string& name) {
-        return name == "tokens"   ? widened(batch.tokens)
-               : name == "labels" ? widened(batch.labels)
-                                  : widened(batch.attention_mask);
-      },
-      golden::Rounding::refuse, true);
-  json message{
-      {"type", asked == Asked::decode ? "decode" : "run"}, {"id", requests_}, {"inputs", inputs}};
-  if (asked == Asked::gradients) message["gradients"] = true;
-  if (forced) {
-    std::map<std::string, golden::Tensor> values;
-    std::vector<golden::ExchangeTensor> tensors;
-    for (const golden::TensorInfo& info :
-         golden::tensor_list(*config_, batch.batch, batch.positions)) {
-      const golden::Tensor* value = forced(info.name);
-      if (value == nullptr) continue;
-      values[info.name] = *value;
-      tensors.push_back({info.name, golden::Element::f64, value->shape});
-    }
-    const std::string file = fmt::format("forced-{}.safetensors", requests_);
-    golden::write_safetensors(
-        folder_ + "/" + file, tensors, {},
-        [&](const std::string& name) { return values.at(name).values; }, golden::Rounding::refuse,
-        true);
-    message["forced"] = file;
+json ExecSubject::write_request(const Batch& batch, const Forced& forced, Asked asked) {
+  const golden::ShortLived temporary;
+  std::error_code failed;
+  if (!fs::is_directory(fs::symlink_status(folder_, failed))) {
+    program_->fail("it removed its private folder");
   }
-  return message.dump();
+  json message{{"type", asked == Asked::decode ? "decode" : "run"}, {"id", requests_}};
+  message["inputs"] = fmt::format("request-{}.npz", requests_);
+  write_inputs(folder_ + "/" + message["inputs"].get<std::string>(), batch);
+  if (forced) {
+    message["forced"] = fmt::format("forced-{}.safetensors", requests_);
+    write_forced(folder_ + "/" + message["forced"].get<std::string>(),
+                 golden::tensor_list(*config_, batch.batch, batch.positions), forced);
+  }
+  if (asked == Asked::gradients) message["gradients"] = true;
+  if (!wanted_.empty() && map_ == nullptr) message["wanted"] = wanted_;
+  uint64_t own = model_bytes_;
+  for (const char* key : {"inputs", "forced"}) {
+    if (!message.contains(key)) continue;
+    const uint64_t bytes = fs::file_size(folder_ + "/" + message[key].get<std::string>(), failed);
+    if (!failed) own += bytes;
+  }
+  program_->own_bytes(own);
+  return message;
 }
 
-// Reads an answer: one to the last request, and no error.
-json ExecSubject::parse_answer(const std::string& line) {
-  json answer;
+std::string ExecSubject::answer_to(const json& message) {
+  if (options_.mode == Mode::once) return run_once(message);
+  program_->send(message.dump());
+  return program_->receive();
+}
+
+std::string ExecSubject::run_once(const json& message) {
+  json whole = hello();
+  whole.update(message);
+  std::ofstream request(program_->request_file());
+  request << whole.dump() << std::endl;
+  if (!request) throw InputError(program_->request_file() + ": cannot be written");
+  remove_folder(program_->response_file().c_str());
+  program_->run_once();
+  const std::string path = program_->response_file();
+  if (!is_plain_file(path)) program_->fail("it wrote no file " + path);
   try {
-    answer = golden::parse_strict_json(line, "answer", {.depth = 4, .in_list = 65536});
+    return golden::read_text(path, "an answer", kMostResponse);
   } catch (const InputError& error) {
-    program_->fail(fmt::format("its answer is no JSON object ({}): {}", error.what(),
-                               golden::printable(line.substr(0, 200))));
+    program_->fail(std::string("its answer cannot be read: ") + error.what());
+  }
+}
+
+// Answers to the last request, and no error.
+void ExecSubject::require_answer(const json& answer) {
+  if (const auto problem = answer.find("error"); problem != answer.end() && !problem->is_null()) {
+    if (config_ != nullptr) program_->fail("it failed: " + text_of(*problem));
+    throw SubjectRefusal(
+        fmt::format("{}: it failed: {}", golden::printable(description_.name), text_of(*problem)));
   }
   const auto id = answer.find("id");
-  if (const std::string problem = text_of(answer, "error"); !problem.empty()) {
-    if (config_ != nullptr) program_->fail("it failed: " + golden::printable(problem));
-    throw SubjectRefusal(
-        fmt::format("{}: it failed: {}", program_name_, golden::printable(problem)));
-  }
-  if (id == answer.end() || *id != json(requests_)) {
+  const bool due = options_.mode == Mode::lines || id != answer.end();  // else it answers this one
+  if (due && (id == answer.end() || *id != json(requests_))) {
     program_->fail(fmt::format("it answered another request: expected id {}, got {}", requests_,
                                golden::printable(id == answer.end() ? "none" : id->dump())));
   }
-  return answer;
 }
 
-// The path of the file that a run's answer names; keeps the order that it states.
-std::string ExecSubject::file_named(const std::string& line) {
-  const json answer = parse_answer(line);
-  order_.clear();
-  if (const auto order = answer.find("order"); order != answer.end() && order->is_array()) {
-    for (const json& name : *order) {
-      if (name.is_string()) order_.emplace(name.get<std::string>(), order_.size());
-    }
-  }
-  const std::string file = text_of(answer, "file");
-  if (!is_bare_name(file) || !fs::is_regular_file(fs::symlink_status(folder_ + "/" + file))) {
+// The path of the file that a run's answer names.
+std::string ExecSubject::file_named(const json& answer) {
+  require_answer(answer);
+  const auto file = answer.find("file");
+  const bool text = file != answer.end() && file->is_string();
+  const std::string said =
+      text ? file->get<std::string>() : std::string(file == answer.end() ? "" : file->dump());
+  const std::string name = text ? name_in(folder_, said) : "";
+  if (name.empty() || !is_plain_file(folder_ + "/" + name)) {
     program_->fail(fmt::format("expected in 'file' the name of a file in {}, got '{}'", folder_,
-                               golden::printable(file)));
+                               golden::printable(said)));
   }
-  return folder_ + "/" + file;
+  return folder_ + "/" + name;
+}
+
+// What stands in the file may be read for as long as it is needed: a program that writes the next
+// answer under the same name changes nothing.
+std::shared_ptr<ExecAnswer> ExecSubject::taken(const std::string& file) {
+  const std::string kept = fmt::format("{}/answer-{}{}", program_->kept_folder(), requests_,
+                                       fs::path(file).extension().string());
+  std::error_code failed;
+  fs::rename(file, kept, failed);
+  if (failed) program_->fail("its answer cannot be kept: " + failed.message());
+  return std::make_shared<ExecAnswer>(kept);
 }
 
 void ExecSubject::run(const Batch& batch, const Forced& forced, const Receive& receive) {
+  if (description_.positions != 0 && batch.positions != description_.positions) {
+    throw InputError(fmt::format("{}: it takes {} positions only: expected so many, got {}",
+                                 describe(), description_.positions, batch.positions));
+  }
+  if (description_.batch != 0 && batch.batch != description_.batch) {
+    if (config_ == nullptr) {
+      throw InputError(fmt::format("{}: it takes {} rows only: expected so many, got {}",
+                                   describe(), description_.batch, batch.batch));
+    }
+    return ask_by_pieces(batch, forced, receive);
+  }
   ask(batch, forced, Asked::tensors, receive);
 }
 
+void ExecSubject::ask_by_pieces(const Batch& batch, const Forced& forced, const Receive& receive) {
+  const int64_t rows = description_.batch;
+  const std::map<std::string, std::string> axes = this->axes(batch);
+  JoinedRows joined(batch, rows, axes);
+  int64_t first = 0;
+  for (const Batch& piece : pieces_of(batch, rows)) {
+    golden::Tensor part;  // lives until the next call
+    const Forced of_piece = [&](const std::string& name) -> const golden::Tensor* {
+      const golden::Tensor* whole = forced(name);
+      if (whole == nullptr) return nullptr;
+      part = rows_of(*whole, axes.at(name), first, rows);
+      return &part;
+    };
+    ask(piece, forced ? of_piece : Forced{}, Asked::tensors, [&](Observed observed) {
+      if (observed.read) {
+        observed.tensor.values.resize(
+            static_cast<std::size_t>(golden::element_count(observed.tensor.shape)));
+        observed.read(observed.tensor.values);
+        observed.read = nullptr;
+      }
+      joined.add(piece, std::move(observed));
+    });
+    first += rows;
+  }
+  joined.hand_over(receive);
+}
+
 void ExecSubject::run_gradients(const Batch& batch, const Receive& receive) {
+  if (description_.batch != 0 && batch.batch != description_.batch) {
+    throw InputError(
+        fmt::format("{}: gradients: expected a batch of {} rows, which it takes, got "
+                    "{}",
+                    describe(), description_.batch, batch.batch));
+  }
   ask(batch, {}, Asked::gradients, receive);
 }
 
@@ -255,64 +400,63 @@ void ExecSubject::decode(const Batch& tokens, const Receive& receive) {
 void ExecSubject::reset() {
   ++requests_;
   program_->send(json{{"type", "reset"}, {"id", requests_}}.dump());
-  parse_answer(program_->receive());
+  require_answer(parsed(program_->receive(), "its answer"));
 }
 
 void ExecSubject::ask(const Batch& batch, const Forced& forced, Asked asked,
                       const Receive& receive) {
-  ++requests_;
-  program_->send(write_request(batch, forced, asked));
-  const std::string path = file_named(program_->receive());
+  std::string line;
+  const bool first = !forced && asked == Asked::tensors;
+  if (first && !first_answer_.empty() && same_batch(batch, options_.first)) {
+    line = first_answer_;
+  } else {
+    ++requests_;
+    line = answer_to(write_request(batch, forced, asked));
+  }
+  first_answer_.clear();
   try {
-    hand_over(path, batch, asked, receive);
+    const json said = parsed(line, "its answer");
+    const auto answer = taken(file_named(said));
+    if (map_ != nullptr) answer->apply(*map_, *config_, batch);
+    dtypes_ = answer->dtypes();
+    const std::set<std::string> needed = hand_over(answer,
+                                                   {.order = order_of(said, batch),
+                                                    .asked = asked,
+                                                    .any_model = config_ == nullptr,
+                                                    .interests = interests_,
+                                                    .who = description_.name},
+                                                   receive);
+    notes_ = answer->reader().notes(needed);
   } catch (const InputError& error) {
     program_->fail(std::string("its answer cannot be read: ") + error.what());
   }
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
-    const std::string name = entry.path().filename();
-    if (name != "model") remove_folder(entry.path().c_str());
-  }
+  clear_folder();
 }
 
-// In order of computation where a name has a place in it, then the others as the file has them.
-void ExecSubject::hand_over(const std::string& path, const Batch& batch, Asked asked,
-                            const Receive& receive) {
-  golden::MappedDump reader(path, golden::Reading::lenient);
-  if (map_ != nullptr) reader.apply(*map_, *config_, batch.batch, batch.positions);
-  std::map<std::string, std::size_t> place = order_;
+// That of computation, or of a program with its own model what it says.
+std::map<std::string, std::size_t> ExecSubject::order_of(const json& answer,
+                                                         const Batch& batch) const {
+  std::map<std::string, std::size_t> order;
   if (config_ != nullptr) {
-    place.clear();
     for (const golden::TensorInfo& info :
          golden::tensor_list(*config_, batch.batch, batch.positions)) {
-      place.emplace(info.name, place.size());
+      order.emplace(info.name, order.size());
     }
+    return order;
   }
-  std::vector<golden::DumpEntry> entries = reader.entries();
-  const auto place_of = [&](const golden::DumpEntry& entry) {
-    const auto found = place.find(entry.name);
-    return found == place.end() ? place.size() : found->second;
-  };
-  std::stable_sort(entries.begin(), entries.end(),
-                   [&](const auto& a, const auto& b) { return place_of(a) < place_of(b); });
-  dtypes_.clear();
-  needed_.clear();
-  for (const golden::DumpEntry& entry : entries) dtypes_[entry.name] = entry.dtype;
-  for (const golden::DumpEntry& entry : entries) {
-    if (config_ != nullptr && is_gradient(entry.name) != (asked == Asked::gradients)) continue;
-    const Interest interest = interests_ ? interests_(entry.name) : Interest::needed;
-    if (interest == Interest::none) continue;
-    if (interest == Interest::useful && !entry.problem.empty()) continue;
-    const bool has_none = config_ == nullptr && !entry.problem.empty();
-    const bool wanted = interest != Interest::named && !has_none;
-    const bool needed = interest == Interest::needed;
-    if (needed) needed_.insert(entry.name);
-    receive({.name = entry.name,
-             .dtype = entry.dtype,
-             .tensor = wanted ? reader.read(entry.name) : golden::Tensor{},
-             .problem = has_none ? entry.problem : "",
-             .restrictions = restrictions_of(reader, entry.name, needed)});
+  const auto said = answer.find("order");
+  if (said == answer.end() || !said->is_array()) return order;
+  for (const json& name : *said) {
+    if (name.is_string()) order.emplace(name.get<std::string>(), order.size());
   }
-  notes_ = reader.notes(needed_);
+  return order;
+}
+
+void ExecSubject::clear_folder() {
+  std::error_code failed;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_, failed)) {
+    if (entry.path().filename() != "model") remove_folder(entry.path().c_str());
+  }
 }
 
 }  // namespace assay::verify

@@ -1,27 +1,36 @@
-// Any program as a subject: started once, asked many times. docs/programs.md is the protocol.
+// Any program as a subject: started once and asked many times, or started for each answer.
+// docs/programs.md is the protocol.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
-#include <set>
 #include <string>
 #include <vector>
 
+#include "golden/contract/config.h"
 #include "golden/contract/weights.h"
-#include "golden/maps/mapped_dump.h"
+#include "golden/maps/name_map.h"
+#include "verify/subjects/description.h"
 #include "verify/subjects/program.h"
 #include "verify/subjects/subject.h"
 
 namespace assay::verify {
 
+class ExecAnswer;
+enum class Asked;
+
 struct ExecOptions {
   std::string command;
+  Program::Mode mode = Program::Mode::lines;
   golden::Precision storage = golden::Precision::fp32;
   std::string schedule, angles;  // "": as the program says, else the widest
   ProgramLimits limits;
   std::shared_ptr<const golden::NameMap> map = nullptr;  // nullptr: as the program says, else none
+  // What a program that is started for each answer is asked first, for it says of itself what it
+  // does with an answer; without rows: one of four tokens.
+  Batch first;
 };
 
 class ExecSubject : public Subject {
@@ -37,14 +46,16 @@ class ExecSubject : public Subject {
 
   std::string describe() const override;
   std::string arithmetic() const override;
-  Capabilities capabilities() const override { return can_; }
+  Capabilities capabilities() const override;
   // What it says that it computes in: "bf16"; "" if it does not say.
-  const std::string& declared_storage() const { return storage_; }
+  const std::string& declared_storage() const { return description_.storage; }
   golden::PrecisionSchedule precision() const override { return schedule_; }
   bool gives_a_part() const override { return true; }
   golden::DType dtype_of(const std::string& tensor_name) const override;
   std::vector<std::string> notes() const override { return notes_; }
+  bool computes(const std::string& tensor_name) const override;
   void look_for(const Interests& interests) override { interests_ = interests; }
+  void ask_for(const std::vector<std::string>& names) override { wanted_ = names; }
   void run(const Batch& batch, const Forced& forced, const Receive& receive) override;
   void run_gradients(const Batch& batch, const Receive& receive) override;
   std::unique_ptr<Subject> another() const override;
@@ -54,30 +65,41 @@ class ExecSubject : public Subject {
  private:
   ExecSubject(const ExecOptions& options, const golden::ModelConfig* config,
               const golden::WeightSource* weights, int64_t vocab_size);
-  void say_hello();
-  enum class Asked { tensors, gradients, decode };
-  std::string write_request(const Batch& batch, const Forced& forced, Asked asked) const;
+  ExecSubject(const ExecSubject& like);
+  void prepare(const std::string& model);
+  nlohmann::json hello() const;
+  void learn(const nlohmann::json& answer, bool named);
+  void learn_map(const nlohmann::json& answer);
   void ask(const Batch& batch, const Forced& forced, Asked asked, const Receive& receive);
-  void hand_over(const std::string& path, const Batch& batch, Asked asked, const Receive& receive);
-  nlohmann::json parse_answer(const std::string& line);
-  std::string file_named(const std::string& answer);
+  void ask_by_pieces(const Batch& batch, const Forced& forced, const Receive& receive);
+  nlohmann::json write_request(const Batch& batch, const Forced& forced, Asked asked);
+  std::string answer_to(const nlohmann::json& message);
+  std::string run_once(const nlohmann::json& message);
+  nlohmann::json parsed(const std::string& line, const char* what);
+  void require_answer(const nlohmann::json& answer);
+  std::string file_named(const nlohmann::json& answer);
+  std::shared_ptr<ExecAnswer> taken(const std::string& file);
+  std::map<std::string, std::size_t> order_of(const nlohmann::json& answer,
+                                              const Batch& batch) const;
+  void clear_folder();
+  std::map<std::string, std::string> axes(const Batch& batch) const;
 
   const ExecOptions options_;
   const golden::ModelConfig* config_;  // nullptr: the program brings its own model
   const golden::WeightSource* weights_;
   int64_t vocab_size_;
-  std::string folder_, program_name_, storage_;
+  std::string folder_;
   std::unique_ptr<Program> program_;
+  uint64_t model_bytes_ = 0;
+  ProgramDescription description_;
   golden::PrecisionSchedule schedule_;
-  Capabilities can_{.can_run = true};
-  bool says_schedule_ = false;
   int64_t requests_ = 0;
+  std::string first_answer_;  // to options_.first, until somebody asks for it
   std::shared_ptr<const golden::NameMap> map_;
-  std::set<std::string> needed_;    // of the last answer
-  std::vector<std::string> notes_;  // on it
+  std::vector<std::string> notes_;  // on the last answer
   Interests interests_;
+  std::vector<std::string> wanted_;
   std::map<std::string, golden::DType> dtypes_;  // of the last answer
-  std::map<std::string, std::size_t> order_;     // of its tensors, where it states one
 };
 
 }  // namespace assay::verify

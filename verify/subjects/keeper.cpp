@@ -214,21 +214,6 @@ void forget_living(int process) {
   }
 }
 
-std::string private_folder() {
-  std::error_code failed;
-  const std::filesystem::path place = std::filesystem::temp_directory_path(failed);
-  if (failed) {
-    const char* named = std::getenv("TMPDIR");
-    throw InputError(fmt::format("TMPDIR={}: expected a folder for temporary files, got none: {}",
-                                 named == nullptr ? "" : named, failed.message()));
-  }
-  std::string pattern = place / "assay-exec-XXXXXX";
-  if (::mkdtemp(pattern.data()) != nullptr) return pattern;
-  throw InputError(
-      fmt::format("{}: no private folder can be made there: {}; TMPDIR names another place",
-                  place.string(), std::strerror(errno)));
-}
-
 // Empties a folder; true if something was removed.
 bool remove_once(int folder, int depth);
 
@@ -276,26 +261,36 @@ bool remove_once(int folder, int depth) {
 
 }  // namespace
 
+std::string make_private_folder() {
+  std::error_code failed;
+  const std::filesystem::path place = std::filesystem::temp_directory_path(failed);
+  if (failed) {
+    const char* named = std::getenv("TMPDIR");
+    throw InputError(fmt::format("TMPDIR={}: expected a folder for temporary files, got none: {}",
+                                 named == nullptr ? "" : named, failed.message()));
+  }
+  std::string pattern = place / "assay-exec-XXXXXX";
+  if (::mkdtemp(pattern.data()) != nullptr) return pattern;
+  throw InputError(
+      fmt::format("{}: no private folder can be made there: {}; TMPDIR names another place",
+                  place.string(), std::strerror(errno)));
+}
+
 void remove_folder(const char* path) {
   bool any = false;
   remove_entry(AT_FDCWD, path, any, 0);
 }
 
-Keeper::Keeper(std::vector<std::string> words, const Streams& streams) {
+Keeper::Keeper(std::vector<std::string> words, const Streams& streams, std::string folder)
+    : folder_(std::move(folder)) {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    remove_folder(folder_.c_str());
     throw InputError(std::string("a program cannot be started: ") + std::strerror(errno));
   }
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
-  try {
-    folder_ = private_folder();
-  } catch (...) {
-    ::close(ends[0]);
-    ::close(ends[1]);
-    throw;
-  }
   process_ = ::fork();
   if (process_ == 0) keep({arguments.data(), streams, folder_.c_str(), ends[1]});
   const int failure = errno;

@@ -25,9 +25,9 @@ class Keeper {
     bool kept = false;  // for further programs; else the first one has them alone
   };
 
-  // Makes a private folder below the temporary one and starts the keeper, no program yet. Throws
-  // InputError where there can be no folder or no process.
-  Keeper(std::vector<std::string> words, const Streams& streams);
+  // Starts the keeper, no program yet; the folder is its to remove. Throws InputError where there
+  // can be no process.
+  Keeper(std::vector<std::string> words, const Streams& streams, std::string folder);
   // Ends the program, removes the folder.
   ~Keeper();
   Keeper(const Keeper&) = delete;
@@ -55,8 +55,11 @@ class Keeper {
   bool running_ = false;
 };
 
-// Removes a folder with all below it, whatever modes it has; no symbolic link is followed. Takes
-// neither memory nor a lock.
+// Makes a folder for this user alone below the temporary one. Throws InputError where none can be.
+std::string make_private_folder();
+
+// Removes a file or a folder with all below it, whatever modes it has; no symbolic link is followed.
+// Takes neither memory nor a lock.
 void remove_folder(const char* path);
 
 }  // namespace assay::verify

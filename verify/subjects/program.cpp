@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -131,8 +132,18 @@ Program::Program(std::vector<std::string> words, const ProgramLimits& limits, Mo
     close_end(from.ends[1]);
   }
   const int out = mode == Mode::once ? log.writing() : from.writing();
+  const std::string whole = make_private_folder();
+  folder_ = whole + "/run";
+  kept_folder_ = whole + "/kept";
+  if (mode == Mode::once) words.insert(words.end(), {request_file(), response_file()});
   keeper_ = std::make_unique<Keeper>(
-      std::move(words), Keeper::Streams{to.reading(), out, log.writing(), mode == Mode::once});
+      std::move(words), Keeper::Streams{to.reading(), out, log.writing(), mode == Mode::once},
+      whole);
+  for (const std::string& part : {folder_, kept_folder_}) {
+    if (::mkdir(part.c_str(), 0700) == 0) continue;
+    throw InputError(fmt::format("{}: cannot be made: {}; TMPDIR names another place", part,
+                                 std::strerror(errno)));
+  }
   log_ = log.keep(0);
   if (mode == Mode::lines) {
     input_ = to.keep(1);

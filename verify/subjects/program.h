@@ -35,6 +35,7 @@ struct ProgramLimits {
 // ended and the last words of its standard error.
 class Program {
  public:
+  // Asked by lines, or started for each answer.
   enum class Mode { lines, once };
 
   // Makes the folder; starts nothing.
@@ -43,7 +44,12 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  const std::string& folder() const { return keeper_->folder(); }
+  const std::string& folder() const { return folder_; }
+  // Beside it, for what is kept of its answers; the program is not told.
+  const std::string& kept_folder() const { return kept_folder_; }
+  // Of Mode::once: the files whose names follow the words.
+  std::string request_file() const { return folder_ + "/request.json"; }
+  std::string response_file() const { return folder_ + "/response.json"; }
   // Bytes in the folder that are not the program's doing.
   void own_bytes(uint64_t bytes) { own_bytes_ = bytes; }
 
@@ -51,7 +57,8 @@ class Program {
   void start();
   void send(const std::string& line);
   std::string receive();
-  // Starts it and waits until it has ended, with exit code 0; what it left running is killed.
+  // Starts it with the names of both files and waits until it has ended, with exit code 0; what it
+  // left running is killed.
   void run_once();
 
   // Asks nothing and waits no longer than that before all of it is killed; not at all for one that
@@ -72,6 +79,7 @@ class Program {
 
   const std::string name_;
   ProgramLimits limits_;
+  std::string folder_, kept_folder_;
   std::unique_ptr<Keeper> keeper_;
   int input_ = -1, output_ = -1, log_ = -1;
   uint64_t own_bytes_ = 0;

@@ -59,10 +59,12 @@ struct Capabilities {
   // Computes in another way where only logits and loss are asked for: operations joined that are
   // apart where somebody looks in between.
   bool can_run_untapped = false;
-  bool can_decode = false;   // keeps a cache that tokens are appended to
-  bool reads_mask = false;   // looks at attention_mask: what is padded has no influence
-  int64_t fixed_batch = 0;   // the only number of rows that it takes; 0: any
-  int64_t fixed_length = 0;  // and of positions
+  bool can_decode = false;  // keeps a cache that tokens are appended to
+  bool reads_mask = false;  // looks at attention_mask: what is padded has no influence
+  // The only number of rows that it computes at once, and the only length; 0: any. Another number
+  // of rows is run in pieces, in which no row can see what is in another piece.
+  int64_t fixed_batch = 0;
+  int64_t fixed_length = 0;
 };
 
 // What the names of gradients begin with: "grad/logits", "grad/lm_head.weight".
@@ -126,6 +128,9 @@ class Subject {
   // hands over the tensors of those n positions.
   virtual void reset();
   virtual void decode(const Batch& tokens, const Receive& receive);
+  // What somebody asks for of the runs that follow, beside what it is computed from: a subject may
+  // leave out the rest. None: everything.
+  virtual void ask_for(const std::vector<std::string>& names) { (void)names; }
   // One result of a run in which no other tensor is asked for. Only where can_run_untapped.
   virtual golden::Tensor run_untapped(const Batch& batch, Result result);
   // The same subject made anew, which has run nothing; nullptr where none can be made.

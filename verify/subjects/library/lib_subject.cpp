@@ -1,4 +1,4 @@
-#include "verify/subjects/lib_subject.h"
+#include "verify/subjects/library/lib_subject.h"
 
 #include <fmt/format.h>
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "golden/contract/weights.h"
-#include "verify/subjects/library.h"
+#include "verify/subjects/library/library.h"
 #include "verify/subjects/subject.h"
 
 namespace assay::verify {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "verify/subjects/assay_subject.h"
+#include "verify/subjects/library/assay_subject.h"
 
 namespace assay::verify {
 

@@ -1,4 +1,4 @@
-#include "verify/subjects/library.h"
+#include "verify/subjects/library/library.h"
 
 #include <dlfcn.h>
 #include <fmt/format.h>
