@@ -86,6 +86,13 @@ bool ProgramDescription::can_do(const std::string& word) const {
   return std::find(can.begin(), can.end(), word) != can.end();
 }
 
+std::string error_in(const json& answer) {
+  const auto problem = answer.find("error");
+  if (problem == answer.end() || problem->is_null()) return "";
+  const std::string text = problem->is_string() ? problem->get<std::string>() : problem->dump();
+  return golden::printable(text.empty() ? "it does not say why" : text);
+}
+
 ProgramDescription read_description(const json& answer, bool named) {
   require_protocol(answer);
   ProgramDescription program;

@@ -23,6 +23,9 @@ struct ProgramDescription {
   bool can_do(const std::string& word) const;
 };
 
+// Why it answers nothing, printable; "" if it does not say that.
+std::string error_in(const nlohmann::json& answer);
+
 // Throws InputError "'can': expected a list of texts, got 3" for a key that is not as it should be,
 // for another protocol and, where it is required, for no name.
 ProgramDescription read_description(const nlohmann::json& answer, bool named);
