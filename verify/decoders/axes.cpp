@@ -79,7 +79,8 @@ FoundAxes apply(const GivenAxis& given, const std::string& name, const Probed& p
   char& chosen = axes[static_cast<std::size_t>(axis)];
   const int64_t extent = p.shape[static_cast<std::size_t>(axis)];
   chosen = p.batch > 1 && extent == p.batch * p.positions ? 'F' : 'T';
-  FoundAxes found{{.axes = axes}, ""};
+  FoundAxes found;
+  found.layout.axes = axes;
   set_first(p, given.first, found.layout);
   return found;
 }
