@@ -204,7 +204,7 @@ DESCRIPTIONS = (
 
 
 def described(right, says):
-    old = ('assay_subject.serve(run, "numpy_llama", storage="fp32", schedule="eager", '
+    old = ('assay_subject.serve(run, can=["force"], storage="fp32", schedule="eager", '
            'angles="double")')
     assert old in right
     return program("described.py", right.replace(

@@ -47,6 +47,9 @@ class Faulty final : public verify::Subject {
       receive(std::move(observed));
     });
   }
+  void run_gradients(const verify::Batch& batch, const verify::Receive& receive) override {
+    engine_.run_gradients(batch, receive);
+  }
   golden::Tensor run_untapped(const verify::Batch& batch, verify::Result result) override {
     return engine_.run_untapped(batch, result);
   }

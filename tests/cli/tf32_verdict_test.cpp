@@ -29,6 +29,9 @@ class Claims final : public verify::Subject {
            const verify::Receive& receive) override {
     engine_.run(batch, forced, receive);
   }
+  void run_gradients(const verify::Batch& batch, const verify::Receive& receive) override {
+    engine_.run_gradients(batch, receive);
+  }
   golden::Tensor run_untapped(const verify::Batch& batch, verify::Result result) override {
     return engine_.run_untapped(batch, result);
   }

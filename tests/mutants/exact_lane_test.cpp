@@ -76,6 +76,9 @@ class OneElement : public verify::Subject {
       receive(std::move(observed));
     });
   }
+  void run_gradients(const verify::Batch& batch, const verify::Receive& receive) override {
+    inner_.run_gradients(batch, receive);
+  }
 
  private:
   verify::Subject& inner_;
