@@ -315,7 +315,7 @@ BOOST_AUTO_TEST_CASE(config_json_is_read_as_old_and_new_versions_write_it) {
   BOOST_TEST(newer.rope_theta == 5e5);
   BOOST_TEST(newer.rope_scaling.value().factor == 4.0);
   BOOST_TEST(contains(complaint([&] { with([](json& c) { c["model_type"] = "gemma"; }); }),
-                      "model_type: expected \"llama\", \"mistral\" or \"gpt2\", got \"gemma\""));
+                      "got \"gemma\""));
   BOOST_TEST(
       contains(complaint([&] {
                  with([](json& c) {

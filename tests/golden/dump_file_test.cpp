@@ -149,12 +149,12 @@ BOOST_AUTO_TEST_CASE(same_name_twice_is_an_error_naming_both) {
              path + ": /embed: the same tensor also stands at /candidate/embed; keep one of them");
 }
 
-BOOST_AUTO_TEST_CASE(golden_file_is_a_dump_of_its_forward_pass) {
+BOOST_AUTO_TEST_CASE(golden_file_is_a_dump_of_its_tensors_and_gradients) {
   const TemporaryFolder folder;
   const std::string path = folder.file("g.h5");
   sample::write(path, Capture::full);
   const DumpReader dump(path);
-  BOOST_TEST(dump.entries().size() == 8u);
+  BOOST_TEST(dump.entries().size() == 9u);
   BOOST_TEST(dump.config_hash() == GoldenReader(path).config_hash());
   BOOST_TEST(dump.seed() == "7");
   BOOST_TEST(dump.read("embed").values == hidden().values);
