@@ -297,7 +297,8 @@ def problem_of(assay, folder, kind, place, form, seed):
     try:
         done = subprocess.run(
             [assay, "verify", "g.h5", "--subject", "exec:" + " ".join(command),
-             "--require", "all", "--strict", "--precision", "fp64", "--timeout", str(TIMEOUT_S), "--max-response", "8M"],
+             "--require", "all", "--strict",
+             "--precision", "fp64", "--timeout", str(TIMEOUT_S), "--max-response", "8M"],
             cwd=folder, env={**os.environ, "TMPDIR": scratch}, timeout=HANG_S,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except subprocess.TimeoutExpired:
