@@ -43,7 +43,7 @@ class Claims final : public verify::Subject {
 
 struct Judged {
   Status ledger, free, local;
-  bool all_pass = true;  // of gradients too, where the file has them
+  bool all_pass = true;                    // of gradients too, where the file has them
   double free_ratio = 0, local_ratio = 0;  // the largest |error| / bound of all checkpoints
 };
 

@@ -102,7 +102,8 @@ BOOST_AUTO_TEST_CASE(ratios_are_those_of_the_judge) {
   const golden::GoldenReader golden(folder("ASSAY_TEST_GOLDEN") + "/" + kCase + ".h5");
   for (const Precision precision : golden::bundle::kPrecisions) {
     cli::EngineSubject subject("simt", engine(clean(), precision));
-    const verify::NumericsResult judged = verify::verify_numerics(golden, subject, {.left_out = {"grad/*"}});
+    const verify::NumericsResult judged =
+        verify::verify_numerics(golden, subject, {.left_out = {"grad/*"}});
     const CaseCheck free = free_of(clean(), precision);
     const bool has_local = golden::bundle::has_local(precision);
     const CaseCheck local = has_local ? check_local(clean(), subject, precision) : CaseCheck{};

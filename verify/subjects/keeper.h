@@ -58,7 +58,7 @@ class Keeper {
 // Makes a folder for this user alone below the temporary one. Throws InputError where none can be.
 std::string make_private_folder();
 
-// Removes a file or a folder with all below it, whatever modes it has; no symbolic link is followed.
+// Removes a file or a folder with all below it, whatever modes it has; follows no symbolic link.
 // Takes neither memory nor a lock.
 void remove_folder(const char* path);
 
