@@ -46,7 +46,7 @@ std::string patterns_at(const json& answer, const char* key) {
 }
 
 std::string precision_at(const json& answer, const char* key) {
-  const std::string text = text_at(answer, key);
+  std::string text = text_at(answer, key);
   if (text.empty()) return "";
   try {
     golden::parse_precision(text);
@@ -57,7 +57,7 @@ std::string precision_at(const json& answer, const char* key) {
 }
 
 std::string word_at(const json& answer, const char* key, const std::vector<std::string>& known) {
-  const std::string text = text_at(answer, key);
+  std::string text = text_at(answer, key);
   if (!text.empty() && std::find(known.begin(), known.end(), text) == known.end()) {
     refuse_key(key, fmt::format("{}", fmt::join(known, " or ")), text);
   }
