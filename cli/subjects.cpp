@@ -193,6 +193,12 @@ const SubjectRow& row_of(const std::string& name) {
 
 void require_options(const SubjectRow& row, const std::string& name,
                      const SubjectOptions& options) {
+  if (name.starts_with("lib:") && !options.map.empty()) {
+    throw InputError(
+        fmt::format("--map: expected with a dump or a program, got {}: a library hands its tensors "
+                    "over by our names",
+                    name));
+  }
   const bool elsewhere = std::string(row.spelling).find(':') != std::string::npos;
   if (elsewhere || (options.schedule + options.angles + options.map).empty()) return;
   throw InputError(
