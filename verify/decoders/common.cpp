@@ -93,17 +93,6 @@ bool has_last_alone(const Layout& layout, const Shape& shape, int64_t positions)
   return axis < shape.size() && shape[axis] == 1 && positions > 1;
 }
 
-double rms_of_finite(const std::vector<double>& values) {
-  double sum = 0;
-  int64_t count = 0;
-  for (const double x : values) {
-    if (!std::isfinite(x)) continue;
-    sum += x * x;
-    ++count;
-  }
-  return count == 0 ? 0 : std::sqrt(sum / static_cast<double>(count));
-}
-
 struct Cell {
   double difference = 0, largest = 0;
   bool bits = false;
@@ -133,7 +122,7 @@ std::vector<Apart> positions_apart(const Recording& base, const Recording& other
     if (j == other.tensors() || !is_comparable(base, i, other, j, within)) continue;
     const std::vector<double>& a = base.tensor(i).tensor.values;
     const std::vector<double>& b = other.tensor(j).tensor.values;
-    const double rms = rms_of_finite(a);
+    const double rms = rms_of(a);
     const Shape& shape = other.tensor(j).tensor.shape;
     Within mine_within = within;
     if (within.last_alone && has_last_alone(base.layout(i), shape, other.positions())) {

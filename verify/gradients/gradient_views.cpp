@@ -86,12 +86,7 @@ class FreeGradients : public GradientView {
       return;
     }
     const Comparison seen = compare(row, golden, deviation);
-    row.free_sigmas = seen.max_sigmas;
-    row.relative_bound = row.golden_rms == 0 ? 0 : seen.rms_bound / row.golden_rms;
-    row.compared = true;
-    row.free_outside = seen.outside;
-    row.free_ratio = seen.max_ratio;
-    row.rms_error = seen.rms_error;
+    row.set_free(seen);
     if (noise_ != nullptr || seen.nonfinite == 0) return;
     handed_.ledger().report(
         {Fault::nonfinite, row.name,

@@ -22,17 +22,6 @@ double largest_of(std::span<const double> values) {
   return largest;
 }
 
-double rms_of(std::span<const double> values) {
-  double sum = 0;
-  int64_t count = 0;
-  for (const double x : values) {
-    if (!std::isfinite(x)) continue;
-    sum += x * x;
-    ++count;
-  }
-  return count == 0 ? 0 : std::sqrt(sum / static_cast<double>(count));
-}
-
 // How two pieces of one tensor differ that are not the same bits.
 Change change_of(std::span<const double> a, std::span<const double> b, double noise,
                  double rounding, double rms) {
@@ -173,6 +162,17 @@ Difference Recording::compare(std::size_t index, const golden::Tensor& again,
     }
   });
   return difference;
+}
+
+double rms_of(std::span<const double> values) {
+  double sum = 0;
+  int64_t count = 0;
+  for (const double x : values) {
+    if (!std::isfinite(x)) continue;
+    sum += x * x;
+    ++count;
+  }
+  return count == 0 ? 0 : std::sqrt(sum / static_cast<double>(count));
 }
 
 }  // namespace assay::verify

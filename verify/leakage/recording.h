@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -76,5 +77,8 @@ Layouts model_layouts(const golden::ModelConfig& config, int64_t batch, int64_t 
 
 // |a - b|, 0 for two NaN and for two equal infinities, else infinite where one is not finite.
 double distance(double a, double b);
+
+// Root of the mean square of those that are finite; 0 where none is.
+double rms_of(std::span<const double> values);
 
 }  // namespace assay::verify

@@ -6,6 +6,7 @@
 
 #include "golden/contract/tensor.h"
 #include "verify/numerics/ledger.h"
+#include "verify/statistics/compare.h"
 #include "verify/verdict.h"
 
 namespace assay::verify {
@@ -31,6 +32,16 @@ struct CheckpointRow {
   double rms_error = 0;       // free-running, absolute
   double golden_rms = 0;
   std::string note;  // why it is untrusted, what the fault is
+
+  // Of the comparison with the golden tensor, whose golden_rms is known.
+  void set_free(const Comparison& seen) {
+    compared = true;
+    free_outside = seen.outside;
+    free_ratio = seen.max_ratio;
+    free_sigmas = seen.max_sigmas;
+    relative_bound = golden_rms == 0 ? 0 : seen.rms_bound / golden_rms;
+    rms_error = seen.rms_error;
+  }
 };
 
 }  // namespace assay::verify

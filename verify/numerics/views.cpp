@@ -133,12 +133,7 @@ class FreeObserver : public reference::ErrorObserver {
     const Comparison seen =
         compare_chunks(all.due.values(), all.given.values(), all.error.values(), rule);
     row.elements = seen.compared - all.left_out;
-    row.free_sigmas = seen.max_sigmas;
-    row.relative_bound = row.golden_rms == 0 ? 0 : seen.rms_bound / row.golden_rms;
-    row.compared = true;
-    row.free_outside = seen.outside;
-    row.free_ratio = seen.max_ratio;
-    row.rms_error = seen.rms_error;
+    row.set_free(seen);
     if (noise_ != nullptr) {
       // What is not finite was booked when there was no noise yet.
     } else if (seen.nonfinite > 0) {

@@ -10,6 +10,20 @@
 
 namespace assay::verify::training {
 
+std::string state_name(State state) {
+  switch (state) {
+    case State::quiet:
+      return "quiet";
+    case State::fired:
+      return "fired";
+    case State::noted:
+      return "noted";
+    case State::not_run:
+      return "not run";
+  }
+  return "not run";
+}
+
 std::string verdict_name(Verdict verdict) {
   switch (verdict) {
     case Verdict::insufficient:

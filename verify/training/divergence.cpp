@@ -16,6 +16,15 @@ constexpr const char* kDivergenceLimit =
 
 struct Signs {
   std::vector<std::string> fired, noted;
+
+  // The first sign is what came out, the others are details; `none` where there is no sign.
+  void conclude(const std::string& none, Finding& finding) const {
+    finding.state = !fired.empty() ? State::fired : !noted.empty() ? State::noted : State::quiet;
+    finding.details = fired;
+    finding.details.insert(finding.details.end(), noted.begin(), noted.end());
+    finding.measured = finding.details.empty() ? none : finding.details.front();
+    if (!finding.details.empty()) finding.details.erase(finding.details.begin());
+  }
 };
 
 std::size_t trailing_nonfinite(const Series& series) {
@@ -183,16 +192,9 @@ Finding curve_divergence(const Curve& curve, std::optional<int64_t> vocab) {
   look_for_rise(curve.train, signs);
   look_for_explosion(curve, signs);
   look_for_loss_scale(curve.loss_scale, signs);
-  finding.state = !signs.fired.empty()   ? State::fired
-                  : !signs.noted.empty() ? State::noted
-                                         : State::quiet;
-  finding.details = signs.fired;
-  finding.details.insert(finding.details.end(), signs.noted.begin(), signs.noted.end());
-  finding.measured = finding.details.empty()
-                         ? fmt::format("nothing in {} training and {} val points",
-                                       curve.train.values.size(), curve.val.values.size())
-                         : finding.details.front();
-  if (!finding.details.empty()) finding.details.erase(finding.details.begin());
+  signs.conclude(fmt::format("nothing in {} training and {} val points", curve.train.values.size(),
+                             curve.val.values.size()),
+                 finding);
   return finding;
 }
 
@@ -256,13 +258,7 @@ Finding curve_degenerate(const Curve& curve) {
   look_for_zero_loss(curve.val, "val loss", signs);
   look_for_zero_gradient(curve, signs);
   look_for_constant(curve.train, signs);
-  finding.state = !signs.fired.empty()   ? State::fired
-                  : !signs.noted.empty() ? State::noted
-                                         : State::quiet;
-  finding.details = signs.fired;
-  finding.details.insert(finding.details.end(), signs.noted.begin(), signs.noted.end());
-  finding.measured = finding.details.empty() ? "nothing is exactly 0" : finding.details.front();
-  if (!finding.details.empty()) finding.details.erase(finding.details.begin());
+  signs.conclude("nothing is exactly 0", finding);
   return finding;
 }
 

@@ -15,6 +15,8 @@ namespace assay::verify::training {
 
 enum class State { quiet, fired, noted, not_run };
 
+std::string state_name(State state);  // "not run"
+
 struct Finding {
   std::string name;  // "gap"
   State state = State::not_run;

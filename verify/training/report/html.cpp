@@ -31,20 +31,6 @@ const char* class_of(State state) {
   }
 }
 
-const char* text_of(State state) {
-  switch (state) {
-    case State::quiet:
-      return "quiet";
-    case State::fired:
-      return "fired";
-    case State::noted:
-      return "noted";
-    case State::not_run:
-      return "not run";
-  }
-  return "not run";
-}
-
 std::string findings_table(const Judgement& judgement) {
   std::string html =
       "<h2>Evidence</h2>\n<table><thead><tr><th></th><th>statistic</th><th>what came out</th>"
@@ -59,7 +45,7 @@ std::string findings_table(const Judgement& judgement) {
     }
     html +=
         fmt::format("<tr><td class=\"{}\"><b>{}</b></td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-                    class_of(finding.state), text_of(finding.state), escape_markup(finding.name),
+                    class_of(finding.state), state_name(finding.state), escape_markup(finding.name),
                     measured, escape_markup(finding.limit));
   }
   return html + "</tbody></table>\n";

@@ -18,20 +18,6 @@ TrainingJson list_of(const std::vector<double>& values) {
   return list;
 }
 
-const char* word_of(State state) {
-  switch (state) {
-    case State::quiet:
-      return "quiet";
-    case State::fired:
-      return "fired";
-    case State::noted:
-      return "noted";
-    case State::not_run:
-      return "not_run";
-  }
-  return "not_run";
-}
-
 TrainingJson mean_json(const std::optional<Mean>& mean) {
   if (!mean) return nullptr;
   return {{"value", finite(mean->value)},
@@ -95,12 +81,13 @@ TrainingJson curve_json(const Curve& curve) {
 TrainingJson findings_json(const Judgement& judgement) {
   TrainingJson findings = TrainingJson::array();
   for (const Finding& finding : judgement.findings) {
-    findings.push_back({{"name", finding.name},
-                        {"state", word_of(finding.state)},
-                        {"measured", finding.measured},
-                        {"limit", finding.limit},
-                        {"details", finding.details},
-                        {"supply", finding.supply}});
+    findings.push_back(
+        {{"name", finding.name},
+         {"state", finding.state == State::not_run ? "not_run" : state_name(finding.state)},
+         {"measured", finding.measured},
+         {"limit", finding.limit},
+         {"details", finding.details},
+         {"supply", finding.supply}});
   }
   return findings;
 }

@@ -8,18 +8,9 @@
 namespace assay::verify::training {
 namespace {
 
-const char* state_name(State state) {
-  switch (state) {
-    case State::quiet:
-      return "quiet";
-    case State::fired:
-      return "FIRED";
-    case State::noted:
-      return "noted";
-    case State::not_run:
-      return "-";
-  }
-  return "-";
+std::string mark_of(State state) {
+  if (state == State::not_run) return "-";
+  return state == State::fired ? "FIRED" : state_name(state);
 }
 
 const char* colour_of_verdict(Verdict verdict) {
@@ -59,7 +50,7 @@ std::string findings_text(const Judgement& judgement) {
   std::string text = "\n";
   for (const Finding& finding : judgement.findings) {
     if (finding.state == State::not_run) continue;
-    text += fmt::format("{:<6} {:<26} {}\n", state_name(finding.state), finding.name,
+    text += fmt::format("{:<6} {:<26} {}\n", mark_of(finding.state), finding.name,
                         golden::one_line(finding.measured));
     if (!finding.limit.empty() && finding.state != State::quiet) {
       text += fmt::format("{:<6} {:<26}   fires at: {}\n", "", "", finding.limit);
