@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 ASSAY = os.path.abspath(sys.argv[1])
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/cli"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/cli/maps"))
 import map_suggest_test as test  # noqa: E402
 
 LAYERS = 19  # of 16 tensors or so

@@ -16,23 +16,18 @@ except ImportError as error:
     print(f"skipped: {error}")
     sys.exit(77)
 
-ASSAY, EXAMPLES = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-sys.path.insert(0, EXAMPLES)
+ASSAY, EXAMPLES = sys.argv[1], os.path.abspath(sys.argv[2])
+sys.path[:0] = [EXAMPLES, os.path.dirname(os.path.abspath(__file__))]
 import assay_subject  # noqa: E402
 import numpy_llama  # noqa: E402
+from command import Command  # noqa: E402
+
+expect = Command(ASSAY, stops=True).expect
 
 
 def check(condition, claim):
     if not condition:
         sys.exit(f"FAIL: {claim}")
-
-
-def expect(code, part, *arguments):
-    done = subprocess.run([ASSAY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True)
-    check(done.returncode == code and part in done.stdout,
-          f"{' '.join(arguments)}: expected exit code {code} and '{part}', got {done.returncode}: "
-          f"{done.stdout}")
 
 
 def computed():

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 
@@ -18,18 +17,11 @@ except ImportError:
     print("skipped: no numpy or h5py")
     sys.exit(77)
 
-ASSAY = os.path.abspath(sys.argv[1])
-failures = 0
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from command import Command  # noqa: E402
 
-
-def expect(code, part, *arguments):
-    global failures
-    run = subprocess.run([ASSAY, *arguments], capture_output=True, text=True, check=False)
-    said = run.stdout + run.stderr
-    if run.returncode != code or part not in said:
-        failures += 1
-        print(f"assay {' '.join(arguments)}: expected exit code {code} and '{part}', got "
-              f"{run.returncode}: {said}")
+ASSAY = Command(sys.argv[1])
+expect = ASSAY.expect
 
 
 def tensors_of(golden):
@@ -237,5 +229,5 @@ with tempfile.TemporaryDirectory() as folder:
     parts(known)
     types(known)
     other_files()
-print("dumps: every case as expected" if failures == 0 else f"{failures} failures")
-sys.exit(failures > 0)
+print("dumps: every case as expected" if ASSAY.failures == 0 else f"{ASSAY.failures} failures")
+sys.exit(ASSAY.failures > 0)

@@ -7,7 +7,6 @@ thing that can be wrong with what it hands over is found and named. Needs numpy 
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 
@@ -18,7 +17,11 @@ except ImportError as error:
     print(f"skipped: {error}")
     sys.exit(77)
 
-ASSAY, EXAMPLES = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from command import Command  # noqa: E402
+
+ASSAY, EXAMPLES = Command(sys.argv[1]), os.path.abspath(sys.argv[2])
+expect = ASSAY.expect
 REPLAY = """
 import sys
 import h5py
@@ -69,20 +72,6 @@ CASES = {
     "none": ("grads = {}", 1, "not one of"),
     "a forward tensor": ("answer['layers/1/output'] *= 1.01", 1, "FAIL /layers/1/output"),
 }
-failures = 0
-
-
-def expect(code, part, *arguments):
-    global failures
-    run = subprocess.run([ASSAY, *arguments], capture_output=True, text=True, check=False)
-    said = run.stdout + run.stderr
-    if run.returncode != code or part not in said:
-        failures += 1
-        print(f"assay {' '.join(arguments)}: expected exit code {code} and '{part}', got "
-              f"{run.returncode}: {said}")
-    return said
-
-
 programs = 0
 
 
@@ -161,7 +150,7 @@ def main():
         judge_programs()
         judge_dumps()
         os.chdir("/")
-    sys.exit(1 if failures else 0)
+    sys.exit(1 if ASSAY.failures else 0)
 
 
 main()

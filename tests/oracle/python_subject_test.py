@@ -21,12 +21,14 @@ except ImportError as error:
     print(f"skipped: {error}")
     sys.exit(77)
 
-ASSAY, EXAMPLES = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
+ASSAY, EXAMPLES = sys.argv[1], os.path.abspath(sys.argv[2])
 THIS_FILE = os.path.abspath(__file__)
-sys.path.insert(0, EXAMPLES)
+sys.path[:0] = [EXAMPLES, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../cli")]
 from assay_subject import Request, TorchSubject, record  # noqa: E402
+from command import Command  # noqa: E402
 from transformers.models.llama import modeling_llama  # noqa: E402
 
+expect = Command(ASSAY, stops=True).expect
 UNSEEN = ("--leave-out", "layers/*/attn/scores,layers/*/attn/probs")
 CONFIGS = {
     "llama": {"model_type": "llama", "hidden_size": 32, "intermediate_size": 48,
@@ -48,14 +50,6 @@ FAMILIES = {
 def check(condition, claim):
     if not condition:
         sys.exit(f"FAIL: {claim}")
-
-
-def expect(code, part, *arguments):
-    done = subprocess.run([ASSAY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True)
-    check(done.returncode == code and part in done.stdout,
-          f"{' '.join(arguments)}: expected exit code {code} and '{part}', got {done.returncode}: "
-          f"{done.stdout}")
 
 
 def raises(kind, part, call):

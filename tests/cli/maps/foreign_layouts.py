@@ -30,6 +30,13 @@ class Model:
         return self.tensors[f"layers/{l}/{name}"]
 
 
+def write_map(rules, path="map.json"):
+    """A map of rules, or of any text."""
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(rules if isinstance(rules, str) else json.dumps(rules))
+    return path
+
+
 def joined(x):
     """[B,H,T,Dh] as [B,T,H*Dh]."""
     return np.ascontiguousarray(np.swapaxes(x, 1, 2)).reshape(x.shape[0], x.shape[2], -1)

@@ -6,7 +6,6 @@ usage: map_suggest_test.py ASSAY    Needs numpy and h5py; exit code 77 without t
 import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
 
@@ -19,10 +18,12 @@ except ImportError:
     print("skipped: no numpy or h5py")
     sys.exit(77)
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.dirname(HERE)]
+from command import Command  # noqa: E402
 from foreign_layouts import LAYOUTS, Model, by_position, fused, joined  # noqa: E402
 
-ASSAY = os.path.abspath(sys.argv[1])
+ASSAY = Command(sys.argv[1])
 LEAST_RIGHT = 0.95
 
 
@@ -70,10 +71,9 @@ def rule_for(rules, ours):
 def judge(golden, dump, sources, title, least=LEAST_RIGHT):
     """The share of the dump's tensors that a suggested map reads from where they are."""
     np.savez("s.npz", **dump)
-    done = subprocess.run([ASSAY, "map", "suggest", golden, "s.npz", "--out", "s.json", "--force"],
-                          capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        print(f"{title}: exit code {done.returncode}: {done.stdout}{done.stderr}")
+    code, said = ASSAY.run("map", "suggest", golden, "s.npz", "--out", "s.json", "--force")
+    if code != 0:
+        print(f"{title}: exit code {code}: {said}")
         return False
     with open("s.json", encoding="utf-8") as file:
         rules = json.load(file)
@@ -109,11 +109,11 @@ def judge(golden, dump, sources, title, least=LEAST_RIGHT):
 
 
 def compare(golden, precision, part):
-    done = subprocess.run([ASSAY, "compare", golden, "s.npz", "--precision", precision, "--map",
-                           "s.json"], capture_output=True, text=True, check=False)
-    if done.returncode == 0 and part in done.stdout:
+    arguments = ["compare", golden, "s.npz", "--precision", precision, "--map", "s.json"]
+    code, said = ASSAY.run(*arguments)
+    if code == 0 and part in said:
         return True
-    print(f"compare by the suggested map: {done.returncode}: {done.stdout}{done.stderr}")
+    print(f"compare by the suggested map: {code}: {said}")
     return False
 
 
@@ -168,12 +168,11 @@ def main():
     rng = np.random.default_rng(7)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        made = (ASSAY, "generate", "--preset", "tiny", "--method", "plain", "--seq", "11", "--out")
+        made = ("generate", "--preset", "tiny", "--method", "plain", "--seq", "11", "--out")
         for path, more in (("llama.h5", ("--batch", "2")), ("row.h5", ("--batch", "1")),
                            ("gpt2.h5", ("--batch", "2", "--block", "gpt2"))):
-            subprocess.run([*made, path, *more], check=True, capture_output=True)
-        subprocess.run([*made, "hash.h5", "--batch", "2", "--capture", "hash"], check=True,
-                       capture_output=True)
+            ASSAY.expect(0, "", *made, path, *more)
+        ASSAY.expect(0, "", *made, "hash.h5", "--batch", "2", "--capture", "hash")
         good = True
         for title, (layout, block) in LAYOUTS.items():
             golden = f"{block}.h5"
@@ -195,8 +194,8 @@ def main():
         whole = Model("llama.h5").tensors
         good &= judge("llama.h5", whole, {name: [name] for name in whole}, "our own names", 1.0)
         # A golden file that holds hashes alone gives the same; names of its own are found.
-        said = [subprocess.run([ASSAY, "map", "suggest", golden, "s.npz"], capture_output=True,
-                               text=True, check=False).stdout for golden in ("llama.h5", "hash.h5")]
+        said = [ASSAY.run("map", "suggest", golden, "s.npz")[1]
+                for golden in ("llama.h5", "hash.h5")]
         if said[0] != said[1]:
             good = False
             print(f"of hashes alone: {said[1]}, and not {said[0]}")
@@ -207,12 +206,9 @@ def main():
                       "no batch axis", 1.0)
         # What is there and matches nothing.
         np.savez("s.npz", x=rng.standard_normal((2, 11, 32)))
-        done = subprocess.run([ASSAY, "map", "suggest", "llama.h5", "s.npz"], capture_output=True,
-                              text=True, check=False)
-        if done.returncode != 3 or "no tensor of the dump holds the values" not in done.stdout:
-            good = False
-            print(f"noise: {done.returncode}: {done.stdout}{done.stderr}")
-    return 0 if good else 1
+        ASSAY.expect(3, "no tensor of the dump holds the values", "map", "suggest", "llama.h5",
+                     "s.npz")
+    return 0 if good and ASSAY.failures == 0 else 1
 
 
 if __name__ == "__main__":
