@@ -94,6 +94,11 @@ def judge_programs():
         expect(code, said, *arguments)
     right = program("pass")
     fp64 = ("--precision", "fp64", "--subject")
+    # One that has no gradients after all goes on to be asked for the rest.
+    said = expect(1, "gradients: ledger", "verify", "g.h5", "--leakage", *fp64,
+                  program("if request.gradients: raise ValueError('none')"))
+    if "ValueError: none" not in said or "repeat " not in said:
+        ASSAY.fail(f"a program that refuses gradients: {said}")
     expect(0, "gives none of the", "verify", "g.h5", *fp64, program("pass", can=False))
     expect(0, "gradients: not judged: the golden file has none", "verify", "none.h5", *fp64,
            "reference")

@@ -23,12 +23,11 @@ HandedGradients::Handed HandedGradients::run(const Case& file, Subject& subject)
   Handed handed;
   std::set<std::string> given;
   file.check_left_out(subject.known_names());
-  subject.look_for([&file](const std::string& name) { return file.interest_in(name); });
+  const Looking looking(subject, [&](const std::string& name) { return file.interest_in(name); });
   subject.run_gradients(file.batch, [&](Observed observed) {
     given.insert(observed.name);
     handed.observed.push_back(std::move(observed));
   });
-  subject.look_for({});  // the case may end before the subject does
   const bool any_weight =
       std::any_of(file.gradients.begin(), file.gradients.end(), [&](const Checkpoint& gradient) {
         return is_of_weight(file, gradient) && given.contains(gradient.name);

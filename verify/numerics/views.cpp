@@ -345,15 +345,14 @@ std::function<bool(int64_t)> not_compared(const Case& file, const Ledger& ledger
 
 void run_subject(const Case& file, Subject& subject, const Forced& forced, Ledger& ledger) {
   file.check_left_out(subject.known_names());
-  subject.look_for([&file](const std::string& name) { return file.interest_in(name); });
-  subject.ask_for(file.wanted(subject.capabilities().can_force));
+  const Looking looking(
+      subject, [&](const std::string& name) { return file.interest_in(name); },
+      file.wanted(subject.capabilities().can_force));
   subject.run(file.batch, forced, [&](Observed observed) {
     const golden::DType due = subject.dtype_of(observed.name);
     const golden::DType storage = dtype_of(subject.precision().storage_of(observed.name));
     ledger.take(std::move(observed), due, storage);
   });
-  subject.look_for({});  // the case may end before the subject does
-  subject.ask_for({});
   ledger.close();
 }
 

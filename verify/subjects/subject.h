@@ -140,4 +140,24 @@ class Subject {
   virtual std::string seed() const { return ""; }
 };
 
+// What a subject looks for and is asked for, until this ends: what `interests` reads may end before
+// the subject does, also where a run throws.
+class Looking {
+ public:
+  Looking(Subject& subject, const Interests& interests, const std::vector<std::string>& names = {})
+      : subject_(subject) {
+    subject_.look_for(interests);
+    subject_.ask_for(names);
+  }
+  ~Looking() {
+    subject_.look_for({});
+    subject_.ask_for({});
+  }
+  Looking(const Looking&) = delete;
+  Looking& operator=(const Looking&) = delete;
+
+ private:
+  Subject& subject_;
+};
+
 }  // namespace assay::verify
