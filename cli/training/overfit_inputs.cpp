@@ -196,7 +196,13 @@ class Gatherer {
     training::sort_arrays(path, std::move(arrays), set, arrays_);
   }
 
-  void take_curve(const training::Curve& curve, const std::string& path) {
+  void take_curve(training::Curve curve, const std::string& path) {
+    if (options_.unit == "bits") {
+      for (training::Series* series : {&curve.train, &curve.val, &curve.fresh}) {
+        for (double& value : series->values) value *= scale();
+        series->half_step *= scale();
+      }
+    }
     training::Curve& own = evidence_.curve;
     const auto merge = [&](training::Series& mine, const training::Series& other,
                            const char* what) {
@@ -216,12 +222,6 @@ class Gatherer {
     own.format += (own.format.empty() ? "" : ", ") + curve.format;
     own.may_be_scaled = own.may_be_scaled || curve.may_be_scaled;
     own.notes.insert(own.notes.end(), curve.notes.begin(), curve.notes.end());
-    if (options_.unit == "bits") {
-      for (training::Series* series : {&own.train, &own.val, &own.fresh}) {
-        for (double& value : series->values) value *= scale();
-        series->half_step *= scale();
-      }
-    }
   }
 
   void put_together() {
@@ -269,10 +269,7 @@ class Gatherer {
 }  // namespace
 
 std::vector<std::string> overfit_files(const OverfitOptions& options) {
-  std::vector<std::string> files;
-  for (const std::string& input : options.inputs) {
-    if (!fs::is_directory(input)) files.push_back(input);
-  }
+  std::vector<std::string> files = input_files(options);
   for (const auto* list : {&options.losses, &options.data}) {
     for (const std::string& path : *list) {
       if (!path.empty()) files.push_back(path);
