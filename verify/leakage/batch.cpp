@@ -25,8 +25,8 @@ Batch doubled(Batch batch) {
 
 // The first position of row `kept` that changed most; -1 if none did.
 int64_t first_changed(const Difference& difference, int64_t kept, int64_t positions) {
-  const auto row = difference.rows.begin() + kept * positions;
   if (difference.rows.empty()) return -1;
+  const auto row = difference.rows.begin() + kept * positions;
   const auto most = std::max_element(row, row + positions);
   return *most == unchanged ? -1 : most - row;
 }

@@ -158,6 +158,11 @@ Check detect_state(Experiment& experiment) {
     shown.push_back(variant.what);
   }
   if (check.status != Status::pass) return check;
+  if (shown.empty()) {
+    check.status = Status::inconclusive;
+    check.summary = "the subject takes no second batch";
+    return check;
+  }
   check.summary =
       fmt::format("A, B, A agree {}, B with {}",
                   experiment.is_noisy() ? "but for noise" : "bit for bit", fmt::join(shown, ", "));

@@ -21,7 +21,11 @@ namespace {
 
 }  // namespace
 
-Scratch::Scratch() : folder_(std::filesystem::temp_directory_path()) {
+Scratch::Scratch() {
+  std::error_code failed;
+  folder_ = std::filesystem::temp_directory_path(failed);
+  if (failed)
+    throw InputError("TMPDIR: expected a folder for temporary files: " + failed.message());
   std::string name = std::filesystem::path(folder_) / "assay-scratch-XXXXXX";
   file_ = ::mkstemp(name.data());
   if (file_ < 0) fail_scratch(folder_, "made");
@@ -58,6 +62,7 @@ reference::Array Scratch::get(const std::string& key) const {
     const ssize_t got =
         ::pread(file_, bytes + done, static_cast<std::size_t>(size - done), place.offset + done);
     if (got < 0 && errno == EINTR) continue;
+    if (got == 0) errno = EIO;  // it is shorter than what was written
     if (got <= 0) fail_scratch(folder_, "read");
     done += got;
   }

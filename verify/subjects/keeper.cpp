@@ -329,7 +329,8 @@ bool Keeper::hear(milliseconds patience, char until) {
     News news;
     const ssize_t got =
         ready.revents == 0 ? -1 : ::recv(control_, &news, sizeof news, MSG_DONTWAIT);
-    if (ready.revents != 0 && got <= 0 && errno != EINTR) return lose(), true;
+    const bool lost = got == 0 || (got < 0 && errno != EINTR);
+    if (ready.revents != 0 && lost) return lose(), true;
     if (got > 0 && news.kind == kFailed) end_ = ProgramEnd{news.value, 0};
     if (got > 0 && news.kind == kEnded && !end_) end_ = ProgramEnd{0, news.value};
     if (got > 0 && (news.kind == until || (until == kEnded && end_))) return true;

@@ -306,6 +306,7 @@ std::string Program::receive() {
 }
 
 void Program::run_once() {
+  keeper_->kill_all();  // what a run before has left that failed
   said_.clear();
   start();
   const auto until = Clock::now() + limits_.timeout;

@@ -106,6 +106,9 @@ void JoinedRows::add(const Batch& piece, Observed observed) {
   }
   const std::size_t axis = axes_[name].find('B');
   Observed& whole = joined_[found->second];
+  if (whole.restrictions.problem.empty()) {
+    whole.restrictions.problem = std::move(observed.restrictions.problem);
+  }
   const golden::Shape &a = whole.tensor.shape, &b = observed.tensor.shape;
   if (axis == std::string::npos || a.size() != axes_[name].size() || a.size() != b.size()) return;
   const bool fits = std::equal(a.begin(), a.end(), b.begin(), [&](const int64_t& x, int64_t y) {

@@ -17,6 +17,7 @@
 #include "golden/contract/names.h"
 #include "golden/exchange/export.h"
 #include "golden/file/element.h"
+#include "verify/subjects/description.h"
 #include "verify/subjects/program.h"
 
 namespace assay::verify {
@@ -96,11 +97,17 @@ struct LibSubject::Running {
   }
 
   static int32_t wanted(void* context, const char* name) {
-    const std::optional<std::string> asked = name_from(name);
-    const Interests& interests = of(context).subject.interests_;
-    if (!asked || !interests) return 1;
-    const Interest interest = interests(*asked);
-    return interest == Interest::needed || interest == Interest::useful ? 1 : 0;
+    Running& self = of(context);
+    try {
+      const std::optional<std::string> asked = name_from(name);
+      const Interests& interests = self.subject.interests_;
+      if (!asked || !interests) return 1;
+      const Interest interest = interests(*asked);
+      return interest == Interest::needed || interest == Interest::useful ? 1 : 0;
+    } catch (...) {  // nothing is thrown through the library
+      self.thrown = std::current_exception();
+      return 0;
+    }
   }
 
   static int32_t force(void* context, const char* name, double* values, int64_t count) {
@@ -286,18 +293,14 @@ void LibSubject::learn_description() {
   }
   const std::string name = text_or_empty(said.name), version = text_or_empty(said.version);
   if (name.empty()) fail("its description has no name");
-  library_name_ = golden::printable(version.empty() ? name : name + " " + version);
-  if (const std::string storage = text_or_empty(said.storage);
-      !storage.empty() && golden::parse_precision(storage) != options_.storage) {
-    throw InputError(fmt::format("{}: it computes in {}: expected --precision {}, got {}",
-                                 library_name_, storage, storage,
-                                 golden::precision_name(options_.storage)));
-  }
-  const std::string schedule = text_or_empty(said.schedule), angles = text_or_empty(said.angles);
-  says_schedule_ = !(options_.schedule.empty() && schedule.empty());
-  schedule_ = golden::declared_schedule(library_name_, options_.storage,
-                                        options_.schedule.empty() ? schedule : options_.schedule,
-                                        options_.angles.empty() ? angles : options_.angles);
+  ProgramDescription description;
+  description.name = version.empty() ? name : name + " " + version;
+  description.storage = text_or_empty(said.storage);
+  description.schedule = text_or_empty(said.schedule);
+  description.angles = text_or_empty(said.angles);
+  library_name_ = golden::printable(description.name);
+  says_schedule_ = !(options_.schedule.empty() && description.schedule.empty());
+  schedule_ = schedule_of(description, options_.storage, options_.schedule, options_.angles);
   can_force_ = said.can_force != 0;
   can_grad_ = said.can_gradients != 0;
 }
