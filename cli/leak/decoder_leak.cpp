@@ -30,20 +30,14 @@ verify::AxesOptions axes_of(const DecoderLeakOptions& options) {
 // The rows that are run: drawn, or the beginning of a file.
 verify::Batch drawn_batch(const ModelOptions& model, int64_t vocab_size, int64_t rows,
                           int64_t positions) {
-  verify::Batch batch;
-  batch.batch = rows;
-  batch.positions = positions;
   if (model.tokens_path.empty()) {
-    batch.tokens = golden::synthetic_tokens(vocab_size, rows, positions, model.seed);
-  } else {
-    batch.tokens =
-        datasets::read_tokens(model.tokens_path, datasets::parse_tokens_format(model.tokens_format),
-                              rows, positions, vocab_size)
-            .values;
+    return unpadded(golden::synthetic_tokens(vocab_size, rows, positions, model.seed), rows,
+                    positions);
   }
-  batch.labels = batch.tokens;
-  batch.attention_mask.assign(batch.tokens.size(), 1);
-  return batch;
+  const auto read =
+      datasets::read_tokens(model.tokens_path, datasets::parse_tokens_format(model.tokens_format),
+                            rows, positions, vocab_size);
+  return unpadded(read.values, rows, positions);
 }
 
 std::unique_ptr<verify::ExecSubject> started(const std::string& subject, int64_t vocab_size,
@@ -120,9 +114,12 @@ std::vector<std::string> decoder_leak_inputs(const DecoderLeakOptions& options) 
 }
 
 void require_no_model(const CLI::App& command, const char* instead) {
-  for (const char* name :
-       {"--preset", "--config", "--block", "--norm", "--activation", "--kv-heads", "--window",
-        "--sink-tokens", "--method", "--residual", "--form", "--params", "--seq", "--precision"}) {
+  for (const char* name : {"--preset",         "--config",          "--block",          "--family",
+                           "--norm",           "--activation",      "--kv-heads",       "--window",
+                           "--sink-tokens",    "--full-layers",     "--attention-bias", "--qk-norm",
+                           "--method",         "--residual",        "--detach-stored",  "--form",
+                           "--score-gate-eps", "--score-positions", "--params",         "--seq",
+                           "--precision",      "--schedule",        "--angles",         "--map"}) {
     const CLI::Option* option = command.get_option_no_throw(name);
     if (option == nullptr || option->count() == 0) continue;
     throw InputError(

@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
 
 #include "golden/contract/error.h"
 #include "golden/file/files.h"
+#include "golden/file/raw_file.h"
 
 namespace assay::golden {
 namespace {
@@ -226,6 +228,44 @@ std::string npy_header_text(Element element, const Shape& shape, const std::stri
   text += static_cast<char>(dictionary.size() & 255);
   text += static_cast<char>(dictionary.size() >> 8);
   return text + dictionary;
+}
+
+// [N,T] with the last axis fastest, of an array with the first axis fastest.
+static void transpose(Tensor& tensor) {
+  const int64_t rows = tensor.shape[0], columns = tensor.shape[1];
+  std::vector<double> values(tensor.values.size());
+  for (int64_t i = 0; i < rows * columns; ++i) {
+    values[static_cast<std::size_t>(i % rows * columns + i / rows)] =
+        tensor.values[static_cast<std::size_t>(i)];
+  }
+  tensor.values = std::move(values);
+}
+
+Tensor read_npy(const std::string& path) {
+  require_readable_file(path, "an .npy file");
+  const RawFile file(path, RawFile::Mode::read);
+  const uint64_t size = file.size();
+  std::string head(std::min<uint64_t>(size, kMostNpyHeaderBytes), '\0');
+  file.read({0, head.size()}, head.data());
+  const std::size_t bytes = npy_header_bytes(head, path);
+  if (bytes > head.size()) throw InputError(path + ": ends in its header; save it again");
+  const NpyHeader header = parse_npy_header(head.substr(0, bytes), path);
+  const auto elements = static_cast<uint64_t>(element_count(header.shape));
+  if (elements * element_bytes(header.element) != size - bytes) {
+    throw InputError(fmt::format("{}: expected {} bytes of {} {}, got {}; save it again", path,
+                                 elements * element_bytes(header.element),
+                                 element_name(header.element), shape_text(header.shape),
+                                 size - bytes));
+  }
+  if (header.fortran_order && header.shape.size() > 2) {
+    throw InputError(path +
+                     ": expected rows one after another, got Fortran order; save "
+                     "numpy.ascontiguousarray of it");
+  }
+  Tensor tensor{header.shape, std::vector<double>(elements)};
+  read_elements(file, bytes, header.element, tensor.values, path);
+  if (header.fortran_order && header.shape.size() == 2) transpose(tensor);
+  return tensor;
 }
 
 }  // namespace assay::golden

@@ -29,6 +29,10 @@ std::size_t npy_header_bytes(const std::string& start, const std::string& where)
 // beginning with `where` for everything else, and for a shape of more than 2^62 bytes.
 NpyHeader parse_npy_header(const std::string& header, const std::string& where);
 
+// The array of a file, widened. In Fortran order matrices alone. Throws InputError for what is no
+// such file or has another number of bytes than its header says.
+Tensor read_npy(const std::string& path);
+
 // The inverse, C order, padded to a multiple of 64 bytes. Throws InputError for BF16, which numpy
 // does not have.
 std::string npy_header_text(Element element, const Shape& shape, const std::string& where);

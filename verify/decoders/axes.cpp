@@ -9,6 +9,7 @@
 
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
+#include "verify/leakage/loss_names.h"
 
 namespace assay::verify {
 namespace {
@@ -148,9 +149,19 @@ bool is_masked(const Layout& layout, const golden::Tensor& tensor) {
   return later > 0 && (4 * excluded >= later || as_zeros);
 }
 
-void count_keys(Layout& layout) {
-  const auto query = static_cast<int64_t>(layout.axes.find('T'));
-  std::replace(layout.axes.begin() + query + 1, layout.axes.end(), 'T', 'S');
+void settle_layout(const std::string& name, const golden::Tensor& tensor,
+                   const AxesOptions& options, FoundAxes& found) {
+  const bool is_given =
+      std::any_of(options.given.begin(), options.given.end(),
+                  [&](const GivenAxis& given) { return golden::matches(given.pattern, name); });
+  if (found.problem.empty() && tells_of_labels(name) && !is_given) {
+    found.layout = Layout();
+    found.problem = "a loss may see the token that it is of; --axis NAME=AXIS judges it";
+  }
+  std::string& axes = found.layout.axes;
+  if (!is_masked(found.layout, tensor)) return;
+  const auto query = static_cast<int64_t>(axes.find('T'));
+  std::replace(axes.begin() + query + 1, axes.end(), 'T', 'S');
 }
 
 std::string axes_text(const Layout& layout, const golden::Shape& shape) {

@@ -44,9 +44,13 @@ struct FoundAxes {
 FoundAxes find_axes(const std::string& name, const Probed& probed, const AxesOptions& options);
 
 // Of a tensor with two position axes: whether what the first may not see yet is masked out, with
-// -inf or a large negative number, or is 0 as nothing else is. Then the second one counts keys.
+// -inf or a large negative number, or is 0 as nothing else is.
 bool is_masked(const Layout& layout, const golden::Tensor& tensor);
-void count_keys(Layout& layout);
+
+// What names and values add to what was found: a loss is not judged, unless its axis is given; of
+// two position axes the second one counts keys where is_masked.
+void settle_layout(const std::string& name, const golden::Tensor& tensor,
+                   const AxesOptions& options, FoundAxes& found);
 
 // "[B,T,16]"
 std::string axes_text(const Layout& layout, const golden::Shape& shape);

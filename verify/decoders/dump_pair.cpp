@@ -4,8 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
+#include <cmath>
+#include <cstdint>
 #include <map>
 
 #include "golden/contract/error.h"
@@ -20,28 +20,6 @@ namespace assay::verify {
 namespace {
 
 bool is_tokens(const std::string& name) { return name == "tokens" || name == "input_ids"; }
-
-golden::Tensor read_npy_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw InputError(path + ": cannot be opened");
-  const std::string bytes((std::istreambuf_iterator<char>(file)), {});
-  const std::size_t start = golden::npy_header_bytes(bytes.substr(0, 12), path);
-  const golden::NpyHeader header = golden::parse_npy_header(bytes.substr(0, start), path);
-  golden::Tensor tensor{header.shape, {}};
-  const auto count = static_cast<std::size_t>(golden::element_count(header.shape));
-  if (bytes.size() < start ||
-      (bytes.size() - start) / golden::element_bytes(header.element) != count) {
-    throw InputError(
-        fmt::format("{}: expected {} elements behind its header, got another number", path, count));
-  }
-  if (header.fortran_order && header.shape.size() > 1) {
-    throw InputError(path + ": expected rows in C order; save numpy.ascontiguousarray of it");
-  }
-  tensor.values.resize(count);
-  golden::decode(header.element, reinterpret_cast<const std::byte*>(bytes.data() + start),
-                 tensor.values, path);
-  return tensor;
-}
 
 // The tensors of a dump in the order of its file, and the tokens behind them.
 class RecordedSubject : public Subject {
@@ -73,7 +51,13 @@ class RecordedSubject : public Subject {
     Batch batch;
     batch.batch = tokens.shape.size() == 1 ? 1 : tokens.shape[0];
     batch.positions = tokens.shape.back();
-    for (const double token : tokens.values) batch.tokens.push_back(static_cast<int32_t>(token));
+    for (const double token : tokens.values) {
+      if (!(token >= 0 && token <= INT32_MAX && token == std::floor(token))) {
+        throw InputError(
+            fmt::format("{}: its tokens: expected whole numbers from 0, got {}", run_.dump, token));
+      }
+      batch.tokens.push_back(static_cast<int32_t>(token));
+    }
     return batch;
   }
 
@@ -92,7 +76,7 @@ class RecordedSubject : public Subject {
   }
 
   golden::Tensor read_tokens() const {
-    if (!run_.tokens.empty()) return read_npy_file(run_.tokens);
+    if (!run_.tokens.empty()) return golden::read_npy(run_.tokens);
     golden::Tensor tokens = golden::dump_tokens(run_.dump);
     if (!tokens.values.empty()) return tokens;
     throw InputError(fmt::format(
@@ -142,7 +126,7 @@ struct PairLayouts {
         axes.layout = Layout();
         axes.problem = "the other dump has none";
       }
-      if (is_masked(axes.layout, longer.tensor(i).tensor)) count_keys(axes.layout);
+      settle_layout(longer.name(i), longer.tensor(i).tensor, options, axes);
       found[longer.name(i)] = std::move(axes);
     }
   }
@@ -258,7 +242,7 @@ std::vector<Check> judge_dump_pair(const RecordedRun& a, const RecordedRun& b,
     run->lay_out([&](const std::string& name, const golden::Shape&) { return layouts(name); });
   }
   const bool same_shape = first.positions == second.positions;
-  const Rounding rounding = rounding_of(longer, one.storage());
+  const Rounding rounding = rounding_of(longer, (swapped ? two : one).storage());
   Within within = same_rows(first.batch);
   within.whole_numbers = same_shape;
   std::map<std::string, std::string> left_out = one.left_out();

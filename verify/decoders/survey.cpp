@@ -11,7 +11,6 @@
 #include "golden/contract/names.h"
 #include "verify/decoders/batches.h"
 #include "verify/decoders/common.h"
-#include "verify/leakage/loss_names.h"
 #include "verify/subjects/refusal.h"
 
 namespace assay::verify {
@@ -121,14 +120,7 @@ void Surveyor::find(const Recording& first) {
     probed.wider = shape_in(wider_, name);
     if (probed.wider) probed.other_batch = wider_.recording->batch();
     FoundAxes found = find_axes(name, probed, options_);
-    const bool is_said =
-        std::any_of(options_.given.begin(), options_.given.end(),
-                    [&](const GivenAxis& given) { return golden::matches(given.pattern, name); });
-    if (found.problem.empty() && tells_of_labels(name) && !is_said) {
-      found.layout = Layout();
-      found.problem = "a loss may see the token that it is of; --axis NAME=AXIS judges it";
-    }
-    if (is_masked(found.layout, first.tensor(i).tensor)) count_keys(found.layout);
+    settle_layout(name, first.tensor(i).tensor, options_, found);
     found_[name] = std::move(found);
   }
 }

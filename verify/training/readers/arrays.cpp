@@ -27,45 +27,6 @@ std::string first_bytes(const std::string& path) {
   return start;
 }
 
-// [N,T] with the last axis fastest, of an array with the first axis fastest.
-void transpose(golden::Tensor& tensor) {
-  const int64_t rows = tensor.shape[0], columns = tensor.shape[1];
-  std::vector<double> values(tensor.values.size());
-  for (int64_t i = 0; i < rows * columns; ++i) {
-    values[static_cast<std::size_t>(i % rows * columns + i / rows)] =
-        tensor.values[static_cast<std::size_t>(i)];
-  }
-  tensor.values = std::move(values);
-}
-
-NamedArray read_npy(const std::string& path) {
-  golden::require_readable_file(path, "an .npy file");
-  const golden::RawFile file(path, golden::RawFile::Mode::read);
-  const uint64_t size = file.size();
-  std::string head(std::min<uint64_t>(size, golden::kMostNpyHeaderBytes), '\0');
-  file.read({0, head.size()}, head.data());
-  const std::size_t bytes = golden::npy_header_bytes(head, path);
-  if (bytes > head.size()) throw InputError(path + ": ends in its header; save it again");
-  const golden::NpyHeader header = golden::parse_npy_header(head.substr(0, bytes), path);
-  const auto elements = static_cast<uint64_t>(golden::element_count(header.shape));
-  if (elements * golden::element_bytes(header.element) != size - bytes) {
-    throw InputError(fmt::format("{}: expected {} bytes of {} {}, got {}; save it again", path,
-                                 elements * golden::element_bytes(header.element),
-                                 golden::element_name(header.element),
-                                 golden::shape_text(header.shape), size - bytes));
-  }
-  NamedArray array{std::filesystem::path(path).stem().string(),
-                   {header.shape, std::vector<double>(elements)}};
-  golden::read_elements(file, bytes, header.element, array.tensor.values, path);
-  if (header.fortran_order && header.shape.size() == 2) transpose(array.tensor);
-  if (header.fortran_order && header.shape.size() > 2) {
-    throw InputError(path +
-                     ": expected rows one after another, got Fortran order; save "
-                     "numpy.ascontiguousarray of it");
-  }
-  return array;
-}
-
 bool is_wanted(const std::string& name) {
   return array_named(name).what != Array::none || column_named(name).quantity != Quantity::none;
 }
@@ -83,7 +44,7 @@ bool is_array_file(const std::string& path) {
 
 std::vector<NamedArray> read_arrays(const std::string& path) {
   if (path.ends_with(".npy") || first_bytes(path).starts_with("\x93NUMPY")) {
-    return {read_npy(path)};
+    return {{std::filesystem::path(path).stem().string(), golden::read_npy(path)}};
   }
   const golden::DumpReader reader(path, golden::Reading::lenient);
   std::vector<NamedArray> arrays;
