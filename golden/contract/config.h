@@ -97,9 +97,8 @@ int64_t score_positions_of(const ModelConfig& config);
 // option that the method does not take). Every key is used, known not to change the mathematics, or
 // refused; which, of which classes: golden/contract/config_keys.h. Under "assay" stand the method,
 // its options and those of attention by the names they have here (attention_bias: "none", "qkv" or
-// "all"), and for GPT-2
-// norm, num_key_value_heads (default: n_head) and head_dim (default: n_embd/n_head), which its own
-// config has no keys for.
+// "all"), and for GPT-2 norm, num_key_value_heads (default: n_head) and head_dim (default:
+// n_embd/n_head), which its own config has no keys for.
 ModelConfig parse_config(const std::string& json_text, const std::string& where);
 
 // Canonical JSON: sorted keys; every key of the model, of the options those that apply.

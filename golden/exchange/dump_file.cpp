@@ -281,18 +281,21 @@ const DumpEntry& DumpReader::entry(const std::string& name) const {
                   impl_->path, name));
 }
 
-Tensor DumpReader::read(const std::string& name) const {
-  const DumpEntry& found = entry(name);
+static Tensor read_whole(const Format& format, const DumpEntry& found, const std::string& file,
+                         const std::string& path) {
   if (!found.problem.empty()) throw InputError(found.problem);
   try {
     Tensor tensor{found.shape,
                   std::vector<double>(static_cast<std::size_t>(element_count(found.shape)))};
-    read(name, tensor.values);
+    format.read(path, tensor.values);
     return tensor;
   } catch (const std::bad_alloc&) {
-    throw InputError(
-        fmt::format("{}: {}: does not fit into memory", impl_->path, impl_->paths.at(name)));
+    throw InputError(fmt::format("{}: {}: does not fit into memory", file, path));
   }
+}
+
+Tensor DumpReader::read(const std::string& name) const {
+  return read_whole(*impl_->format, entry(name), impl_->path, impl_->paths.at(name));
 }
 
 void DumpReader::read(const std::string& name, std::span<double> out) const {
@@ -308,12 +311,7 @@ Tensor dump_tokens(const std::string& file) {
   const std::unique_ptr<Format> format = open_format(file, Reading::lenient);
   for (const std::string& path : format->paths()) {
     if (std::find(kPaths.begin(), kPaths.end(), path) == kPaths.end()) continue;
-    const DumpEntry found = format->describe(path);
-    if (!found.problem.empty()) throw InputError(found.problem);
-    Tensor tensor{found.shape,
-                  std::vector<double>(static_cast<std::size_t>(element_count(found.shape)))};
-    format->read(path, tensor.values);
-    return tensor;
+    return read_whole(*format, format->describe(path), file, path);
   }
   return {};
 }

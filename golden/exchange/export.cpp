@@ -88,28 +88,6 @@ void say_windows_by_layer(nlohmann::json& document, const ModelConfig& c) {
   }
 }
 
-// The golden config and the keys by which transformers chooses a class.
-std::string transformers_config(const ModelConfig& config, Element element) {
-  nlohmann::json document = nlohmann::json::parse(to_json(config));
-  document["torch_dtype"] = torch_name(element);
-  const std::vector<std::string> others = not_in_transformers(config);
-  const auto [model_type, name] = nearest_class(config);
-  const std::string_view type = model_type;
-  document["architectures"] = {others.empty() ? name : kOtherArchitecture};
-  if (!others.empty()) {
-    document["assay"]["note"] =
-        fmt::format("{} computes something else: {}", name, fmt::join(others, "; "));
-  }
-  if (type == "gpt2") return document.dump(2) + "\n";
-  document["model_type"] = model_type;
-  document["hidden_act"] = "silu";
-  if (type == "mistral") document["sliding_window"] = config.window;
-  if (type.starts_with("qwen")) say_windows_by_layer(document, config);
-  if (type != "qwen2") document["attention_bias"] = config.attention_bias == AttentionBias::all;
-  if (!type.starts_with("qwen")) document["mlp_bias"] = false;
-  return document.dump(2) + "\n";
-}
-
 // GPT2LMHeadModel would load such a config and compute something else.
 void refuse_other_gpt2(const GoldenReader& golden) {
   const ModelConfig& c = golden.header().config;
@@ -137,6 +115,27 @@ void write_text(const std::string& path, const std::string& text, bool force) {
 }
 
 }  // namespace
+
+std::string model_config_text(const ModelConfig& config, Element element) {
+  nlohmann::json document = nlohmann::json::parse(to_json(config));
+  document["torch_dtype"] = torch_name(element);
+  const std::vector<std::string> others = not_in_transformers(config);
+  const auto [model_type, name] = nearest_class(config);
+  const std::string_view type = model_type;
+  document["architectures"] = {others.empty() ? name : kOtherArchitecture};
+  if (!others.empty()) {
+    document["assay"]["note"] =
+        fmt::format("{} computes something else: {}", name, fmt::join(others, "; "));
+  }
+  if (type == "gpt2") return document.dump(2) + "\n";
+  document["model_type"] = model_type;
+  document["hidden_act"] = "silu";
+  if (type == "mistral") document["sliding_window"] = config.window;
+  if (type.starts_with("qwen")) say_windows_by_layer(document, config);
+  if (type != "qwen2") document["attention_bias"] = config.attention_bias == AttentionBias::all;
+  if (!type.starts_with("qwen")) document["mlp_bias"] = false;
+  return document.dump(2) + "\n";
+}
 
 std::vector<std::string> not_in_transformers(const ModelConfig& config) {
   std::vector<std::string> others;
@@ -226,7 +225,7 @@ int64_t export_model(const GoldenReader& golden, const std::string& folder,
   write_safetensors(folder + "/model.safetensors", tensors,
                     {{"format", "pt"}, {"root_hash", golden.root_hash()}}, fetch, options.rounding,
                     options.force);
-  write_text(folder + "/config.json", transformers_config(golden.header().config, element),
+  write_text(folder + "/config.json", model_config_text(golden.header().config, element),
              options.force);
   return static_cast<int64_t>(tensors.size());
 }
@@ -247,10 +246,6 @@ void write_model(const ModelConfig& config, const WeightSource& weights, Element
   write_safetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}}, fetch,
                     Rounding::nearest, false);
   write_text(folder + "/config.json", model_config_text(config, element), false);
-}
-
-std::string model_config_text(const ModelConfig& config, Element element) {
-  return transformers_config(config, element);
 }
 
 }  // namespace assay::golden

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "golden/contract/error.h"
+#include "golden/contract/tensor_meanings.h"
 
 namespace assay::golden {
 namespace {
@@ -148,6 +149,17 @@ std::vector<Axis> axes_of_shape(const std::string& extents) {
   bool seen = false;
   name_keys(axes, seen);
   return axes;
+}
+
+std::vector<Axis> axes_of(const ModelConfig& config, const TensorInfo& info) {
+  const TensorMeaning* meaning = meaning_of(config, info.name);
+  const std::vector<Axis> axes = axes_of_shape(meaning == nullptr ? "" : meaning->shape);
+  if (axes.size() == info.shape.size()) return axes;
+  std::vector<Axis> others;
+  for (std::size_t i = 0; i < info.shape.size(); ++i) {
+    others.push_back({fmt::format("axis{}", i), {}});
+  }
+  return others;
 }
 
 std::vector<std::string> names_in(const std::vector<Axis>& axes, std::size_t chosen) {

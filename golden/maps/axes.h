@@ -8,6 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "golden/contract/config.h"
+#include "golden/contract/names.h"
+
 namespace assay::golden {
 
 // One axis: a name, or a group.
@@ -28,6 +31,9 @@ AxisPattern parse_axes(const std::string& text, const std::string& where);
 
 // What a shape of docs/tensors.md, "B,H,T,T" or "B,T,H*Dh", is as axes; the second T is S.
 std::vector<Axis> axes_of_shape(const std::string& extents);
+
+// The axes of a tensor of ours; axis0, axis1, .. where its meaning has no such shape.
+std::vector<Axis> axes_of(const ModelConfig& config, const TensorInfo& info);
 
 // Names of all axes in order, of a sum those of the term chosen; groups are opened.
 std::vector<std::string> names_in(const std::vector<Axis>& axes, std::size_t chosen);

@@ -44,17 +44,18 @@ Gather::Gather(const GatherRule& rule, const Shape& source, const std::vector<Ax
 template <class Visit>
 void Gather::each(const std::vector<GatherLoop>& loops, int64_t base, Visit visit) const {
   std::vector<int64_t> index(loops.size(), 0);
-  int64_t place = base, before_last = 0;
-  for (const GatherLoop& loop : loops) before_last += loop.position && plan_.first_position > 0;
+  int64_t place = base;
+  bool before_last =
+      plan_.first_position > 0 &&
+      std::any_of(loops.begin(), loops.end(), [](const GatherLoop& loop) { return loop.position; });
   int64_t total = 1;
   for (const GatherLoop& loop : loops) total *= loop.extent;
   for (int64_t i = 0; i < total; ++i) {
-    visit(i, place, before_last > 0);
+    visit(i, place, before_last);
     for (std::size_t axis = loops.size(); axis-- > 0;) {
       const GatherLoop& loop = loops[axis];
       place += loop.stride;
-      if (loop.position)
-        before_last = plan_.first_position > 0 && index[axis] + 1 < plan_.first_position;
+      if (loop.position) before_last = index[axis] + 1 < plan_.first_position;
       if (++index[axis] < loop.extent) break;
       place -= loop.stride * loop.extent;
       index[axis] = 0;

@@ -135,13 +135,12 @@ class LayoutSearch {
       if (ours_.atoms[a] != "T" || ours_.info.name != "logits") return;
       last = true;
     }
-    // Of copies side by side every order of a product with them is another layout; of parts too.
-    const int parts = has(Piece::Kind::sum) ? 3 : parts_of();
     if (has(Piece::Kind::sum)) {
       emit(is_q_ ? 0 : 1, 3, last);
       if (!is_q_) emit(2, 3, last);
       return;
     }
+    const int parts = parts_of();
     for (int part = 0; part < std::max(1, parts); ++part) emit(part, parts, last);
   }
 

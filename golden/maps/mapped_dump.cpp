@@ -8,7 +8,6 @@
 
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
-#include "golden/contract/tensor_meanings.h"
 
 namespace assay::golden {
 namespace {
@@ -23,17 +22,6 @@ double scaled(double x, double factor) {
   const double product = x * factor;
   if (static_cast<double>(static_cast<float>(x)) != x) return product;
   return static_cast<double>(static_cast<float>(product));
-}
-
-std::vector<Axis> axes_of(const ModelConfig& config, const TensorInfo& info) {
-  const TensorMeaning* meaning = meaning_of(config, info.name);
-  const std::vector<Axis> axes = axes_of_shape(meaning == nullptr ? "" : meaning->shape);
-  if (axes.size() == info.shape.size()) return axes;
-  std::vector<Axis> others;
-  for (std::size_t i = 0; i < info.shape.size(); ++i) {
-    others.push_back({fmt::format("axis{}", i), {}});
-  }
-  return others;
 }
 
 // The first tensors of a kind and how many there are.
@@ -135,13 +123,18 @@ const std::vector<double>& MappedDump::source(const std::string& from) const {
   return last_;
 }
 
+const DumpEntry& MappedDump::readable(const std::string& name) const {
+  const auto entry = std::find_if(entries_.begin(), entries_.end(),
+                                  [&](const DumpEntry& e) { return e.name == name; });
+  if (!entry->problem.empty()) throw InputError(entry->problem);
+  return *entry;
+}
+
 void MappedDump::read(const std::string& name, std::span<double> out) const {
   const auto found = mapped_.find(name);
   if (found == mapped_.end()) return reader_.read(name, out);
   const Mapped& mapped = *found->second;
-  const auto entry = std::find_if(entries_.begin(), entries_.end(),
-                                  [&](const DumpEntry& e) { return e.name == name; });
-  if (!entry->problem.empty()) throw InputError(entry->problem);
+  readable(name);
   if (mapped.gather) {
     mapped.gather->run(source(mapped.as.from), out);
   } else {
@@ -153,11 +146,8 @@ void MappedDump::read(const std::string& name, std::span<double> out) const {
 
 Tensor MappedDump::read(const std::string& name) const {
   if (!mapped_.contains(name)) return reader_.read(name);
-  const auto entry = std::find_if(entries_.begin(), entries_.end(),
-                                  [&](const DumpEntry& e) { return e.name == name; });
-  if (!entry->problem.empty()) throw InputError(entry->problem);
-  Tensor tensor{entry->shape,
-                std::vector<double>(static_cast<std::size_t>(element_count(entry->shape)))};
+  const golden::Shape& shape = readable(name).shape;
+  Tensor tensor{shape, std::vector<double>(static_cast<std::size_t>(element_count(shape)))};
   read(name, tensor.values);
   return tensor;
 }

@@ -52,8 +52,6 @@ class MappedDump {
   std::string unequal_copies(const std::string& name) const;
   // What is to be known of the tensors of `names`, a line each: what was cut, scaled, not there.
   std::vector<std::string> notes(const std::set<std::string>& names) const;
-  // Theirs that stand under a name of ours for which the map reads another.
-  const std::vector<std::string>& shadowed() const { return shadowed_; }
 
  private:
   struct Mapped;
@@ -61,6 +59,7 @@ class MappedDump {
   void map_one(const MapEntry& entry, const std::string& name, const Shape& due,
                const std::vector<Axis>& axes);
   const std::vector<double>& source(const std::string& from) const;
+  const DumpEntry& readable(const std::string& name) const;  // throws the entry's problem
 
   std::string path_, map_name_;
   DumpReader reader_;
@@ -68,6 +67,7 @@ class MappedDump {
   std::map<std::string, int64_t> extents_;
   std::map<std::string, std::unique_ptr<Mapped>> mapped_;
   std::vector<DumpEntry> entries_;
+  // Theirs that stand under a name of ours for which the map reads another.
   std::vector<std::string> shadowed_;
   // Of fused tensors parts are read one after the other.
   mutable std::string last_name_;

@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "golden/contract/tensor_meanings.h"
-
 namespace assay::golden {
 namespace {
 
@@ -74,12 +72,7 @@ SampledTensor sample_tensor(const ModelConfig& config, const TensorInfo& info,
                             const std::vector<double>& values) {
   SampledTensor tensor;
   tensor.info = info;
-  const TensorMeaning* meaning = meaning_of(config, info.name);
-  tensor.axes = axes_of_shape(meaning == nullptr ? "" : meaning->shape);
-  if (tensor.axes.size() != info.shape.size()) tensor.axes.clear();
-  while (tensor.axes.size() < info.shape.size()) {
-    tensor.axes.push_back({fmt::format("axis{}", tensor.axes.size()), {}});
-  }
+  tensor.axes = axes_of(config, info);
   take_apart(tensor, extents);
   const auto elements = static_cast<int64_t>(values.size());
   if (elements == 0) return tensor;
