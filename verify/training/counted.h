@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
 
@@ -19,6 +20,10 @@ int64_t count_tokens(const TokenSet& set, IsBad&& is_bad) {
 
 inline int64_t counted_tokens(const TokenSet& set) {
   return count_tokens(set, [](std::size_t) { return true; });
+}
+
+inline bool is_finite(const TokenSet& set) {
+  return count_tokens(set, [&](std::size_t i) { return !std::isfinite(set.losses[i]); }) == 0;
 }
 
 inline bool all_empty(const Evidence& evidence) {

@@ -10,8 +10,6 @@
 namespace assay::verify::training {
 namespace {
 
-constexpr double kSigmas = 4.9;
-
 double gap_limit(double level) { return std::max(0.05, 0.02 * std::abs(level)); }
 
 // What a loss that may be scaled can be more than it says: x T/(T-1), T at least 16 where unknown.
@@ -125,6 +123,7 @@ Finding prequential(const Evidence& evidence, double threshold) {
             std::max(1.0, static_cast<double>(*evidence.positions - 1));
   }
   double sum = 0, highest = 0, step = 0;
+  bool any = false;
   const auto tokens = static_cast<double>(*evidence.tokens_per_step);
   const Series& epoch = evidence.curve.epoch;
   for (std::size_t i = 0; i < train.values.size(); ++i) {
@@ -133,6 +132,7 @@ Finding prequential(const Evidence& evidence, double threshold) {
       if (at == epoch.steps.end()) break;
       if (epoch.values[static_cast<std::size_t>(at - epoch.steps.begin())] > 1) break;
     }
+    any = true;
     const double slack = std::max(train.half_step, 1e-5);
     sum += tokens * (evidence.rate->nats - scale * train.values[i] - slack);
     if (sum > highest) {
@@ -140,6 +140,7 @@ Finding prequential(const Evidence& evidence, double threshold) {
       highest = sum;
     }
   }
+  if (!any) return stop("no step of the first epoch", "a curve from the first step on");
   finding.measured = fmt::format("{:.4g} nats gained at most", highest);
   finding.limit = fmt::format(">= {:.4g} nats", threshold);
   finding.state = highest >= threshold ? State::fired : State::quiet;

@@ -184,7 +184,7 @@ class Table {
     }
     judgement_.verdict = Verdict::healthy;
     const Mean& excess = *judgement_.excess[kFresh];
-    const double sigmas = sigmas_of(4.9, excess.freedom);
+    const double sigmas = sigmas_of(kSigmas, excess.freedom);
     judgement_.reason = fmt::format(
         "fresh tokens cost {:.4g} nats over the oracle, between {:.4g} and {:.4g}; no gap",
         excess.value, excess.value - sigmas * excess.error, excess.value + sigmas * excess.error);
@@ -208,10 +208,10 @@ class Table {
     }
     const std::optional<Mean>& excess = judgement_.excess[kFresh];
     if (!excess || !excess->has_error()) return "too few fresh rows for an error of their mean";
-    const double half = sigmas_of(4.9, excess->freedom) * excess->error;
+    const double half = sigmas_of(kSigmas, excess->freedom) * excess->error;
     if (half > 0.05 || excess->tokens < fewest_tokens()) {
       const double spread = excess->error * std::sqrt(static_cast<double>(excess->tokens));
-      const double needed = std::max(std::pow(4.9 * spread / 0.05, 2), 1.0 * fewest_tokens());
+      const double needed = std::max(std::pow(kSigmas * spread / 0.05, 2), 1.0 * fewest_tokens());
       return fmt::format(
           "too few fresh tokens: {} tell the excess to +- {:.2g}, expected 0.05; about {:.3g} "
           "would",

@@ -73,8 +73,8 @@ void look_for_high_level(const Curve& curve, std::optional<int64_t> vocab, Signs
   const std::size_t n = train.values.size();
   Series middle;
   for (std::size_t i = n / 3; i < 2 * n / 3; ++i) middle.add(train.steps[i], train.values[i]);
-  const bool falls =
-      median(middle.values) - late.value > std::max(0.05, 4.9 * (late.error + middle.half_step));
+  const bool falls = median(middle.values) - late.value >
+                     std::max(0.05, kSigmas * (late.error + middle.half_step));
   (falls ? signs.noted : signs.fired).push_back(falls ? what + ", and still falls" : what);
 }
 
@@ -120,7 +120,7 @@ bool loss_rose_at(const Series& all, double step) {
   }
   if (before.empty() || after.empty()) return false;
   const Level was = late_level(before), is = late_level(after);
-  return is.value - was.value > std::max(0.1, 4.9 * std::hypot(was.error, is.error));
+  return is.value - was.value > std::max(0.1, kSigmas * std::hypot(was.error, is.error));
 }
 
 void look_for_explosion(const Curve& curve, Signs& signs) {

@@ -66,13 +66,6 @@ std::string code_text(const CodeLength& code) {
                      code.tokens, code.pooled.sum, code.mean_gain);
 }
 
-bool has_all_finite(const TokenSet& set) {
-  for (std::size_t i = 0; i < set.size(); ++i) {
-    if (set.is_counted(i) && !std::isfinite(set.losses[i])) return false;
-  }
-  return true;
-}
-
 Finding code_finding(const Evidence& evidence, Set s, double threshold, CodeLength& code) {
   const TokenSet& set = evidence.sets[s];
   Finding finding{fmt::format("code length of {}", kSetNames[s]), State::not_run, "", "", {}, ""};
@@ -87,7 +80,7 @@ Finding code_finding(const Evidence& evidence, Set s, double threshold, CodeLeng
   }
   if (set.oracle.empty()) return stop("no oracle", "--oracle, and the tokens of the set");
   if (!evidence.oracle_problem.empty()) return stop("the oracle is not of these tokens", "");
-  if (!has_all_finite(set)) return stop("losses are not finite", "");
+  if (!is_finite(set)) return stop("losses are not finite", "");
   code = code_length(set, threshold);
   if (!code.ran) return stop(code.why_not, "");
   finding.measured = code_text(code);

@@ -13,10 +13,6 @@ namespace {
 
 constexpr double kLn2 = 0.6931471805599453;
 
-bool is_finite(const TokenSet& set) {
-  return count_tokens(set, [&](std::size_t i) { return !std::isfinite(set.losses[i]); }) == 0;
-}
-
 }  // namespace
 
 std::optional<Mean> mean_loss(const TokenSet& set) {
@@ -57,7 +53,7 @@ Finding token_gap(const Evidence& evidence, std::optional<Mean>& gap) {
   const std::optional<Mean> loss = mean_loss(unseen);
   const double oracle = over_oracle ? std::max(0.0, loss->value - high->value) : loss->value;
   const double limit = std::max(0.05, 0.02 * oracle);
-  const double sigmas = sigmas_of(4.9, gap->freedom);
+  const double sigmas = sigmas_of(kSigmas, gap->freedom);
   finding.measured = fmt::format("{} - train: {:.4g} - {:.4g} = {:.4g} +- {:.2g} nats a token{}",
                                  kSetNames[other], high->value, low->value, gap->value, gap->error,
                                  over_oracle ? " over the oracle" : "");
@@ -122,7 +118,7 @@ Finding excess_check(const Evidence& evidence) {
     finding.supply = "per-token losses of fresh tokens, and --oracle";
     return finding;
   }
-  const double sigmas = sigmas_of(4.9, excess->freedom);
+  const double sigmas = sigmas_of(kSigmas, excess->freedom);
   finding.measured = fmt::format("{}: {:.4g} +- {:.2g} nats a token", kSetNames[set], excess->value,
                                  excess->error);
   finding.limit = fmt::format("x - {:.3g} SE > 0.05", sigmas);

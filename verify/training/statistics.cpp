@@ -83,6 +83,9 @@ double student_tail(double t, double n) {
   return value / 2;
 }
 
+// Upper tail of the normal law beyond z.
+double normal_tail(double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)); }
+
 }  // namespace
 
 Mean mean_of(std::span<const double> values, std::span<const uint8_t> counted, int64_t positions) {
@@ -112,8 +115,6 @@ Mean difference(const Mean& a, const Mean& b) {
   return d;
 }
 
-double normal_tail(double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)); }
-
 double sigmas_of(double sigmas, int64_t freedom) {
   if (freedom <= 0) return std::numeric_limits<double>::infinity();
   const double tail = normal_tail(sigmas);
@@ -133,7 +134,8 @@ double median(std::vector<double> values) {
   return (*middle + *std::max_element(values.begin(), middle)) / 2;
 }
 
-double robust_spread(const std::vector<double>& values) {
+// 1.4826 x the median distance from the median.
+static double robust_spread(const std::vector<double>& values) {
   const double centre = median(values);
   std::vector<double> distances;
   for (const double value : values) distances.push_back(std::abs(value - centre));

@@ -24,16 +24,13 @@ Mean mean_of(std::span<const double> values, std::span<const uint8_t> counted, i
 // a - b of independent means.
 Mean difference(const Mean& a, const Mean& b);
 
+inline constexpr double kSigmas = 4.9;  // two-sided normal quantile of 1e-6
+
 // The factor of an error that is known from so few degrees of freedom which is exceeded as rarely
 // as `sigmas` standard deviations of a normal law are: Student's t. Infinite without freedom.
 double sigmas_of(double sigmas, int64_t freedom);
 
-// Upper tail of the normal law beyond z.
-double normal_tail(double z);
-
 double median(std::vector<double> values);
-// 1.4826 x the median distance from the median.
-double robust_spread(const std::vector<double>& values);
 // Of what is left of a curve when its trend is taken away: from differences of neighbours.
 double noise_of(std::span<const double> values);
 

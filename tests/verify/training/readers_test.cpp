@@ -172,7 +172,7 @@ BOOST_FIXTURE_TEST_CASE(what_is_no_curve_is_refused, Logs) {
       BOOST_TEST((fault_text.find(part) != std::string::npos));
     }
   };
-  says("empty.csv", "", "empty");
+  says("nothing.csv", "", ": empty: expected a curve");
   says("blank.json", "  \n", "empty");
   says("a.csv", "1,2\n3,4\n", "header");
   says("b.csv", "step,accuracy\n1,0.5\n", "expected a training or val loss");
@@ -180,7 +180,7 @@ BOOST_FIXTURE_TEST_CASE(what_is_no_curve_is_refused, Logs) {
   says("d.csv", "step,loss\n1,2.5,7\n2,2.4\n", "line 2: expected 2 fields");
   says("e.json", "{\"log_history\": 3}", "expected a list");
   says("f.json", "{\"log_history\": [3]}", "expected an object");
-  says("g.json", "{\"log_history\": [", "g.json");
+  says("g.json", "{\"log_history\": [", "parse error");
   says("h.jsonl", "{\"loss\": 1}\n{\"loss\"\n{\"loss\": 2}\n", "line 2");
   says("i.log", "nothing here\nof a loss\n", "expected a training or val loss");
   says("j.log", std::string("loss 1\0", 7), "bytes");
