@@ -1,6 +1,6 @@
 """Python programs under Assay's judgement: a model that is recorded, a program that answers.
 
-    with record(model, "candidate.h5"):             # PyTorch: a Llama or GPT-2 of transformers
+    with record(model, "candidate.h5"):             # PyTorch: a model of transformers
         model(input_ids, labels=input_ids)          # assay compare golden.h5 candidate.h5
 
     serve(TorchSubject())                       # assay verify g.h5 --subject exec:"python3 me.py"
@@ -115,19 +115,23 @@ def encoded(name, x):
 
 def write_tensors(path, tensors, attributes=None):
     """A dump: .h5, .npz or .safetensors by the name's end. There whole or not at all."""
-    end = os.path.splitext(path)[1]
-    writers = {".h5": write_h5, ".hdf5": write_h5, ".npz": write_npz,
-               ".safetensors": write_safetensors}
-    if end not in writers:
-        raise ValueError(f"{path}: expected a name that ends with .h5, .npz or .safetensors")
-    partial = f"{path}.partial-{os.getpid()}"
+    write, partial = writer_of(path), f"{path}.partial-{os.getpid()}"
     try:
-        writers[end](partial, {name: encoded(name, x) for name, x in tensors.items()},
-                     {key: str(x) for key, x in (attributes or {}).items() if x})
+        write(partial, {name: encoded(name, x) for name, x in tensors.items()},
+              {key: str(x) for key, x in (attributes or {}).items() if x})
         os.replace(partial, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(partial)
+
+
+def writer_of(path):
+    writers = {".h5": write_h5, ".hdf5": write_h5, ".npz": write_npz,
+               ".safetensors": write_safetensors}
+    end = os.path.splitext(path)[1]
+    if end not in writers:
+        raise ValueError(f"{path}: expected a name that ends with .h5, .npz or .safetensors")
+    return writers[end]
 
 
 def write_h5(path, tensors, attributes):
@@ -269,8 +273,7 @@ def write_check(path):
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{path}: there is no folder {folder}")
-    if os.path.splitext(path)[1] not in (".h5", ".hdf5", ".npz", ".safetensors"):
-        raise ValueError(f"{path}: expected a name that ends with .h5, .npz or .safetensors")
+    writer_of(path)
 
 
 def unwrapped(model):
@@ -628,7 +631,7 @@ class TorchSubject:
                                                    request.labels)))
         tensors = self.found()
         if request.gradients:
-            tensors.update(self.gradients())
+            tensors.update(self.gradients(tensors))
         taps.live.clear()
         return tensors
 
@@ -652,11 +655,17 @@ class TorchSubject:
         return {name: x[:, :, -count:] if name.endswith(("/attn/k", "/attn/v")) else x
                 for name, x in self.found().items()}
 
-    def gradients(self):
+    def gradients(self, tensors):
         live = {**self.taps.live, **dict(self.taps.root.named_parameters())}
         loss = live.pop("loss", None)
         if loss is None:
             raise ValueError("gradients: expected a model that returns its loss, got none")
         live = {name: x for name, x in live.items() if x.requires_grad}
         found = self.torch.autograd.grad(loss, list(live.values()), allow_unused=True)
-        return {"grad/" + name: x for name, x in zip(live, found) if x is not None}
+        grads = {name: x for name, x in zip(live, found) if x is not None}
+        for name in [name for name in grads if name in tensors and "attn/" in name]:
+            heads = tensors[name].shape[1] if tensors[name].ndim == 4 else 0
+            if heads and heads != grads[name].shape[1]:  # each copy of a head has a part of it
+                wide = self.torch.promote_types(grads[name].dtype, self.torch.float32)
+                grads[name] = grads[name].to(wide).unflatten(1, (heads, -1)).sum(2)
+        return {"grad/" + name: x for name, x in grads.items()}

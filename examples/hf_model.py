@@ -1,10 +1,10 @@
-"""A Llama or GPT-2 of Hugging Face transformers as a subject of Assay.
+"""A model of Hugging Face transformers (docs/python.md lists which) as a subject of Assay.
 
     assay generate --method plain --seq 32 --out golden.h5
     assay verify golden.h5 --subject exec:"python3 examples/hf_model.py" --leakage
 
 --attention sdpa, whose scores and probabilities nobody sees, and --compiled are other ways to run
-it: --leave-out 'layers/*/attn/scores,layers/*/attn/probs' then. Needs torch and transformers.
+it: what is there is judged. Needs torch and transformers.
 """
 
 import argparse

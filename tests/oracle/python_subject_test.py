@@ -26,7 +26,6 @@ THIS_FILE = os.path.abspath(__file__)
 sys.path[:0] = [EXAMPLES, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../cli")]
 from assay_subject import Request, TorchSubject, record  # noqa: E402
 from command import Command  # noqa: E402
-from transformers.models.llama import modeling_llama  # noqa: E402
 
 expect = Command(ASSAY, stops=True).expect
 UNSEEN = ("--leave-out", "layers/*/attn/scores,layers/*/attn/probs")
@@ -93,13 +92,14 @@ def dumps(kind, suffixes=("npz", "safetensors", "h5")):
         for dtype, precision in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
             model, inputs = model_of(kind, attention, dtype), inputs_of(kind)
             before = model(**inputs).logits
-            function = modeling_llama.eager_attention_forward
+            module = sys.modules[type(model).__module__]
+            function = module.eager_attention_forward
             for suffix in suffixes:
                 with record(model, f"c.{suffix}"):
                     model(**inputs)
                 expect(0, "verdict: pass", "compare", f"{kind}.h5", f"c.{suffix}", "--precision",
                        precision, *left_out)
-            check(hooks_of(model) == 0 and function is modeling_llama.eager_attention_forward,
+            check(hooks_of(model) == 0 and function is module.eager_attention_forward,
                   "hooks are removed")
             check(torch.equal(before, model(**inputs).logits), "the model is as it was")
     with h5py.File("c.h5") as file:
