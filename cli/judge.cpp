@@ -52,6 +52,14 @@ void look_for_leaks_in(const JudgeOptions& options, const golden::GoldenReader& 
   look_for_leaks(report, *graph, subject, config, batch, leak_options);
 }
 
+// As what the subject presents itself.
+void introduce(const verify::Subject& subject, const golden::GoldenReader& golden,
+               verify::RunReport& report) {
+  report.subject = subject.describe();
+  report.title = fmt::format("method {}, {}", golden.header().config.method, report.subject);
+  if (const std::string how = subject.arithmetic(); !how.empty()) report.title += "; " + how;
+}
+
 }  // namespace
 
 std::shared_ptr<const verify::Ledger> compare_numbers(
@@ -129,13 +137,6 @@ verify::RunReport report_on(const JudgeOptions& options, const golden::GoldenRea
   report.seed = header.seed;
   report.subject = options.subject;
   return report;
-}
-
-void introduce(const verify::Subject& subject, const golden::GoldenReader& golden,
-               verify::RunReport& report) {
-  report.subject = subject.describe();
-  report.title = fmt::format("method {}, {}", golden.header().config.method, report.subject);
-  if (const std::string how = subject.arithmetic(); !how.empty()) report.title += "; " + how;
 }
 
 verify::RunReport judge(const JudgeOptions& options) {

@@ -61,9 +61,6 @@ struct OpenGolden {
 
 // A report that says what is judged and no verdict yet.
 verify::RunReport report_on(const JudgeOptions& options, const golden::GoldenReader& golden);
-// .. and as what the subject presents itself.
-void introduce(const verify::Subject& subject, const golden::GoldenReader& golden,
-               verify::RunReport& report);
 
 // Fills the report's checks and rows. `rounded`: of the subject's storage type, or nullptr where
 // that holds the weights. Returns what the subject handed over.

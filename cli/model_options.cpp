@@ -258,4 +258,14 @@ std::vector<int32_t> model_tokens(const ModelOptions& options, const golden::Mod
                                   options.seed);
 }
 
+verify::Batch unpadded(std::vector<int32_t> tokens, int64_t rows, int64_t positions) {
+  verify::Batch batch;
+  batch.batch = rows;
+  batch.positions = positions;
+  batch.attention_mask.assign(tokens.size(), 1);
+  batch.labels = tokens;
+  batch.tokens = std::move(tokens);
+  return batch;
+}
+
 }  // namespace assay::cli

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "golden/contract/config.h"
+#include "verify/subjects/subject.h"
 
 namespace assay::cli {
 
@@ -47,5 +48,8 @@ std::vector<std::string> model_inputs(const ModelOptions& options);
 // read_as: set to what a file of tokens was read as, for a summary.
 std::vector<int32_t> model_tokens(const ModelOptions& options, const golden::ModelConfig& config,
                                   std::string* read_as = nullptr);
+
+// Rows of tokens without padding, every token a label.
+verify::Batch unpadded(std::vector<int32_t> tokens, int64_t rows, int64_t positions);
 
 }  // namespace assay::cli

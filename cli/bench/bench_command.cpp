@@ -103,12 +103,8 @@ ordered_json bench_models(const BenchOptions& options, double peak) {
 ordered_json bench_subjects(const BenchOptions& options) {
   const golden::ModelConfig config = model_config(options.model);
   const golden::SyntheticWeights weights(config, options.model.seed);
-  verify::Batch batch;
-  batch.batch = options.model.batch;
-  batch.positions = options.model.positions;
-  batch.tokens = model_tokens(options.model, config);
-  batch.labels = batch.tokens;
-  batch.attention_mask.assign(batch.tokens.size(), 1);
+  const verify::Batch batch =
+      unpadded(model_tokens(options.model, config), options.model.batch, options.model.positions);
   SubjectOptions elsewhere = options.elsewhere;
   elsewhere.first_batch = batch;
   ordered_json rows = ordered_json::array();

@@ -56,13 +56,9 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
   check_report_targets(options.report, inputs);
   const golden::ModelConfig config = model_config(model);
   const golden::SyntheticWeights weights(config, model.seed);
-  verify::Batch batch;
-  batch.batch = model.batch;
-  batch.positions = model.positions;
   std::string read_as;
-  batch.tokens = model_tokens(model, config, &read_as);
-  batch.labels = batch.tokens;
-  batch.attention_mask.assign(batch.tokens.size(), 1);
+  const verify::Batch batch =
+      unpadded(model_tokens(model, config, &read_as), model.batch, model.positions);
   const auto graph = reference::build_model(config, model.batch, model.positions);
   verify::RunReport report = report_of(model, config, options.subject, outcome);
   verify::LeakOptions leak_options;
