@@ -31,10 +31,10 @@ forbid() {
   [[ -z $found ]] || fail "$1 must not know $2:"$'\n'"$found"
 }
 
-for other in reference verify golden/file golden/exchange golden/suites golden/generate datasets; do
+for other in reference verify golden/file golden/exchange golden/maps golden/suites golden/generate datasets; do
   forbid cuda_impl "$other"
 done
-for other in cuda_impl verify golden/file golden/exchange golden/suites golden/generate datasets; do
+for other in cuda_impl verify golden/file golden/exchange golden/maps golden/suites golden/generate datasets; do
   forbid reference "$other"
 done
 for other in cuda_impl verify; do forbid golden/generate "$other"; done
@@ -53,7 +53,7 @@ for other in cuda_impl cli; do forbid verify "$other"; done
 for folder in golden reference cuda_impl datasets; do forbid "$folder" cli; done
 
 # What judges on a machine that has only a GPU knows neither the reference nor readers of files that need HDF5.
-for other in reference golden/file golden/exchange golden/suites golden/generate datasets; do forbid cli/gpu_check "$other"; done
+for other in reference golden/file golden/exchange golden/maps golden/suites golden/generate datasets; do forbid cli/gpu_check "$other"; done
 [[ -n $(links_between cli/gpu_check verify) ]] || fail "the link of cli/gpu_check to the judge is not seen"
 # The detectors run where there is the contract alone.
 links_of_detectors=$(awk '$2 == "assay_detectors" { print $4 }' "$links" | sort | tr '\n' ' ')

@@ -178,7 +178,7 @@ def unusual_values():
     second = {name: x for name, x in tensors(LAST_NORM).items() if not name.endswith("/mlp/up")}
     np.savez("first.npz", **first)
     np.savez("second.npz", **second)
-    report = assay("compare", "g.h5", "first.npz", "second.npz", "--json", "r.json", "--force")
+    expect(1, "", "compare", "g.h5", "first.npz", "second.npz", "--json", "r.json", "--force")
     with open("r.json", encoding="utf-8") as file:
         pair = json.load(file)["side_by_side"]["pairs"][0]
     if (pair["only_in_first"] != [n for n in names if n.endswith("/mlp/up")] or

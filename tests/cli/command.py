@@ -26,8 +26,9 @@ class Command:
     def expect(self, code, parts, *arguments):
         """Every one of the parts is said, and ends with that exit code; returns what is said."""
         got, said = self.run(*arguments)
-        for part in [parts] if isinstance(parts, str) else parts:
-            if got != code or part not in said:
-                self.fail(f"assay {' '.join(arguments)}: expected exit code {code} and '{part}', "
-                          f"got {got}: {said}")
+        parts = [parts] if isinstance(parts, str) else parts
+        missing = [part for part in parts if part not in said]
+        if got != code or missing:
+            self.fail(f"assay {' '.join(arguments)}: expected exit code {code} and "
+                      f"{missing or parts}, got {got}: {said}")
         return said

@@ -6,6 +6,7 @@ with defects that the judge has to name, with leaks; and libraries that are none
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -213,8 +214,7 @@ def defects():
         print(f"{name}: {found}")
     for name, (changes, detector) in LEAKS.items():
         code, said = judge("leak", "--method", "plain", "--subject", library("leak", *changes))
-        if code != 1 or not any(line.startswith("fail") and detector in line
-                                for line in said.splitlines()):
+        if code != 1 or not re.search(rf"^fail +{detector} ", said, re.MULTILINE):
             sys.exit(f"FAIL: {name}: expected {detector} to fail, got {code}:\n{said}")
         print(f"{name}: {detector}")
     # An exception that leaves a function is the library's failure.

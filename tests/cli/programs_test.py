@@ -5,6 +5,7 @@ failure that leaves neither a process nor a file. Exits with 77 (skip) where num
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -243,8 +244,7 @@ def judge_all(right):
         assert old in right, name
         code, said = judge("leak", "--method", "plain", "--subject",
                            program("leak.py", right.replace(old, new)))
-        if code != 1 or not any(line.startswith("fail") and detector in line
-                                for line in said.splitlines()):
+        if code != 1 or not re.search(rf"^fail +{detector} ", said, re.MULTILINE):
             sys.exit(f"FAIL: {name}: expected {detector} to fail, got {code}:\n{said}")
     for text, found in BAD.values():
         bad = program("bad.py", HELLO + text + "\n")

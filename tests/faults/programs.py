@@ -345,9 +345,10 @@ def main():
     kinds = [kind for kind in ACTS if options.only in kind]
     with tempfile.TemporaryDirectory(prefix="assay-spoilt-") as folder:
         prepared(assay, folder)
-        right = problem_of(assay, folder, "none", "nowhere", "npz", 0)
-        if not right.startswith("exit code 0"):
-            sys.exit(f"the right program does not pass: {right}")
+        for form in formats():
+            right = problem_of(assay, folder, "none", "nowhere", form, 0)
+            if not right.startswith("exit code 0"):
+                sys.exit(f"the right program does not pass with {form}: {right}")
         for n in range(options.runs):
             kind = kinds[n % len(kinds)]
             place, form = bits.choice(ACTS[kind][0]), bits.choice(formats())

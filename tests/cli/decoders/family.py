@@ -206,8 +206,8 @@ class Decoder:
         return None
 
     def experts(self, x):
-        """Each token by its own expert, an expert at a time: products of as many rows as choose it.
-        With top_tokens each expert chooses among all tokens."""
+        """Each token by its own expert, an expert at a time: products of as many rows as choose
+        it."""
         flat = x.reshape(-1, WIDTH)
         score = self.linear(flat, 60, 4)
         y = np.zeros_like(flat)

@@ -78,9 +78,9 @@ def parts(model):
     dump([name for name in t if name != "layers/1/attn/q"],
          **{"Layers_1_Attn_Q": t["layers/1/attn/q"]})
     expect(1, "it declares layers/1/attn/q: rename it", *judged)
-    # The judge's own subjects may lack nothing.
+    # By equality likewise.
     dump(["embed"])
-    expect(0, "1 of", *judged, "--equal")
+    expect(0, f"1 of {count} checkpoints judged", *judged, "--equal")
     with open("report.json", "w", encoding="utf-8"):
         pass
     ASSAY.run(*judged, "--json", "report.json", "--force")
@@ -89,7 +89,8 @@ def parts(model):
     rows = {row["name"]: row["status"] for row in report["checkpoints"]}
     if report["part"] != f"1 of {count} checkpoints judged" or rows["embed"] == "skipped" or \
             rows["logits"] != "skipped":
-        ASSAY.fail(f"report.json: part {report['part']}, embed {rows['embed']}, logits {rows['logits']}")
+        ASSAY.fail(f"report.json: part {report['part']}, embed {rows['embed']}, "
+                   f"logits {rows['logits']}")
 
 
 RECORDER = r'''
@@ -217,7 +218,7 @@ def programs(model):
     judged(0, "verdict: pass: 2 of", "none", "--map", write_map(json.loads(rules)))
     judged(2, "mine: map: embd: no tensor has such a name", json.dumps({"embd": "x"}))
     judged(2, "map nobody: no such map", '"nobody"')
-    judged(1, "extra", rules.replace("hidden", "nothing"), "--strict")
+    judged(1, "extra: ", rules.replace("hidden", "nothing"), "--strict")
 
 
 def main():

@@ -55,7 +55,7 @@ Case rope_case(int64_t B, int64_t H, int64_t T, int64_t Dh, bool decodes = false
           }};
 }
 
-// In place; there, and back again: what is stored is turned twice.
+// In place, or with `back` by the opposite angles.
 template <class S>
 Case turn_heads_case(int64_t B, int64_t H, int64_t T, int64_t Dh, bool back, bool decodes = false) {
   using A = accum_t<S>;

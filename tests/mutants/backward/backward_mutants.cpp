@@ -71,7 +71,7 @@ void no_delta(const BackwardCall& call) {  // dS = P dP: the row's sum of P dP i
   }
 }
 
-void unnormalised_delta(const BackwardCall& call) {  // the delta of the row before
+void delta_of_another_row(const BackwardCall& call) {  // the delta of the row before
   const int64_t keys = call.out.shape().back(), rows = rows_of(call.out);
   for (int64_t row = 0; row < rows; ++row) {
     const int64_t from = std::max<int64_t>(0, row - 1);
@@ -231,9 +231,14 @@ void no_label_subtracted(const BackwardCall& call, std::vector<Array>& parts) {
 
 // ------------------------------------------------------------------------------------------------
 
-void first_batch_row(const BackwardCall&, Array& gradient) {
+// The gradient of an operand from that of the result's first batch row alone.
+void of_first_batch_row(const BackwardCall& call, std::vector<Array>& parts) {
+  Array gradient = Array::copy_of(call.grad_out.shape(), call.grad_out.values());
   const int64_t batch = gradient.shape()[0], row = gradient.size() / batch;
   std::fill(gradient.data() + row, gradient.data() + gradient.size(), 0.0);
+  std::vector<Array> first{Array(), Array::zeros(parts[1].shape())};
+  call.op.gradient(call.in, call.out, gradient, first);
+  parts[1] = first[1];
 }
 
 // A weight's gradient that is kept in bfloat16.
@@ -261,7 +266,7 @@ void add_attention(std::vector<BackwardMutant>& list) {
   list.push_back({"delta is not subtracted", tiny(), "softmax", "layers/1/attn/probs", no_delta,
                   "layers/1/attn/scores", k});
   list.push_back({"delta is that of another row", tiny(), "softmax", "layers/1/attn/probs",
-                  unnormalised_delta, "layers/1/attn/scores", k});
+                  delta_of_another_row, "layers/1/attn/scores", k});
   list.push_back({"the mask is lost where dV is formed", tiny(), "attend", "layers/1/attn/context",
                   unmasked_values, "layers/1/attn/v", v});
   list.push_back({"dQ and dK are swapped", without_groups(), "attention_scores",
@@ -296,25 +301,11 @@ void add_blocks(std::vector<BackwardMutant>& list) {
   list.push_back({"the layer norm's bias is lost", gpt2, "layer_norm", "layers/1/mlp_norm",
                   without_operand(2), "transformer.h.1.ln_2.bias", "transformer.h.1.ln_2.bias"});
   list.push_back({"positions of the first batch row alone", gpt2, "add_positions", "",
-                  changed([](const BackwardCall& call, std::vector<Array>& parts) {
-                    Array gradient = Array::copy_of(call.grad_out.shape(), call.grad_out.values());
-                    first_batch_row(call, gradient);
-                    std::vector<Array> first{Array(), Array::zeros(parts[1].shape())};
-                    call.op.gradient(call.in, call.out, gradient, first);
-                    parts[1] = first[1];
-                  }),
-                  "transformer.wpe.weight", "transformer.wpe.weight"});
+                  changed(of_first_batch_row), "transformer.wpe.weight", "transformer.wpe.weight"});
   list.push_back({"the residual's gradient is lost", tiny(), "add", "layers/1/output",
                   without_operand(0), "layers/1/attn_residual", out});
   list.push_back({"dW of the first batch row alone", tiny(), "linear", "layers/1/mlp/up",
-                  changed([](const BackwardCall& call, std::vector<Array>& parts) {
-                    Array gradient = Array::copy_of(call.grad_out.shape(), call.grad_out.values());
-                    first_batch_row(call, gradient);
-                    std::vector<Array> first{Array(), Array::zeros(parts[1].shape())};
-                    call.op.gradient(call.in, call.out, gradient, first);
-                    parts[1] = first[1];
-                  }),
-                  layer("mlp.up_proj", 1), layer("mlp.up_proj", 1)});
+                  changed(of_first_batch_row), layer("mlp.up_proj", 1), layer("mlp.up_proj", 1)});
   list.push_back({"dW is kept in bfloat16", tiny(), "linear", "layers/1/mlp/up",
                   changed(narrow_sum), layer("mlp.up_proj", 1), layer("mlp.up_proj", 1),
                   InBf16::hidden});

@@ -15,8 +15,7 @@ namespace assay::mutants {
 using reference::Array;
 using reference::Op;
 
-// What the rule has: as Op::gradient. `right(grad_out, grad_in)` is the operation's own rule with
-// another gradient of the result.
+// What the rule has: as Op::gradient.
 struct BackwardCall {
   const Op& op;
   std::span<const Array> in;
@@ -24,10 +23,6 @@ struct BackwardCall {
   const Array& grad_out;
   std::span<Array> grad_in;
 
-  void right() const { op.gradient(in, out, grad_out, grad_in); }
-  void right_from(const Array& other_grad_out) const {
-    op.gradient(in, out, other_grad_out, grad_in);
-  }
   // What the right rule adds to each operand's gradient; absent where that is.
   std::vector<Array> parts() const;
 };

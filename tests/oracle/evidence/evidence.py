@@ -185,6 +185,8 @@ def main():
         pages.replace_tables(options.out, pages.tables(results))
     else:
         print(pages.tables(results))
+    if not any(True for _ in cases_of(options)):
+        sys.exit("evidence: no case is of these models, modes and precisions")
     alarms = pages.false_alarms(results)
     for case in alarms:
         print("false alarm:", *case)
