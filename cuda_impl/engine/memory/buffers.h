@@ -22,10 +22,10 @@ inline namespace SIMT_BACKEND {
 //             output where earlier layers are run again
 //   backward  2 D + 2 (H + Hkv) Dh + H of streams, q, k, v, context and lse, D more with norms
 //             after the residuals, (H + Hkv) Dh more with norms of q and k, D of the recompute's
-//             output likewise, (H + Hkv) Dh of dq and dk where layers look back. Norms, MLPs and
-// all of a recompute are formed again. So what a method of L(L-1)/2 recomputes needs grows with L
-// alone, and no [T,T] array is kept but probs, where ModelOptions::stored_bytes allows it: (L-1) B
-// H T T scalars, forward and backward.
+//             output likewise, (H + Hkv) Dh of dq and dk where layers look back. Norms,
+//             MLPs and all of a recompute are formed again.
+// So what a method of L(L-1)/2 recomputes needs grows with L alone, and no [T,T] array is kept but
+// probs, where ModelOptions::stored_bytes allows it: (L-1) B H T T scalars, forward and backward.
 template <class S>
 struct Buffers {
   using A = accum_t<S>;
