@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "verify/training/counted.h"
 #include "verify/training/curve_checks.h"
 #include "verify/training/decision.h"
 #include "verify/training/oracle_check.h"
@@ -130,6 +131,7 @@ Judgement judge(const Evidence& given) {
   auto& findings = judgement.findings;
   findings.push_back(structural_finding(evidence));
   findings.push_back(oracle_finding(evidence));
+  findings.push_back(label_check(evidence));
   findings.push_back(normalisation(evidence));
   findings.push_back(recomputed_loss(evidence));
   findings.push_back(offset_check(evidence, judgement.offsets));
