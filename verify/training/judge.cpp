@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "verify/training/counted.h"
 #include "verify/training/curve_checks.h"
 #include "verify/training/decision.h"
 #include "verify/training/oracle_check.h"
