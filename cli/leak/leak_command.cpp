@@ -76,6 +76,11 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
     look_for_leaks(report, *graph, *subject, config, batch, leak_options);
   } catch (const verify::SubjectFailure& failure) {
     report.checks.push_back(failed(failure));
+    if (options.subject.starts_with("exec")) {
+      report.checks.back().details.push_back(
+          "it was asked for a model of Assay's; one that brings its own is judged with --vocab V, "
+          "the number of its tokens");
+    }
   }
   return report;
 }

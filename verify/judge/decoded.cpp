@@ -52,13 +52,13 @@ PieceShape read_shape(golden::Shape shape, const Places& places, int64_t rows, i
 }
 
 // One group of rows that a cache holds, within the whole batch.
-struct Rows {
+struct CacheRows {
   int64_t first = 0, count = 0;  // count: those of the batch; a program may have more
 };
 
 // The piece in which rows went on by counts[b] from done[b].
 struct Piece {
-  const Rows& rows;
+  const CacheRows& rows;
   const Counts& done;
   const Counts& counts;
   int64_t n;
@@ -120,8 +120,9 @@ void take(const Piece& piece, Observed observed, int64_t cache_rows,
   put(piece, observed.tensor, is, tensor);
 }
 
-void decode_rows_of(Subject& subject, const Batch& part, const Rows& rows, const Chunking& chunking,
-                    const std::map<std::string, Places>& wanted, DecodedTensors& decoded) {
+void decode_rows_of(Subject& subject, const Batch& part, const CacheRows& rows,
+                    const Chunking& chunking, const std::map<std::string, Places>& wanted,
+                    DecodedTensors& decoded) {
   subject.reset(part.batch, part.positions);
   Counts done(static_cast<std::size_t>(part.batch));
   for (Counts counts : chunking.steps) {
@@ -174,7 +175,7 @@ DecodedTensors decode_in(Subject& subject, const Batch& batch, const Chunking& c
   }
   int64_t first = 0;
   for (const Batch& part : pieces_of(batch, fixed)) {
-    const Rows rows{first, std::min(fixed, batch.batch - first)};
+    const CacheRows rows{first, std::min(fixed, batch.batch - first)};
     decode_rows_of(subject, part, rows, chunking, wanted, decoded);
     first += fixed;
   }
