@@ -1,0 +1,378 @@
+"""`assay train` as a user runs it: folders, resumed and interrupted runs, every backend, what is
+refused, and what `assay overfit` says of the folder as it stands.
+
+usage: train_test.py ASSAY
+"""
+
+import json
+import math
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+try:
+    import h5py
+    import numpy as np
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+ASSAY = sys.argv[1]
+MARKOV = "markov:order=1,vocab=8"
+SMALL = ["--data", MARKOV, "--seq", 16, "--batch", 4, "--lr", 0.01, "--val-rows", 16]
+failures = []
+
+
+def assay(*arguments):
+    done = subprocess.run([ASSAY, *map(str, arguments)], capture_output=True, text=True,
+                          check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def verdict(*arguments):
+    code, text = assay("overfit", *arguments)
+    lines = [line for line in text.splitlines() if line.startswith("verdict:")]
+    return code, lines[0] if lines else text, text
+
+
+def train(out, *arguments):
+    return assay("train", "--out", out, *arguments)
+
+
+def expect(what, condition, shown=""):
+    if not condition:
+        failures.append(what)
+        print(f"expected: {what}; got: {shown}")
+
+
+def rows_of(run):
+    return [json.loads(line) for line in (run / "curves.jsonl").read_text().splitlines()]
+
+
+def steps_of(run):
+    return [row for row in rows_of(run) if "train_loss" in row]
+
+
+def tensors_of(path):
+    """Names and bytes of a safetensors file."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + length])
+    header.pop("__metadata__", None)
+    return {name: data[8 + length:][slice(*entry["data_offsets"])]
+            for name, entry in header.items()}
+
+
+def numbers_of(path, prefix=""):
+    return {name[len(prefix):]: np.frombuffer(data, "<f8")
+            for name, data in tensors_of(path).items() if name.startswith(prefix)}
+
+
+def state_of(run):
+    (folder,) = run.glob("checkpoint-*")
+    return {name: tensors_of(folder / name)
+            for name in ("model.safetensors", "moments.safetensors")}
+
+
+def test_folder(root):
+    run = root / "folder"
+    code, text = train(run, *SMALL, "--steps", 20, "--eval-every", 5, "--warmup", 4,
+                       "--lr-floor", 0.001, "--method", "3.1", "--accumulate", 2)
+    expect("a run ends with 0", code == 0, text)
+    config = json.loads((run / "config.json").read_text())
+    expect("the config has the model", config["model"]["assay"]["method"] == "3.1", config)
+    expect("the config has the options", config["training"]["accumulate"] == 2, config)
+    expect("provenance has a version", config["provenance"]["version"], config)
+    result = json.loads((run / "result.json").read_text())
+    code, text = assay("data", "--commit", "--seed", result["fresh_seed"])
+    expect("the fresh seed is the one that was committed to",
+           text.strip() == config["fresh_seed_commitment"], text)
+    steps = steps_of(run)
+    expect("a row a step", [row["step"] for row in steps] == list(range(1, 21)), steps)
+    rates = [row["lr"] for row in steps]
+    expected = [0.0025, 0.005, 0.0075, 0.01] + [
+        0.001 + 0.009 * (1 + math.cos(math.pi * k / 15)) / 2 for k in range(16)]
+    expect("warm-up and cosine", np.allclose(rates, expected, rtol=1e-14), rates)
+    for row in steps:
+        parts = [value for name, value in row.items() if name.startswith("grad_norm/")]
+        expect("the norms of the parts are that of all",
+               math.isclose(math.hypot(*parts), row["grad_norm"], rel_tol=1e-12), row)
+    expect("a norm for each layer", "grad_norm/layers/2" in steps[0], steps[0])
+    evaluations = [row["step"] for row in rows_of(run) if "val_loss" in row]
+    expect("evaluations", evaluations == [5, 10, 15, 20], evaluations)
+    with h5py.File(run / "curves.h5") as file:
+        expect("curves in HDF5", np.array_equal(file["train_loss"][:],
+                                                [row["train_loss"] for row in steps]))
+        expect("val where it is known", np.isfinite(file["val_loss"][:]).sum() == 4)
+    with h5py.File(run / "losses.h5") as file:
+        for name in ("train", "val", "fresh"):
+            expect(f"losses of {name}", file[f"{name}/losses"].shape == (16, 15)
+                   and file[f"{name}/tokens"].shape == (16, 16), list(file))
+            expect(f"{name} has its mean", math.isclose(file[f"{name}/losses"][:].mean(),
+                                                        result["mean_losses"][name]))
+    expect("the last val loss is that of the losses",
+           math.isclose(rows_of(run)[-1]["val_loss"], result["mean_losses"]["val"]))
+    code, text = assay("generate", "--checkpoint", next(run.glob("checkpoint-*")), "--out",
+                       root / "trained.h5", "--seq", 8)
+    expect("the checkpoint is one", code == 0, text)
+
+
+def test_resume(root):
+    for method, extra in (("1", []), ("5.1D", []), ("pt", []), ("4.2", ["--block", "gpt2"]),
+                          ("plain", ["--backend", "simt", "--precision", "fp16"])):
+        arguments = [*SMALL, *extra, "--method", method, "--steps", 10, "--save-every", 4,
+                     "--weight-decay", 0.1, "--clip", 1, "--rows", 12]
+        whole, parts = root / f"whole-{method}", root / f"parts-{method}"
+        expect(f"{method}: whole", train(whole, *arguments)[0] == 0)
+        code, text = train(parts, *arguments, "--stop-after", 3)
+        expect(f"{method}: stopped with 3", code == 3, text)
+        expect(f"{method}: three steps", len(steps_of(parts)) == 3)
+        code, text = train(parts, "--resume")
+        expect(f"{method}: resumed", code == 0, text)
+        expect(f"{method}: the same curve", rows_of(parts) == rows_of(whole))
+        expect(f"{method}: the same weights and moments", state_of(parts) == state_of(whole))
+        expect(f"{method}: the same losses", (parts / "losses.h5").read_bytes()
+               == (whole / "losses.h5").read_bytes())
+
+
+def test_killed(root):
+    """Rows behind the last checkpoint are done again."""
+    whole, killed = root / "unhurt", root / "killed"
+    arguments = [*SMALL, "--steps", 12, "--save-every", 5]
+    train(whole, *arguments)
+    train(killed, *arguments, "--stop-after", 5)
+    with (killed / "curves.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 6, "train_loss": 99.0}) + "\n" + '{"step": 7, "tra')
+    (killed / ".checkpoint-7.partial-1").mkdir()
+    code, text = train(killed, *arguments, "--resume")
+    expect("a killed run goes on", code == 0, text)
+    expect("what was not saved is done again", rows_of(killed) == rows_of(whole))
+    expect("nothing partial is left", not list(killed.glob(".*")), list(killed.glob(".*")))
+
+
+def test_interrupt(root):
+    run = root / "interrupted"
+    process = subprocess.Popen([ASSAY, *map(str, ["train", "--out", run, *SMALL, "--steps", 100000,
+                                                  "--save-every", 100000, "--rows", 8])],
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    curves = run / "curves.jsonl"
+    while process.poll() is None and not (curves.exists() and curves.stat().st_size > 1000):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate()
+    expect("Ctrl-C saves and ends with 3", process.returncode == 3, text)
+    done = len(steps_of(run))
+    expect("the last step is saved", (run / f"checkpoint-{done}").is_dir(), done)
+    code, text = train(run, "--resume", "--stop-after", done + 1)
+    expect("it goes on", code == 3 and len(steps_of(run)) == done + 1, text)
+
+
+def adamw(weights, first, second, gradients, step, rate, decay):
+    """The equations once more."""
+    for name, g in gradients.items():
+        first[name] = 0.9 * first[name] + 0.1 * g
+        second[name] = 0.999 * second[name] + 0.001 * g * g
+        root = np.sqrt(second[name] / (1 - 0.999 ** step))
+        move = first[name] / (1 - 0.9 ** step) / (root + 1e-8)
+        weights[name] = weights[name] - rate * (move + decay[name] * weights[name])
+
+
+def test_adamw(root):
+    """Two steps one after the other: the gradient of a step is what the first moment gained."""
+    run = root / "adamw"
+    arguments = [*SMALL, "--steps", 3, "--method", "2", "--weight-decay", 0.25, "--lr-floor", 0.01]
+    states = []
+    for stop in (1, 2, 3):
+        train(run, *(arguments if stop == 1 else ["--resume"]), "--stop-after", stop)
+        (folder,) = run.glob("checkpoint-*")
+        states.append((numbers_of(folder / "model.safetensors"),
+                       numbers_of(folder / "moments.safetensors", "first/"),
+                       numbers_of(folder / "moments.safetensors", "second/")))
+    for step in (2, 3):
+        (weights, first, second), after = states[step - 2], states[step - 1]
+        gradients = {name: (after[1][name] - 0.9 * first[name]) / 0.1 for name in first}
+        decay = {name: 0.0 if "norm" in name else 0.25 for name in weights}
+        adamw(weights, first, second, gradients, step, 0.01, decay)
+        for mine, its in zip((weights, first, second), after):
+            for name, values in its.items():
+                expect(f"step {step}: {name}", np.allclose(mine[name], values, rtol=1e-9,
+                                                           atol=1e-12))
+        norm = math.sqrt(sum(float((g * g).sum()) for g in gradients.values()))
+        expect("the norm is that of the gradients",
+               math.isclose(norm, steps_of(run)[step - 1]["grad_norm"], rel_tol=1e-9), norm)
+
+
+def test_same_numbers(root):
+    """Micro-batches, and what is kept for the backward pass, change no more than roundings."""
+    arguments = ["--data", MARKOV, "--seq", 16, "--val-rows", 16, "--lr", 0.003, "--steps", 4,
+                 "--method", "2", "--eps", 0.001]
+    runs = {}
+    for name, extra in (("whole", ["--batch", 8]), ("shared", ["--batch", 8, "--keep", "shared"]),
+                        ("inputs", ["--batch", 8, "--keep", "inputs"]),
+                        ("parts", ["--batch", 2, "--accumulate", 4]),
+                        ("simt", ["--batch", 8, "--backend", "simt", "--precision", "fp64"])):
+        code, text = train(root / f"same-{name}", *arguments, *extra)
+        expect(f"{name} runs", code == 0, text)
+        runs[name] = root / f"same-{name}"
+    for name in ("shared", "inputs"):
+        expect(f"{name}: the same bits", state_of(runs[name]) == state_of(runs["whole"])
+               and rows_of(runs[name]) == rows_of(runs["whole"]))
+    for name in ("parts", "simt"):
+        for mine, its in zip(rows_of(runs[name]), rows_of(runs["whole"])):
+            for key in ("train_loss", "grad_norm", "val_loss", "lr"):
+                if key in its:
+                    expect(f"{name}: {key}", math.isclose(mine[key], its[key], rel_tol=1e-9),
+                           (mine, its))
+
+
+def test_overfit(root):
+    """A causal model is never accused; what a short run shows is said."""
+    learned = root / "learned"
+    code, text = train(learned, "--data", MARKOV, "--seq", 32, "--batch", 16, "--steps", 300,
+                       "--lr", 0.01, "--lr-floor", 0.0003, "--warmup", 10, "--clip", 1,
+                       "--val-rows", 64)
+    expect("a run that learns", code == 0, text)
+    code, said, text = verdict(learned)
+    expect("a run that learned is HEALTHY", code == 0 and "HEALTHY" in said, text)
+    expect("its oracle is its source", MARKOV in text, text)
+    expect("fresh tokens are judged", "code length of fresh" in text.split("not run:")[0], text)
+    short = root / "short"
+    train(short, *SMALL, "--steps", 5)
+    code, few, text = verdict(short)
+    expect("a run of 5 steps is UNDERFIT or INSUFFICIENT",
+           code in (1, 3) and ("UNDERFIT" in few or "INSUFFICIENT" in few), text)
+    small = root / "memorised"
+    train(small, "--data", "uniform:vocab=32", "--seq", 16, "--batch", 4, "--rows", 4, "--steps",
+          300, "--lr", 0.01, "--val-rows", 64)
+    code, memorised, text = verdict(small)
+    expect("four rows by heart are OVERFIT", code == 1 and "OVERFIT" in memorised, text)
+    for line in (said, few, memorised):
+        expect("no LEAK of a causal model", "LEAK" not in line and "SHIFT" not in line, line)
+    code, other, text = verdict(learned, "--oracle", "uniform:vocab=8")
+    expect("an oracle that is given counts", "uniform:vocab=8" in text, text)
+
+
+def test_overflow(root):
+    """A learning rate that sends fp16 out of its range: skipped steps change nothing."""
+    run = root / "overflow"
+    code, text = train(run, "--data", MARKOV, "--seq", 16, "--batch", 4, "--val-rows", 16,
+                       "--steps", 6, "--lr", 300, "--backend", "simt", "--precision", "fp16")
+    steps = steps_of(run)
+    expect("it runs on", code == 0 and len(steps) == 6, text)
+    skipped = [row for row in steps if row["skipped"]]
+    expect("steps are skipped", skipped, steps)
+    for row, after in zip(steps, steps[1:]):
+        expect("a skipped step halves the scale, another keeps it",
+               after["loss_scale"] == row["loss_scale"] * (0.5 if row["skipped"] else 1),
+               (row, after))
+    (folder,) = run.glob("checkpoint-*")
+    progress = json.loads((folder / "progress.json").read_text())
+    expect("skipped steps are not counted", progress["steps_taken"] == 6 - len(skipped), progress)
+
+
+def test_files_of_tokens(root):
+    text = root / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog. " * 200)
+    code, shown = train(root / "text-run", "--data", text, "--seq", 16, "--batch", 4, "--steps", 5,
+                        "--val-rows", 8)
+    expect("text trains", code == 0, shown)
+    code, said, shown = verdict(root / "text-run")
+    expect("text has no oracle", "LEAK" not in said and "HEALTHY" not in said and code in (1, 3),
+           shown)
+    binary = root / "ids.bin"
+    np.arange(4000, dtype="<u2").__mod__(50).tofile(binary)
+    code, shown = train(root / "bin-run", "--data", binary, "--vocab", 50, "--seq", 16, "--batch",
+                        4, "--steps", 5, "--val-rows", 8)
+    expect(".bin trains", code == 0, shown)
+    code, shown = train(root / "vocab", "--data", binary, "--vocab", 20, "--steps", 2, "--val-rows",
+                        2, "--seq", 16)
+    expect("ids beyond the vocabulary are refused", code == 2 and "ids.bin" in shown, shown)
+    code, shown = train(root / "beyond", "--data", binary, "--vocab", 50, "--steps", 100)
+    expect("a file that is too short is refused", code == 2 and "--rows" in shown, shown)
+    for folder in ("vocab", "beyond"):
+        expect("what is refused leaves no folder", not (root / folder).exists())
+
+
+def test_refused(root):
+    there = root / "there"
+    train(there, *SMALL, "--steps", 2)
+    before = {path: path.read_bytes() for path in there.rglob("*") if path.is_file()}
+    other = root / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    for arguments, word in (
+            ([there, *SMALL, "--steps", 2], "--resume"),
+            ([there, "--resume", "--force"], "both"),
+            ([there, "--resume", "--lr", 0.5], "--lr 0.5"),
+            ([other, *SMALL], "mine.txt"),
+            ([other, *SMALL, "--force"], "mine.txt"),
+            ([other, "--resume"], "config.json"),
+            ([root / "no", "--steps", 2], "--data"),
+            ([root / "no", "--data", "markvo:order=1"], "--data"),
+            ([root / "no", "--data", "markov:vocab=many"], "--data"),
+            ([root / "no", "--data", root / "absent.bin"], "--data"),
+            ([root / "no", *SMALL, "--steps", 0], "--steps 0"),
+            ([root / "no", *SMALL, "--lr", -1], "--lr"),
+            ([root / "no", *SMALL, "--lr", "nan"], "--lr"),
+            ([root / "no", *SMALL, "--steps", 5, "--warmup", 6], "--warmup 6"),
+            ([root / "no", *SMALL, "--lr-floor", 1], "--lr-floor 1"),
+            ([root / "no", *SMALL, "--beta1", 1], "--beta1 1"),
+            ([root / "no", *SMALL, "--eps", 0], "--eps 0"),
+            ([root / "no", *SMALL, "--clip", -1], "--clip -1"),
+            ([root / "no", *SMALL, "--accumulate", 0], "--accumulate 0"),
+            ([root / "no", *SMALL, "--rows", 0], "--rows 0"),
+            ([root / "no", *SMALL, "--vocab", 4], "4"),
+            ([root / "no", *SMALL, "--method", 7], "no such method"),
+            ([root / "no", *SMALL, "--backend", "tpu"], "tpu"),
+            ([root / "no", *SMALL, "--precision", "bf16"], "bf16"),
+            ([root / "no", *SMALL, "--backend", "simt", "--precision", "fp8"], "fp8"),
+            ([root / "no", *SMALL, "--keep", "some"], "some"),
+            ([root / "no", *SMALL, "--backend", "simt", "--keep", "inputs"], "--keep"),
+            ([root / "no", *SMALL, "--steps", 2**62], "--rows"),
+            ([root / "no", "--data", MARKOV, "--seq", 1], "--seq")):
+        code, text = train(*arguments)
+        expect(f"{arguments[1:]}: refused", code == 2 and word in text, (code, text))
+    expect("no folder is made for what is refused", not (root / "no").exists())
+    after = {path: path.read_bytes() for path in there.rglob("*") if path.is_file()}
+    expect("the run that was there is as it was", before == after)
+    expect("another folder is as it was", (other / "mine.txt").read_text() == "mine")
+    code, text = train(there, *SMALL, "--steps", 3, "--force")
+    expect("--force replaces a run", code == 0 and len(steps_of(there)) == 3, text)
+
+
+def test_damage(root):
+    run = root / "damaged"
+    train(run, *SMALL, "--steps", 4, "--stop-after", 2)
+    moments = run / "checkpoint-2" / "moments.safetensors"
+    whole = moments.read_bytes()
+    moments.write_bytes(whole[:-100])
+    curves = (run / "curves.jsonl").read_bytes()
+    code, text = train(run, "--resume")
+    expect("a cut checkpoint is refused", code == 2 and "moments.safetensors" in text, text)
+    expect("and the curve is as it was", (run / "curves.jsonl").read_bytes() == curves)
+    moments.write_bytes(whole)
+    config = (run / "config.json").read_text()
+    (run / "config.json").write_text(config.replace('"assay_train"', '"assay_trian"'))
+    expect("another config is refused", train(run, "--resume")[0] == 2)
+    (run / "config.json").write_text(config)
+    expect("mended, it goes on", train(run, "--resume")[0] == 0)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as name:
+        root = pathlib.Path(name)
+        for test in (test_folder, test_resume, test_killed, test_interrupt, test_adamw,
+                     test_same_numbers, test_overfit, test_overflow, test_files_of_tokens,
+                     test_refused, test_damage):
+            folder = root / test.__name__
+            folder.mkdir()
+            test(folder)
+    print(f"train_test: {len(failures)} failures" if failures else "train_test: all as expected")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
