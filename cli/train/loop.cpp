@@ -94,6 +94,23 @@ double mean_of(const std::vector<double>& losses, const TrainRows& rows) {
   return sum / static_cast<double>(std::max<int64_t>(1, counted));
 }
 
+// Of the mean, from the means of rows.
+double standard_error(const std::vector<double>& losses, const TrainRows& rows) {
+  const auto columns = static_cast<int64_t>(losses.size()) / rows.rows;
+  std::vector<double> means;
+  for (int64_t row = 0; row < rows.rows; ++row) {
+    double sum = 0;
+    for (int64_t t = 0; t < columns; ++t)
+      sum += losses[static_cast<std::size_t>(row * columns + t)];
+    means.push_back(sum / static_cast<double>(columns));
+  }
+  double mean = 0, squares = 0;
+  for (const double m : means) mean += m / static_cast<double>(means.size());
+  for (const double m : means) squares += (m - mean) * (m - mean);
+  const auto n = static_cast<double>(means.size());
+  return n > 1 ? std::sqrt(squares / (n - 1) / n) : NAN;
+}
+
 class TrainLoop {
  public:
   TrainLoop(const TrainOptions& options, const TrainSource& source,
@@ -176,17 +193,19 @@ class TrainLoop {
   void finish(const TrainProgress& progress) {
     const int64_t seen = data_.rows_seen(options_.steps, options_.model.batch, options_.accumulate);
     std::vector<RunFolder::SetLosses> sets;
-    nlohmann::json means;
+    nlohmann::json means, errors;
     for (auto& [name, rows] : {std::pair{"train", data_.train(std::min(seen, source_.val_rows))},
                                {"val", data_.val()},
                                {"fresh", data_.fresh()}}) {
       sets.push_back({name, rows, losses_in_batches(rows)});
       means[name] = mean_of(sets.back().losses, rows);
+      errors[name] = standard_error(sets.back().losses, rows);
     }
     folder_.write_losses(sets, source_.text);
     const uint64_t seed = fresh_seed(source_.seed);
     const nlohmann::json result = {{"steps", options_.steps},
                                    {"mean_losses", means},
+                                   {"standard_errors", errors},
                                    {"fresh_seed", seed},
                                    {"fresh_seed_commitment", datasets::seed_commitment(seed)},
                                    {"seconds_of_last_part", progress.seconds()},
@@ -219,6 +238,8 @@ bool train(const TrainOptions& typed, const GivenOptions& given) {
     options = resumed_options(start.options, given, typed);
   }
   check_train_options(options);
+  RunFolder folder(options.out);
+  if (!typed.resume) folder.check(options);
   const TrainSource source = train_source(options);
   const golden::ModelConfig config = trained_config(options, source);
   const std::string own = nlohmann::json::parse(golden::to_json(config)).dump();
@@ -233,11 +254,9 @@ bool train(const TrainOptions& typed, const GivenOptions& given) {
       typed.resume ? latest_checkpoint(typed.out) : std::pair<std::string, int64_t>{"", 0};
   const auto weights = start_weights(options, config, checkpoint);
   const auto backend = make_train_backend(options, config, *weights);
-  RunFolder folder(options.out);
   TrainLoop loop(options, source, config, folder, *backend);  // reads the tokens
   if (!typed.resume) {
-    folder.begin({given, golden::to_json(config), parameters_of(config)}, options, source,
-                 options.force);
+    folder.begin({given, golden::to_json(config), parameters_of(config)}, options, source);
   } else {
     if (!checkpoint.empty()) folder.load(*backend, checkpoint);
     folder.resume(done);

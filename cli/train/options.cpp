@@ -82,6 +82,11 @@ void add_train_options(CLI::App& command, TrainOptions& options) {
   options.model.batch = 8;
   add_model_options(command, options.model);
   command.remove_option(command.get_option("--tokens"));
+  command
+      .add_option("--weights", options.model.checkpoint,
+                  "Hugging Face folder that training starts from; default: drawn from the seed")
+      ->excludes("--preset")
+      ->excludes("--config");
   add_data_options(command, options);
   add_rule_options(command, options);
   add_run_options(command, options);

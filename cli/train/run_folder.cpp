@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -174,28 +175,39 @@ RunFolder::~RunFolder() {
   if (curves_ != nullptr) std::fclose(curves_);
 }
 
-void RunFolder::begin(const RunStart& start, const TrainOptions& options, const TrainSource& source,
-                      bool force) {
+void RunFolder::check(const TrainOptions& options) const {
   if (fs::exists(folder_) && !fs::is_directory(folder_)) {
     throw InputError(fmt::format("--out {}: expected a folder, got a file", folder_));
   }
   const std::vector<std::string> names = names_in(folder_);
-  if (!names.empty()) {
-    const bool is_run = fs::is_regular_file(file("config.json")) &&
-                        read_object(file("config.json"), "a run").contains("assay_train");
-    if (!is_run) {
-      throw InputError(fmt::format(
-          "--out {}: expected a new folder or a run of 'assay train', got a folder with {} in it",
-          folder_, names.front()));
+  if (names.empty()) return;
+  const bool is_run = fs::is_regular_file(file("config.json")) &&
+                      read_object(file("config.json"), "a run").contains("assay_train");
+  if (!is_run) {
+    throw InputError(fmt::format(
+        "--out {}: expected a new folder or a run of 'assay train', got a folder with {} in it",
+        folder_, golden::printable(names.front())));
+  }
+  if (!options.force) {
+    throw InputError(fmt::format(
+        "--out {}: a run is there; --resume goes on with it, --force replaces it", folder_));
+  }
+  for (const std::string& name : {options.model.checkpoint, options.model.config_path}) {
+    if (name.empty()) continue;
+    const fs::path input = fs::weakly_canonical(name), own = fs::weakly_canonical(folder_);
+    if (std::mismatch(own.begin(), own.end(), input.begin(), input.end()).first != own.end()) {
+      continue;
     }
-    if (!force) {
-      throw InputError(fmt::format(
-          "--out {}: a run is there; --resume goes on with it, --force replaces it", folder_));
-    }
-    for (const char* name : kFiles) fs::remove(file(name));
-    for (const std::string& name : names) {
-      if (checkpoint_step(name) >= 0) fs::remove_all(file(name));
-    }
+    throw InputError(
+        fmt::format("--out {}: --force would remove {}, which the run starts from", folder_, name));
+  }
+}
+
+void RunFolder::begin(const RunStart& start, const TrainOptions& options,
+                      const TrainSource& source) {
+  for (const char* name : kFiles) fs::remove(file(name));
+  for (const std::string& name : names_in(folder_)) {
+    if (checkpoint_step(name) >= 0) fs::remove_all(file(name));
   }
   std::error_code error;
   fs::create_directories(folder_, error);

@@ -46,10 +46,11 @@ class RunFolder {
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
-  // Makes the folder. Throws InputError for one that holds anything, unless it is a run and `force`
-  // is set, which is then emptied of it.
-  void begin(const RunStart& start, const TrainOptions& options, const TrainSource& source,
-             bool force);
+  // Throws InputError for a folder that holds anything, unless it is a run and `force` is set, or
+  // that holds what the run starts from.
+  void check(const TrainOptions& options) const;
+  // Makes the folder, without the run that was there.
+  void begin(const RunStart& start, const TrainOptions& options, const TrainSource& source);
   // Goes on after step `step`: rows of later steps, which were not saved, are dropped.
   void resume(int64_t step);
 

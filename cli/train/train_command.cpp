@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/train/loop.h"
 #include "cli/train/options.h"
+#include "cli/train/study.h"
 
 namespace assay::cli {
 namespace {
@@ -21,9 +22,13 @@ void add_train(CLI::App& app, Outcome& outcome) {
   add_train_options(*command, *options);
   command->footer(
       "exit codes: 0 the run is over; 3 it was stopped and saved (--resume goes on);\n"
-      "2 bad usage or input. docs/train.md says what stands in the folder.");
+      "2 bad usage or input. '--method all' trains every method, a folder each in --out, and\n"
+      "compares them. docs/train.md says what stands in the folder.");
   command->callback([options, command, &outcome] {
-    outcome.exit_code = train(*options, given_options(*command)) ? 0 : kStopped;
+    const GivenOptions given = given_options(*command);
+    const bool over =
+        options->model.method == "all" ? study(*options, given) : train(*options, given);
+    outcome.exit_code = over ? 0 : kStopped;
   });
 }
 

@@ -115,7 +115,7 @@ def test_folder(root):
                                                         result["mean_losses"][name]))
     expect("the last val loss is that of the losses",
            math.isclose(rows_of(run)[-1]["val_loss"], result["mean_losses"]["val"]))
-    code, text = assay("generate", "--checkpoint", next(run.glob("checkpoint-*")), "--out",
+    code, text = assay("generate", "--weights", next(run.glob("checkpoint-*")), "--out",
                        root / "trained.h5", "--seq", 8)
     expect("the checkpoint is one", code == 0, text)
 
@@ -255,6 +255,29 @@ def test_overfit(root):
     expect("an oracle that is given counts", "uniform:vocab=8" in text, text)
 
 
+def test_study(root):
+    """Every method on the same data: a table, and no method is accused."""
+    out = root / "study"
+    arguments = ["--method", "all", *SMALL, "--steps", 12]
+    code, text = train(out, *arguments)
+    expect("a study ends with 0", code == 0, text)
+    study = json.loads((out / "study.json").read_text())["methods"]
+    names = [row["method"] for row in study]
+    known = [line.split()[0] for line in assay("methods")[1].splitlines() if line.strip()]
+    expect("every method is there", {"plain", "1", "1-replace", "4.2", "5.1D", "pt"} <= set(names)
+           and len(names) > 25, (names, known[:3]))
+    for row in study:
+        expect(f"{row['method']} was trained", not row["problem"] and row["parameters"] > 0, row)
+        expect(f"{row['method']} is not accused", "LEAK" not in row["verdict"], row)
+    expect("the table is written", (out / "study.md").read_text().count("\n") == len(names) + 2)
+    code, text = train(out, *arguments)
+    expect("a study that is there is refused", code == 2 and "--resume" in text, text)
+    code, text = train(out, *arguments, "--resume")
+    again = json.loads((out / "study.json").read_text())["methods"]
+    expect("runs that are over stay", code == 0 and [r["fresh_loss"] for r in again]
+           == [r["fresh_loss"] for r in study], text)
+
+
 def test_overflow(root):
     """A learning rate that sends fp16 out of its range: skipped steps change nothing."""
     run = root / "overflow"
@@ -339,6 +362,11 @@ def test_refused(root):
     after = {path: path.read_bytes() for path in there.rglob("*") if path.is_file()}
     expect("the run that was there is as it was", before == after)
     expect("another folder is as it was", (other / "mine.txt").read_text() == "mine")
+    code, text = train(there, *SMALL, "--weights", there / "checkpoint-2", "--force")
+    expect("a run does not remove what it starts from",
+           code == 2 and (there / "checkpoint-2").is_dir(), text)
+    code, text = train(root / "tuned", *SMALL, "--weights", there / "checkpoint-2", "--steps", 1)
+    expect("training goes on from weights", code == 0, text)
     code, text = train(there, *SMALL, "--steps", 3, "--force")
     expect("--force replaces a run", code == 0 and len(steps_of(there)) == 3, text)
 
@@ -365,7 +393,8 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         root = pathlib.Path(name)
         for test in (test_folder, test_resume, test_killed, test_interrupt, test_adamw,
-                     test_same_numbers, test_overfit, test_overflow, test_files_of_tokens,
+                     test_same_numbers, test_overfit, test_study, test_overflow,
+                     test_files_of_tokens,
                      test_refused, test_damage):
             folder = root / test.__name__
             folder.mkdir()
