@@ -252,6 +252,9 @@ bool train(const TrainOptions& typed, const GivenOptions& given) {
   }
   const auto [checkpoint, done] =
       typed.resume ? latest_checkpoint(typed.out) : std::pair<std::string, int64_t>{"", 0};
+  if (options.steps < done) {
+    throw InputError(fmt::format("--steps {}: the run has done {}", options.steps, done));
+  }
   const auto weights = start_weights(options, config, checkpoint);
   const auto backend = make_train_backend(options, config, *weights);
   TrainLoop loop(options, source, config, folder, *backend);  // reads the tokens
@@ -260,6 +263,10 @@ bool train(const TrainOptions& typed, const GivenOptions& given) {
   } else {
     if (!checkpoint.empty()) folder.load(*backend, checkpoint);
     folder.resume(done);
+    if (given.contains("--steps")) {
+      start.options["--steps"] = given.at("--steps");
+      folder.write_config(start, options, source);
+    }
   }
   return loop.run(done);
 }

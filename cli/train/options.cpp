@@ -105,6 +105,7 @@ GivenOptions given_options(const CLI::App& command) {
 TrainOptions resumed_options(const GivenOptions& stored, const GivenOptions& given,
                              const TrainOptions& now) {
   for (const auto& [name, values] : given) {
+    if (name == "--steps") continue;  // a run may be made longer
     const auto known = stored.find(name);
     if (known != stored.end() && known->second == values) continue;
     throw InputError(fmt::format(
@@ -126,6 +127,7 @@ TrainOptions resumed_options(const GivenOptions& stored, const GivenOptions& giv
     throw InputError(fmt::format("{}/config.json: options: {}", now.out, error.what()));
   }
   options.resume = true;
+  if (given.contains("--steps")) options.steps = now.steps;
   options.quiet = now.quiet;
   options.stop_after = now.stop_after;
   options.save_every = now.save_every;

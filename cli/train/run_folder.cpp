@@ -214,6 +214,12 @@ void RunFolder::begin(const RunStart& start, const TrainOptions& options,
   if (error) {
     throw InputError(fmt::format("--out {}: cannot be made: {}", folder_, error.message()));
   }
+  write_config(start, options, source);
+  open_curves();
+}
+
+void RunFolder::write_config(const RunStart& start, const TrainOptions& options,
+                             const TrainSource& source) {
   const json provenance = json::parse(golden::provenance("", ""));
   json document = {{"assay_train", 1},
                    {"model", json::parse(start.config)},
@@ -230,7 +236,6 @@ void RunFolder::begin(const RunStart& start, const TrainOptions& options,
                    {"fresh_seed_commitment", datasets::seed_commitment(fresh_seed(source.seed))},
                    {"provenance", provenance}};
   write_whole(file("config.json"), document.dump(2) + "\n");
-  open_curves();
 }
 
 void RunFolder::open_curves() {

@@ -53,6 +53,7 @@ class RunFolder {
   void begin(const RunStart& start, const TrainOptions& options, const TrainSource& source);
   // Goes on after step `step`: rows of later steps, which were not saved, are dropped.
   void resume(int64_t step);
+  void write_config(const RunStart& start, const TrainOptions& options, const TrainSource& source);
 
   void add(const CurveRow& row);
   void save(const TrainBackend& backend, const golden::ModelConfig& config, int64_t step);

@@ -87,9 +87,12 @@ std::string table_of(const std::vector<Outcomes>& rows, bool with_memory) {
         with_memory && row.peak_bytes > 0
             ? fmt::format("{:.1f}", static_cast<double>(row.peak_bytes) / (1 << 20))
             : "";
-    text += fmt::format("| {} | {:.4f} +- {:.4f} | {} | {:.0f} | {} | {:.3g}, {:.3g} | {} |\n",
-                        row.name, row.fresh, row.error, row.parameters, row.tokens_per_second,
-                        memory, row.first_norm, row.last_norm, row.verdict);
+    const std::string norms = std::isnan(row.first_norm)
+                                  ? ""  // not told by layers
+                                  : fmt::format("{:.3g}, {:.3g}", row.first_norm, row.last_norm);
+    text +=
+        fmt::format("| {} | {:.4f} +- {:.4f} | {} | {:.0f} | {} | {} | {} |\n", row.name, row.fresh,
+                    row.error, row.parameters, row.tokens_per_second, memory, norms, row.verdict);
   }
   return text;
 }

@@ -138,6 +138,22 @@ def test_resume(root):
                == (whole / "losses.h5").read_bytes())
 
 
+def test_longer(root):
+    """At a constant rate n + k steps are n steps, and k more of the run that ended."""
+    arguments = [*SMALL, "--lr-floor", 0.01, "--method", "3.2", "--eval-every", 3]
+    whole, parts = root / "at-once", root / "longer"
+    train(whole, *arguments, "--steps", 9)
+    train(parts, *arguments, "--steps", 6)
+    expect("a run cannot be made shorter", train(parts, "--resume", "--steps", 5)[0] == 2)
+    code, text = train(parts, "--resume", "--steps", 9)
+    expect("a run that ended is made longer", code == 0, text)
+    expect("the same curve", rows_of(parts) == rows_of(whole))
+    expect("the same weights and moments", state_of(parts) == state_of(whole))
+    config = json.loads((parts / "config.json").read_text())
+    expect("its config says so", config["training"]["steps"] == 9
+           and config["data"]["train_rows"] == 36, config)
+
+
 def test_killed(root):
     """Rows behind the last checkpoint are done again."""
     whole, killed = root / "unhurt", root / "killed"
@@ -392,7 +408,7 @@ def test_damage(root):
 def main():
     with tempfile.TemporaryDirectory() as name:
         root = pathlib.Path(name)
-        for test in (test_folder, test_resume, test_killed, test_interrupt, test_adamw,
+        for test in (test_folder, test_resume, test_longer, test_killed, test_interrupt, test_adamw,
                      test_same_numbers, test_overfit, test_study, test_overflow,
                      test_files_of_tokens,
                      test_refused, test_damage):
