@@ -113,8 +113,17 @@ class EngineBackend : public TrainBackend {
   }
 
   TrainStep step(double learning_rate) override {
+    TrainStep step;
+    trainer_->read_gradients([&](const std::string& name, golden::TensorView gradient) {
+      double& squares = step.layer_norms[part_of(name)];
+      for (const double g : gradient.values) squares += g * g;
+    });
+    for (auto& [name, norm] : step.layer_norms) norm = std::sqrt(norm);
     const cuda::StepReport report = trainer_->step(learning_rate);
-    return {report.loss, report.gradient_norm, report.skipped, {}};
+    step.loss = report.loss;
+    step.gradient_norm = report.gradient_norm;
+    step.skipped = report.skipped;
+    return step;
   }
 
   // Of the weights as they are, by a model that is made of them.

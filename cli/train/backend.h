@@ -20,7 +20,7 @@ namespace assay::cli {
 struct TrainStep {
   double loss = 0, gradient_norm = 0;
   bool skipped = false;
-  std::map<std::string, double> layer_norms;  // of gradients, by part_of(); the reference's alone
+  std::map<std::string, double> layer_norms;  // of gradients, by part_of()
 };
 
 class TrainBackend {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/training/live_sets.h"
 #include "verify/training/evidence.h"
 
 namespace assay::cli {
@@ -18,6 +19,7 @@ struct OverfitOptions {
   bool one_epoch = false;
   std::optional<double> bits;  // of a parameter; empty: 16
   double alpha = 1e-6;
+  LiveOptions live;
 };
 
 // Every file that is read, those of folders among them.
