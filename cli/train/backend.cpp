@@ -85,6 +85,9 @@ class ReferenceBackend : public TrainBackend {
   reference::Trainer trainer_;
 };
 
+// Gradients of more parameters are not read back from a device in every step.
+constexpr int64_t kMostReadBack = int64_t{1} << 24;
+
 // Takes the logits of a pass.
 class LogitsProbe : public cuda::Probe {
  public:
@@ -104,6 +107,11 @@ class EngineBackend : public TrainBackend {
       : config_(config), precision_(precision), on_device_(on_device) {
     const auto make = on_device ? cuda::make_device_trainer : cuda::make_host_trainer;
     trainer_ = make(config, precision, weights, options);
+    int64_t parameters = 0;
+    for (const golden::TensorInfo& info : golden::weight_list(config)) {
+      parameters += golden::element_count(info.shape);
+    }
+    tells_norms_ = !on_device || parameters <= kMostReadBack;
   }
 
   void accumulate(const TrainRows& rows) override {
@@ -114,10 +122,12 @@ class EngineBackend : public TrainBackend {
 
   TrainStep step(double learning_rate) override {
     TrainStep step;
-    trainer_->read_gradients([&](const std::string& name, golden::TensorView gradient) {
-      double& squares = step.layer_norms[part_of(name)];
-      for (const double g : gradient.values) squares += g * g;
-    });
+    if (tells_norms_) {
+      trainer_->read_gradients([&](const std::string& name, golden::TensorView gradient) {
+        double& squares = step.layer_norms[part_of(name)];
+        for (const double g : gradient.values) squares += g * g;
+      });
+    }
     for (auto& [name, norm] : step.layer_norms) norm = std::sqrt(norm);
     const cuda::StepReport report = trainer_->step(learning_rate);
     step.loss = report.loss;
@@ -156,7 +166,7 @@ class EngineBackend : public TrainBackend {
  private:
   golden::ModelConfig config_;
   golden::Precision precision_;
-  bool on_device_;
+  bool on_device_, tells_norms_ = true;
   std::unique_ptr<cuda::Trainer> trainer_;
   std::unique_ptr<cuda::Model> model_;  // of the present weights; null once they may have changed
 };

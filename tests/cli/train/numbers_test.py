@@ -139,4 +139,5 @@ def test_overflow(root):
 
 
 if __name__ == "__main__":
-    sys.exit(run_tests("numbers_test", test_adamw, test_same_numbers, test_overfit, test_study, test_overflow))
+    sys.exit(run_tests("numbers_test", test_adamw, test_same_numbers, test_overfit, test_study,
+                       test_overflow))

@@ -218,4 +218,5 @@ def test_damage(root):
 
 
 if __name__ == "__main__":
-    sys.exit(run_tests("run_folder_test", test_folder, test_resume, test_longer, test_killed, test_interrupt, test_files_of_tokens, test_refused, test_damage))
+    sys.exit(run_tests("run_folder_test", test_folder, test_resume, test_longer, test_killed,
+                       test_interrupt, test_files_of_tokens, test_refused, test_damage))
