@@ -18,6 +18,7 @@
 #include "golden/exchange/checkpoint.h"
 #include "golden/file/golden_file.h"
 #include "reference/graph/graph.h"
+#include "verify/judge/decoding.h"
 #include "verify/leakage/detectors.h"
 #include "verify/numerics/views.h"
 #include "verify/report/report.h"
@@ -36,6 +37,7 @@ struct JudgeOptions {
   std::vector<std::string> required;  // patterns of checkpoints that may not be missing; "all"
   bool strict = false;                // a tensor that nobody declared is a failure
   std::string checkpoint;             // folder to take weights from; "" = as the golden file says
+  verify::Decoding decoding = verify::Decoding::where_it_can;
   bool equal = false;  // judged by equality (verify/judge/equality.h), else within derived bounds
   bool leakage = false;
   int64_t leakage_positions = 256;  // that detectors run on at most: the first ones of the batch
@@ -46,6 +48,9 @@ SubjectOptions of_batch(SubjectOptions options, const golden::GoldenReader& gold
 
 // --require and --strict, of a subject that hands over a part.
 void add_part_options(CLI::App& command, JudgeOptions& options);
+
+// --decode and --no-decode.
+void add_decode_option(CLI::App& command, JudgeOptions& options);
 
 // Throws InputError or NoDevice where there is nothing to judge.
 verify::RunReport judge(const JudgeOptions& options);

@@ -97,8 +97,11 @@ constexpr const char* kEngineSuffixes =
     "that fit, where only the loss is asked for), :fast-atomics";
 
 constexpr verify::Capabilities kAll{.can_run = true, .can_force = true, .can_grad = true};
-constexpr verify::Capabilities kEngine{
-    .can_run = true, .can_force = true, .can_grad = true, .can_run_untapped = true};
+constexpr verify::Capabilities kEngine{.can_run = true,
+                                       .can_force = true,
+                                       .can_grad = true,
+                                       .can_run_untapped = true,
+                                       .can_decode = true};
 
 constexpr SubjectRow kSubjects[] = {
     {"simt", "our kernels on the host executor", kEngineSuffixes, kEngine, make_simt},

@@ -607,7 +607,8 @@ class TorchSubject:
     def hello(self, message):
         import torch
 
-        self.torch, self.cache, precision = torch, None, message.get("precision")
+        self.torch, precision = torch, message.get("precision")
+        self.reset()
         if precision is not None and precision not in self.TYPES:
             raise ValueError(
                 f"precision: expected one of {', '.join(self.TYPES)}, got {precision}")
@@ -774,13 +775,21 @@ class TorchSubject:
                 if not name.startswith("inputs/")}
 
     def reset(self):
-        self.cache = None
+        self.cache, self.mask = None, numpy.ones((1, 0), int)
 
     def decode(self, request):
-        """Of keys and values those of the new tokens."""
+        """Of keys and values those of the new tokens. Where there is padding the model gets the
+        mask of all that was read."""
         self.taps.forced, self.taps.gradients = {}, False
+        named = {self.past: self.cache}
+        mask = request.attention_mask
+        if mask is not None and "attention_mask" in self.takes:
+            old = numpy.broadcast_to(self.mask, (len(mask), self.mask.shape[1]))
+            self.mask = numpy.concatenate([old, mask], axis=1)
+            if not self.mask.all():
+                named["attention_mask"] = self.long(self.mask)
         with self.torch.no_grad():
-            out = self.model(self.long(request.tokens), use_cache=True, **{self.past: self.cache})
+            out = self.model(self.long(request.tokens), use_cache=True, **named)
         self.cache = out.get(self.past, out.get("past_key_values"))
         count = request.tokens.shape[1]
         return {name: x[:, :, -count:] if name.endswith(("/attn/k", "/attn/v")) else x

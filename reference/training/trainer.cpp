@@ -107,8 +107,8 @@ int64_t counted_positions(const golden::ModelConfig& config, const TrainingBatch
 }
 
 Trainer::Trainer(const golden::ModelConfig& config, const golden::WeightSource& weights,
-                 const AdamwRule& rule)
-    : config_(config), rule_(rule) {
+                 const AdamwRule& rule, Keep keep)
+    : config_(config), rule_(rule), keep_(keep) {
   golden::validate(config_, "config");
   validate(rule_, "trainer");
   list_ = golden::weight_list(config_);
@@ -152,7 +152,8 @@ void Trainer::accumulate(const TrainingBatch& batch) {
     for_elements(gradient.shape(), 2,
                  [&](int64_t i) { sum.data()[i] += share * gradient.data()[i]; });
   });
-  evaluate_with_gradient(model, bindings(batch), model.find("loss"), harvest, harvest);
+  evaluate_with_gradient(model, bindings(batch), model.find("loss"), harvest, harvest,
+                         segments_of(model, keep_));
   divisor_ = divisor;
   counted_ += counted;
   loss_sum_ += static_cast<double>(counted) * harvest.loss();

@@ -20,6 +20,7 @@
 #include "golden/contract/names.h"
 #include "golden/contract/weights.h"
 #include "reference/graph/graph.h"
+#include "reference/interpreters/segments.h"
 #include "reference/interpreters/value.h"
 #include "reference/training/adamw.h"
 
@@ -48,9 +49,10 @@ struct TrainingStep {
 
 class Trainer {
  public:
-  // Throws InputError for a config, rule or weight that does not fit.
+  // What is kept for backward passes changes no bit. Throws InputError for a config, rule or weight
+  // that does not fit.
   Trainer(const golden::ModelConfig& config, const golden::WeightSource& weights,
-          const AdamwRule& rule = {});
+          const AdamwRule& rule = {}, Keep keep = Keep::all);
 
   // A forward and a backward pass over a micro-batch. One in which no position counts adds nothing.
   // Throws InputError, with nothing added, for a batch that does not fit the config.
@@ -100,6 +102,7 @@ class Trainer {
 
   golden::ModelConfig config_;
   AdamwRule rule_;
+  Keep keep_;
   std::vector<golden::TensorInfo> list_;
   std::unordered_map<std::string, std::size_t> index_;  // of a name in list_
   State state_;

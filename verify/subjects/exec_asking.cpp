@@ -233,7 +233,7 @@ void ExecSubject::decode(const Batch& tokens, const Receive& receive) {
   ask(tokens, {}, Asked::decode, receive);
 }
 
-void ExecSubject::reset() {
+void ExecSubject::reset(int64_t, int64_t) {
   ++requests_;
   program_->send(json{{"type", "reset"}, {"id", requests_}}.dump());
   require_answer(parsed(program_->receive(), "its answer"));

@@ -61,7 +61,7 @@ class ExecSubject : public Subject {
   void run(const Batch& batch, const Forced& forced, const Receive& receive) override;
   void run_gradients(const Batch& batch, const Receive& receive) override;
   std::unique_ptr<Subject> another() const override;
-  void reset() override;
+  void reset(int64_t rows, int64_t positions) override;
   void decode(const Batch& tokens, const Receive& receive) override;
   const ProgramDescription& description() const { return description_; }
   // Asks for something else by a message of the caller's, which `write` makes together with its

@@ -10,6 +10,8 @@
 #include "golden/contract/weights.h"
 #include "reference/methods/registry.h"
 #include "reference/training/trainer.h"
+#include "tests/reference/models.h"
+#include "tests/reference/prob_transformer/variants.h"
 
 namespace assay::reference::testing {
 
@@ -42,6 +44,13 @@ struct Rows {
   }
   TrainingBatch view() const { return {B, T, tokens, mask, labels}; }
 };
+
+// Every method and block, and the Probabilistic Transformer with every option.
+inline std::vector<golden::ModelConfig> every_model(int64_t layers = 3) {
+  std::vector<golden::ModelConfig> all = every_method(layers);
+  for (const Variant& variant : pt_variants()) all.push_back(variant.config);
+  return all;
+}
 
 using Values = std::map<std::string, std::vector<double>>;
 
