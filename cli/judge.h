@@ -81,6 +81,8 @@ struct VerifyOptions {
 };
 
 void add_judge_options(CLI::App& command, VerifyOptions& options);
+// Files that it reads: no report may be written over them.
+std::vector<std::string> inputs_of(const JudgeOptions& judge);
 int run_verify(VerifyOptions& options, const Outcome& outcome);
 
 // The check of a subject that failed by itself: it died, hung or said what it should not.

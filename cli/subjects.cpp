@@ -73,18 +73,8 @@ SubjectPointer make_file(const SubjectRequest& request) {
 }
 
 SubjectPointer make_program(const SubjectRequest& request, verify::Program::Mode mode) {
-  verify::ExecOptions options;
-  options.command = request.argument;
-  options.mode = mode;
-  options.first = request.first_batch;
-  options.storage = request.precision;
-  options.schedule = request.schedule;
-  options.angles = request.angles;
-  options.limits = request.limits;
-  if (!request.map.empty()) {
-    options.map = std::make_shared<golden::NameMap>(golden::NameMap::load(request.map));
-  }
-  return std::make_unique<verify::ExecSubject>(options, request.config, request.weights);
+  return std::make_unique<verify::ExecSubject>(exec_options(request, mode), request.config,
+                                               request.weights);
 }
 
 SubjectPointer make_lib(const SubjectRequest& request) {
@@ -172,12 +162,6 @@ void show_subjects() {
   fmt::print("\n{}\n", suffix_text());
 }
 
-// "dump.h5" of "file:dump.h5"
-std::string argument_of(const std::string& name) {
-  const std::size_t colon = name.find(':');
-  return colon == std::string::npos ? "" : name.substr(colon + 1);
-}
-
 const SubjectRow& row_of(const std::string& name) {
   const std::size_t colon = name.find(':');
   for (const SubjectRow& row : kSubjects) {
@@ -213,6 +197,26 @@ void require_options(const SubjectRow& row, const std::string& name,
 }
 
 }  // namespace
+
+std::string argument_of(const std::string& name) {
+  const std::size_t colon = name.find(':');
+  return colon == std::string::npos ? "" : name.substr(colon + 1);
+}
+
+verify::ExecOptions exec_options(const SubjectRequest& request, verify::Program::Mode mode) {
+  verify::ExecOptions options;
+  options.command = request.argument;
+  options.mode = mode;
+  options.first = request.first_batch;
+  options.storage = request.precision;
+  options.schedule = request.schedule;
+  options.angles = request.angles;
+  options.limits = request.limits;
+  if (!request.map.empty()) {
+    options.map = std::make_shared<golden::NameMap>(golden::NameMap::load(request.map));
+  }
+  return options;
+}
 
 std::span<const SubjectRow> subjects() { return kSubjects; }
 

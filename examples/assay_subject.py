@@ -178,10 +178,41 @@ class Request:
         self.attention_mask = inputs.get("attention_mask")
 
 
+class StepRequest:
+    """One step of training by AdamW, all from one gradient: that of the mean loss over what all
+    micro-batches count together.
+
+    micro_batches: Requests. state: {"weight": .., "first": .., "second": ..}, each arrays by the
+    weight's name, to take in place of one's own, with the number of `steps` taken before; None: go
+    on from one's own. rate, rule: beta1, beta2, eps, weight_decay, max_norm (0: no clipping).
+    decay: the names of the weights that decay.
+    """
+
+    def __init__(self, model, message, micro_batches, state):
+        self.model, self.micro_batches, self.state = model, micro_batches, state
+        self.steps, self.rate = message.get("steps"), message["lr"]
+        self.rule, self.decay = message["rule"], set(message["decay"])
+
+
+def read_step(folder, model, message):
+    batches = []
+    for file in message["inputs"]:
+        with numpy.load(os.path.join(folder, file)) as inputs:
+            batches.append(Request(model, dict(inputs), {}))
+    state = None
+    if "state" in message:
+        state = {"weight": {}, "first": {}, "second": {}}
+        for name, x in read_safetensors(os.path.join(folder, message["state"])).items():
+            kind, weight = name.split("/", 1)
+            state[kind][weight] = x
+    return StepRequest(model, message, batches, state)
+
+
 def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
     """Answers requests until there are no more. `run` takes a Request and returns tensors by name,
     of numpy, torch or jax. It may have methods: `hello` gets Assay's first message and returns what
-    else is said in answer to it; `decode` gets a Request whose tokens follow those in a cache, and
+    else is said in answer to it; `train` gets a StepRequest and returns tensors as docs/programs.md
+    names them of a step, or None for one that overflowed and is skipped; `decode` gets a Request whose tokens follow those in a cache, and
     returns tensors of these; `reset` empties that cache.
 
     name: of the program in reports; that of its file, if it is empty.
@@ -195,7 +226,8 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
     folder = model = None
     name = name or os.path.splitext(os.path.basename(sys.argv[0]))[0] or "python"
     says = {"storage": storage, "schedule": schedule, "angles": angles}
-    can = [*can, *(["decode"] if hasattr(run, "decode") else [])]
+    can = [*can, *(["decode"] if hasattr(run, "decode") else []),
+           *(["train"] if hasattr(run, "train") else [])]
     says = {"name": name, "version": version, "can": can, **says}
 
     def say(**message):
@@ -213,6 +245,15 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
             if message["type"] == "reset":
                 run.reset()
                 say(id=message["id"])
+                continue
+            if message["type"] == "step":
+                tensors = run.train(read_step(folder, model, message))
+                if tensors is None:
+                    say(id=message["id"], skipped=True)
+                    continue
+                file = f"answer-{message['id']}.safetensors"
+                write_tensors(os.path.join(folder, file), tensors)
+                say(id=message["id"], file=file)
                 continue
             with numpy.load(os.path.join(folder, message["inputs"])) as inputs:
                 inputs = dict(inputs)
@@ -588,7 +629,13 @@ class TorchSubject:
         self.past = next((x for x in ("past_key_values", "cache") if x in self.takes), None)
         can = ["force", "gradients", *(["mask"] if "attention_mask" in self.takes else []),
                *(["decode"] if self.past and self.call == self.usual_call else [])]
-        return {**said, "storage": precision or "", "can": can}
+        self.half, self.optimizer = precision == "fp16", None
+        self.narrow = precision in ("fp16", "bf16")
+        # What PyTorch's AdamW and clip_grad_norm_ do.
+        trains = {"master": "fp32" if self.narrow else precision, "scalars": "double",
+                  "clip_epsilon": 1e-6} if precision else {}
+        can += ["train"] if precision else []
+        return {**said, **trains, "storage": precision or "", "can": can}
 
     @staticmethod
     def family(model):
@@ -635,6 +682,90 @@ class TorchSubject:
             tensors.update(self.gradients(tensors))
         taps.live.clear()
         return tensors
+
+    # Training: AdamW on the parameters, or on float32 masters of those in 16 bits.
+
+    def train(self, request):
+        torch = self.torch
+        if request.state is not None or self.optimizer is None:
+            self.take_over(request)
+        self.taps.forced, self.taps.gradients = {}, False
+        counts = [int((batch.labels[:, 1:] != -100).sum()) for batch in request.micro_batches]
+        loss = 0.0
+        for batch, count in zip(request.micro_batches, counts):
+            share = count / sum(counts)
+            out = self.call(self.model, *map(self.long, (batch.tokens, batch.attention_mask,
+                                                         batch.labels)))
+            mean = out["loss"]
+            (mean * share * self.loss_scale).backward()
+            loss += share * mean.item()
+            for name, x in self.parameters.items():
+                self.gather(self.masters[name], x)
+        grads = {name: x.grad / self.loss_scale for name, x in self.masters.items()}
+        for name, x in self.masters.items():
+            x.grad = grads[name].clone()
+        max_norm = request.rule["max_norm"] or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(list(self.masters.values()), max_norm)
+        skipped = self.narrow and not torch.isfinite(norm)
+        if not skipped:
+            self.update(request)
+        elif self.loss_scale > 1:
+            self.loss_scale /= 2
+        for x in self.masters.values():
+            x.grad = None
+        return None if skipped else self.step_tensors(loss, norm, grads)
+
+    def take_over(self, request):
+        torch, state = self.torch, request.state
+        self.parameters = dict(self.taps.root.named_parameters())
+        if self.optimizer is None:
+            self.loss_scale = 65536.0 if self.half else 1.0
+        self.masters = {}
+        for name, x in self.parameters.items():
+            x.grad, x.requires_grad = None, True
+            master = torch.tensor(state["weight"][name]).to(x.device)
+            wide = torch.promote_types(x.dtype, torch.float32)
+            self.masters[name] = master.to(wide).requires_grad_()
+        decaying = [x for name, x in self.masters.items() if name in request.decay]
+        others = [x for name, x in self.masters.items() if name not in request.decay]
+        rule = request.rule
+        groups = [{"params": decaying, "weight_decay": rule["weight_decay"]},
+                  {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW([group for group in groups if group["params"]],
+                                           lr=request.rate, eps=rule["eps"],
+                                           betas=(rule["beta1"], rule["beta2"]))
+        for name, x in self.masters.items():
+            moments = (torch.tensor(state[kind][name]).to(x) for kind in ("first", "second"))
+            self.optimizer.state[x] = {"step": torch.tensor(float(request.steps)),
+                                       **dict(zip(("exp_avg", "exp_avg_sq"), moments))}
+        self.publish()
+
+    @staticmethod
+    def gather(master, x):
+        if x.grad is None:
+            x.grad = x.detach() * 0
+        grad = x.grad.to(master.dtype)
+        master.grad = grad.clone() if master.grad is None else master.grad + grad
+        x.grad = None
+
+    def update(self, request):
+        for group in self.optimizer.param_groups:
+            group["lr"] = request.rate
+        self.optimizer.step()
+        self.publish()
+
+    def publish(self):
+        """The model computes with the masters, in its own type."""
+        for name, x in self.parameters.items():
+            x.data = self.masters[name].detach().to(x.dtype).clone()
+
+    def step_tensors(self, loss, norm, grads):
+        state = {name: self.optimizer.state[x] for name, x in self.masters.items()}
+        return {"loss": loss, "grad_norm": norm,
+                **{"grad/" + name: x for name, x in grads.items()},
+                **{"first/" + name: x["exp_avg"] for name, x in state.items()},
+                **{"second/" + name: x["exp_avg_sq"] for name, x in state.items()},
+                **{"weight/" + name: x for name, x in self.masters.items()}}
 
     def long(self, x):
         return None if x is None else self.torch.tensor(x).long().to(self.device)

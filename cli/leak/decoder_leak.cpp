@@ -40,15 +40,22 @@ verify::Batch drawn_batch(const ModelOptions& model, int64_t vocab_size, int64_t
   return unpadded(read.values, rows, positions);
 }
 
+// `first`: what a program is asked that starts anew for each answer, before anything is known of it.
 std::unique_ptr<verify::ExecSubject> started(const std::string& subject, int64_t vocab_size,
-                                             const SubjectOptions& elsewhere) {
-  constexpr const char* kExec = "exec:";
-  if (!subject.starts_with(kExec)) {
+                                             const SubjectOptions& elsewhere,
+                                             const verify::Batch& first) {
+  constexpr std::string_view kExec = "exec:", kOnce = "exec-once:";
+  const bool once = subject.starts_with(kOnce);
+  if (!once && !subject.starts_with(kExec)) {
     throw InputError(
-        fmt::format("--vocab: expected a program behind --subject, exec:COMMAND, got {}", subject));
+        fmt::format("--vocab: expected a program behind --subject, exec:COMMAND or "
+                    "exec-once:COMMAND, got {}",
+                    subject));
   }
   verify::ExecOptions options;
-  options.command = subject.substr(std::string(kExec).size());
+  options.command = subject.substr(once ? kOnce.size() : kExec.size());
+  if (once) options.mode = verify::Program::Mode::once;
+  options.first = first;
   options.limits = elsewhere.limits;
   return std::make_unique<verify::ExecSubject>(options, vocab_size);
 }
@@ -59,7 +66,7 @@ bool takes(std::unique_ptr<verify::ExecSubject>& program, const std::string& sub
   try {
     program->run(batch, {}, [](const verify::Observed&) {});
   } catch (const verify::SubjectFailure&) {
-    program = started(subject, vocab_size, elsewhere);
+    program = started(subject, vocab_size, elsewhere, batch);
     return false;
   }
   return true;
@@ -138,7 +145,9 @@ verify::RunReport decoder_leak(const DecoderLeakOptions& options, const ModelOpt
   report.title = fmt::format("any decoder, {} tokens; {}", vocab_size, subject);
   const verify::AxesOptions axes = axes_of(options);
   try {
-    auto program = started(subject, vocab_size, elsewhere);
+    const verify::Batch first =
+        drawn_batch(model, vocab_size, 1, options.positions.value_or(kUsualPositions));
+    auto program = started(subject, vocab_size, elsewhere, first);
     const verify::Capabilities can = program->capabilities();
     const int64_t fixed = can.fixed_length > 0 ? can.fixed_length : kUsualPositions;
     const int64_t positions = options.positions.value_or(fixed);

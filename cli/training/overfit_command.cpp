@@ -44,12 +44,13 @@ void check_numbers(const OverfitOptions& options) {
 }
 
 bool has_files(const OverfitOptions& options) {
-  bool any = !options.inputs.empty();
+  bool any = !options.inputs.empty() || options.live.probe;
   for (const std::string& path : options.losses) any = any || !path.empty();
   return any;
 }
 
-int run_overfit(const OverfitCommand& command, const Outcome& outcome) {
+int run_overfit(const CLI::App& app, const OverfitCommand& command, const Outcome& outcome) {
+  check_live_options(app, command.inputs.live);
   if (!has_files(command.inputs)) {
     throw InputError(
         "assay overfit: expected a run's folder, a curve (trainer_state.json, CSV, JSONL, a log) "
@@ -127,11 +128,14 @@ void add_overfit(CLI::App& app, Outcome& outcome) {
   command->add_option("--alpha", inputs.alpha, "error rate of a LEAK")->capture_default_str();
   command->add_option("--leak-report", inputs.leak_report,
                       "what 'assay leak --json' wrote of the same model");
+  add_live_options(*command, inputs.live);
   add_report_options(*command, options->report);
   command->footer(
       "exit codes: 0 HEALTHY; 1 LEAK, SHIFT ERROR, EVAL CONTAMINATION, DIVERGING, DEGENERATE,\n"
       "OVERFIT, UNDERFIT; 3 INSUFFICIENT, LEAK SUSPECTED; 2 bad usage or input");
-  command->callback([options, &outcome] { outcome.exit_code = run_overfit(*options, outcome); });
+  command->callback([options, command, &outcome] {
+    outcome.exit_code = run_overfit(*command, *options, outcome);
+  });
 }
 
 }  // namespace assay::cli

@@ -88,12 +88,15 @@ class Gatherer {
     for (std::size_t s = 0; s < 3; ++s) {
       const auto set = static_cast<int>(s);
       if (!options_.losses[s].empty()) read_set(options_.losses[s], set, "losses");
-      if (!options_.data[s].empty()) read_set(options_.data[s], set, "data");
+      if (!options_.data[s].empty() && !is_read_live(options_.data[s])) {
+        read_set(options_.data[s], set, "data");
+      }
     }
     double rate = 0;
     const bool law = !options_.oracle.empty() && datasets::names_law(options_.oracle);
     const bool number = !options_.oracle.empty() && is_number(options_.oracle, rate);
     if (!options_.oracle.empty() && !law && !number) read_oracle(options_.oracle);
+    if (options_.live.probe) run_live();
     put_together();
     if (law) give_law(options_.oracle, sets_, evidence_);
     if (number) take_rate(rate);
@@ -224,12 +227,47 @@ class Gatherer {
     own.notes.insert(own.notes.end(), curve.notes.begin(), curve.notes.end());
   }
 
+  // Tokens that no array file holds are read when the model has said how long its rows are.
+  bool is_read_live(const std::string& path) const {
+    return options_.live.probe && !training::is_array_file(path);
+  }
+
+  // A live model's losses take the place of those that files have. A fresh set is drawn where its
+  // source is known and nobody named one.
+  void run_live() {
+    LiveOptions options = options_.live;
+    const bool law = !options_.oracle.empty() && datasets::names_law(options_.oracle);
+    for (std::size_t s = 0; s < 3; ++s) {
+      if (!options_.data[s].empty() && is_read_live(options_.data[s])) {
+        options.data[s] = options_.data[s];
+      }
+      training::SetArrays& arrays = arrays_[s];
+      if (arrays.losses || arrays.log_probs || arrays.logits) {
+        evidence_.curve.notes.push_back(arrays.path + ": its losses are not looked at: the model " +
+                                        "was run");
+      }
+      const bool redrawn = s == training::kFresh && law && options_.data[s].empty();
+      training::SetArrays tokens;
+      tokens.path = arrays.path;
+      if (!redrawn) tokens.tokens = std::move(arrays.tokens);
+      arrays = std::move(tokens);
+    }
+    live_ = run_live_sets(options, options_.oracle, evidence_.vocab, arrays_);
+    evidence_.labels = live_.labels;
+    evidence_.curve.notes.insert(evidence_.curve.notes.end(), live_.notes.begin(),
+                                 live_.notes.end());
+  }
+
   void put_together() {
     bool any = !evidence_.curve.empty();
     for (std::size_t s = 0; s < 3; ++s) {
       if (arrays_[s].path.empty()) continue;
-      sets_[s] = training::align(arrays_[s], static_cast<training::Set>(s), scale());
+      sets_[s] = training::align(arrays_[s], static_cast<training::Set>(s),
+                                 options_.live.probe ? 1.0 : scale());
       any = any || !sets_[s].set.empty();
+      if (!options_.live.probe) continue;
+      sets_[s].set.logits = std::move(live_.sets[s].logits);
+      sets_[s].set.reported_loss = live_.sets[s].reported_loss;
     }
     if (any) return;
     throw InputError(
@@ -264,6 +302,7 @@ class Gatherer {
   training::Evidence evidence_;
   std::array<training::SetArrays, 3> arrays_;
   std::array<training::AlignedSet, 3> sets_;
+  LiveSets live_;
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/training/live_sets.h"
 #include "verify/training/evidence.h"
 
 namespace assay::cli {
@@ -17,6 +18,7 @@ struct OverfitOptions {
   std::optional<int64_t> vocab, parameters, train_size, checkpoints, positions, tokens_per_step;
   bool one_epoch = false;
   double bits = 16, alpha = 1e-6;
+  LiveOptions live;
 };
 
 // Every file that is read, those of folders among them.

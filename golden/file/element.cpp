@@ -78,12 +78,15 @@ uint16_t to_float16(double x) {
   return static_cast<uint16_t>(sign | ((exponent + 15) << 10) | mantissa);
 }
 
+// Fewer elements than that are converted before another thread has woken up for its share.
+constexpr std::size_t kPerTask = std::size_t{1} << 17;
+
 // out[i] = convert(element i) for all i, over threads. Returns an i for which convert refused, or
 // -1.
 template <class T, class Convert>
 int64_t map_elements(const std::byte* bytes, std::span<double> out, Convert&& convert) {
   std::atomic<int64_t> refused = -1;
-  tbb::parallel_for(tbb::blocked_range<std::size_t>(0, out.size(), 1 << 14),
+  tbb::parallel_for(tbb::blocked_range<std::size_t>(0, out.size(), kPerTask),
                     [&](const auto& range) {
                       for (std::size_t i = range.begin(); i < range.end(); ++i) {
                         T element;
@@ -97,7 +100,7 @@ int64_t map_elements(const std::byte* bytes, std::span<double> out, Convert&& co
 template <class T>
 std::vector<std::byte> pack(std::span<const double> values, auto&& convert) {
   std::vector<std::byte> bytes(values.size() * sizeof(T));
-  tbb::parallel_for(tbb::blocked_range<std::size_t>(0, values.size(), 1 << 14),
+  tbb::parallel_for(tbb::blocked_range<std::size_t>(0, values.size(), kPerTask),
                     [&](const auto& range) {
                       for (std::size_t i = range.begin(); i < range.end(); ++i) {
                         const T element = convert(values[i]);

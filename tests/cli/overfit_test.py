@@ -271,6 +271,34 @@ def check_curves(folder, rng):
     verdict("a folder of checkpoints", "INSUFFICIENT", 3, folder / "run")
 
 
+def check_units(folder):
+    """Two curves in bits: each is scaled once, whichever comes first."""
+    train, val = folder / "train.csv", folder / "val.csv"
+    train.write_text("step,train_loss\n" + "".join(f"{i},{3 - i / 50}\n" for i in range(100)))
+    val.write_text("step,val_loss\n" + "".join(f"{i},{4 - i / 50}\n" for i in range(100)))
+    late = (np.array([3, 4]) - np.mean(np.arange(90, 100)) / 50) * np.log(2)
+    for files in ((train, val), (val, train)):
+        code, text = assay("overfit", *files, "--unit", "bits")
+        expect("levels of both curves in nats",
+               f"val {late[1]:.4g} - training {late[0]:.4g} = {late[1] - late[0]:.4g}" in text,
+               f"{code}: {text}, expected {late}")
+
+
+def check_inputs_kept(folder):
+    """A report is never written over what it was made from, also inside a folder."""
+    run = folder / "run"
+    run.mkdir()
+    rows = [{"step": i + 1, "loss": 2.0 - i / 50} for i in range(20)]
+    state = run / "trainer_state.json"
+    state.write_text(json.dumps({"log_history": rows}))
+    before = state.read_bytes()
+    for option in ("--json", "--report", "--junit"):
+        for path in (state, run / ".." / "run" / "trainer_state.json"):
+            code, text = assay("overfit", run, option, path, "--force")
+            expect(f"{option} on an input is refused",
+                   code == 2 and state.read_bytes() == before, f"{code}: {text}")
+
+
 def check_refusals(folder):
     (folder / "text.npz").write_text("no archive")
     (folder / "text.csv").write_text("a,b\n1,2\n")
@@ -323,7 +351,7 @@ def main():
     rng = np.random.default_rng(20260101)
     for check in (check_verdicts, check_strata, check_formats, check_wrong_oracles, check_canaries,
                   check_sizes, check_offsets, check_untrained,
-                  check_curves, check_refusals, check_data):
+                  check_curves, check_units, check_inputs_kept, check_refusals, check_data):
         with tempfile.TemporaryDirectory() as folder:
             takes_rng = check.__code__.co_argcount == 2
             check(pathlib.Path(folder), *([rng] if takes_rng else []))

@@ -107,6 +107,7 @@ class Table {
   // Rows 2 to 4.
   void leaks() {
     if (fired("structural detectors")) match(Verdict::leak_structural, "structural detectors");
+    if (fired("labels and logits")) match(Verdict::leak_labels, "labels and logits");
     if (fired("normalisation")) match(Verdict::leak_labels, "normalisation");
     if (fired("recomputed loss")) match(Verdict::leak_labels, "recomputed loss");
     if (fired("offset profile")) match(Verdict::shift_error, "offset profile");

@@ -85,6 +85,13 @@ struct StructuralLeak {
   std::string path, finding;  // "" where the report found none
 };
 
+// A live model was run on the same tokens with other labels.
+struct LabelTrial {
+  bool moved = false;    // its logits were others
+  bool is_told = false;  // two runs with the same labels gave the same
+  std::string measured;
+};
+
 struct Evidence {
   Curve curve;
   std::array<TokenSet, 3> sets;  // by Set
@@ -99,6 +106,7 @@ struct Evidence {
   double bits = 16;        // of a parameter
   double alpha = 1e-6;
   std::optional<StructuralLeak> structural;
+  std::optional<LabelTrial> labels;
 };
 
 }  // namespace assay::verify::training

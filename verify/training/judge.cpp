@@ -131,6 +131,7 @@ Judgement judge(const Evidence& given) {
   auto& findings = judgement.findings;
   findings.push_back(structural_finding(evidence));
   findings.push_back(oracle_finding(evidence));
+  findings.push_back(label_check(evidence));
   findings.push_back(normalisation(evidence));
   findings.push_back(recomputed_loss(evidence));
   findings.push_back(offset_check(evidence, judgement.offsets));

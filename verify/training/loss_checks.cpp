@@ -18,6 +18,21 @@ double sum_tolerance(const Resolution& resolution) {
 
 }  // namespace
 
+Finding label_check(const Evidence& evidence) {
+  Finding finding{"labels and logits",
+                  State::not_run,
+                  "no live model (--probe)",
+                  "logits do not move with the labels",
+                  {},
+                  ""};
+  if (!evidence.labels) return finding;
+  finding.measured = evidence.labels->measured;
+  finding.state = !evidence.labels->is_told ? State::noted
+                  : evidence.labels->moved  ? State::fired
+                                            : State::quiet;
+  return finding;
+}
+
 Finding normalisation(const Evidence& evidence) {
   Finding finding = no_tokens("normalisation", "sum of probabilities 1, no loss below 0");
   if (all_empty(evidence)) return finding;
@@ -115,7 +130,9 @@ Finding offset_check(const Evidence& evidence, std::optional<OffsetProfile>& pro
     const TokenSet& set = evidence.sets[s];
     if (!set.logits) continue;
     std::optional<double> reported = set.reported_loss;
-    if (!reported && !set.empty()) {
+    const bool of_all =
+        (set.logits->positions - 1) * set.logits->rows == static_cast<int64_t>(set.size());
+    if (!reported && of_all) {
       const std::optional<Mean> mean = mean_loss(set);
       if (mean && counted_tokens(set) == static_cast<int64_t>(set.size())) reported = mean->value;
     }

@@ -5,6 +5,9 @@
 
 namespace assay::verify::training {
 
+// Logits of a live model that move with the labels alone.
+Finding label_check(const Evidence& evidence);
+
 // Probabilities that do not sum to 1: sums given, log p of a whole vocabulary, a loss below 0.
 Finding normalisation(const Evidence& evidence);
 

@@ -72,6 +72,35 @@ def reports():
         assert "Who sees whom" in file.read()
 
 
+ONCE = r"""
+import json, os, sys
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+import family
+
+with open(sys.argv[3]) as file:
+    request = json.load(file)
+assert request["vocab"] == family.VOCAB and "model" not in request
+with np.load(os.path.join(request["folder"], request["inputs"])) as inputs:
+    given = [inputs[key] for key in ("tokens", "attention_mask", "labels")]
+np.savez(os.path.join(request["folder"], "answer.npz"), **family.Decoder(sys.argv[2])(*given))
+with open(sys.argv[4], "w") as file:
+    json.dump({"file": "answer.npz"}, file)
+"""
+
+
+def once():
+    """Programs without a loop."""
+    with open("once.py", "w", encoding="utf-8") as file:
+        file.write(ONCE)
+    for name, code, found in (("transformer", 0, "verdict: pass"),
+                              ("bidirectional", 1, "leak at b0.probs")):
+        expect(code, found, "--subject", f"exec-once:{sys.executable} once.py {HERE} {name}",
+               "--vocab", str(family.VOCAB), "--positions", "9")
+    expect(1, "exit code 1", "--subject", f"exec-once:{sys.executable} once.py /none transformer",
+           "--vocab", str(family.VOCAB), "--positions", "9")
+
+
 def dump(name, rows, path, **more):
     np.savez(path, **family.Decoder(name)(rows, np.ones_like(rows), rows), **more)
 
@@ -117,9 +146,10 @@ def main():
         os.chdir(folder)
         options()
         reports()
+        once()
         pairs()
         os.chdir("/")
-    print("options, reports and pairs of dumps: as expected")
+    print("options, reports, programs without a loop and pairs of dumps: as expected")
 
 
 main()

@@ -341,13 +341,13 @@ void add_methods(std::vector<BackwardMutant>& list) {
                   without_operand(1), "layers/2/recompute/1/attn_out", layer("mlp.down_proj", 1)});
   list.push_back({"1: none through stored probabilities", tiny("1"), "attend", again + "context",
                   without_operand(0), "layers/0/attn/probs", layer("self_attn.k_proj", 0),
-                  InBf16::hidden});
+                  InBf16::with_tensors});
   list.push_back({"1: detached probabilities are not", detached("1"), "detach", "",
                   [](const BackwardCall& call) { add_to(call.grad_in[0], call.grad_out); },
                   "layers/1/attn/probs", layer("self_attn.k_proj", 1)});
   list.push_back({"3.2: the weights' gradient is lost", tiny("3.2"), "weighted_sum",
                   "layers/2/mlp/sum", without_operand(3), "model.layers.2.mix.weight",
-                  "model.layers.2.mix.weight", InBf16::hidden});
+                  "model.layers.2.mix.weight", InBf16::with_tensors});
   list.push_back({"5.1: the score of an earlier layer is lost", tiny("5.1"), "add",
                   "add (before layers/2/attn/scores", without_operand(0), "layers/0/attn/k",
                   layer("self_attn.k_proj", 0)});
