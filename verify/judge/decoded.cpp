@@ -123,7 +123,6 @@ void take(const Piece& piece, Observed observed, int64_t cache_rows,
 void decode_rows_of(Subject& subject, const Batch& part, const CacheRows& rows,
                     const Chunking& chunking, const std::map<std::string, Places>& wanted,
                     DecodedTensors& decoded) {
-  subject.reset(part.batch, part.positions);
   Counts done(static_cast<std::size_t>(part.batch));
   for (Counts counts : chunking.steps) {
     counts.resize(done.size(), counts.front());  // rows that fill up a group
@@ -166,16 +165,24 @@ Places places_of(const std::string& axes, const golden::Shape& shape) {
 }
 
 DecodedTensors decode_in(Subject& subject, const Batch& batch, const Chunking& chunking,
-                         const std::map<std::string, Places>& wanted) {
+                         const std::map<std::string, Places>& wanted, const Batch& others) {
   DecodedTensors decoded;
   const int64_t fixed = subject.capabilities().fixed_batch;
-  if (fixed == 0 || fixed == batch.batch) {
+  const bool whole = fixed == 0 || fixed == batch.batch;
+  if (others.positions > 0) {
+    const Batch before = whole ? others : pieces_of(others, fixed).front();
+    subject.reset(before.batch, batch.positions);
+    subject.decode(before, [](const Observed&) {});
+  }
+  if (whole) {
+    subject.reset(batch.batch, batch.positions);
     decode_rows_of(subject, batch, {0, batch.batch}, chunking, wanted, decoded);
     return decoded;
   }
   int64_t first = 0;
   for (const Batch& part : pieces_of(batch, fixed)) {
     const CacheRows rows{first, std::min(fixed, batch.batch - first)};
+    subject.reset(part.batch, part.positions);
     decode_rows_of(subject, part, rows, chunking, wanted, decoded);
     first += fixed;
   }
