@@ -180,7 +180,7 @@ BOOST_FIXTURE_TEST_CASE(what_is_no_curve_is_refused, Logs) {
   says("d.csv", "step,loss\n1,2.5,7\n2,2.4\n", "line 2: expected 2 fields");
   says("e.json", "{\"log_history\": 3}", "expected a list");
   says("f.json", "{\"log_history\": [3]}", "expected an object");
-  says("g.json", "{\"log_history\": [", "parse error");
+  says("g.json", "{\"log_history\": [", "syntax error");
   says("h.jsonl", "{\"loss\": 1}\n{\"loss\"\n{\"loss\": 2}\n", "line 2");
   says("i.log", "nothing here\nof a loss\n", "expected a training or val loss");
   says("j.log", std::string("loss 1\0", 7), "bytes");
