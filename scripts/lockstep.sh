@@ -7,4 +7,4 @@ cd "$(dirname "$0")/.."
 assay=build/release/cli/assay
 cmake --build --preset release --target assay
 "$assay" campaign clean --train --cases "${1:-200}" --seed "${2:-$RANDOM}"
-cd tests/cli && python3 lockstep_test.py "../../$assay" ../../examples
+python3 tests/cli/lockstep/lockstep_test.py "$assay" examples

@@ -11,7 +11,8 @@ import re
 import sys
 import tempfile
 
-from command import Command
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from command import Command  # noqa: E402
 
 try:
     import numpy
