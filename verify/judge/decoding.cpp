@@ -210,6 +210,25 @@ bool DecodingJudge::fails(const DecodedSeen& seen) const {
   return seen.outside > 0 || (can_.decodes_same_bits && seen.other_bits > 0);
 }
 
+std::vector<DecodedResult> DecodingJudge::decode_each(const std::vector<Chunking>& list,
+                                                      const std::map<std::string, Places>& wanted,
+                                                      const Ledger& own) {
+  // The first of several meets a cache that is new; the others one in which all places were taken.
+  constexpr int64_t kFew = 5;
+  const int64_t T = file_.batch.positions, V = file_.golden.header().config.vocab_size;
+  int64_t taken = list.size() > 1 ? 0 : std::min(kFew, T);
+  std::vector<DecodedResult> results;
+  for (const Chunking& chunking : list) {
+    const Batch others = other_tokens(file_.batch, taken, V);
+    for (auto& [name, tensor] : decoded_by(subject_, file_.batch, chunking, wanted, others)) {
+      results.push_back({chunking.what, name, std::move(tensor), {}});
+      results.back().seen = compare(results.back(), own, {});
+    }
+    taken = T;
+  }
+  return results;
+}
+
 std::vector<DecodedResult> DecodingJudge::decode_all(const Ledger& own) {
   std::map<std::string, Places> wanted;
   std::vector<std::string> names;
@@ -223,20 +242,16 @@ std::vector<DecodedResult> DecodingJudge::decode_all(const Ledger& own) {
         return wanted.contains(name) ? Interest::useful : Interest::none;
       },
       names);
-  const auto& [B, T, tokens, mask, labels] = file_.batch;
-  const std::vector<Chunking> list =
-      chunkings(B, T, can_.decodes_ragged && B > 1, wanted_ == Decoding::asked);
-  // The first of several meets a cache that is new; the others one in which all places were taken.
-  constexpr int64_t kFew = 5;
-  int64_t taken = list.size() > 1 ? 0 : std::min(kFew, T);
-  std::vector<DecodedResult> results;
-  for (const Chunking& chunking : list) {
-    const Batch others = other_tokens(file_.batch, taken, file_.golden.header().config.vocab_size);
-    for (auto& [name, tensor] : decoded_by(subject_, file_.batch, chunking, wanted, others)) {
-      results.push_back({chunking.what, name, std::move(tensor), {}});
-      results.back().seen = compare(results.back(), own, {});
-    }
-    taken = T;
+  const int64_t B = file_.batch.batch, T = file_.batch.positions;
+  const bool ragged = can_.decodes_ragged && B > 1;
+  std::vector<DecodedResult> results =
+      decode_each(chunkings(B, T, ragged, wanted_ == Decoding::asked), wanted, own);
+  // Of logits behind pieces that all end in padding none counts; one by one all are there.
+  const bool none = std::all_of(results.begin(), results.end(), [](const DecodedResult& result) {
+    return result.seen.elements == 0;
+  });
+  if (none && !results.empty()) {
+    results = decode_each(chunkings(B, T, ragged, true), wanted, own);
   }
   // In the order of computation, and of each tensor in that of the chunkings.
   std::stable_sort(results.begin(), results.end(), [&](const auto& a, const auto& b) {

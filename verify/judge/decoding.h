@@ -81,6 +81,9 @@ class DecodingJudge {
 
   std::string find_why_not() const;
   bool is_compared(int64_t b, int64_t t) const;
+  std::vector<DecodedResult> decode_each(const std::vector<Chunking>& list,
+                                         const std::map<std::string, Places>& wanted,
+                                         const Ledger& own);
   std::vector<DecodedResult> decode_all(const Ledger& own);
   DecodedSeen compare(const DecodedResult& result, const Ledger& own, const Widen& widen) const;
   bool fails(const DecodedSeen& seen) const;

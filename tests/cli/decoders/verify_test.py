@@ -75,14 +75,15 @@ if __name__ == "__main__":
                         angles="double")
 '''
 SUITE = {
-    "assay_suite": 1, "about": "rows with padding on the left and on the right",
+    "assay_suite": 1, "about": "padding on the left, on the right, and nearly everywhere",
     "blocks": {"llama": {
         "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 64}},
     "defaults": {"precisions": ["fp32"]},
     "entries": [{"methods": ["plain"], "blocks": ["llama"], "heads": ["gqa"], "shapes": [
         {"batch": 2, "positions": 13, "left": [0, 3], "suffix": "left"},
-        {"batch": 2, "positions": 13, "right": [0, 4], "suffix": "right"}]}],
+        {"batch": 2, "positions": 13, "right": [0, 4], "suffix": "right"},
+        {"batch": 1, "positions": 40, "right": [37], "suffix": "most"}]}],
 }
 # What is replaced, and what the judge says of it.
 DEFECTS = {
@@ -209,7 +210,9 @@ def main():
         good = program("good.py", text)
         said = judge(0, "suite", "verify", "padded.json", "--dir", "s", "--subject", good,
                      "--decode")
-        assert len(re.findall("^pass ", said, re.MULTILINE)) == 2, said
+        assert len(re.findall("^pass ", said, re.MULTILINE)) == 3, said
+        said = judge(0, "suite", "verify", "padded.json", "--dir", "s", "--subject", "simt")
+        assert len(re.findall("^pass ", said, re.MULTILINE)) == 3, said
         said = judge(0, "verify", "g.h5", "--subject", good)
         assert re.search(r"^pass +numerics: decode ", said, re.MULTILINE), said
         judge_defects(text)
