@@ -33,6 +33,7 @@ void add_bench(CLI::App& app, Outcome& outcome);
 void add_map(CLI::App& app, Outcome& outcome);
 void add_campaign(CLI::App& app, Outcome& outcome);
 void add_data(CLI::App& app, Outcome& outcome);
+void add_train(CLI::App& app, Outcome& outcome);
 void add_overfit(CLI::App& app, Outcome& outcome);
 void add_subjects(CLI::App& app, Outcome& outcome);
 

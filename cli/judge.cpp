@@ -48,7 +48,8 @@ void look_for_leaks_in(const JudgeOptions& options, const golden::GoldenReader& 
   const auto graph = reference::build_model(config, 1, std::min<int64_t>(batch.positions, 32));
   const verify::LeakOptions leak_options{
       .all_positions = golden.positions(),
-      .reference_logits = reference_logits(config, golden, subject.precision())};
+      .reference_logits = reference_logits(config, golden, subject.precision()),
+      .begins = options.begins};
   look_for_leaks(report, *graph, subject, config, batch, leak_options);
 }
 
@@ -70,6 +71,7 @@ std::shared_ptr<const verify::Ledger> compare_numbers(
   numerics_options.left_out = options.left_out;
   numerics_options.required = options.required;
   numerics_options.strict = options.strict;
+  numerics_options.decoding = options.decoding;
   numerics_options.command = judging_command(options);
   numerics_options.watch = watch;
   const golden::GoldenReader& truth = rounded != nullptr ? rounded->reader() : golden;
@@ -116,6 +118,17 @@ void add_part_options(CLI::App& command, JudgeOptions& options) {
                      "e.g. 'layers/*/output'; all: every one");
   command.add_flag("--strict", options.strict,
                    "tensors there that the golden file does not declare are a failure");
+}
+
+void add_decode_option(CLI::App& command, JudgeOptions& options) {
+  command.add_flag_function(
+      "--decode,!--no-decode",
+      [&options](int64_t count) {
+        options.decoding = count > 0 ? verify::Decoding::asked : verify::Decoding::off;
+      },
+      "judge decoding with a cache in every chunking, however long the sequences are; what keeps "
+      "no cache is skipped. Default: where it can be judged, long sequences in uneven pieces "
+      "alone");
 }
 
 OpenGolden::OpenGolden(const JudgeOptions& options) : golden(options.golden_path) {

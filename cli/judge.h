@@ -18,6 +18,7 @@
 #include "golden/exchange/checkpoint.h"
 #include "golden/file/golden_file.h"
 #include "reference/graph/graph.h"
+#include "verify/judge/decoding.h"
 #include "verify/leakage/detectors.h"
 #include "verify/numerics/views.h"
 #include "verify/report/report.h"
@@ -36,8 +37,10 @@ struct JudgeOptions {
   std::vector<std::string> required;  // patterns of checkpoints that may not be missing; "all"
   bool strict = false;                // a tensor that nobody declared is a failure
   std::string checkpoint;             // folder to take weights from; "" = as the golden file says
+  verify::Decoding decoding = verify::Decoding::where_it_can;
   bool equal = false;  // judged by equality (verify/judge/equality.h), else within derived bounds
   bool leakage = false;
+  verify::Begins begins = {};       // of detectors
   int64_t leakage_positions = 256;  // that detectors run on at most: the first ones of the batch
 };
 
@@ -46,6 +49,9 @@ SubjectOptions of_batch(SubjectOptions options, const golden::GoldenReader& gold
 
 // --require and --strict, of a subject that hands over a part.
 void add_part_options(CLI::App& command, JudgeOptions& options);
+
+// --decode and --no-decode.
+void add_decode_option(CLI::App& command, JudgeOptions& options);
 
 // Throws InputError or NoDevice where there is nothing to judge.
 verify::RunReport judge(const JudgeOptions& options);
@@ -76,6 +82,8 @@ struct VerifyOptions {
 };
 
 void add_judge_options(CLI::App& command, VerifyOptions& options);
+// Files that it reads: no report may be written over them.
+std::vector<std::string> inputs_of(const JudgeOptions& judge);
 int run_verify(VerifyOptions& options, const Outcome& outcome);
 
 // The check of a subject that failed by itself: it died, hung or said what it should not.

@@ -11,6 +11,7 @@
 #include "cuda_impl/engine/interface/backend_name.h"
 #include "cuda_impl/engine/interface/model.h"
 #include "golden/contract/error.h"
+#include "golden/exchange/dump_tokens.h"
 #include "reference/methods/registry.h"
 #include "verify/subjects/bindings.h"
 #include "verify/subjects/exec_subject.h"
@@ -62,6 +63,19 @@ SubjectPointer make_reference(const SubjectRequest& request) {
       schedule);
 }
 
+// What was computed from other tokens is no candidate, whoever is right.
+void require_same_tokens(const std::string& dump, const verify::Batch& batch) {
+  const std::vector<double> own = golden::dump_tokens(dump).values;
+  if (own.size() != batch.tokens.size()) return;  // no tokens, or those of a part
+  const auto [expected, got] = std::mismatch(batch.tokens.begin(), batch.tokens.end(), own.begin());
+  if (expected == batch.tokens.end()) return;
+  const int64_t at = expected - batch.tokens.begin();
+  throw InputError(fmt::format(
+      "{}: its tokens are not those of the golden file: at ({},{}) expected {}, got {}; "
+      "'assay generate --tokens {}' makes a golden file of them",
+      dump, at / batch.positions, at % batch.positions, *expected, *got, dump));
+}
+
 SubjectPointer make_file(const SubjectRequest& request) {
   auto subject = std::make_unique<verify::FileSubject>(request.argument, request.precision,
                                                        request.schedule, request.angles);
@@ -69,22 +83,13 @@ SubjectPointer make_file(const SubjectRequest& request) {
     subject->read_through(golden::NameMap::load(request.map), request.config, request.batch,
                           request.positions);
   }
+  require_same_tokens(request.argument, request.first_batch);
   return subject;
 }
 
 SubjectPointer make_program(const SubjectRequest& request, verify::Program::Mode mode) {
-  verify::ExecOptions options;
-  options.command = request.argument;
-  options.mode = mode;
-  options.first = request.first_batch;
-  options.storage = request.precision;
-  options.schedule = request.schedule;
-  options.angles = request.angles;
-  options.limits = request.limits;
-  if (!request.map.empty()) {
-    options.map = std::make_shared<golden::NameMap>(golden::NameMap::load(request.map));
-  }
-  return std::make_unique<verify::ExecSubject>(options, request.config, request.weights);
+  return std::make_unique<verify::ExecSubject>(exec_options(request, mode), request.config,
+                                               request.weights);
 }
 
 SubjectPointer make_lib(const SubjectRequest& request) {
@@ -107,8 +112,11 @@ constexpr const char* kEngineSuffixes =
     "that fit, where only the loss is asked for), :fast-atomics";
 
 constexpr verify::Capabilities kAll{.can_run = true, .can_force = true, .can_grad = true};
-constexpr verify::Capabilities kEngine{
-    .can_run = true, .can_force = true, .can_grad = true, .can_run_untapped = true};
+constexpr verify::Capabilities kEngine{.can_run = true,
+                                       .can_force = true,
+                                       .can_grad = true,
+                                       .can_run_untapped = true,
+                                       .can_decode = true};
 
 constexpr SubjectRow kSubjects[] = {
     {"simt", "our kernels on the host executor", kEngineSuffixes, kEngine, make_simt},
@@ -118,17 +126,17 @@ constexpr SubjectRow kSubjects[] = {
     {"exec:COMMAND",
      "any program, by the protocol of docs/programs.md",
      "",
-     {.can_run = true},
+     {.can_run = true, .can_force = true, .can_grad = true, .can_decode = true},
      make_exec},
     {"exec-once:COMMAND",
      "the same, started anew for each answer",
      "",
-     {.can_run = true},
+     {.can_run = true, .can_force = true, .can_grad = true},
      make_exec_once},
     {"lib:PATH",
      "a shared library with the functions of assay_subject.h",
      "",
-     {.can_run = true, .can_force = true},
+     {.can_run = true, .can_force = true, .can_grad = true},
      make_lib},
     {"auto", "cuda where there is a GPU, else simt", kEngineSuffixes, kEngine, make_auto},
 };
@@ -169,12 +177,6 @@ void show_subjects() {
   fmt::print("\n{}\n", suffix_text());
 }
 
-// "dump.h5" of "file:dump.h5"
-std::string argument_of(const std::string& name) {
-  const std::size_t colon = name.find(':');
-  return colon == std::string::npos ? "" : name.substr(colon + 1);
-}
-
 const SubjectRow& row_of(const std::string& name) {
   const std::size_t colon = name.find(':');
   for (const SubjectRow& row : kSubjects) {
@@ -210,6 +212,26 @@ void require_options(const SubjectRow& row, const std::string& name,
 }
 
 }  // namespace
+
+std::string argument_of(const std::string& name) {
+  const std::size_t colon = name.find(':');
+  return colon == std::string::npos ? "" : name.substr(colon + 1);
+}
+
+verify::ExecOptions exec_options(const SubjectRequest& request, verify::Program::Mode mode) {
+  verify::ExecOptions options;
+  options.command = request.argument;
+  options.mode = mode;
+  options.first = request.first_batch;
+  options.storage = request.precision;
+  options.schedule = request.schedule;
+  options.angles = request.angles;
+  options.limits = request.limits;
+  if (!request.map.empty()) {
+    options.map = std::make_shared<golden::NameMap>(golden::NameMap::load(request.map));
+  }
+  return options;
+}
 
 std::span<const SubjectRow> subjects() { return kSubjects; }
 

@@ -16,6 +16,9 @@
 namespace CLI {
 class App;
 }
+namespace assay::verify {
+struct ExecOptions;
+}
 
 namespace assay::cli {
 
@@ -74,6 +77,13 @@ std::unique_ptr<verify::Subject> make_subject(const std::string& name, golden::P
 // Throws InputError for a name that make_subject has no row for and for options that it has no use
 // for, whatever the model.
 void require_subject(const std::string& name, const SubjectOptions& options = {});
+
+// "dump.h5" of "file:dump.h5"; "" if nothing stands behind a ':'.
+std::string argument_of(const std::string& name);
+
+// How a program of that request is started and judged.
+verify::ExecOptions exec_options(const SubjectRequest& request,
+                                 verify::Program::Mode mode = verify::Program::Mode::lines);
 
 // --subject, whose help names every subject and what it cannot do.
 void add_subject_option(CLI::App& command, std::string& subject);

@@ -8,6 +8,7 @@
 #include "cli/subjects.h"
 #include "golden/contract/precision.h"
 #include "golden/suites/suite.h"
+#include "verify/judge/decoding.h"
 #include "verify/report/report.h"
 
 namespace assay::cli {
@@ -17,6 +18,7 @@ struct CaseOptions {
   SubjectOptions elsewhere;
   std::vector<std::string> required;
   bool strict = false;
+  verify::Decoding decoding = verify::Decoding::where_it_can;
 };
 
 // The report on one case, titled "<case> <precision>", as `assay verify` gives it. Where the

@@ -15,6 +15,7 @@ import fnmatch
 import inspect
 import json
 import os
+import re
 import struct
 import sys
 import traceback
@@ -178,11 +179,42 @@ class Request:
         self.attention_mask = inputs.get("attention_mask")
 
 
+class StepRequest:
+    """One step of training by AdamW, all from one gradient: that of the mean loss over what all
+    micro-batches count together.
+
+    micro_batches: Requests. state: {"weight": .., "first": .., "second": ..}, each arrays by the
+    weight's name, to take in place of one's own, with the number of `steps` taken before; None: go
+    on from one's own. rate, rule: beta1, beta2, eps, weight_decay, max_norm (0: no clipping).
+    decay: the names of the weights that decay.
+    """
+
+    def __init__(self, model, message, micro_batches, state):
+        self.model, self.micro_batches, self.state = model, micro_batches, state
+        self.steps, self.rate = message.get("steps"), message["lr"]
+        self.rule, self.decay = message["rule"], set(message["decay"])
+
+
+def read_step(folder, model, message):
+    batches = []
+    for file in message["inputs"]:
+        with numpy.load(os.path.join(folder, file)) as inputs:
+            batches.append(Request(model, dict(inputs), {}))
+    state = None
+    if "state" in message:
+        state = {"weight": {}, "first": {}, "second": {}}
+        for name, x in read_safetensors(os.path.join(folder, message["state"])).items():
+            kind, weight = name.split("/", 1)
+            state[kind][weight] = x
+    return StepRequest(model, message, batches, state)
+
+
 def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
     """Answers requests until there are no more. `run` takes a Request and returns tensors by name,
     of numpy, torch or jax. It may have methods: `hello` gets Assay's first message and returns what
-    else is said in answer to it; `decode` gets a Request whose tokens follow those in a cache, and
-    returns tensors of these; `reset` empties that cache.
+    else is said in answer to it; `train` gets a StepRequest and returns tensors as docs/programs.md
+    names them of a step, or None for one that overflowed and is skipped; `decode` gets a Request
+    whose tokens follow those in a cache, and returns tensors of these; `reset` empties that cache.
 
     name: of the program in reports; that of its file, if it is empty.
     can: "force" in it if `run` takes its tensors from request.forced where they are there,
@@ -195,7 +227,8 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
     folder = model = None
     name = name or os.path.splitext(os.path.basename(sys.argv[0]))[0] or "python"
     says = {"storage": storage, "schedule": schedule, "angles": angles}
-    can = [*can, *(["decode"] if hasattr(run, "decode") else [])]
+    can = [*can, *(["decode"] if hasattr(run, "decode") else []),
+           *(["train"] if hasattr(run, "train") else [])]
     says = {"name": name, "version": version, "can": can, **says}
 
     def say(**message):
@@ -214,6 +247,15 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
                 run.reset()
                 say(id=message["id"])
                 continue
+            if message["type"] == "step":
+                tensors = run.train(read_step(folder, model, message))
+                if tensors is None:
+                    say(id=message["id"], skipped=True)
+                    continue
+                file = f"answer-{message['id']}.safetensors"
+                write_tensors(os.path.join(folder, file), tensors)
+                say(id=message["id"], file=file)
+                continue
             with numpy.load(os.path.join(folder, message["inputs"])) as inputs:
                 inputs = dict(inputs)
             forced = {}
@@ -228,10 +270,35 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
         except Exception as error:  # the judge is told, and may ask again
             traceback.print_exc()
             about = {"id": message["id"]} if "id" in message else {"name": name}
-            say(**about, error=f"{type(error).__name__}: {error}")
+            say(**about, error=f"{type(error).__name__}: {error}{own_line(error)}")
+
+
+def own_line(error):
+    """" (mine.py, line 57, forward: y = x @ w)": the innermost of a program's own lines."""
+    libraries = (os.path.abspath(__file__), os.path.dirname(os.path.abspath(os.__file__)))
+    own = [frame for frame in traceback.extract_tb(error.__traceback__)
+           if not os.path.abspath(frame.filename).startswith(libraries)
+           and "site-packages" not in frame.filename and os.path.exists(frame.filename)]
+    if not own:
+        return ""
+    file, line, where, text = own[-1]
+    return f" ({os.path.basename(file)}, line {line}, {where}: {text})"
 
 
 # Models of PyTorch.
+
+NO_LOSS = ("expected a model that returns its loss where labels are given, as out.loss, "
+           "out['loss'] or the one number of a tuple; got none")
+
+
+def loss_of(out):
+    """None where there is none, or there are several."""
+    if hasattr(out, "get"):
+        found = [out.get("loss")]
+    else:
+        found = list(out) if isinstance(out, (tuple, list)) else []
+    numbers = [x for x in found if getattr(x, "ndim", None) == 0]
+    return numbers[0] if len(numbers) == 1 else None
 
 
 @contextlib.contextmanager
@@ -413,8 +480,8 @@ class Taps:
                 self.tensors["inputs/" + ours] = x.detach().clone()
 
     def end(self, _, __, out):
-        loss = out.get("loss") if hasattr(out, "get") else None
-        if loss is not None and loss.dim() == 0:
+        loss = loss_of(out)
+        if loss is not None:
             self.tap("loss", loss)
         self.running, self.at = False, ""
         self.finished(dict(self.tensors))
@@ -552,26 +619,33 @@ class TorchSubject:
 
     model: none: what AutoModelForCausalLM.from_pretrained makes of the folder that Assay sends; a
     module: Assay's weights are loaded into it; a function of that folder and a dtype: what it
-    returns. names as in `record`. attention: eager, sdpa, .. of from_pretrained. compiled: through
-    torch.compile. call: how it is run, a function of model, tokens, attention_mask and labels.
+    returns. names as in `record`. weights: what its parameters are called where not as Assay's
+    are, {"model.layers.{l}.self_attn.q_proj.weight": "blocks.{l}.wq.weight", ..}: they are loaded
+    into a module, and their gradients named, by that. attention: eager, sdpa, .. of
+    from_pretrained. compiled: through torch.compile. call: how it is run, a function of model,
+    tokens, attention_mask and labels (not shifted; -100: not counted).
     """
 
     TYPES = {"fp64": "float64", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
     def __init__(self, model=None, names=None, attention="eager", compiled=False, device="cpu",
-                 call=None):
+                 call=None, weights=None):
         self.source, self.names, self.attention = model, names, attention
+        self.weights, self.ours = weights or {}, {}  # ours: Assay's name of a parameter
         self.compiled, self.device, self.call = compiled, device, call or self.usual_call
 
     def hello(self, message):
         import torch
 
-        self.torch, self.cache, precision = torch, None, message.get("precision")
+        self.torch, precision = torch, message.get("precision")
+        self.reset()
         if precision is not None and precision not in self.TYPES:
             raise ValueError(
                 f"precision: expected one of {', '.join(self.TYPES)}, got {precision}")
         dtype = getattr(torch, self.TYPES[precision]) if precision else None
         model = self.made(message.get("model"), dtype).to(self.device).eval()
+        if self.weights and message.get("model"):
+            self.name_weights(message["model"], model)
         if dtype is not None:
             for x in model.parameters():  # not buffers: angles are formed in float32 for every type
                 x.data = x.data.to(dtype)
@@ -587,7 +661,13 @@ class TorchSubject:
         self.past = next((x for x in ("past_key_values", "cache") if x in self.takes), None)
         can = ["force", "gradients", *(["mask"] if "attention_mask" in self.takes else []),
                *(["decode"] if self.past and self.call == self.usual_call else [])]
-        return {**said, "storage": precision or "", "can": can}
+        self.half, self.optimizer = precision == "fp16", None
+        self.narrow = precision in ("fp16", "bf16")
+        # What PyTorch's AdamW and clip_grad_norm_ do.
+        trains = {"master": "fp32" if self.narrow else precision, "scalars": "double",
+                  "clip_epsilon": 1e-6} if precision else {}
+        can += ["train"] if precision else []
+        return {**said, **trains, "storage": precision or "", "can": can}
 
     @staticmethod
     def family(model):
@@ -605,6 +685,7 @@ class TorchSubject:
         if folder is None or not own:
             return self.source if own else self.source(folder, dtype)
         weights = read_safetensors(os.path.join(folder, "model.safetensors"))
+        weights = {self.theirs(name): x for name, x in weights.items()}
         root = unwrapped(self.source)
         state = root.state_dict(keep_vars=True)
         loaded = {state[name].data_ptr() for name in weights if name in state}
@@ -613,9 +694,31 @@ class TorchSubject:
         if missing or extra:
             raise ValueError(
                 f"{type(root).__name__}: its weights are named otherwise: it lacks {extra[:3]} and "
-                f"has {missing[:3]} besides; pass a function of folder and dtype that loads them")
+                f"has {missing[:3]} besides; say so in weights={{..}}, or pass a function of "
+                "folder and dtype that loads them")
         root.load_state_dict({k: self.torch.tensor(x) for k, x in weights.items()}, strict=False)
         return self.source
+
+    def theirs(self, name):
+        for pattern, own in self.weights.items():
+            found = re.fullmatch(re.escape(pattern).replace(r"\{l\}", r"(\d+)"), name)
+            if found:
+                return own.replace("{l}", found[1] if found.groups() else "{l}")
+        return name
+
+    def name_weights(self, folder, model):
+        own = dict(unwrapped(model).named_parameters(remove_duplicate=False))
+        names = read_safetensors(os.path.join(folder, "model.safetensors"))
+        self.ours = {self.theirs(name): name for name in names}
+        missing = [name for name in self.ours if name not in own]
+        if missing:
+            raise ValueError(f"weights: {type(unwrapped(model)).__name__} has no parameter "
+                             f"{missing[0]}; it has {', '.join(list(own)[:6])}, ..")
+
+    def parameters(self):
+        """By Assay's names."""
+        named = self.taps.root.named_parameters()
+        return {self.ours.get(name, name): x for name, x in named}
 
     def usual_call(self, model, tokens, attention_mask, labels):
         named = {"attention_mask": attention_mask, "labels": labels, "use_cache": False}
@@ -635,6 +738,92 @@ class TorchSubject:
         taps.live.clear()
         return tensors
 
+    # Training: AdamW on the parameters, or on float32 masters of those in 16 bits.
+
+    def train(self, request):
+        torch = self.torch
+        if request.state is not None or self.optimizer is None:
+            self.take_over(request)
+        self.taps.forced, self.taps.gradients = {}, False
+        counts = [int((batch.labels[:, 1:] != -100).sum()) for batch in request.micro_batches]
+        loss = 0.0
+        for batch, count in zip(request.micro_batches, counts):
+            share = count / sum(counts)
+            out = self.call(self.model, *map(self.long, (batch.tokens, batch.attention_mask,
+                                                         batch.labels)))
+            mean = loss_of(out)
+            if mean is None:
+                raise ValueError(NO_LOSS)
+            (mean * share * self.loss_scale).backward()
+            loss += share * mean.item()
+            for name, x in self.trained.items():
+                self.gather(self.masters[name], x)
+        grads = {name: x.grad / self.loss_scale for name, x in self.masters.items()}
+        for name, x in self.masters.items():
+            x.grad = grads[name].clone()
+        max_norm = request.rule["max_norm"] or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(list(self.masters.values()), max_norm)
+        skipped = self.narrow and not torch.isfinite(norm)
+        if not skipped:
+            self.update(request)
+        elif self.loss_scale > 1:
+            self.loss_scale /= 2
+        for x in self.masters.values():
+            x.grad = None
+        return None if skipped else self.step_tensors(loss, norm, grads)
+
+    def take_over(self, request):
+        torch, state = self.torch, request.state
+        self.trained = self.parameters()
+        if self.optimizer is None:
+            self.loss_scale = 65536.0 if self.half else 1.0
+        self.masters = {}
+        for name, x in self.trained.items():
+            x.grad, x.requires_grad = None, True
+            master = torch.tensor(state["weight"][name]).to(x.device)
+            wide = torch.promote_types(x.dtype, torch.float32)
+            self.masters[name] = master.to(wide).requires_grad_()
+        decaying = [x for name, x in self.masters.items() if name in request.decay]
+        others = [x for name, x in self.masters.items() if name not in request.decay]
+        rule = request.rule
+        groups = [{"params": decaying, "weight_decay": rule["weight_decay"]},
+                  {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW([group for group in groups if group["params"]],
+                                           lr=request.rate, eps=rule["eps"],
+                                           betas=(rule["beta1"], rule["beta2"]))
+        for name, x in self.masters.items():
+            moments = (torch.tensor(state[kind][name]).to(x) for kind in ("first", "second"))
+            self.optimizer.state[x] = {"step": torch.tensor(float(request.steps)),
+                                       **dict(zip(("exp_avg", "exp_avg_sq"), moments))}
+        self.publish()
+
+    @staticmethod
+    def gather(master, x):
+        if x.grad is None:
+            x.grad = x.detach() * 0
+        grad = x.grad.to(master.dtype)
+        master.grad = grad.clone() if master.grad is None else master.grad + grad
+        x.grad = None
+
+    def update(self, request):
+        for group in self.optimizer.param_groups:
+            group["lr"] = request.rate
+        self.optimizer.step()
+        self.publish()
+
+    def publish(self):
+        """The model computes with the masters, in its own type."""
+        for name, x in self.trained.items():
+            x.data = self.masters[name].detach().to(x.dtype).clone()
+
+    def step_tensors(self, loss, norm, grads):
+        state = {name: self.optimizer.state[x] for name, x in self.masters.items()}
+        return {"loss": loss, "grad_norm": norm,
+                **{"grad/" + name: x for name, x in grads.items()},
+                **{"first/" + name: x["exp_avg"] for name, x in state.items()},
+                **{"second/" + name: x["exp_avg_sq"] for name, x in state.items()},
+                **{"weight/" + name: x for name, x in self.masters.items()}}
+
     def long(self, x):
         return None if x is None else self.torch.tensor(x).long().to(self.device)
 
@@ -643,23 +832,31 @@ class TorchSubject:
                 if not name.startswith("inputs/")}
 
     def reset(self):
-        self.cache = None
+        self.cache, self.mask = None, numpy.ones((1, 0), int)
 
     def decode(self, request):
-        """Of keys and values those of the new tokens."""
+        """Of keys and values those of the new tokens. Where there is padding the model gets the
+        mask of all that was read."""
         self.taps.forced, self.taps.gradients = {}, False
+        named = {self.past: self.cache}
+        mask = request.attention_mask
+        if mask is not None and "attention_mask" in self.takes:
+            old = numpy.broadcast_to(self.mask, (len(mask), self.mask.shape[1]))
+            self.mask = numpy.concatenate([old, mask], axis=1)
+            if not self.mask.all():
+                named["attention_mask"] = self.long(self.mask)
         with self.torch.no_grad():
-            out = self.model(self.long(request.tokens), use_cache=True, **{self.past: self.cache})
+            out = self.model(self.long(request.tokens), use_cache=True, **named)
         self.cache = out.get(self.past, out.get("past_key_values"))
         count = request.tokens.shape[1]
         return {name: x[:, :, -count:] if name.endswith(("/attn/k", "/attn/v")) else x
                 for name, x in self.found().items()}
 
     def gradients(self, tensors):
-        live = {**self.taps.live, **dict(self.taps.root.named_parameters())}
+        live = {**self.taps.live, **self.parameters()}
         loss = live.pop("loss", None)
         if loss is None:
-            raise ValueError("gradients: expected a model that returns its loss, got none")
+            raise ValueError(NO_LOSS)
         live = {name: x for name, x in live.items() if x.requires_grad}
         found = self.torch.autograd.grad(loss, list(live.values()), allow_unused=True)
         grads = {name: x for name, x in zip(live, found) if x is not None}

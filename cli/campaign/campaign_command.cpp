@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "cli/campaign/clean_case.h"
+#include "cli/campaign/clean_training.h"
 #include "cli/command.h"
 #include "cli/judge.h"
 #include "cli/subjects.h"
@@ -27,7 +28,7 @@ using verify::Status;
 struct CampaignOptions {
   uint64_t cases = 100, seed = 1, first = 0;
   double peak = 4;
-  bool gradients = false, show = false;
+  bool gradients = false, train = false, show = false;
 };
 
 // A folder of its own, gone with everything in it at the end.
@@ -98,11 +99,18 @@ void judge_case(const CampaignOptions& options, uint64_t index, const Folder& fo
                 Outcomes& outcomes) {
   const CleanCase c = draw_case(options.seed, index, options.peak);
   std::vector<std::string> lines;
-  std::string verdict;
+  std::string verdict, what = c.text();
   try {
     const std::string path = folder.file("case.h5");
     generate(c, PeakedWeights(c), options.gradients, path);
-    const std::vector<verify::Check> checks = checks_of(c, path);
+    std::vector<verify::Check> checks;
+    if (options.train) {
+      TrainedCase trained = train_clean_case(c, path);
+      checks = std::move(trained.checks);
+      what += "; " + trained.text;
+    } else {
+      checks = checks_of(c, path);
+    }
     verdict = verify::status_name(verify::overall(checks));
     for (const verify::Check& check : checks) {
       if (check.status != Status::fail && !options.show) continue;
@@ -119,10 +127,13 @@ void judge_case(const CampaignOptions& options, uint64_t index, const Folder& fo
   }
   ++outcomes.verdicts[verdict];
   if (lines.empty()) return;
-  fmt::print("case {}: {}: {}\n", index, verdict, c.text());
+  fmt::print("case {}: {}: {}\n", index, verdict, what);
   for (const std::string& line : lines) fmt::print("{}", line);
   fmt::print("again: assay campaign clean --seed {} --first {} --cases 1 --peak {:g}{} --show\n\n",
-             options.seed, index, options.peak, options.gradients ? " --grad" : "");
+             options.seed, index, options.peak,
+             options.train       ? " --train"
+             : options.gradients ? " --grad"
+                                 : "");
 }
 
 int run_clean(const CampaignOptions& options) {
@@ -159,6 +170,7 @@ void add_campaign(CLI::App& app, Outcome& outcome) {
                    "largest factor on queries and keys, a power of two: what trained attention has")
       ->capture_default_str();
   command->add_flag("--grad", options->gradients, "gradients too");
+  command->add_flag("--train", options->train, "train in lockstep instead (docs/lockstep.md)");
   command->add_flag("--show", options->show, "every check of every case");
   command->callback([options, &outcome] { outcome.exit_code = run_clean(*options); });
 }

@@ -127,4 +127,26 @@ golden::Tensor EngineSubject::run_untapped(const verify::Batch& batch, verify::R
   return std::move(probe.result);
 }
 
+// A decoder that is there is used again: what one sequence leaves behind may not reach the next.
+void EngineSubject::reset(int64_t rows, int64_t positions) {
+  const bool fits = decoder_ != nullptr && capacity_ == positions &&
+                    static_cast<int64_t>(decoder_->lengths().size()) == rows;
+  if (!fits) decoder_ = model_->decoder(rows, positions);
+  capacity_ = positions;
+  for (int64_t b = 0; b < rows; ++b) decoder_->reset(b);
+}
+
+void EngineSubject::decode(const verify::Batch& tokens, const verify::Receive& receive) {
+  decode_rows(tokens, {}, receive);
+}
+
+void EngineSubject::decode_rows(const verify::Batch& tokens, std::span<const int32_t> counts,
+                                const verify::Receive& receive) {
+  ASSAY_CHECK(decoder_ != nullptr, "decode before reset");
+  const int64_t B = tokens.batch, V = decoder_->vocab_size();
+  golden::Tensor logits{{B, 1, V}, std::vector<double>(static_cast<std::size_t>(B * V))};
+  decoder_->append({tokens.positions, tokens.tokens, tokens.attention_mask, counts}, logits.values);
+  receive({.name = "logits", .dtype = dtype_of("logits"), .tensor = std::move(logits)});
+}
+
 }  // namespace assay::cli

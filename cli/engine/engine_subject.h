@@ -25,7 +25,14 @@ class EngineSubject : public verify::Subject {
 
   std::string describe() const override;
   verify::Capabilities capabilities() const override {
-    return {.can_run = true, .can_force = true, .can_grad = true, .can_run_untapped = true};
+    return {.can_run = true,
+            .can_force = true,
+            .can_grad = true,
+            .can_run_untapped = true,
+            .can_decode = true,
+            .decodes_ragged = true,
+            .decodes_same_bits = options_.stored_bytes == 0,  // a cache rebuilds probabilities
+            .reads_mask = true};
   }
   golden::PrecisionSchedule precision() const override { return model_->precision(); }
   bool computes(const std::string& tensor_name) const override;
@@ -36,12 +43,19 @@ class EngineSubject : public verify::Subject {
   void run_gradients(const verify::Batch& batch, const verify::Receive& receive) override;
   golden::Tensor run_untapped(const verify::Batch& batch, verify::Result result) override;
   std::unique_ptr<verify::Subject> another() const override;
+  void reset(int64_t rows, int64_t positions) override;
+  void decode(const verify::Batch& tokens, const verify::Receive& receive) override;
+  void decode_rows(const verify::Batch& tokens, std::span<const int32_t> counts,
+                   const verify::Receive& receive) override;
+  bool decodes(const std::string& tensor_name) const override { return tensor_name == "logits"; }
 
  private:
   std::string backend_;
   std::shared_ptr<cuda::Model> model_;
   cuda::ModelOptions options_;
   MakeModel make_;
+  std::unique_ptr<cuda::Decoder> decoder_;
+  int64_t capacity_ = 0;  // of decoder_, in positions
 };
 
 }  // namespace assay::cli

@@ -32,8 +32,8 @@ void check_numbers(const OverfitOptions& options) {
   positive("--checkpoints", options.checkpoints);
   positive("--seq", options.positions);
   positive("--tokens-per-step", options.tokens_per_step);
-  if (!(options.bits > 0 && options.bits <= 64)) {
-    throw InputError(fmt::format("--bits {}: expected a number in 0 .. 64", options.bits));
+  if (options.bits && !(*options.bits > 0 && *options.bits <= 64)) {
+    throw InputError(fmt::format("--bits {}: expected a number in 0 .. 64", *options.bits));
   }
   if (!(options.alpha > 0 && options.alpha < 0.5)) {
     throw InputError(fmt::format("--alpha {}: expected a number in 0 .. 0.5", options.alpha));
@@ -116,7 +116,8 @@ void add_overfit(CLI::App& app, Outcome& outcome) {
   command->add_option("--vocab", inputs.vocab, "vocabulary size, for log V");
   command->add_option("--parameters", inputs.parameters,
                       "number of parameters, for the counting bound");
-  command->add_option("--bits", inputs.bits, "bits of a parameter")->capture_default_str();
+  command->add_option("--bits", inputs.bits,
+                      "bits of a parameter; default: of a run of 'assay train' its own, else 16");
   command->add_option("--train-size", inputs.train_size, "tokens of the whole training set");
   command->add_option("--checkpoints", inputs.checkpoints,
                       "checkpoints among which val chose this one");

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "cli/training/known_oracle.h"
+#include "cli/training/own_run.h"
 #include "datasets/known/law.h"
 #include "golden/contract/error.h"
 #include "golden/contract/strict_json.h"
@@ -80,7 +81,7 @@ bool is_number(const std::string& text, double& value) {
 
 class Gatherer {
  public:
-  explicit Gatherer(const OverfitOptions& options) : options_(options) {}
+  explicit Gatherer(const OverfitOptions& options) : options_(with_own_run(options)) {}
 
   training::Evidence gather() {
     take_options();
@@ -116,7 +117,7 @@ class Gatherer {
     evidence_.positions = options_.positions;
     evidence_.tokens_per_step = options_.tokens_per_step;
     evidence_.one_epoch = options_.one_epoch;
-    evidence_.bits = options_.bits;
+    evidence_.bits = options_.bits.value_or(16);
     evidence_.alpha = options_.alpha;
   }
 
@@ -298,7 +299,7 @@ class Gatherer {
     if (passed || !leak.finding.empty()) evidence_.structural = leak;
   }
 
-  const OverfitOptions& options_;
+  const OverfitOptions options_;
   training::Evidence evidence_;
   std::array<training::SetArrays, 3> arrays_;
   std::array<training::AlignedSet, 3> sets_;

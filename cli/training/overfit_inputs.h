@@ -17,7 +17,8 @@ struct OverfitOptions {
   std::string oracle, unit = "nats", leak_report;
   std::optional<int64_t> vocab, parameters, train_size, checkpoints, positions, tokens_per_step;
   bool one_epoch = false;
-  double bits = 16, alpha = 1e-6;
+  std::optional<double> bits;  // of a parameter; empty: 16
+  double alpha = 1e-6;
   LiveOptions live;
 };
 

@@ -24,6 +24,7 @@ class CachedDecoder final : public cuda::Decoder {
   void reset(int64_t sequence) override;
   std::span<const int64_t> lengths() const override { return lengths_; }
   int64_t cache_bytes() const override { return cache_.bytes(); }
+  int64_t vocab_size() const override { return parts_->config.vocab_size; }
 
   int64_t allocations() const { return pass_.allocations(); }
 

@@ -295,7 +295,8 @@ static Tensor read_whole(const Format& format, const DumpEntry& found, const std
 }
 
 Tensor DumpReader::read(const std::string& name) const {
-  return read_whole(*impl_->format, entry(name), impl_->path, impl_->paths.at(name));
+  const DumpEntry& found = entry(name);
+  return read_whole(*impl_->format, found, impl_->path, impl_->paths.at(name));
 }
 
 void DumpReader::read(const std::string& name, std::span<double> out) const {

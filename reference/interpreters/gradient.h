@@ -1,6 +1,7 @@
 // Reverse-mode differentiation of a graph: gradients of one scalar node.
 #pragma once
 
+#include "reference/interpreters/segments.h"
 #include "reference/interpreters/value.h"
 
 namespace assay::reference {
@@ -20,7 +21,14 @@ class GradientObserver {
 // last reader first. Memory: the live set of the values, what is kept, and the gradients that are
 // begun and not yet passed on.
 // loss must be a scalar node.
-void evaluate_with_gradient(const Graph& graph, const Bindings& bindings, int loss,
-                            Observer& observer, GradientObserver& gradients);
+//
+// With segments what is kept is less, and a segment's values are computed again when the backward
+// pass enters it, from what is stored; the observer sees them once, in the forward pass, and what
+// it replaces is kept. Every gradient has the same bits. `bindings` is asked again for inputs.
+//
+// Returns the bytes that are live between the forward and the backward pass and were not before.
+int64_t evaluate_with_gradient(const Graph& graph, const Bindings& bindings, int loss,
+                               Observer& observer, GradientObserver& gradients,
+                               const Segments& segments = {});
 
 }  // namespace assay::reference

@@ -117,6 +117,15 @@ def judge_programs():
         sys.exit(f"FAIL: --only logits judges gradients too: {said}")
 
 
+def judge_with_hashes(make):
+    """Golden files that hold hashes of what g.h5 holds in values."""
+    for capture in ("hash", "stats"):
+        expect(0, "", "generate", *make, "hash.h5", "--grad", "--capture", capture, "--force")
+        judged = ("verify", "hash.h5", "--precision", "fp64", "--subject")
+        expect(0, "hashes equal", *judged, program("pass"))
+        expect(1, f"FAIL /grad/{UP}", *judged, program(f"grads['{UP}'] *= 2"))
+
+
 def judge_dumps():
     with h5py.File("g.h5") as file:
         dump = {}
@@ -153,6 +162,7 @@ def main():
         expect(0, "", "generate", *make, "g.h5", "--grad")
         expect(0, "", "generate", *make, "none.h5")
         judge_programs()
+        judge_with_hashes(make)
         judge_dumps()
         os.chdir("/")
     sys.exit(1 if ASSAY.failures else 0)

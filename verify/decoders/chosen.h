@@ -25,7 +25,7 @@ class Chosen : public Subject {
   // A subject that dies of a batch of another shape than the first one is made anew, and the run
   // is a SubjectRefusal.
   void run(const Batch& batch, const Forced& forced, const Receive& receive) override;
-  void reset() override { subject().reset(); }
+  void reset(int64_t rows, int64_t positions) override { subject().reset(rows, positions); }
   void decode(const Batch& tokens, const Receive& receive) override;
 
   void leave_out(const std::string& name, const std::string& reason) { left_out_[name] = reason; }

@@ -70,7 +70,7 @@ void decode_in(const Decoder& decoder, const Schedule& schedule, std::vector<Wor
   Experiment& experiment = decoder.experiment;
   const Recording& base = experiment.base();
   Cache cache(experiment.subject(), base);
-  experiment.subject().reset();
+  experiment.subject().reset(experiment.batch().batch, experiment.batch().positions);
   int64_t done = 0;
   for (const int64_t count : schedule.pieces) {
     const Recording piece = experiment.record(cache, part_of(experiment.batch(), done, count));

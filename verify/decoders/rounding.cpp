@@ -9,6 +9,8 @@
 #include <set>
 #include <vector>
 
+#include "golden/contract/error.h"
+
 namespace assay::verify {
 namespace {
 
@@ -70,6 +72,14 @@ Rounding rounding_of(const Recording& recording, const std::string& declared) {
     if (typical <= units.bits) return of(units, false, bits.size());
   }
   return of(kUnits[3], false);
+}
+
+Rounding declared_rounding(Precision precision) {
+  if (precision == Precision::tf32) precision = Precision::fp16;  // factors of as many bits
+  for (const Units& units : kUnits) {
+    if (precision == units.precision) return of(units, true);
+  }
+  throw InternalError("declared_rounding: no such Precision");
 }
 
 Size size_of(const Rounding& rounding, double size) {

@@ -22,6 +22,8 @@ struct Rounding {
 // them.
 Rounding rounding_of(const Recording& recording, const std::string& declared);
 
+Rounding declared_rounding(golden::Precision precision);
+
 // What a difference that is `size` of the largest value beside it says, between runs that may
 // differ by rounding: nothing, too much for rounding, or no more than a coarser type inside may
 // bring.

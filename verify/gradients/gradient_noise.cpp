@@ -6,6 +6,7 @@
 
 #include "reference/interpreters/gradient.h"
 #include "reference/interpreters/gradient_error.h"
+#include "verify/subjects/bindings.h"
 #include "verify/subjects/subject.h"
 
 namespace assay::verify {
@@ -31,15 +32,15 @@ class CleanRun : public reference::Observer, public reference::GradientObserver 
 // The deviation of what each tensor and each gradient adds to the errors of what it is made from.
 class OwnErrors : public reference::GradientErrorObserver {
  public:
-  OwnErrors(const Case& file, const golden::PrecisionSchedule& schedule, const CleanRun& clean)
-      : file_(file), schedule_(schedule), clean_(clean) {}
+  OwnErrors(const NoisyRun& run, const golden::PrecisionSchedule& schedule, const CleanRun& clean)
+      : run_(run), schedule_(schedule), clean_(clean) {}
 
   bool gives(const NodeData& node) override { return clean_.values.contains(node.name); }
   std::pair<Array, Array> given(const NodeData& node) override {
     return {clean_.values.at(node.name), Array()};
   }
   Array error_of_input(const NodeData& node, const Array& value) override {
-    return file_.weight_error(schedule_.storage, node, value);
+    return learned_rounding(run_.method, schedule_.storage, node, value);
   }
   void observe(const NodeData& node, const Array&, const Array& error) override {
     values[node.name] = {error.values().begin(), error.values().end()};
@@ -55,7 +56,7 @@ class OwnErrors : public reference::GradientErrorObserver {
   FloatsByName values, gradients;
 
  private:
-  const Case& file_;
+  const NoisyRun& run_;
   const golden::PrecisionSchedule& schedule_;
   const CleanRun& clean_;
 };
@@ -74,17 +75,19 @@ Array minus(const Array& a, const Array& b) {
 // One run with drawn errors.
 class DrawnRun : public reference::Observer, public reference::GradientObserver {
  public:
-  DrawnRun(const Case& file, const CleanRun& clean, const OwnErrors& own, uint64_t seed,
+  DrawnRun(const NoisyRun& run, const CleanRun& clean, const OwnErrors& own, uint64_t seed,
            const GivenGradient* given, RowNoise& noise)
-      : file_(file), clean_(clean), own_(own), seed_(seed), given_(given), noise_(noise) {}
+      : run_(run), clean_(clean), own_(own), seed_(seed), given_(given), noise_(noise) {}
 
   Array observe(const NodeData& node, Array value) override {
     if (given_ != nullptr) return value;  // exact
+    const Array& clean = clean_.values.at(node.name);
     const auto own = own_.values.find(node.name);
-    return own == own_.values.end()
-               ? value
-               : plus(value, errors_alike(clean_.values.at(node.name), own->second,
-                                          stream_of(node.name, 0)));
+    if (own != own_.values.end()) {
+      value = plus(value, errors_alike(clean, own->second, stream_of(node.name, 0)));
+    }
+    if (node.name == "loss") noise_.add(node.name, minus(value, clean));
+    return value;
   }
   void observe_gradient(const NodeData&, const Array&) override {}
   Array pass_on(const NodeData& node, Array gradient) override {
@@ -99,10 +102,10 @@ class DrawnRun : public reference::Observer, public reference::GradientObserver 
 
  private:
   uint64_t stream_of(const std::string& name, uint64_t pass) const {
-    return (seed_ << 33) + (static_cast<uint64_t>(file_.graph->find(name)) << 1) + pass;
+    return (seed_ << 33) + (static_cast<uint64_t>(run_.graph.find(name)) << 1) + pass;
   }
 
-  const Case& file_;
+  const NoisyRun& run_;
   const CleanRun& clean_;
   const OwnErrors& own_;
   uint64_t seed_;
@@ -110,30 +113,38 @@ class DrawnRun : public reference::Observer, public reference::GradientObserver 
   RowNoise& noise_;
 };
 
-RowNoise sampled(const Case& file, const golden::PrecisionSchedule& schedule,
+RowNoise sampled(const NoisyRun& run, const golden::PrecisionSchedule& schedule,
                  const GivenGradient* given) {
-  const int loss = file.graph->find("loss");
+  const int loss = run.graph.find("loss");
   CleanRun clean;
-  reference::evaluate_with_gradient(*file.graph, file.bindings, loss, clean, clean);
-  OwnErrors own(file, schedule, clean);
-  reference::evaluate_gradient_with_error(*file.graph, file.bindings, loss, schedule, own, 1);
+  reference::evaluate_with_gradient(run.graph, run.bindings, loss, clean, clean);
+  OwnErrors own(run, schedule, clean);
+  reference::evaluate_gradient_with_error(run.graph, run.bindings, loss, schedule, own, 1);
   RowNoise noise;
-  for (uint64_t run = 1; run <= RowNoise::kRuns; ++run) {
-    DrawnRun drawn(file, clean, own, run, given, noise);
-    reference::evaluate_with_gradient(*file.graph, file.bindings, loss, drawn, drawn);
+  for (uint64_t seed = 1; seed <= RowNoise::kRuns; ++seed) {
+    DrawnRun drawn(run, clean, own, seed, given, noise);
+    reference::evaluate_with_gradient(run.graph, run.bindings, loss, drawn, drawn);
   }
   return noise;
 }
 
+NoisyRun run_of(const Case& file) {
+  return {*file.graph, file.bindings, file.golden.header().config.method};
+}
+
 }  // namespace
 
+RowNoise free_gradient_noise(const NoisyRun& run, const golden::PrecisionSchedule& schedule) {
+  return sampled(run, schedule, nullptr);
+}
+
 RowNoise free_gradient_noise(const Case& file, const golden::PrecisionSchedule& schedule) {
-  return sampled(file, schedule, nullptr);
+  return sampled(run_of(file), schedule, nullptr);
 }
 
 RowNoise local_gradient_noise(const Case& file, const golden::PrecisionSchedule& schedule,
                               const GivenGradient& given) {
-  return sampled(file, schedule, &given);
+  return sampled(run_of(file), schedule, &given);
 }
 
 }  // namespace assay::verify

@@ -15,7 +15,15 @@ namespace assay::verify {
 // name.
 using GivenGradient = std::function<bool(const std::string& name)>;
 
-// Of the whole run.
+// What is run: the graph of a model and what its inputs are bound to.
+struct NoisyRun {
+  const reference::Graph& graph;
+  const reference::Bindings& bindings;
+  const std::string& method;
+};
+
+// Of the whole run: of every gradient, and of "loss".
+RowNoise free_gradient_noise(const NoisyRun& run, const golden::PrecisionSchedule& schedule);
 RowNoise free_gradient_noise(const Case& file, const golden::PrecisionSchedule& schedule);
 // Of the backward pass alone, from exact tensors and given gradients.
 RowNoise local_gradient_noise(const Case& file, const golden::PrecisionSchedule& schedule,

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "reference/interpreters/gradient.h"
 #include "reference/interpreters/gradient_error.h"
 #include "verify/statistics/chunks.h"
 
@@ -64,6 +65,27 @@ class GradientView : public reference::GradientErrorObserver {
   std::optional<Failure> first_;
 };
 
+// Golden gradients of which the file has hashes alone, made as generate made them: error analysis
+// adds in another order, so its values have other bits.
+class MadeAgain : public reference::Observer, public reference::GradientObserver {
+ public:
+  MadeAgain(HandedGradients& handed, GoldenValues& golden) : handed_(handed), golden_(golden) {}
+
+  bool any_missing() {
+    return std::any_of(handed_.rows().begin(), handed_.rows().end(),
+                       [&](const CheckpointRow& row) { return golden_.lacks(row.name); });
+  }
+  Array observe(const NodeData&, Array value) override { return value; }
+  void observe_gradient(const NodeData& node, const Array& gradient) override {
+    const std::string name = kGrad + node.name;
+    if (handed_.find(name) != nullptr && golden_.lacks(name)) golden_.settle(name, gradient);
+  }
+
+ private:
+  HandedGradients& handed_;
+  GoldenValues& golden_;
+};
+
 class FreeGradients : public GradientView {
  public:
   FreeGradients(const Case& file, const golden::PrecisionSchedule& schedule,
@@ -71,11 +93,9 @@ class FreeGradients : public GradientView {
                 GoldenValues& golden)
       : GradientView(file, schedule, tolerance, noise, handed), golden_(golden) {}
 
-  void observe_gradient(const NodeData& node, const Array& gradient,
-                        const Array& deviation) override {
+  void observe_gradient(const NodeData& node, const Array&, const Array& deviation) override {
     const std::string name = kGrad + node.name;
-    if (is_handed(name))
-      compare_row(*handed_.find(name), golden_.settle(name, gradient), deviation);
+    if (is_handed(name)) compare_row(*handed_.find(name), golden_.read(name), deviation);
   }
 
  private:
@@ -176,9 +196,13 @@ GivenGradient own_gradients(const HandedGradients& handed) {
 std::optional<Failure> free_gradients(const Case& file, const golden::PrecisionSchedule& schedule,
                                       const Tolerance& tolerance, RowNoise* noise,
                                       HandedGradients& handed, GoldenValues& golden) {
+  const int loss = file.graph->find("loss");
+  if (MadeAgain missing(handed, golden); missing.any_missing()) {
+    reference::evaluate_with_gradient(*file.graph, file.bindings, loss, missing, missing);
+  }
   FreeGradients view(file, schedule, tolerance, noise, handed, golden);
-  reference::evaluate_gradient_with_error(*file.graph, file.bindings, file.graph->find("loss"),
-                                          schedule, view, tolerance.reach());
+  reference::evaluate_gradient_with_error(*file.graph, file.bindings, loss, schedule, view,
+                                          tolerance.reach());
   std::optional<Failure> first = view.first();
   compare_with_zero(file, handed, first);
   return first;

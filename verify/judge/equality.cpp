@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "verify/judge/decoding.h"
 #include "verify/judge/untapped.h"
 #include "verify/numerics/ledger_check.h"
 #include "verify/numerics/views.h"
@@ -168,7 +169,12 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
 
   start = Clock::now();
   Rows rows(file, subject);
-  EqualityObserver observer(file, schedule, ledger, golden, rows, options.watch);
+  DecodingJudge decoding(file, subject, options.decoding, options.command);
+  const WatchFree watch = [&](const FreeComparison& seen) {
+    decoding.keep(seen);
+    if (options.watch) options.watch(seen);
+  };
+  EqualityObserver observer(file, schedule, ledger, golden, rows, watch);
   if (!observer.compare_stored()) reference::evaluate(*file.graph, file.bindings, observer);
   book_nothing(rows.all(), ledger);
   NumericsResult result;
@@ -178,8 +184,12 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
   if (subject.capabilities().can_run_untapped) {
     result.checks.push_back(untapped_check(file, subject, ledger));
   }
-  result.diverged = observer.first_name();
-  result.first_divergence = observer.first();
+  if (std::optional<Check> check = decoding.judge(ledger, {})) {
+    result.checks.push_back(std::move(*check));
+  }
+  const bool differs = !observer.first_name().empty();
+  result.diverged = differs ? observer.first_name() : decoding.diverged();
+  result.first_divergence = differs ? observer.first() : decoding.first_divergence();
   std::vector<std::string>& details = result.checks[1].details;
   details.insert(details.begin(), observer.first().begin(), observer.first().end());
   for (CheckpointRow& row : rows.all()) {

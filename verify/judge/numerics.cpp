@@ -87,6 +87,7 @@ struct Run {
         forced_ledger(file.asked, judged.describe() + ", forced"),
         golden(golden_file),
         rows(file, judged),
+        decoding(file, judged, chosen.decoding, chosen.command),
         tolerance(schedule, file.elements(), chosen.false_alarm_rate) {
     const Demands demands{.part = judged.gives_a_part(),
                           .strict = chosen.strict,
@@ -106,6 +107,11 @@ struct Run {
   Ledger ledger, forced_ledger;
   GoldenValues golden;
   Rows rows;
+  DecodingJudge decoding;
+  const WatchFree watch = [this](const FreeComparison& seen) {
+    decoding.keep(seen);
+    if (options.watch) options.watch(seen);
+  };
   const AnalyticTolerance tolerance;
   LocalInputs inputs;
   std::optional<Failure> free_failure, local_failure;
@@ -121,7 +127,7 @@ void compare_free(Run& run) {
   const double run_seconds = watch.lap();
   run.free_failure =
       free_running_view(run.file, run.schedule, run.tolerance, run.subject.capabilities().can_force,
-                        nullptr, run.ledger, run.golden, run.rows, run.options.watch);
+                        nullptr, run.ledger, run.golden, run.rows, run.watch);
   for (CheckpointRow& row : run.rows.all()) {
     if (row.note.empty()) row.note = run.file.initial_weights(row.name);
     row.dtype = run.ledger.judged_as(row.name, row.dtype);
@@ -195,7 +201,7 @@ void look_again_at_free(Run& run) {
   SampledNoise noise(run.file, run.schedule, run.golden);
   run.free_failure =
       free_running_view(run.file, run.schedule, run.tolerance, run.subject.capabilities().can_force,
-                        &noise, run.ledger, run.golden, run.rows, run.options.watch);
+                        &noise, run.ledger, run.golden, run.rows, run.watch);
   Check check =
       free_check(run.rows.all(), run.tolerance, run.golden, run.ledger.is_of_a_part(), watch.lap());
   check.details.insert(
@@ -287,6 +293,30 @@ void compare_gradients(Run& run) {
   result.first_divergence = std::move(gradients.first_divergence);
 }
 
+// Last of all: a program that dies of it has been judged in everything else.
+void compare_decoding(Run& run) {
+  std::optional<SampledNoise> noise;
+  // Where the run itself is outside nothing is gained by wider bounds.
+  const auto widen = [&]() -> DecodingJudge::Widen {
+    if (run.free_failure || run.local_failure) return {};
+    noise.emplace(run.file, run.schedule, run.golden);
+    return [&noise](const std::string& name, const reference::Array& deviation) {
+      return noise->widened(name, deviation);
+    };
+  };
+  NumericsResult& result = run.result;
+  std::optional<Check> check = run.decoding.judge(run.ledger, widen);
+  const std::string& why_not = run.decoding.why_not();
+  if (check) {
+    result.checks.push_back(std::move(*check));
+  } else if (!why_not.empty() && run.subject.capabilities().can_run && !result.checks.empty()) {
+    result.checks[0].details.push_back("decoding: not judged: " + why_not);
+  }
+  if (!result.diverged.empty() || run.decoding.diverged().empty()) return;
+  result.diverged = run.decoding.diverged();
+  result.first_divergence = run.decoding.first_divergence();
+}
+
 }  // namespace
 
 NumericsResult verify_numerics(const golden::GoldenReader& golden, Subject& subject,
@@ -308,6 +338,7 @@ NumericsResult verify_numerics(const golden::GoldenReader& golden, Subject& subj
   }
   result.rows = std::move(run.rows.all());
   compare_gradients(run);
+  compare_decoding(run);
   result.ledger = std::make_shared<const Ledger>(std::move(run.ledger));
   return std::move(result);
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "golden/file/golden_file.h"
+#include "verify/judge/decoding.h"
 #include "verify/numerics/checkpoint_row.h"
 #include "verify/numerics/views.h"
 #include "verify/subjects/subject.h"
@@ -30,7 +31,8 @@ struct NumericsOptions {
   std::vector<std::string> required = {};
   bool strict = false;
   double false_alarm_rate = 1e-6;  // of the whole free-running view
-  bool diagnose = true;            // try the dictionary of known defects on the first divergence
+  Decoding decoding = Decoding::where_it_can;
+  bool diagnose = true;  // try the dictionary of known defects on the first divergence
   // What the user typed, without --only: "assay verify g.h5 --subject simt --precision bf16".
   std::string command = "assay verify";
   WatchFree watch = {};  // sees what the free-running view compares
@@ -38,8 +40,9 @@ struct NumericsOptions {
 
 struct NumericsResult {
   std::vector<CheckpointRow> rows;  // in execution order
-  std::vector<Check> checks;  // ledger, free-running view, local view, and untapped where it can be
-  std::string diverged;       // name of the first divergence, "" if there is none
+  std::vector<Check>
+      checks;            // ledger, free-running and local view; untapped, decode where they can be
+  std::string diverged;  // name of the first divergence, "" if there is none
   std::vector<std::string> first_divergence;  // its block of lines, ready to print
   // What the subject handed over; the tensors of a dump are read through it, which lives longer.
   std::shared_ptr<const Ledger> ledger;

@@ -61,8 +61,8 @@ Checkpoint checkpoint_of(const golden::GoldenReader& golden, const golden::Manif
   return {name, due.shape, due.axes, meaning == nullptr ? "" : meaning->shape};
 }
 
-// The later, the nearer to the loss. A weight stands right behind the first node that reads it,
-// whose backward rule completes its gradient.
+}  // namespace
+
 std::vector<int> backward_places(const reference::Graph& graph) {
   std::vector<int> place;
   for (std::size_t id = 0; id < graph.nodes().size(); ++id) {
@@ -75,8 +75,6 @@ std::vector<int> backward_places(const reference::Graph& graph) {
   }
   return place;
 }
-
-}  // namespace
 
 Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
            const std::vector<std::string>& left_out,

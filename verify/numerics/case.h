@@ -16,6 +16,10 @@
 
 namespace assay::verify {
 
+// Of every node of a graph: the later, the nearer to the loss. A weight stands right behind the
+// first node that reads it, whose backward rule completes its gradient.
+std::vector<int> backward_places(const reference::Graph& graph);
+
 struct Case {
   // computes: Subject::computes; empty: every tensor. from_elsewhere: the subject is nothing that
   // has to have 0 where a query sees no key.

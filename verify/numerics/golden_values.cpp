@@ -152,6 +152,11 @@ int64_t GoldenValues::reproduced() const {
                        [](const auto& one) { return one.second; });
 }
 
+bool GoldenValues::lacks(const std::string& name) const {
+  const golden::ManifestRow* row = golden_.find(path_in_file(name));
+  return row != nullptr && !row->stored && !kept_.contains(name);
+}
+
 reference::Array GoldenValues::read(const std::string& name) const {
   const auto found = kept_.find(name);
   if (found != kept_.end()) return found->second;

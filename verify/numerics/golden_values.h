@@ -21,6 +21,8 @@ class GoldenValues {
   // InputError when the hash differs. What is not in the file is kept.
   reference::Array settle(const std::string& name, const reference::Array& computed);
 
+  // Whether the file has its hash alone and it was not settled yet.
+  bool lacks(const std::string& name) const;
   // Of a tensor that is in the file or was settled.
   reference::Array read(const std::string& name) const;
   reference::Array rounded(const std::string& name, golden::Precision precision) const;

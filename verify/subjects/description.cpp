@@ -74,6 +74,16 @@ int64_t extent_at(const json& answer, const char* key) {
   return found->get<int64_t>();
 }
 
+// 0 or more; absent where there is none.
+std::optional<double> number_at(const json& answer, const char* key) {
+  const auto found = answer.find(key);
+  if (found == answer.end() || found->is_null()) return std::nullopt;
+  if (!found->is_number() || !(found->get<double>() >= 0)) {
+    refuse_key(key, "a number from 0", *found);
+  }
+  return found->get<double>();
+}
+
 void require_protocol(const json& answer) {
   const auto found = answer.find("protocol");
   if (found == answer.end() || *found == json(kProtocol)) return;
@@ -109,6 +119,9 @@ ProgramDescription read_description(const json& answer, bool named) {
   program.can = texts_at(answer, "can");
   program.wide = patterns_at(answer, "wide");
   program.tensors = patterns_at(answer, "tensors");
+  program.master = precision_at(answer, "master");
+  program.scalars = word_at(answer, "scalars", {"double", "master"});
+  program.clip_epsilon = number_at(answer, "clip_epsilon");
   program.batch = extent_at(answer, "batch");
   program.positions = extent_at(answer, "positions");
   return program;

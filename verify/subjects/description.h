@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,11 @@ struct ProgramDescription {
   std::vector<std::string> can;                         // "force"
   std::string wide;                                     // patterns with commas; "": none
   std::string tensors;                                  // that it gives, the same; "": all
-  int64_t batch = 0, positions = 0;                     // the only ones it takes; 0: any
+  // Of training: the type of weights and moments, and "double" or "master", in which 1 - beta^n is
+  // formed; "" where it does not say. e of clip = max_norm / (norm + e), where it says.
+  std::string master, scalars;
+  std::optional<double> clip_epsilon;
+  int64_t batch = 0, positions = 0;  // the only ones it takes; 0: any
 
   bool can_do(const std::string& word) const;
 };

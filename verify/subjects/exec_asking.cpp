@@ -15,6 +15,7 @@
 #include "verify/subjects/exec_subject.h"
 #include "verify/subjects/refusal.h"
 #include "verify/subjects/rows.h"
+#include "verify/subjects/usage.h"
 
 namespace assay::verify {
 namespace {
@@ -54,13 +55,18 @@ std::map<std::string, std::string> ExecSubject::axes(const Batch& batch) const {
   return axes;
 }
 
-// The inputs of a run, and what is forced, as files; their message.
-json ExecSubject::write_request(const Batch& batch, const Forced& forced, Asked asked) {
-  const golden::ShortLived temporary;
+void ExecSubject::require_folder() {
   std::error_code failed;
   if (!fs::is_directory(fs::symlink_status(folder_, failed))) {
     program_->fail("it removed its private folder");
   }
+}
+
+// The inputs of a run, and what is forced, as files; their message.
+json ExecSubject::write_request(const Batch& batch, const Forced& forced, Asked asked) {
+  const golden::ShortLived temporary;
+  std::error_code failed;
+  require_folder();
   json message{{"type", asked == Asked::decode ? "decode" : "run"}, {"id", requests_}};
   message["inputs"] = fmt::format("request-{}.npz", requests_);
   write_inputs(folder_ + "/" + message["inputs"].get<std::string>(), batch);
@@ -202,11 +208,32 @@ void ExecSubject::run_gradients(const Batch& batch, const Receive& receive) {
   ask(batch, {}, Asked::gradients, receive);
 }
 
+void ExecSubject::converse(const WriteMessage& write, const TakeAnswer& take) {
+  ++requests_;
+  json message;
+  {
+    const golden::ShortLived temporary;
+    require_folder();
+    message = write(folder_, requests_);
+  }
+  message["id"] = requests_;
+  program_->own_bytes(folder_use(folder_).bytes);
+  try {
+    const json said = parsed(answer_to(message), "its answer");
+    require_answer(said);
+    const auto answer = said.contains("file") ? taken(file_named(said)) : nullptr;
+    take(said, answer == nullptr ? nullptr : &answer->reader());
+  } catch (const InputError& error) {
+    program_->fail(std::string("its answer cannot be read: ") + error.what());
+  }
+  clear_folder();
+}
+
 void ExecSubject::decode(const Batch& tokens, const Receive& receive) {
   ask(tokens, {}, Asked::decode, receive);
 }
 
-void ExecSubject::reset() {
+void ExecSubject::reset(int64_t, int64_t) {
   ++requests_;
   program_->send(json{{"type", "reset"}, {"id", requests_}}.dump());
   require_answer(parsed(program_->receive(), "its answer"));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -11,6 +12,7 @@
 
 #include "golden/contract/config.h"
 #include "golden/contract/weights.h"
+#include "golden/maps/mapped_dump.h"
 #include "golden/maps/name_map.h"
 #include "verify/subjects/description.h"
 #include "verify/subjects/program.h"
@@ -59,8 +61,16 @@ class ExecSubject : public Subject {
   void run(const Batch& batch, const Forced& forced, const Receive& receive) override;
   void run_gradients(const Batch& batch, const Receive& receive) override;
   std::unique_ptr<Subject> another() const override;
-  void reset() override;
+  void reset(int64_t rows, int64_t positions) override;
   void decode(const Batch& tokens, const Receive& receive) override;
+  const ProgramDescription& description() const { return description_; }
+  // Asks for something else by a message of the caller's, which `write` makes together with its
+  // files in `folder`; `take` gets the answer, and its file where it names one. An InputError of
+  // `take` is a failure of the program. Only of one that stays.
+  using WriteMessage = std::function<nlohmann::json(const std::string& folder, int64_t id)>;
+  using TakeAnswer =
+      std::function<void(const nlohmann::json& said, const golden::MappedDump* file)>;
+  void converse(const WriteMessage& write, const TakeAnswer& take);
 
  private:
   ExecSubject(const ExecOptions& options, const golden::ModelConfig* config,
@@ -72,6 +82,7 @@ class ExecSubject : public Subject {
   void learn_map(const nlohmann::json& answer);
   void ask(const Batch& batch, const Forced& forced, Asked asked, const Receive& receive);
   void ask_by_pieces(const Batch& batch, const Forced& forced, const Receive& receive);
+  void require_folder();
   nlohmann::json write_request(const Batch& batch, const Forced& forced, Asked asked);
   std::string answer_to(const nlohmann::json& message);
   std::string run_once(const nlohmann::json& message);

@@ -14,10 +14,14 @@ void Subject::run_gradients(const Batch&, const Receive&) {
   throw InternalError(describe() + ": has no gradients");
 }
 
-void Subject::reset() { throw InternalError(describe() + ": has no cache"); }
+void Subject::reset(int64_t, int64_t) { throw InternalError(describe() + ": has no cache"); }
 
 void Subject::decode(const Batch&, const Receive&) {
   throw InternalError(describe() + ": has no cache");
+}
+
+void Subject::decode_rows(const Batch&, std::span<const int32_t>, const Receive&) {
+  throw InternalError(describe() + ": has no cache of ragged rows");
 }
 
 golden::DType dtype_of(Precision precision) {

@@ -59,7 +59,10 @@ struct Capabilities {
   // Computes in another way where only logits and loss are asked for: operations joined that are
   // apart where somebody looks in between.
   bool can_run_untapped = false;
-  bool can_decode = false;  // keeps a cache that tokens are appended to
+  bool can_decode = false;      // keeps a cache that tokens are appended to
+  bool decodes_ragged = false;  // a different number to each row: decode_rows
+  // What it decodes is, bit for bit, what a whole run computes at that position.
+  bool decodes_same_bits = false;
   bool reads_mask = false;  // looks at attention_mask: what is padded has no influence
   // The only number of rows that it computes at once, and the only length; 0: any. Another number
   // of rows is run in pieces, in which no row can see what is in another piece.
@@ -124,10 +127,17 @@ class Subject {
   // Of the runs that follow; none: everything is needed. A subject that has its tensors in a file
   // reads no others than these, and each when it is asked for (Observed::read).
   virtual void look_for(const Interests& interests) { (void)interests; }
-  // Only where can_decode. reset() empties the cache; decode() appends `tokens` to it, [B,n], and
-  // hands over the tensors of those n positions.
-  virtual void reset();
+  // Only where can_decode. reset() empties the cache, of `rows` rows that will have `positions` at
+  // most; it throws Unsupported for a model that has none. decode() appends `tokens` to it, [B,n],
+  // and hands over the tensors of those n positions, or of the last one alone.
+  virtual void reset(int64_t rows, int64_t positions);
   virtual void decode(const Batch& tokens, const Receive& receive);
+  // Likewise, of row b the first counts[b] tokens alone. Only where decodes_ragged; it hands over
+  // the tensors of each row's last new position.
+  virtual void decode_rows(const Batch& tokens, std::span<const int32_t> counts,
+                           const Receive& receive);
+  // Whether the tensor may be among those that decode() hands over.
+  virtual bool decodes(const std::string& tensor_name) const { return computes(tensor_name); }
   // What somebody asks for of the runs that follow, beside what it is computed from: a subject may
   // leave out the rest. None: everything.
   virtual void ask_for(const std::vector<std::string>& names) { (void)names; }

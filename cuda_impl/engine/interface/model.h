@@ -96,6 +96,7 @@ class Decoder {
   virtual void reset(int64_t sequence) = 0;
   virtual std::span<const int64_t> lengths() const = 0;  // [B], in positions
   virtual int64_t cache_bytes() const = 0;
+  virtual int64_t vocab_size() const = 0;  // V
 };
 
 class Model {

@@ -48,6 +48,9 @@ class Trainer {
   // 0.
   virtual StepReport step(double learning_rate) = 0;
 
+  // The gradient of the mean loss over the positions counted since the last step, without the loss
+  // scale and before clipping; what overflowed is not finite. 0 where nothing was counted.
+  virtual void read_gradients(const ReceiveTensor& receive) const = 0;
   // The master weights.
   virtual void read_weights(const ReceiveTensor& receive) const = 0;
   // The first and second moments, by their weights' names. A trainer made from the weights of

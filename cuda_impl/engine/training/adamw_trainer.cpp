@@ -124,7 +124,7 @@ StepReport AdamwTrainer<Subject>::step(double learning_rate) {
     throw InputError("trainer: step: expected a counted position since the last step, got none");
   }
   const double counted = static_cast<double>(counted_);
-  const double scale = static_cast<double>(divisor_) / (progress_.loss_scale * counted);
+  const double scale = gradient_scale();
   subject_.form_gradients();
   const auto pieces = static_cast<int64_t>(norm_arrays_.size());
   global_norm<A>({report_.get() + 1, {1}}, {norm_parts_.get(), {pieces, kNormSlices}},
@@ -136,6 +136,11 @@ StepReport AdamwTrainer<Subject>::step(double learning_rate) {
   const bool skipped = !(norm < std::numeric_limits<A>::infinity());
   step_epilogue(skipped);
   return {static_cast<double>(report[0]) / counted, static_cast<double>(norm), skipped};
+}
+
+template <class Subject>
+double AdamwTrainer<Subject>::gradient_scale() const {
+  return static_cast<double>(divisor_) / (progress_.loss_scale * static_cast<double>(counted_));
 }
 
 template <class Subject>
@@ -173,6 +178,16 @@ void AdamwTrainer<Subject>::step_epilogue(bool skipped) {
 
 // ------------------------------------------------------------------------------------------------
 // the state
+
+template <class Subject>
+void AdamwTrainer<Subject>::read_gradients(const ReceiveTensor& receive) const {
+  const double scale = counted_ == 0 ? 0 : gradient_scale();
+  subject_.read_gradients([&](const std::string& name, golden::TensorView sum) {
+    std::vector<double> gradient(sum.values.begin(), sum.values.end());
+    for (double& value : gradient) value *= scale;
+    receive(name, {sum.shape, gradient});
+  });
+}
 
 template <class Subject>
 void AdamwTrainer<Subject>::read_weights(const ReceiveTensor& receive) const {

@@ -20,6 +20,7 @@ inline namespace SIMT_BACKEND {
 //   clear_gradients()       the gradients, all 0, which keep their places
 //   add_gradients(b, x)     adds to them x times those of batch b's mean loss, and forms loss() [1]
 //   form_gradients()        what is still to be formed of them before a step
+//   read_gradients(..)      to a caller, by the weights' names
 //   follow(master)          what the kernels read beside stored(), from the masters after a step
 //   read_back(numbers, ..)  to a caller, by the weights' names
 //   label_shift()                 from a position to the label that it predicts
@@ -33,6 +34,7 @@ class AdamwTrainer final : public Trainer {
                const golden::WeightSource& weights, const TrainingOptions& options);
   void accumulate(const Batch& batch) override;
   StepReport step(double learning_rate) override;
+  void read_gradients(const ReceiveTensor& receive) const override;
   void read_weights(const ReceiveTensor& receive) const override;
   void read_moments(const ReceiveTensor& first, const ReceiveTensor& second) const override;
   Progress progress() const override { return progress_; }
@@ -57,6 +59,7 @@ class AdamwTrainer final : public Trainer {
   void list_trained();
   void fill_norm_tables();
   void clear();
+  double gradient_scale() const;  // what the sums are multiplied by
   void update(double learning_rate, double gradient_scale);
   void step_epilogue(bool skipped);
 

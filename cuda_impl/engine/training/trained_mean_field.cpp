@@ -37,13 +37,19 @@ std::vector<FlatArray<S>> TrainedMeanField<S>::stored() const {
 
 template <class S>
 std::vector<FlatArray<accum_t<S>>> TrainedMeanField<S>::clear_gradients() {
-  return flatten<A>(backward_.clear(), config());
+  gradients_ = &backward_.clear();
+  return flatten<A>(*gradients_, config());
 }
 
 template <class S>
 void TrainedMeanField<S>::add_gradients(const Batch& batch, double scale) {
   pass_.run(batch, nullptr, true);
   backward_.add_gradients(scale);
+}
+
+template <class S>
+void TrainedMeanField<S>::read_gradients(const ReceiveTensor& receive) const {
+  cuda::read_back<A>(*gradients_, config(), queue(), receive);
 }
 
 template <class S>

@@ -36,12 +36,14 @@ class TrainedMeanField {
   View<const A, 1> loss() const { return backward_.loss(); }
   void form_gradients() {}
   void follow(const Numbers&) {}
+  void read_gradients(const ReceiveTensor& receive) const;
   void read_back(const Numbers& numbers, const ReceiveTensor& receive) const;
 
  private:
   std::shared_ptr<MeanFieldParts<S>> parts_;
   MeanFieldPass<S> pass_;
   MeanFieldBackward<S> backward_;
+  const FactorArrays<A>* gradients_ = nullptr;
 };
 
 }  // namespace SIMT_BACKEND

@@ -79,6 +79,11 @@ void TrainedTransformer<S>::form_gradients() {
 }
 
 template <class S>
+void TrainedTransformer<S>::read_gradients(const ReceiveTensor& receive) const {
+  read_out<S>(*gradients_, config(), parts_->mix, parts_->score_coefficients, queue(), receive);
+}
+
+template <class S>
 void TrainedTransformer<S>::follow(const Numbers& master) {
   if (parts_->stacked != nullptr) parts_->stacked->form(parts_->weights, queue());
   if (master.learned.all().empty()) return;

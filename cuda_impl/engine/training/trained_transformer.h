@@ -41,6 +41,7 @@ class TrainedTransformer {
   View<const A, 1> loss() const { return backward_.loss(); }
   void form_gradients();
   void follow(const Numbers& master);
+  void read_gradients(const ReceiveTensor& receive) const;
   void read_back(const Numbers& numbers, const ReceiveTensor& receive) const;
 
  private:

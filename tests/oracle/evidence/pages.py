@@ -12,13 +12,16 @@ def grid(rows, header):
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-# What a program itself does otherwise than its operation is defined: program, end of a checkpoint.
-FINDINGS = {("onnxruntime", "mlp/act")}
+# What a program itself does otherwise than its operation is defined: program, models and weights it
+# shows in, end of a checkpoint.
+FINDINGS = [("onnxruntime", {"llama"}, set(), "mlp/act"),
+            ("ctranslate2", {"gpt2"}, {"positive"}, "logits")]
 
 
 def is_finding(case, said):
-    return any(case.program == program and said["first"].endswith(tensor)
-               for program, tensor in FINDINGS)
+    return any(case.program == program and case.kind in kinds
+               and (not weights or case.weights in weights) and said["first"].endswith(tensor)
+               for program, kinds, weights, tensor in FINDINGS)
 
 
 def false_alarms(results):

@@ -53,7 +53,7 @@ class Plain : public Subject {
     receive({"h", golden::DType::float64, h});
     receive({"out", golden::DType::float64, out});
   }
-  void reset() override { seen_ = {}; }
+  void reset(int64_t, int64_t) override { seen_ = {}; }
   void decode(const Batch& tokens, const Receive& receive) override {
     if (seen_.batch == 0)
       seen_ = {

@@ -1,19 +1,15 @@
-// assay verify: numerics, and with --leakage the detectors, in one report.
-#include <memory>
-
+// What the commands that judge against a golden file have in common.
 #include "cli/command.h"
 #include "cli/judge.h"
 #include "cli/report_options.h"
+#include "cli/running_check.h"
 #include "cli/subjects.h"
 
 namespace assay::cli {
-namespace {
 
 std::vector<std::string> inputs_of(const JudgeOptions& judge) {
   return {judge.golden_path, judge.checkpoint, file_behind(judge.subject)};
 }
-
-}  // namespace
 
 void add_judge_options(CLI::App& command, VerifyOptions& options) {
   JudgeOptions& judge = options.judge;
@@ -25,6 +21,7 @@ void add_judge_options(CLI::App& command, VerifyOptions& options) {
   add_only_option(command, judge.pattern, "checkpoints to compare, e.g. 'layers/3/*'");
   command.add_option("--leave-out", judge.left_out, "checkpoints not to judge, e.g. loss");
   add_part_options(command, judge);
+  add_decode_option(command, judge);
   command.add_flag("--equal", judge.equal,
                    "judge by equality with the golden values: for files of exact data");
   add_report_options(command, options.report);
@@ -33,24 +30,14 @@ void add_judge_options(CLI::App& command, VerifyOptions& options) {
 int run_verify(VerifyOptions& options, const Outcome& outcome) {
   options.judge.precision = golden::parse_precision(options.precision);
   check_report_targets(options.report, inputs_of(options.judge));
-  verify::RunReport report = judge(options.judge);
+  verify::RunReport report;
+  {
+    const RunningCheck running(options.report.quiet);
+    options.judge.begins = running.begins();
+    report = judge(options.judge);
+  }
   report.command_line = outcome.command_line;
   return conclude(report, options.report, outcome);
-}
-
-void add_verify(CLI::App& app, Outcome& outcome) {
-  CLI::App* command = app.add_subcommand("verify", "judge a subject against a golden file");
-  auto options = std::make_shared<VerifyOptions>();
-  JudgeOptions& judge = options->judge;
-  command->add_option("golden", judge.golden_path, "golden file")->required();
-  add_subject_option(*command, judge.subject);
-  command->add_flag("--leakage", judge.leakage, "also prove causality and look for leaks");
-  command
-      ->add_option("--leakage-positions", judge.leakage_positions,
-                   "positions that the leak detectors run on at most, the first ones of each row")
-      ->capture_default_str();
-  add_judge_options(*command, *options);
-  command->callback([options, &outcome] { outcome.exit_code = run_verify(*options, outcome); });
 }
 
 }  // namespace assay::cli

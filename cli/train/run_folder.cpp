@@ -1,0 +1,371 @@
+#include "cli/train/run_folder.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "datasets/known/sets.h"
+#include "golden/contract/error.h"
+#include "golden/contract/strict_json.h"
+#include "golden/exchange/hdf5_writer.h"
+#include "golden/exchange/safetensors.h"
+#include "golden/file/files.h"
+#include "golden/generate/provenance.h"
+#include "verify/training/readers/text_logs.h"
+
+namespace assay::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kFiles[] = {"config.json", "curves.jsonl", "curves.h5", "losses.h5",
+                                  "result.json"};
+
+void write_whole(const std::string& path, const std::string& text) {
+  golden::PartialFile target(path, true, text.size());
+  std::ofstream out(target.written(), std::ios::binary | std::ios::trunc);
+  out << text;
+  out.close();
+  if (!out) throw InputError(path + ": cannot be written: is the disk full?");
+  target.put_in_place();
+}
+
+json read_object(const std::string& path, const std::string& kind) {
+  const std::string text = golden::read_text(path, kind);
+  return json::parse(golden::parse_strict_json(text, path, golden::kHandWritten).dump());
+}
+
+// As Python writes what JSON has no word for.
+std::string number_text(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
+  return fmt::format("{:.17g}", value);
+}
+
+std::string line_of(const CurveRow& row) {
+  std::string line = fmt::format("{{\"step\": {}", row.step);
+  for (const auto& [name, value] : row.values) {
+    line += fmt::format(", \"{}\": {}", name, number_text(value));
+  }
+  return line + "}\n";
+}
+
+// A file of HDF5 has no array and group of one name.
+std::string array_name(const std::string& name) {
+  const std::string prefix = "grad_norm/";
+  return name.starts_with(prefix) ? "grad_norms/" + name.substr(prefix.size()) : name;
+}
+
+int64_t checkpoint_step(const std::string& name) {
+  const std::string prefix = "checkpoint-";
+  int64_t step = -1;
+  if (!name.starts_with(prefix)) return -1;
+  const char *from = name.data() + prefix.size(), *to = name.data() + name.size();
+  const auto [at, error] = std::from_chars(from, to, step);
+  return error == std::errc() && at == to ? step : -1;
+}
+
+std::vector<std::string> names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    names.push_back(entry.path().filename().string());
+  }
+  return names;
+}
+
+// Moments of a file by the names of their weights.
+class Moments : public golden::WeightSource {
+ public:
+  Moments(const golden::SafetensorsReader& reader, std::string prefix)
+      : reader_(reader), prefix_(std::move(prefix)) {}
+  void read(const std::string& name, std::span<double> out) const override {
+    const golden::SafetensorsEntry* entry = reader_.find(prefix_ + name);
+    if (entry == nullptr || golden::element_count(entry->shape) != std::ssize(out)) {
+      throw InputError(fmt::format("{}: {}{}: expected {} values, got {}", reader_.path(), prefix_,
+                                   name, out.size(),
+                                   entry == nullptr ? "none" : golden::shape_text(entry->shape)));
+    }
+    reader_.read(*entry, out);
+  }
+
+ private:
+  const golden::SafetensorsReader& reader_;
+  std::string prefix_;
+};
+
+using Held = std::map<std::string, golden::Tensor>;
+
+TrainBackend::Receive into(Held& held, const std::string& prefix) {
+  return [&held, prefix](const std::string& name, golden::TensorView value) {
+    held[prefix + name] = {value.shape, {value.values.begin(), value.values.end()}};
+  };
+}
+
+void write_tensors(const std::string& path, const Held& held, golden::Element element) {
+  std::vector<golden::ExchangeTensor> tensors;
+  for (const auto& [name, tensor] : held) tensors.push_back({name, element, tensor.shape});
+  golden::write_safetensors(
+      path, tensors, {{"format", "pt"}},
+      [&](const std::string& name) { return held.at(name).values; }, golden::Rounding::refuse,
+      false);
+}
+
+json training_of(const TrainOptions& options) {
+  return {{"steps", options.steps},
+          {"batch", options.model.batch},
+          {"accumulate", options.accumulate},
+          {"positions", options.model.positions},
+          {"lr", options.rate},
+          {"lr_floor", options.rate_floor},
+          {"warmup", options.warmup},
+          {"weight_decay", options.weight_decay},
+          {"clip", options.clip},
+          {"beta1", options.beta1},
+          {"beta2", options.beta2},
+          {"eps", options.eps},
+          {"backend", options.backend},
+          {"precision", options.backend == "reference" ? "fp64"
+                        : options.precision.empty()    ? "fp32"
+                                                       : options.precision},
+          {"keep", options.keep}};
+}
+
+}  // namespace
+
+RunStart read_run_start(const std::string& folder) {
+  const std::string path = folder + "/config.json";
+  if (!fs::is_regular_file(path)) {
+    throw InputError(
+        fmt::format("--resume: {}: expected a run of 'assay train' with config.json, got none",
+                    golden::printable(folder)));
+  }
+  const json document = read_object(path, "config.json of a run");
+  if (!document.contains("assay_train") || !document.contains("options") ||
+      !document.contains("model")) {
+    throw InputError(path + ": expected what 'assay train' wrote, got another object");
+  }
+  try {
+    return {document.at("options").get<GivenOptions>(), document.at("model").dump(),
+            document.at("parameters").get<int64_t>()};
+  } catch (const json::exception& error) {
+    throw InputError(fmt::format("{}: {}", path, error.what()));
+  }
+}
+
+std::pair<std::string, int64_t> latest_checkpoint(const std::string& folder) {
+  int64_t latest = -1;
+  for (const std::string& name : names_in(folder)) latest = std::max(latest, checkpoint_step(name));
+  if (latest < 0) return {"", 0};
+  return {fmt::format("{}/checkpoint-{}", folder, latest), latest};
+}
+
+RunFolder::RunFolder(std::string folder) : folder_(std::move(folder)) {}
+
+RunFolder::~RunFolder() {
+  if (curves_ != nullptr) std::fclose(curves_);
+}
+
+void RunFolder::check(const TrainOptions& options) const {
+  if (fs::exists(folder_) && !fs::is_directory(folder_)) {
+    throw InputError(fmt::format("--out {}: expected a folder, got a file", folder_));
+  }
+  const std::vector<std::string> names = names_in(folder_);
+  if (names.empty()) return;
+  const bool is_run = fs::is_regular_file(file("config.json")) &&
+                      read_object(file("config.json"), "a run").contains("assay_train");
+  if (!is_run) {
+    throw InputError(fmt::format(
+        "--out {}: expected a new folder or a run of 'assay train', got a folder with {} in it",
+        folder_, golden::printable(names.front())));
+  }
+  if (!options.force) {
+    throw InputError(fmt::format(
+        "--out {}: a run is there; --resume goes on with it, --force replaces it", folder_));
+  }
+  for (const std::string& name : {options.model.checkpoint, options.model.config_path}) {
+    if (name.empty()) continue;
+    const fs::path input = fs::weakly_canonical(name), own = fs::weakly_canonical(folder_);
+    if (std::mismatch(own.begin(), own.end(), input.begin(), input.end()).first != own.end()) {
+      continue;
+    }
+    throw InputError(
+        fmt::format("--out {}: --force would remove {}, which the run starts from", folder_, name));
+  }
+}
+
+void RunFolder::begin(const RunStart& start, const TrainOptions& options,
+                      const TrainSource& source) {
+  for (const char* name : kFiles) fs::remove(file(name));
+  for (const std::string& name : names_in(folder_)) {
+    if (checkpoint_step(name) >= 0) fs::remove_all(file(name));
+  }
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  if (error) {
+    throw InputError(fmt::format("--out {}: cannot be made: {}", folder_, error.message()));
+  }
+  write_config(start, options, source);
+  open_curves();
+}
+
+void RunFolder::write_config(const RunStart& start, const TrainOptions& options,
+                             const TrainSource& source) {
+  const json provenance = json::parse(golden::provenance("", ""));
+  json document = {{"assay_train", 1},
+                   {"model", json::parse(start.config)},
+                   {"parameters", start.parameters},
+                   {"options", start.options},
+                   {"training", training_of(options)},
+                   {"data",
+                    {{"source", source.text},
+                     {"is_law", source.is_law},
+                     {"seed", source.seed},
+                     {"positions", source.positions},
+                     {"train_rows", source.train_rows},
+                     {"val_rows", source.val_rows}}},
+                   {"fresh_seed_commitment", datasets::seed_commitment(fresh_seed(source.seed))},
+                   {"provenance", provenance}};
+  write_whole(file("config.json"), document.dump(2) + "\n");
+}
+
+void RunFolder::open_curves() {
+  curves_ = std::fopen(file("curves.jsonl").c_str(), "ab");
+  if (curves_ == nullptr) {
+    throw InputError(
+        fmt::format("{}: cannot be written: {}", file("curves.jsonl"), std::strerror(errno)));
+  }
+}
+
+void RunFolder::resume(int64_t step) {
+  const std::string path = file("curves.jsonl");
+  std::string text;
+  if (fs::is_regular_file(path) && fs::file_size(path) > 0) {
+    for (const auto& record :
+         verify::training::jsonl_records(golden::read_text(path, "curves of a run"), path)) {
+      CurveRow row;
+      for (const auto& [name, value] : record.values) {
+        if (name == "step") {
+          row.step = value;
+        } else {
+          row.values.emplace_back(name, value);
+        }
+      }
+      if (row.step > static_cast<double>(step)) continue;
+      text += line_of(row);
+      rows_.push_back(std::move(row));
+    }
+  }
+  write_whole(path, text);
+  open_curves();
+}
+
+void RunFolder::add(const CurveRow& row) {
+  const std::string line = line_of(row);
+  rows_.push_back(row);
+  if (std::fputs(line.c_str(), curves_) < 0 || std::fflush(curves_) != 0) {
+    throw InputError(file("curves.jsonl") + ": cannot be written: is the disk full?");
+  }
+}
+
+// Columns of all steps; NaN where a step has no such number.
+void RunFolder::write_curve_arrays() const {
+  std::map<double, std::map<std::string, double>> steps;
+  std::map<std::string, std::vector<double>> columns;
+  for (const CurveRow& row : rows_) {
+    for (const auto& [name, value] : row.values) {
+      steps[row.step][array_name(name)] = value;
+      columns[array_name(name)];
+    }
+  }
+  if (steps.empty()) return;
+  for (const auto& [step, values] : steps) {
+    columns["step"].push_back(step);
+    for (auto& [name, column] : columns) {
+      if (name == "step") continue;
+      const auto value = values.find(name);
+      column.push_back(value == values.end() ? std::nan("") : value->second);
+    }
+  }
+  std::vector<golden::ExchangeTensor> tensors;
+  for (const auto& [name, column] : columns) {
+    tensors.push_back({name, golden::Element::f64, {static_cast<int64_t>(column.size())}});
+  }
+  golden::write_hdf5(
+      file("curves.h5"), tensors, {}, [&](const std::string& name) { return columns.at(name); },
+      true);
+}
+
+void RunFolder::save(const TrainBackend& backend, const golden::ModelConfig& config, int64_t step) {
+  const std::string name = fmt::format("checkpoint-{}", step);
+  const std::string partial = file(fmt::format(".{}.partial-{}", name, getpid()));
+  fs::remove_all(partial);
+  fs::create_directories(partial);
+  Held weights, moments;
+  backend.read_weights(into(weights, ""));
+  backend.read_moments(into(moments, "first/"), into(moments, "second/"));
+  write_whole(partial + "/config.json", golden::to_json(config) + "\n");
+  write_tensors(partial + "/model.safetensors", weights, backend.element());
+  write_tensors(partial + "/moments.safetensors", moments, backend.element());
+  const TrainBackend::Progress progress = backend.progress();
+  const json document = {{"step", step},
+                         {"steps_taken", progress.steps},
+                         {"good_steps", progress.good_steps},
+                         {"loss_scale", progress.loss_scale}};
+  write_whole(partial + "/progress.json", document.dump(2) + "\n");
+  fs::remove_all(file(name));
+  fs::rename(partial, file(name));
+  for (const std::string& other : names_in(folder_)) {
+    const bool older = checkpoint_step(other) >= 0 && other != name;
+    if (older || other.starts_with(".checkpoint-")) fs::remove_all(file(other));
+  }
+  write_curve_arrays();
+}
+
+void RunFolder::load(TrainBackend& backend, const std::string& checkpoint) const {
+  const std::string path = checkpoint + "/progress.json";
+  const json document = read_object(path, "progress of a run");
+  const golden::SafetensorsReader reader(checkpoint + "/moments.safetensors");
+  try {
+    backend.restore({.steps = document.at("steps_taken").get<int64_t>(),
+                     .good_steps = document.at("good_steps").get<int64_t>(),
+                     .loss_scale = document.at("loss_scale").get<double>()},
+                    Moments(reader, "first/"), Moments(reader, "second/"));
+  } catch (const json::exception& error) {
+    throw InputError(fmt::format("{}: {}", path, error.what()));
+  }
+}
+
+void RunFolder::write_losses(const std::vector<SetLosses>& sets, const std::string& source) {
+  std::vector<golden::ExchangeTensor> tensors;
+  std::map<std::string, std::vector<double>> values;
+  for (const SetLosses& set : sets) {
+    const auto columns = static_cast<int64_t>(set.losses.size()) / set.rows.rows;
+    const auto put = [&](const std::string& what, golden::Element element, int64_t width,
+                         std::vector<double> array) {
+      tensors.push_back({set.name + "/" + what, element, {set.rows.rows, width}});
+      values[set.name + "/" + what] = std::move(array);
+    };
+    put("losses", golden::Element::f64, columns, set.losses);
+    const bool masked = columns == set.rows.positions;
+    const std::vector<int32_t>& ids = masked ? set.rows.labels : set.rows.tokens;
+    put(masked ? "labels" : "tokens", golden::Element::i32, set.rows.positions,
+        {ids.begin(), ids.end()});
+  }
+  golden::write_hdf5(
+      file("losses.h5"), tensors, {{"source", source}},
+      [&](const std::string& name) { return values.at(name); }, true);
+}
+
+void RunFolder::write_result(const std::string& text) { write_whole(file("result.json"), text); }
+
+}  // namespace assay::cli

@@ -1,0 +1,82 @@
+// The folder of a training run:
+//
+//   config.json      model, options, source, seeds, commitment of the fresh seed, provenance
+//   curves.jsonl     a row a step, and a row an evaluation
+//   curves.h5        the same as arrays, with each checkpoint
+//   checkpoint-N/    weights, moments and progress after step N; the latest alone is kept
+//   losses.h5        at the end: per-token losses of train, val and fresh
+//   result.json      at the end: the fresh seed, means, time
+//
+// Every file but curves.jsonl appears whole or not at all.
+#pragma once
+
+#include <cstdio>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cli/train/backend.h"
+#include "cli/train/options.h"
+#include "cli/train/rows.h"
+
+namespace assay::cli {
+
+struct CurveRow {
+  double step = 0;
+  std::vector<std::pair<std::string, double>> values;
+};
+
+// What a run was started as.
+struct RunStart {
+  GivenOptions options;
+  std::string config;  // golden::to_json
+  int64_t parameters = 0;
+};
+
+// Throws InputError where there is no run, or no readable one.
+RunStart read_run_start(const std::string& folder);
+
+// Where the latest checkpoint is, and its step; "" and 0 without one.
+std::pair<std::string, int64_t> latest_checkpoint(const std::string& folder);
+
+class RunFolder {
+ public:
+  explicit RunFolder(std::string folder);
+  ~RunFolder();
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
+
+  // Throws InputError for a folder that holds anything, unless it is a run and `force` is set, or
+  // that holds what the run starts from.
+  void check(const TrainOptions& options) const;
+  // Makes the folder, without the run that was there.
+  void begin(const RunStart& start, const TrainOptions& options, const TrainSource& source);
+  // Goes on after step `step`: rows of later steps, which were not saved, are dropped.
+  void resume(int64_t step);
+  void write_config(const RunStart& start, const TrainOptions& options, const TrainSource& source);
+
+  void add(const CurveRow& row);
+  void save(const TrainBackend& backend, const golden::ModelConfig& config, int64_t step);
+  // Throws InputError for damage.
+  void load(TrainBackend& backend, const std::string& checkpoint) const;
+
+  struct SetLosses {
+    std::string name;
+    TrainRows rows;
+    std::vector<double> losses;  // [N, T - ahead]
+  };
+  void write_losses(const std::vector<SetLosses>& sets, const std::string& source);
+  void write_result(const std::string& json);
+  const std::string& path() const { return folder_; }
+
+ private:
+  std::string file(const std::string& name) const { return folder_ + "/" + name; }
+  void open_curves();
+  void write_curve_arrays() const;
+
+  std::string folder_;
+  std::vector<CurveRow> rows_;
+  std::FILE* curves_ = nullptr;
+};
+
+}  // namespace assay::cli

@@ -1,0 +1,175 @@
+#include "cli/train/study.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "cli/train/loop.h"
+#include "cli/training/overfit_inputs.h"
+#include "golden/contract/error.h"
+#include "golden/contract/methods.h"
+#include "golden/contract/strict_json.h"
+#include "golden/file/files.h"
+#include "reference/numbers/array.h"
+#include "verify/report/report.h"
+#include "verify/training/judge.h"
+
+namespace assay::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+struct Contender {
+  std::string name, method, residual;  // residual "" is the method's default
+};
+
+std::vector<Contender> contenders() {
+  std::vector<Contender> all;
+  for (const golden::MethodInfo& method : golden::methods()) {
+    all.push_back({method.id, method.id, ""});
+    if (method.takes("residual")) all.push_back({method.id + "-replace", method.id, "replace"});
+  }
+  return all;
+}
+
+struct Outcomes {
+  std::string name, verdict, problem;
+  int64_t parameters = 0, peak_bytes = 0;
+  double fresh = NAN, error = NAN, tokens_per_second = NAN;
+  double first_norm = NAN, last_norm = NAN;  // gradient of the first and the last layer, at the end
+};
+
+json object_of(const std::string& path) {
+  const std::string text = golden::read_text(path, "a file of a run");
+  return json::parse(golden::parse_strict_json(text, path, golden::kHandWritten).dump());
+}
+
+// At the last step, of the layer with the lowest and the highest number.
+void take_norms(const verify::training::Curve& curve, Outcomes& row) {
+  for (int layer = 0;; ++layer) {
+    const auto series = curve.layers.find(fmt::format("layers_{}", layer));
+    if (series == curve.layers.end() || series->second.empty()) return;
+    if (layer == 0) row.first_norm = series->second.values.back();
+    row.last_norm = series->second.values.back();
+  }
+}
+
+void take_results(const std::string& folder, Outcomes& row) {
+  const json result = object_of(folder + "/result.json");
+  row.parameters = object_of(folder + "/config.json").at("parameters").get<int64_t>();
+  const auto number = [](const json& value) {
+    return value.is_number() ? value.get<double>() : NAN;
+  };
+  row.fresh = number(result.at("mean_losses").at("fresh"));
+  row.error = number(result.at("standard_errors").at("fresh"));
+  row.tokens_per_second = number(result.at("tokens_per_second"));
+  OverfitOptions inputs;
+  inputs.inputs = {folder};
+  const verify::training::Evidence evidence = gather_evidence(inputs);
+  take_norms(evidence.curve, row);
+  row.verdict = verify::training::verdict_name(verify::training::judge(evidence).verdict);
+}
+
+std::string table_of(const std::vector<Outcomes>& rows, bool with_memory) {
+  std::string text =
+      "| method | fresh loss, nats a token | parameters | tokens/s | MiB | "
+      "gradient norm, first and last layer | verdict |\n"
+      "|---|---|---|---|---|---|---|\n";
+  for (const Outcomes& row : rows) {
+    if (!row.problem.empty()) {
+      text += fmt::format("| {} | | | | | | not trained: {} |\n", row.name, row.problem);
+      continue;
+    }
+    const std::string memory =
+        with_memory && row.peak_bytes > 0
+            ? fmt::format("{:.1f}", static_cast<double>(row.peak_bytes) / (1 << 20))
+            : "";
+    const std::string norms = std::isnan(row.first_norm)
+                                  ? ""  // not told by layers
+                                  : fmt::format("{:.3g}, {:.3g}", row.first_norm, row.last_norm);
+    text +=
+        fmt::format("| {} | {:.4f} +- {:.4f} | {} | {:.0f} | {} | {} | {} |\n", row.name, row.fresh,
+                    row.error, row.parameters, row.tokens_per_second, memory, norms, row.verdict);
+  }
+  return text;
+}
+
+json json_of(const std::vector<Outcomes>& rows) {
+  json list = json::array();
+  for (const Outcomes& row : rows) {
+    list.push_back({{"method", row.name},
+                    {"fresh_loss", row.fresh},
+                    {"standard_error", row.error},
+                    {"parameters", row.parameters},
+                    {"tokens_per_second", row.tokens_per_second},
+                    {"peak_bytes", row.peak_bytes},
+                    {"gradient_norm_first_layer", row.first_norm},
+                    {"gradient_norm_last_layer", row.last_norm},
+                    {"verdict", row.verdict},
+                    {"problem", row.problem}});
+  }
+  return {{"assay_study", 1}, {"methods", list}};
+}
+
+TrainOptions options_of(const TrainOptions& options, const Contender& contender) {
+  TrainOptions own = options;
+  own.model.method = contender.method;
+  own.model.residual = contender.residual;
+  own.out = (fs::path(options.out) / contender.name).string();
+  own.quiet = true;
+  own.resume = options.resume && fs::is_regular_file(own.out + "/config.json");
+  return own;
+}
+
+GivenOptions given_of(const GivenOptions& given, const Contender& contender) {
+  GivenOptions own = given;
+  own["--method"] = {contender.method};
+  own.erase("--residual");
+  if (!contender.residual.empty()) own["--residual"] = {contender.residual};
+  return own;
+}
+
+}  // namespace
+
+bool study(const TrainOptions& options, const GivenOptions& given) {
+  if (!options.model.residual.empty()) {
+    throw InputError("--residual: --method all trains with and without it: leave it out");
+  }
+  check_train_options(options);
+  std::vector<Outcomes> rows;
+  for (const Contender& contender : contenders()) {
+    const TrainOptions own = options_of(options, contender);
+    Outcomes row{.name = contender.name, .verdict = "", .problem = ""};
+    reference::reset_peak_bytes();
+    if (!fs::is_regular_file(own.out + "/result.json") || !own.resume) {
+      bool over = true;
+      try {
+        over = train(own, given_of(given, contender));
+      } catch (const InputError& error) {
+        if (fs::exists(own.out)) throw;
+        row.problem = error.what();  // an option that this method does not take
+      }
+      if (!over) return false;
+      row.peak_bytes = options.backend == "reference" ? reference::peak_bytes() : 0;
+    }
+    if (row.problem.empty()) take_results(own.out, row);
+    if (!options.quiet) {
+      fmt::print("{:<14} {}\n", row.name,
+                 row.problem.empty()
+                     ? fmt::format("fresh {:.4f} +- {:.4f}  {}", row.fresh, row.error, row.verdict)
+                     : row.problem);
+      std::fflush(stdout);
+    }
+    rows.push_back(std::move(row));
+  }
+  const std::string table = table_of(rows, options.backend == "reference");
+  verify::write_report(table, options.out + "/study.md");
+  verify::write_report(json_of(rows).dump(2) + "\n", options.out + "/study.json");
+  if (!options.quiet) fmt::print("\n{}", table);
+  return true;
+}
+
+}  // namespace assay::cli
