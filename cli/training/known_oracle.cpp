@@ -7,6 +7,7 @@
 
 #include "datasets/known/law.h"
 #include "datasets/known/overlap.h"
+#include "datasets/known/sets.h"
 #include "verify/training/oracle_check.h"
 
 namespace assay::cli {
@@ -30,6 +31,19 @@ void give_probabilities(const datasets::Law& law, training::AlignedSet& aligned)
       fmt::format("rows begin inside of sequences: the first {} tokens of each are left out",
                   *memory));
   if (training::oracle_problem(without.set).empty()) aligned = std::move(without);
+}
+
+// Of rows of so many positions; of 16 where nobody says how many.
+double nats_of_rows(const datasets::Law& law, std::optional<int64_t> positions) {
+  constexpr int64_t kFewest = 16, kTokens = 16384;
+  const int64_t length = std::min(kTokens, positions.value_or(kFewest));
+  const std::vector<int32_t> tokens =
+      datasets::draw_rows(law, "rate", 1, std::max<int64_t>(1, kTokens / length), length);
+  double sum = 0;
+  for (const double log_prob : datasets::known_rows(law, tokens, length, false).log_probs) {
+    sum -= log_prob;
+  }
+  return sum / static_cast<double>(tokens.size());
 }
 
 // Of the counted tokens.
@@ -101,6 +115,7 @@ void give_law(const std::string& text, AlignedSets& sets, training::Evidence& ev
     const datasets::Estimate estimate = datasets::estimated_entropy_rate(*law);
     evidence.rate = training::OracleRate{estimate.value, estimate.standard_error, false};
   }
+  if (!constant) evidence.rate->of_rows = nats_of_rows(*law, evidence.positions);
   for (training::AlignedSet& aligned : sets) {
     if (!aligned.sequences.empty()) {
       give_probabilities(*law, aligned);

@@ -99,14 +99,13 @@ LiveAnswer LiveModel::run(const verify::Batch& batch) {
                                                  : verify::Interest::named;
   };
   LiveAnswer answer{{batch.batch, batch.positions, vocab_size_, {}, batch.tokens, false}, {}};
-  golden::Shape shape;
   bool any = false;
   std::vector<std::string> others;
   {
     const verify::Looking looking(*subject_, interests, {logits_name_, kLoss});
     subject_->run(batch, {}, [&](verify::Observed observed) {
       if (observed.name == logits_name_) {
-        shape = observed.tensor.shape;
+        require_shape(observed.tensor.shape, batch);
         any = true;
         answer.logits.values = taken(observed);
       } else if (observed.name == kLoss) {
@@ -124,7 +123,6 @@ LiveAnswer LiveModel::run(const verify::Batch& batch) {
                     golden::printable(logits_name_),
                     others.empty() ? "none" : fmt::format("{}", fmt::join(others, ", "))));
   }
-  require_shape(shape, batch);
   return answer;
 }
 

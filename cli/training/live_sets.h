@@ -44,9 +44,9 @@ struct LiveSets {
 };
 
 // Runs the model on the tokens of `sets`, cut to the rows and positions that are asked for, and
-// puts its losses beside them. Sets without tokens are drawn from the law `oracle`: fresh from a seed of
-// its own, train and val from the one that they are said to have been drawn with. Throws InputError
-// for a model that fails or hands over no logits.
+// puts its losses beside them. Sets without tokens are drawn from the law `oracle`: fresh from a
+// seed of its own, train and val from the one that they are said to have been drawn with. Throws
+// InputError for a model that fails or hands over no logits.
 LiveSets run_live_sets(const LiveOptions& options, const std::string& oracle,
                        std::optional<int64_t> vocab,
                        std::array<verify::training::SetArrays, 3>& sets);

@@ -117,7 +117,8 @@ Finding token_degenerate(const Evidence& evidence) {
     if (all > 1 && count_tokens(set, [&](std::size_t i) { return set.losses[i] == 0; }) == all) {
       return fire(fmt::format("{}: every loss is exactly 0", kSetNames[s]));
     }
-    if (set.logits && set.logits->rows * set.logits->positions > 1 &&
+    const bool nothing_to_learn = evidence.rate && evidence.rate->constant;
+    if (set.logits && !nothing_to_learn && set.logits->rows * set.logits->positions > 1 &&
         offset_profile(*set.logits, std::nullopt, 0).variance < 1e-12) {
       return fire(fmt::format("{}: the logits are the same at every position", kSetNames[s]));
     }

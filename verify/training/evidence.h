@@ -79,6 +79,7 @@ struct OracleRate {
   double nats = 0;        // a token
   double error = 0;       // standard error where it is an estimate
   bool constant = false;  // -log p of every token
+  double of_rows = 0;     // nats a token of rows from their beginnings, where that is more
 };
 
 struct StructuralLeak {

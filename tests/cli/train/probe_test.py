@@ -7,6 +7,7 @@ usage: probe_test.py ASSAY EXAMPLES
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -106,6 +107,52 @@ def check_missing(probes):
     probes.verdict("memorised", "OVERFIT", 1, "--seed", 5, "--train-data", only, data=False)
 
 
+LIBRARY = r"""
+#include <stdlib.h>
+#include "assay_subject.h"
+static int one;
+int32_t assay_subject_abi(void) { return ASSAY_SUBJECT_ABI; }
+int32_t assay_subject_open(const assay_subject_model* model, assay_subject** subject) {
+  (void)model;
+  *subject = (assay_subject*)&one;
+  return 0;
+}
+int32_t assay_subject_describe(assay_subject* s, assay_subject_description* d) {
+  (void)s;
+  d->name = "flat";
+  return 0;
+}
+int32_t assay_subject_run(assay_subject* s, const assay_subject_request* r) {
+  const int64_t shape[3] = {r->batch, r->positions, 8};
+  float* logits = calloc((size_t)(r->batch * r->positions * 8), sizeof(float));
+  (void)s;
+  const int32_t bad = r->hand_over(r->context, "logits", ASSAY_F32, 3, shape, logits);
+  free(logits);
+  return bad;
+}
+const char* assay_subject_error(assay_subject* s) { (void)s; return NULL; }
+void assay_subject_close(assay_subject* s) { (void)s; }
+"""
+
+
+def check_library(probes):
+    """A library that gives every token the same logits, of 8 tokens."""
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        print("check_library: skipped: no C compiler")
+        return
+    source, library = probes.folder / "flat.c", probes.folder / "flat.so"
+    source.write_text(LIBRARY)
+    header = pathlib.Path(sys.argv[2]).parent / "verify" / "subjects" / "library"
+    subprocess.run([compiler, "-shared", "-fPIC", "-I", header, source, "-o", library], check=True)
+    for law, expected, words in ((LAW, 1, "verdict: DEGENERATE"), ("uniform:vocab=8", 0, "HEALTHY"),
+                                 ("uniform:vocab=9", 2, "expected [1,128,9], rows, positions")):
+        code, text = assay("overfit", "--probe", "--subject", f"lib:{library}", "--oracle", law,
+                           "--data-seed", 1, "--train-rows", 96, "--seed", 5)
+        expect(f"a library on {law}: '{words}'", code == expected and words in text,
+               f"{code}: {text}")
+
+
 def check_losses_of_files(probes):
     """Losses that a file claims are not the model's: it was run."""
     arrays = dict(np.load(probes.data))
@@ -159,7 +206,8 @@ def check_failures(probes):
 
 
 def main():
-    for check in (check_verdicts, check_missing, check_losses_of_files, check_failures):
+    for check in (check_verdicts, check_missing, check_library, check_losses_of_files,
+                  check_failures):
         with tempfile.TemporaryDirectory() as folder:
             check(Probes(pathlib.Path(folder)))
     print(f"probe_test: {len(failures)} failures")

@@ -305,6 +305,19 @@ BOOST_AUTO_TEST_CASE(dead_curves_are_degenerate) {
   BOOST_TEST(verdict_of(still) == Verdict::degenerate);
 }
 
+// The curve's val is above the rate of the source, which rows without a past cannot reach: the
+// oracle of their own tokens counts.
+BOOST_AUTO_TEST_CASE(short_rows_cost_more_than_the_rate) {
+  Evidence evidence = three_sets(0, 0, 0);
+  evidence.curve.train = series_of(falling(5, kOracle + 0.2, 40, 1));
+  evidence.curve.val = series_of(falling(5, kOracle + 0.2, 20, 2));
+  BOOST_TEST(verdict_of(evidence) == Verdict::healthy);
+  for (TokenSet& set : evidence.sets) set = {};
+  BOOST_TEST(verdict_of(evidence) == Verdict::underfit);
+  evidence.rate->of_rows = kOracle + 0.2;
+  BOOST_TEST(verdict_of(evidence) == Verdict::insufficient);
+}
+
 // A learning rate of 3 that decays to 0: the loss falls at the end, from where it had climbed to,
 // and is worse than that of no model at all. One that falls from where it began only learns.
 BOOST_AUTO_TEST_CASE(what_climbed_and_is_still_high_diverges) {
