@@ -15,6 +15,7 @@
 #include "datasets/known/sets.h"
 #include "golden/contract/error.h"
 #include "golden/exchange/checkpoint.h"
+#include "reference/numbers/array.h"
 #include "reference/training/schedule.h"
 
 namespace assay::cli {
@@ -128,6 +129,7 @@ class TrainLoop {
 
   bool run(int64_t done) {
     const StopOnSignals signals;
+    reference::reset_peak_bytes();
     TrainProgress progress(done, options_.steps, options_.quiet);
     const int64_t tenth = std::max<int64_t>(1, options_.steps / 10);
     const int64_t save_every = options_.save_every > 0 ? options_.save_every : tenth;
@@ -203,11 +205,13 @@ class TrainLoop {
     }
     folder_.write_losses(sets, source_.text);
     const uint64_t seed = fresh_seed(source_.seed);
+    const bool of_reference = options_.backend == "reference";
     const nlohmann::json result = {{"steps", options_.steps},
                                    {"mean_losses", means},
                                    {"standard_errors", errors},
                                    {"fresh_seed", seed},
                                    {"fresh_seed_commitment", datasets::seed_commitment(seed)},
+                                   {"peak_bytes", of_reference ? reference::peak_bytes() : 0},
                                    {"seconds_of_last_part", progress.seconds()},
                                    {"tokens_per_second", progress.tokens_per_second()}};
     folder_.write_result(result.dump(2) + "\n");

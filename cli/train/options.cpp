@@ -29,6 +29,10 @@ void add_rule_options(CLI::App& command, TrainOptions& options) {
       ->capture_default_str();
   command.add_option("--clip", options.clip, "largest norm of all gradients; 0: no clipping")
       ->capture_default_str();
+  command
+      .add_option("--dropout", options.dropout,
+                  "share of O_l and U_l that is dropped, by counters; --backend reference")
+      ->capture_default_str();
   command.add_option("--beta1", options.beta1, "of AdamW")->capture_default_str();
   command.add_option("--beta2", options.beta2, "of AdamW")->capture_default_str();
   command.add_option("--eps", options.eps, "of AdamW, outside of the root")->capture_default_str();
@@ -168,6 +172,8 @@ void check_train_options(const TrainOptions& options) {
   expect("--clip", options.clip, options.clip >= 0, "0 (no clipping) or more");
   expect("--beta1", options.beta1, options.beta1 >= 0 && options.beta1 < 1, "0 .. 1, without 1");
   expect("--beta2", options.beta2, options.beta2 >= 0 && options.beta2 < 1, "0 .. 1, without 1");
+  expect("--dropout", options.dropout, options.dropout >= 0 && options.dropout < 1,
+         "0 .. 1, without 1");
   expect("--eps", options.eps, options.eps > 0, "a positive number");
   if (options.data.empty()) {
     throw InputError(
@@ -186,6 +192,10 @@ void check_train_options(const TrainOptions& options) {
   }
   if (options.keep != "all" && options.keep != "shared" && options.keep != "inputs") {
     throw InputError(fmt::format("--keep {}: expected all, shared or inputs", options.keep));
+  }
+  if (!reference && options.dropout > 0) {
+    throw InputError(
+        fmt::format("--dropout {}: an option of --backend reference", options.dropout));
   }
   if (!reference && options.keep != "all") {
     throw InputError(fmt::format("--keep {}: an option of --backend reference", options.keep));

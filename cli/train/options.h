@@ -17,7 +17,7 @@ struct TrainOptions {
   std::string data, out;
   int64_t steps = 1000, accumulate = 1, warmup = 0;
   std::optional<int64_t> rows, val_rows, vocab;
-  double rate = 1e-3, rate_floor = 0, weight_decay = 0, clip = 0;
+  double rate = 1e-3, rate_floor = 0, weight_decay = 0, clip = 0, dropout = 0;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   std::string backend = "reference", precision, keep = "all";
   int64_t save_every = 0, eval_every = 0, stop_after = 0;  // 0: a tenth of the steps; never

@@ -130,6 +130,7 @@ json training_of(const TrainOptions& options) {
           {"warmup", options.warmup},
           {"weight_decay", options.weight_decay},
           {"clip", options.clip},
+          {"dropout", options.dropout},
           {"beta1", options.beta1},
           {"beta2", options.beta2},
           {"eps", options.eps},
