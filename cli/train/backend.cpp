@@ -179,7 +179,7 @@ reference::Keep keep_of(const std::string& name) {
 
 }  // namespace
 
-std::unique_ptr<TrainBackend> make_train_backend(const TrainOptions& options,
+std::unique_ptr<TrainBackend> make_train_backend(const TrainRunOptions& options,
                                                  const golden::ModelConfig& config,
                                                  const golden::WeightSource& weights) {
   if (options.backend == "reference") {

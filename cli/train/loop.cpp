@@ -47,7 +47,7 @@ class StopOnSignals {
   struct sigaction before_[3];
 };
 
-golden::ModelConfig trained_config(const TrainOptions& options, const TrainSource& source) {
+golden::ModelConfig trained_config(const TrainRunOptions& options, const TrainSource& source) {
   golden::ModelConfig config = model_config(options.model);
   const bool is_preset = options.model.config_path.empty() && options.model.checkpoint.empty();
   if (options.vocab && !is_preset) {
@@ -67,7 +67,7 @@ golden::ModelConfig trained_config(const TrainOptions& options, const TrainSourc
   return config;
 }
 
-std::unique_ptr<golden::WeightSource> start_weights(const TrainOptions& options,
+std::unique_ptr<golden::WeightSource> start_weights(const TrainRunOptions& options,
                                                     const golden::ModelConfig& config,
                                                     const std::string& checkpoint) {
   const std::string folder = checkpoint.empty() ? options.model.checkpoint : checkpoint;
@@ -114,7 +114,7 @@ double standard_error(const std::vector<double>& losses, const TrainRows& rows) 
 
 class TrainLoop {
  public:
-  TrainLoop(const TrainOptions& options, const TrainSource& source,
+  TrainLoop(const TrainRunOptions& options, const TrainSource& source,
             const golden::ModelConfig& config, RunFolder& folder, TrainBackend& backend)
       : options_(options),
         config_(config),
@@ -222,7 +222,7 @@ class TrainLoop {
     fmt::print("{}: 'assay overfit {}' judges it\n", folder_.path(), folder_.path());
   }
 
-  const TrainOptions& options_;
+  const TrainRunOptions& options_;
   const golden::ModelConfig& config_;
   const TrainSource& source_;
   TrainData data_;
@@ -233,8 +233,8 @@ class TrainLoop {
 
 }  // namespace
 
-bool train(const TrainOptions& typed, const GivenOptions& given) {
-  TrainOptions options = typed;
+bool train(const TrainRunOptions& typed, const GivenOptions& given) {
+  TrainRunOptions options = typed;
   RunStart start{given, "", 0};
   if (typed.resume) {
     if (typed.force) throw InputError("--force: expected one of --resume and --force, got both");

@@ -113,8 +113,8 @@ json study_json(const std::vector<StudyRow>& rows) {
   return {{"assay_study", 1}, {"methods", list}};
 }
 
-TrainOptions run_options(const TrainOptions& options, const StudyRun& wanted) {
-  TrainOptions own = options;
+TrainRunOptions run_options(const TrainRunOptions& options, const StudyRun& wanted) {
+  TrainRunOptions own = options;
   own.model.method = wanted.method;
   own.model.residual = wanted.residual;
   own.out = (fs::path(options.out) / wanted.name).string();
@@ -133,14 +133,14 @@ GivenOptions run_given(const GivenOptions& given, const StudyRun& wanted) {
 
 }  // namespace
 
-bool study(const TrainOptions& options, const GivenOptions& given) {
+bool study(const TrainRunOptions& options, const GivenOptions& given) {
   if (!options.model.residual.empty()) {
     throw InputError("--residual: --method all trains with and without it: leave it out");
   }
   check_train_options(options);
   std::vector<StudyRow> rows;
   for (const StudyRun& wanted : study_runs()) {
-    const TrainOptions own = run_options(options, wanted);
+    const TrainRunOptions own = run_options(options, wanted);
     StudyRow row{.name = wanted.name, .verdict = "", .problem = ""};
     if (!fs::is_regular_file(own.out + "/result.json") || !own.resume) {
       bool over = true;
