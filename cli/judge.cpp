@@ -48,7 +48,8 @@ void look_for_leaks_in(const JudgeOptions& options, const golden::GoldenReader& 
   const auto graph = reference::build_model(config, 1, std::min<int64_t>(batch.positions, 32));
   const verify::LeakOptions leak_options{
       .all_positions = golden.positions(),
-      .reference_logits = reference_logits(config, golden, subject.precision())};
+      .reference_logits = reference_logits(config, golden, subject.precision()),
+      .begins = options.begins};
   look_for_leaks(report, *graph, subject, config, batch, leak_options);
 }
 

@@ -40,6 +40,7 @@ struct JudgeOptions {
   verify::Decoding decoding = verify::Decoding::where_it_can;
   bool equal = false;  // judged by equality (verify/judge/equality.h), else within derived bounds
   bool leakage = false;
+  verify::Begins begins = {};       // of detectors
   int64_t leakage_positions = 256;  // that detectors run on at most: the first ones of the batch
 };
 

@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "cli/judge.h"
 #include "cli/report_options.h"
+#include "cli/running_check.h"
 #include "cli/subjects.h"
 
 namespace assay::cli {
@@ -29,7 +30,12 @@ void add_judge_options(CLI::App& command, VerifyOptions& options) {
 int run_verify(VerifyOptions& options, const Outcome& outcome) {
   options.judge.precision = golden::parse_precision(options.precision);
   check_report_targets(options.report, inputs_of(options.judge));
-  verify::RunReport report = judge(options.judge);
+  verify::RunReport report;
+  {
+    const RunningCheck running(options.report.quiet);
+    options.judge.begins = running.begins();
+    report = judge(options.judge);
+  }
   report.command_line = outcome.command_line;
   return conclude(report, options.report, outcome);
 }

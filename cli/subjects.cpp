@@ -11,6 +11,7 @@
 #include "cuda_impl/engine/interface/backend_name.h"
 #include "cuda_impl/engine/interface/model.h"
 #include "golden/contract/error.h"
+#include "golden/exchange/dump_tokens.h"
 #include "reference/methods/registry.h"
 #include "verify/subjects/bindings.h"
 #include "verify/subjects/exec_subject.h"
@@ -62,6 +63,19 @@ SubjectPointer make_reference(const SubjectRequest& request) {
       schedule);
 }
 
+// What was computed from other tokens is no candidate, whoever is right.
+void require_same_tokens(const std::string& dump, const verify::Batch& batch) {
+  const std::vector<double> own = golden::dump_tokens(dump).values;
+  if (own.size() != batch.tokens.size()) return;  // no tokens, or those of a part
+  const auto [expected, got] = std::mismatch(batch.tokens.begin(), batch.tokens.end(), own.begin());
+  if (expected == batch.tokens.end()) return;
+  const int64_t at = expected - batch.tokens.begin();
+  throw InputError(fmt::format(
+      "{}: its tokens are not those of the golden file: at ({},{}) expected {}, got {}; "
+      "'assay generate --tokens {}' makes a golden file of them",
+      dump, at / batch.positions, at % batch.positions, *expected, *got, dump));
+}
+
 SubjectPointer make_file(const SubjectRequest& request) {
   auto subject = std::make_unique<verify::FileSubject>(request.argument, request.precision,
                                                        request.schedule, request.angles);
@@ -69,6 +83,7 @@ SubjectPointer make_file(const SubjectRequest& request) {
     subject->read_through(golden::NameMap::load(request.map), request.config, request.batch,
                           request.positions);
   }
+  require_same_tokens(request.argument, request.first_batch);
   return subject;
 }
 
@@ -111,17 +126,17 @@ constexpr SubjectRow kSubjects[] = {
     {"exec:COMMAND",
      "any program, by the protocol of docs/programs.md",
      "",
-     {.can_run = true},
+     {.can_run = true, .can_force = true, .can_grad = true, .can_decode = true},
      make_exec},
     {"exec-once:COMMAND",
      "the same, started anew for each answer",
      "",
-     {.can_run = true},
+     {.can_run = true, .can_force = true, .can_grad = true},
      make_exec_once},
     {"lib:PATH",
      "a shared library with the functions of assay_subject.h",
      "",
-     {.can_run = true, .can_force = true},
+     {.can_run = true, .can_force = true, .can_grad = true},
      make_lib},
     {"auto", "cuda where there is a GPU, else simt", kEngineSuffixes, kEngine, make_auto},
 };

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "golden/contract/error.h"
+#include "golden/file/checksummed_file.h"
 
 namespace assay::datasets {
 namespace {
@@ -17,22 +18,23 @@ struct Name {
   const char* name;
   TokensFormat format;
 };
-constexpr std::array<Name, 9> kNames{{{"auto", TokensFormat::automatic},
-                                      {"text", TokensFormat::text},
-                                      {"numbers", TokensFormat::numbers},
-                                      {"json", TokensFormat::json},
-                                      {"jsonl", TokensFormat::jsonl},
-                                      {"uint16", TokensFormat::uint16},
-                                      {"uint32", TokensFormat::uint32},
-                                      {"npy", TokensFormat::npy},
-                                      {"npz", TokensFormat::npz}}};
+constexpr std::array<Name, 10> kNames{{{"auto", TokensFormat::automatic},
+                                       {"text", TokensFormat::text},
+                                       {"numbers", TokensFormat::numbers},
+                                       {"json", TokensFormat::json},
+                                       {"jsonl", TokensFormat::jsonl},
+                                       {"uint16", TokensFormat::uint16},
+                                       {"uint32", TokensFormat::uint32},
+                                       {"npy", TokensFormat::npy},
+                                       {"npz", TokensFormat::npz},
+                                       {"dump", TokensFormat::dump}}};
 
 // What stands at the start of files that hold no tokens in a form that is read here.
 struct Foreign {
   std::string_view start;
   const char* what;
 };
-constexpr std::array<Foreign, 9> kForeign{{
+constexpr std::array<Foreign, 8> kForeign{{
     {"version https://git-lfs", "a Git LFS pointer: 'git lfs pull' fetches the file itself"},
     {"\x1f\x8b", "a gzip file: gunzip it first"},
     {"\x28\xb5\x2f\xfd", "a Zstandard file: unzstd it first"},
@@ -42,7 +44,6 @@ constexpr std::array<Foreign, 9> kForeign{{
     {"BZh", "a bzip2 file: bunzip2 it first"},
     {"PAR1", "a Parquet file: save its token ids with numpy.save"},
     {"ARROW1", "an Arrow file: save its token ids with numpy.save"},
-    {"\x89HDF", "an HDF5 file: save its token ids with numpy.save"},
     {"\x80", "a Python pickle or an old PyTorch file: save its token ids with numpy.save"},
 }};
 
@@ -135,6 +136,11 @@ TokensFormat format_of(const Source& source, int64_t vocab_size) {
   }
   if (head.starts_with("\x93NUMPY")) return TokensFormat::npy;
   if (head.starts_with("PK\x03\x04")) return numpy_archive(source);
+  // A golden file's HDF5 signature stands behind a block of its own.
+  if (head.starts_with("\x89HDF") || ending == ".safetensors" ||
+      (source.bytes() && golden::is_golden_file(path))) {
+    return TokensFormat::dump;
+  }
   if (ending == ".bin" && !head.starts_with(kForeign.front().start)) {
     return width_of(source, vocab_size);
   }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <istream>
 #include <limits>
 
@@ -11,6 +12,7 @@
 #include "datasets/number_tokens.h"
 #include "datasets/source.h"
 #include "golden/contract/error.h"
+#include "golden/exchange/dump_tokens.h"
 #include "golden/exchange/npy.h"
 #include "golden/exchange/npz.h"
 
@@ -143,7 +145,7 @@ std::string read_npy(Source& source, std::istream& in, Collector& collector) {
 std::string read_npz(const Source& source, Collector& collector) {
   const golden::NpzReader reader(source.path(), golden::Reading::lenient);
   const golden::NpzEntry* found = nullptr;
-  for (const char* name : {"input_ids", "tokens"}) {
+  for (const char* name : {"input_ids", "tokens", "inputs/input_ids", "inputs/tokens"}) {
     for (const golden::NpzEntry& entry : reader.entries()) {
       if (found == nullptr && entry.name == name) found = &entry;
     }
@@ -163,6 +165,23 @@ std::string read_npz(const Source& source, Collector& collector) {
   return array_text("numpy array " + golden::printable(found->name) + ",", found->header);
 }
 
+std::string read_dump(const Source& source, Collector& collector) {
+  const std::string& path = source.path();
+  const golden::Tensor tokens = golden::dump_tokens(path);
+  if (tokens.shape.empty()) {
+    throw InputError(path +
+                     ": expected a tensor tokens or input_ids, at its root or below inputs/, got "
+                     "none; save the token ids with numpy.save");
+  }
+  std::size_t at = 0;
+  add_array({golden::Element::i64, false, tokens.shape}, path, collector, [&] {
+    const double token = tokens.values[at++];
+    if (token == std::floor(token)) return token;
+    throw InputError(fmt::format("{}: expected whole numbers, got {}", path, token));
+  });
+  return "tokens of a dump, " + golden::shape_text(tokens.shape);
+}
+
 }  // namespace
 
 Tokens read_tokens(const std::string& path, TokensFormat format, int64_t batch, int64_t positions,
@@ -171,7 +190,8 @@ Tokens read_tokens(const std::string& path, TokensFormat format, int64_t batch, 
   check_size(source, batch, positions);
   Collector collector(path, batch, positions, vocab_size);
   if (format == TokensFormat::automatic) format = format_of(source, vocab_size);
-  if (format != TokensFormat::npz) check_length(source, collector, batch, positions);
+  if (format != TokensFormat::npz && format != TokensFormat::dump)
+    check_length(source, collector, batch, positions);
   std::istream in(&source);
   in.exceptions(std::ios::badbit);  // of what the source throws
   Tokens result;
@@ -203,6 +223,9 @@ Tokens read_tokens(const std::string& path, TokensFormat format, int64_t batch, 
       break;
     case TokensFormat::npz:
       result.read_as = read_npz(source, collector);
+      break;
+    case TokensFormat::dump:
+      result.read_as = read_dump(source, collector);
       break;
   }
   result.values = collector.take();

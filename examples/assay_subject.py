@@ -15,6 +15,7 @@ import fnmatch
 import inspect
 import json
 import os
+import re
 import struct
 import sys
 import traceback
@@ -212,8 +213,8 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
     """Answers requests until there are no more. `run` takes a Request and returns tensors by name,
     of numpy, torch or jax. It may have methods: `hello` gets Assay's first message and returns what
     else is said in answer to it; `train` gets a StepRequest and returns tensors as docs/programs.md
-    names them of a step, or None for one that overflowed and is skipped; `decode` gets a Request whose tokens follow those in a cache, and
-    returns tensors of these; `reset` empties that cache.
+    names them of a step, or None for one that overflowed and is skipped; `decode` gets a Request
+    whose tokens follow those in a cache, and returns tensors of these; `reset` empties that cache.
 
     name: of the program in reports; that of its file, if it is empty.
     can: "force" in it if `run` takes its tensors from request.forced where they are there,
@@ -269,10 +270,35 @@ def serve(run, name="", version="", can=(), storage="", schedule="", angles=""):
         except Exception as error:  # the judge is told, and may ask again
             traceback.print_exc()
             about = {"id": message["id"]} if "id" in message else {"name": name}
-            say(**about, error=f"{type(error).__name__}: {error}")
+            say(**about, error=f"{type(error).__name__}: {error}{own_line(error)}")
+
+
+def own_line(error):
+    """" (mine.py, line 57, forward: y = x @ w)": the innermost of a program's own lines."""
+    libraries = (os.path.abspath(__file__), os.path.dirname(os.path.abspath(os.__file__)))
+    own = [frame for frame in traceback.extract_tb(error.__traceback__)
+           if not os.path.abspath(frame.filename).startswith(libraries)
+           and "site-packages" not in frame.filename and os.path.exists(frame.filename)]
+    if not own:
+        return ""
+    file, line, where, text = own[-1]
+    return f" ({os.path.basename(file)}, line {line}, {where}: {text})"
 
 
 # Models of PyTorch.
+
+NO_LOSS = ("expected a model that returns its loss where labels are given, as out.loss, "
+           "out['loss'] or the one number of a tuple; got none")
+
+
+def loss_of(out):
+    """None where there is none, or there are several."""
+    if hasattr(out, "get"):
+        found = [out.get("loss")]
+    else:
+        found = list(out) if isinstance(out, (tuple, list)) else []
+    numbers = [x for x in found if getattr(x, "ndim", None) == 0]
+    return numbers[0] if len(numbers) == 1 else None
 
 
 @contextlib.contextmanager
@@ -454,8 +480,8 @@ class Taps:
                 self.tensors["inputs/" + ours] = x.detach().clone()
 
     def end(self, _, __, out):
-        loss = out.get("loss") if hasattr(out, "get") else None
-        if loss is not None and loss.dim() == 0:
+        loss = loss_of(out)
+        if loss is not None:
             self.tap("loss", loss)
         self.running, self.at = False, ""
         self.finished(dict(self.tensors))
@@ -593,15 +619,19 @@ class TorchSubject:
 
     model: none: what AutoModelForCausalLM.from_pretrained makes of the folder that Assay sends; a
     module: Assay's weights are loaded into it; a function of that folder and a dtype: what it
-    returns. names as in `record`. attention: eager, sdpa, .. of from_pretrained. compiled: through
-    torch.compile. call: how it is run, a function of model, tokens, attention_mask and labels.
+    returns. names as in `record`. weights: what its parameters are called where not as Assay's
+    are, {"model.layers.{l}.self_attn.q_proj.weight": "blocks.{l}.wq.weight", ..}: they are loaded
+    into a module, and their gradients named, by that. attention: eager, sdpa, .. of
+    from_pretrained. compiled: through torch.compile. call: how it is run, a function of model,
+    tokens, attention_mask and labels (not shifted; -100: not counted).
     """
 
     TYPES = {"fp64": "float64", "fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
     def __init__(self, model=None, names=None, attention="eager", compiled=False, device="cpu",
-                 call=None):
+                 call=None, weights=None):
         self.source, self.names, self.attention = model, names, attention
+        self.weights, self.ours = weights or {}, {}  # ours: Assay's name of a parameter
         self.compiled, self.device, self.call = compiled, device, call or self.usual_call
 
     def hello(self, message):
@@ -614,6 +644,8 @@ class TorchSubject:
                 f"precision: expected one of {', '.join(self.TYPES)}, got {precision}")
         dtype = getattr(torch, self.TYPES[precision]) if precision else None
         model = self.made(message.get("model"), dtype).to(self.device).eval()
+        if self.weights and message.get("model"):
+            self.name_weights(message["model"], model)
         if dtype is not None:
             for x in model.parameters():  # not buffers: angles are formed in float32 for every type
                 x.data = x.data.to(dtype)
@@ -653,6 +685,7 @@ class TorchSubject:
         if folder is None or not own:
             return self.source if own else self.source(folder, dtype)
         weights = read_safetensors(os.path.join(folder, "model.safetensors"))
+        weights = {self.theirs(name): x for name, x in weights.items()}
         root = unwrapped(self.source)
         state = root.state_dict(keep_vars=True)
         loaded = {state[name].data_ptr() for name in weights if name in state}
@@ -661,9 +694,31 @@ class TorchSubject:
         if missing or extra:
             raise ValueError(
                 f"{type(root).__name__}: its weights are named otherwise: it lacks {extra[:3]} and "
-                f"has {missing[:3]} besides; pass a function of folder and dtype that loads them")
+                f"has {missing[:3]} besides; say so in weights={{..}}, or pass a function of "
+                "folder and dtype that loads them")
         root.load_state_dict({k: self.torch.tensor(x) for k, x in weights.items()}, strict=False)
         return self.source
+
+    def theirs(self, name):
+        for pattern, own in self.weights.items():
+            found = re.fullmatch(re.escape(pattern).replace(r"\{l\}", r"(\d+)"), name)
+            if found:
+                return own.replace("{l}", found[1] if found.groups() else "{l}")
+        return name
+
+    def name_weights(self, folder, model):
+        own = dict(unwrapped(model).named_parameters(remove_duplicate=False))
+        names = read_safetensors(os.path.join(folder, "model.safetensors"))
+        self.ours = {self.theirs(name): name for name in names}
+        missing = [name for name in self.ours if name not in own]
+        if missing:
+            raise ValueError(f"weights: {type(unwrapped(model)).__name__} has no parameter "
+                             f"{missing[0]}; it has {', '.join(list(own)[:6])}, ..")
+
+    def parameters(self):
+        """By Assay's names."""
+        named = self.taps.root.named_parameters()
+        return {self.ours.get(name, name): x for name, x in named}
 
     def usual_call(self, model, tokens, attention_mask, labels):
         named = {"attention_mask": attention_mask, "labels": labels, "use_cache": False}
@@ -696,10 +751,12 @@ class TorchSubject:
             share = count / sum(counts)
             out = self.call(self.model, *map(self.long, (batch.tokens, batch.attention_mask,
                                                          batch.labels)))
-            mean = out["loss"]
+            mean = loss_of(out)
+            if mean is None:
+                raise ValueError(NO_LOSS)
             (mean * share * self.loss_scale).backward()
             loss += share * mean.item()
-            for name, x in self.parameters.items():
+            for name, x in self.trained.items():
                 self.gather(self.masters[name], x)
         grads = {name: x.grad / self.loss_scale for name, x in self.masters.items()}
         for name, x in self.masters.items():
@@ -717,11 +774,11 @@ class TorchSubject:
 
     def take_over(self, request):
         torch, state = self.torch, request.state
-        self.parameters = dict(self.taps.root.named_parameters())
+        self.trained = self.parameters()
         if self.optimizer is None:
             self.loss_scale = 65536.0 if self.half else 1.0
         self.masters = {}
-        for name, x in self.parameters.items():
+        for name, x in self.trained.items():
             x.grad, x.requires_grad = None, True
             master = torch.tensor(state["weight"][name]).to(x.device)
             wide = torch.promote_types(x.dtype, torch.float32)
@@ -756,7 +813,7 @@ class TorchSubject:
 
     def publish(self):
         """The model computes with the masters, in its own type."""
-        for name, x in self.parameters.items():
+        for name, x in self.trained.items():
             x.data = self.masters[name].detach().to(x.dtype).clone()
 
     def step_tensors(self, loss, norm, grads):
@@ -796,10 +853,10 @@ class TorchSubject:
                 for name, x in self.found().items()}
 
     def gradients(self, tensors):
-        live = {**self.taps.live, **dict(self.taps.root.named_parameters())}
+        live = {**self.taps.live, **self.parameters()}
         loss = live.pop("loss", None)
         if loss is None:
-            raise ValueError("gradients: expected a model that returns its loss, got none")
+            raise ValueError(NO_LOSS)
         live = {name: x for name, x in live.items() if x.requires_grad}
         found = self.torch.autograd.grad(loss, list(live.values()), allow_unused=True)
         grads = {name: x for name, x in zip(live, found) if x is not None}

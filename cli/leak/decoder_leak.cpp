@@ -165,7 +165,8 @@ verify::RunReport decoder_leak(const DecoderLeakOptions& options, const ModelOpt
                                                       {.seed = model.seed,
                                                        .axes = axes,
                                                        .ignored = options.ignored,
-                                                       .storage = program->declared_storage()});
+                                                       .storage = program->declared_storage(),
+                                                       .begins = options.begins});
     report.checks = std::move(result.checks);
     if (!result.influence.first_layer.empty()) report.influence = std::move(result.influence);
   } catch (const verify::SubjectFailure& failure) {

@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/model_options.h"
 #include "cli/subjects.h"
+#include "verify/leakage/experiment.h"
 #include "verify/report/report.h"
 
 namespace assay::cli {
@@ -21,6 +22,7 @@ struct DecoderLeakOptions {
   std::string ignored;
   std::vector<std::string> dumps;  // "file:a.npz"
   std::string tokens_a, tokens_b;
+  verify::Begins begins = {};
 };
 
 // --vocab, --positions, --axis, --position-axis, --ignore, and two dumps with --tokens-a, -b.

@@ -8,6 +8,7 @@
 #include "cli/leak/decoder_leak.h"
 #include "cli/model_options.h"
 #include "cli/report_options.h"
+#include "cli/running_check.h"
 #include "cli/subjects.h"
 #include "golden/contract/error.h"
 #include "golden/contract/weights.h"
@@ -63,6 +64,8 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
   verify::RunReport report = report_of(model, config, options.subject, outcome);
   verify::LeakOptions leak_options;
   leak_options.seed = model.seed;
+  const RunningCheck running(options.report.quiet);
+  leak_options.begins = running.begins();
   try {
     SubjectOptions elsewhere = options.elsewhere;
     elsewhere.first_batch = batch;
@@ -76,6 +79,11 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
     look_for_leaks(report, *graph, *subject, config, batch, leak_options);
   } catch (const verify::SubjectFailure& failure) {
     report.checks.push_back(failed(failure));
+    if (options.subject.starts_with("exec")) {
+      report.checks.back().details.push_back(
+          "it was asked for a model of Assay's; one that brings its own is judged with --vocab V, "
+          "the number of its tokens");
+    }
   }
   return report;
 }
@@ -99,7 +107,10 @@ verify::RunReport leak_of(const LeakCommandOptions& options, const CLI::App& com
   check_report_targets(options.report, inputs);
   require_no_model(command, decoder.dumps.empty() ? "--vocab" : "two dumps");
   if (decoder.dumps.empty()) {
-    return decoder_leak(decoder, options.model, is_given("--batch"), options.subject,
+    const RunningCheck running(options.report.quiet);
+    DecoderLeakOptions shown = decoder;
+    shown.begins = running.begins();
+    return decoder_leak(shown, options.model, is_given("--batch"), options.subject,
                         options.elsewhere, outcome);
   }
   if (decoder.vocab_size || is_given("--subject")) {

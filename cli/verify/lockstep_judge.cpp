@@ -9,7 +9,7 @@
 
 namespace assay::cli {
 
-void add_train_options(CLI::App& command, TrainOptions& options) {
+void add_lockstep_options(CLI::App& command, LockstepTyped& options) {
   verify::LockstepOptions& lockstep = options.lockstep;
   lockstep.rule.weight_decay = 0.1;
   command.add_option("--train", options.steps,
@@ -46,7 +46,7 @@ void add_train_options(CLI::App& command, TrainOptions& options) {
       ->capture_default_str();
 }
 
-void check_train_options(const JudgeOptions& judge, const TrainOptions& options) {
+void check_lockstep_options(const JudgeOptions& judge, const LockstepTyped& options) {
   if (!options.asked()) {
     if (!options.any_other) return;
     throw InputError(
@@ -65,7 +65,7 @@ void check_train_options(const JudgeOptions& judge, const TrainOptions& options)
   refuse(!judge.elsewhere.map.empty(), "--map");
 }
 
-verify::RunReport judge_training(const JudgeOptions& judge, const TrainOptions& options,
+verify::RunReport judge_training(const JudgeOptions& judge, const LockstepTyped& options,
                                  const std::string& command) {
   verify::LockstepOptions lockstep = options.lockstep;
   lockstep.steps = *options.steps;

@@ -9,7 +9,7 @@
 
 namespace assay::cli {
 
-struct TrainOptions {
+struct LockstepTyped {
   std::optional<int64_t> steps;  // --train; absent: nothing is trained
   verify::LockstepOptions lockstep;
   std::optional<double> max_norm;  // absent: verify::telling_max_norm
@@ -19,13 +19,13 @@ struct TrainOptions {
 };
 
 // --train, --lr, --weight-decay, --clip, --betas, --eps, --micro-batches.
-void add_train_options(CLI::App& command, TrainOptions& options);
+void add_lockstep_options(CLI::App& command, LockstepTyped& options);
 
 // Throws InputError for what does not go together with --train, and for the options of training
 // without it.
-void check_train_options(const JudgeOptions& judge, const TrainOptions& options);
+void check_lockstep_options(const JudgeOptions& judge, const LockstepTyped& options);
 
-verify::RunReport judge_training(const JudgeOptions& judge, const TrainOptions& options,
+verify::RunReport judge_training(const JudgeOptions& judge, const LockstepTyped& options,
                                  const std::string& command);
 
 }  // namespace assay::cli

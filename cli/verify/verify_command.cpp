@@ -11,7 +11,7 @@
 namespace assay::cli {
 namespace {
 
-int run_training(VerifyOptions& options, const TrainOptions& train, const Outcome& outcome) {
+int run_training(VerifyOptions& options, const LockstepTyped& train, const Outcome& outcome) {
   options.judge.precision = golden::parse_precision(options.precision);
   check_report_targets(options.report, inputs_of(options.judge));
   verify::RunReport report = judge_training(options.judge, train, outcome.command_line);
@@ -32,10 +32,10 @@ void add_verify(CLI::App& app, Outcome& outcome) {
                    "positions that the leak detectors run on at most, the first ones of each row")
       ->capture_default_str();
   add_judge_options(*command, *options);
-  auto train = std::make_shared<TrainOptions>();
-  add_train_options(*command, *train);
+  auto train = std::make_shared<LockstepTyped>();
+  add_lockstep_options(*command, *train);
   command->callback([options, train, &outcome] {
-    check_train_options(options->judge, *train);
+    check_lockstep_options(options->judge, *train);
     outcome.exit_code =
         train->asked() ? run_training(*options, *train, outcome) : run_verify(*options, outcome);
   });

@@ -200,6 +200,12 @@ expect 2 'damaged.h5' verify damaged.h5 --subject simt
 head -c 5000 g.h5 >short.h5
 expect 2 'short.h5: .*truncated: expected [0-9]+ bytes, got 5000' verify short.h5
 
+# Tokens of a dump, or of a golden file; a dump of other tokens is no candidate.
+expect 0 'tokens of a dump, \[1,20\]' generate --method 1 --seq 20 --tokens g.h5 --out of-dump.h5
+expect 0 '' generate --method 1 --seq 20 --seed 9 --out of-others.h5
+expect 2 'its tokens are not those of the golden file: at \(0,0\) expected' compare g.h5 of-others.h5
+expect 2 'short.h5: ' generate --method 1 --seq 20 --tokens short.h5 --out x.h5
+
 # Less in the file, the same verdict.
 expect 0 '' generate --method 1 --seq 20 --capture hash --out hash.h5
 expect 0 '' verify hash.h5 --subject simt --precision fp32

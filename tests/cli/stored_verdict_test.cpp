@@ -32,7 +32,11 @@ class Faulty final : public verify::Subject {
       : engine_(subject_of(golden, precision, {.stored_bytes = kPlenty})) {}
 
   std::string describe() const override { return engine_.describe(); }
-  verify::Capabilities capabilities() const override { return engine_.capabilities(); }
+  verify::Capabilities capabilities() const override {
+    verify::Capabilities can = engine_.capabilities();
+    can.can_decode = false;
+    return can;
+  }
   golden::PrecisionSchedule precision() const override { return engine_.precision(); }
   golden::DType dtype_of(const std::string& name) const override { return engine_.dtype_of(name); }
   void run(const verify::Batch& batch, const verify::Forced& forced,

@@ -78,7 +78,11 @@ LeakResult judge_decoder(Subject& subject, int64_t vocab_size, const Batch& batc
     throw InputError(
         fmt::format("--vocab {}: expected at least 2 tokens to choose from", vocab_size));
   }
+  const auto begin = [&](const char* name) {
+    if (options.begins) options.begins(name);
+  };
   Chosen chosen(subject, options.ignored);
+  begin("tensors");
   const auto start = std::chrono::steady_clock::now();
   Survey found = survey(chosen, batch, vocab_size, options.axes, options.storage);
   found.check.seconds =
@@ -91,11 +95,14 @@ LeakResult judge_decoder(Subject& subject, int64_t vocab_size, const Batch& batc
   Experiment experiment(chosen, ground, batch, leak_options);
   const Decoder decoder{experiment, found.rounding};
   LeakResult result;
+  begin("repeat");
   result.checks = {found.check,
                    timed("repeat", [&] { return detect_rerun(decoder, found.first); })};
   if (result.checks.back().status != Status::fail) {
     for (const Row& row : rows_of(experiment, decoder)) {
-      if (row.runs) result.checks.push_back(timed(row.name, row.detect));
+      if (!row.runs) continue;
+      begin(row.name);
+      result.checks.push_back(timed(row.name, row.detect));
     }
   }
   for (const std::string& name : experiment.varying()) {

@@ -19,6 +19,7 @@ struct DecoderOptions {
   AxesOptions axes = {};
   std::string ignored = {};  // pattern of tensors that nobody looks at
   std::string storage = {};  // that the program computes in, as it declares; "": by its values
+  Begins begins = {};
 };
 
 // One check a detector, the first of them of the tensors themselves. The influence matrix counts

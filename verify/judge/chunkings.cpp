@@ -20,23 +20,25 @@ Chunking behind_a_prompt(int64_t B, int64_t T, int64_t prompt) {
   return chunking;
 }
 
-// 1, 1, 2, 3, 5, 8, .. positions, and the last ones by themselves. Of ragged rows one in three sits
-// out a step, another one each time.
+// A short prompt, then 1, 1, 2, 3, 5, 8, .. positions, and the last ones by themselves. Of ragged
+// rows one in three sits out a step, another one each time, and every other one takes one more.
 Chunking uneven(int64_t B, int64_t T, bool ragged) {
-  constexpr int64_t kAlone = 4;
+  constexpr int64_t kAlone = 4, kPrompt = 5;
   Chunking chunking{"in uneven pieces", {}};
   std::vector<int64_t> left(static_cast<std::size_t>(B), T);
-  int64_t size = 1, next = 1;
+  int64_t size = std::clamp<int64_t>(T / 4, 1, kPrompt), next = 1, later = 1;
   for (int64_t step = 0; std::any_of(left.begin(), left.end(), [](int64_t n) { return n > 0; });
        ++step) {
     Counts counts = alike(B, 0);
     for (std::size_t b = 0; b < left.size(); ++b) {
       const bool sits_out = ragged && (step + static_cast<int64_t>(b)) % 3 == 2;
       if (left[b] == 0 || sits_out) continue;
-      counts[b] = static_cast<int32_t>(std::clamp<int64_t>(left[b] - kAlone, 1, size));
+      const int64_t most = size + (ragged ? static_cast<int64_t>(b) % 2 : 0);
+      counts[b] = static_cast<int32_t>(std::clamp<int64_t>(left[b] - kAlone, 1, most));
       left[b] -= counts[b];
     }
-    size = std::exchange(next, size + next);
+    size = std::exchange(next, later);
+    later = size + next;
     const bool any = std::any_of(counts.begin(), counts.end(), [](int32_t n) { return n > 0; });
     if (any) chunking.steps.push_back(std::move(counts));
   }

@@ -15,7 +15,7 @@ struct Chunking {
 };
 
 // Up to which length chunkings() has every one of them by itself.
-inline constexpr int64_t kShortSequence = 64;
+inline constexpr int64_t kShortSequence = 16;
 
 // Every position of B rows of T. ragged: rows may go on by different counts. all: also those that
 // take a step for every position where T is large.

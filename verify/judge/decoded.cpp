@@ -52,13 +52,13 @@ PieceShape read_shape(golden::Shape shape, const Places& places, int64_t rows, i
 }
 
 // One group of rows that a cache holds, within the whole batch.
-struct Rows {
+struct CacheRows {
   int64_t first = 0, count = 0;  // count: those of the batch; a program may have more
 };
 
 // The piece in which rows went on by counts[b] from done[b].
 struct Piece {
-  const Rows& rows;
+  const CacheRows& rows;
   const Counts& done;
   const Counts& counts;
   int64_t n;
@@ -120,9 +120,9 @@ void take(const Piece& piece, Observed observed, int64_t cache_rows,
   put(piece, observed.tensor, is, tensor);
 }
 
-void decode_rows_of(Subject& subject, const Batch& part, const Rows& rows, const Chunking& chunking,
-                    const std::map<std::string, Places>& wanted, DecodedTensors& decoded) {
-  subject.reset(part.batch, part.positions);
+void decode_rows_of(Subject& subject, const Batch& part, const CacheRows& rows,
+                    const Chunking& chunking, const std::map<std::string, Places>& wanted,
+                    DecodedTensors& decoded) {
   Counts done(static_cast<std::size_t>(part.batch));
   for (Counts counts : chunking.steps) {
     counts.resize(done.size(), counts.front());  // rows that fill up a group
@@ -165,16 +165,24 @@ Places places_of(const std::string& axes, const golden::Shape& shape) {
 }
 
 DecodedTensors decode_in(Subject& subject, const Batch& batch, const Chunking& chunking,
-                         const std::map<std::string, Places>& wanted) {
+                         const std::map<std::string, Places>& wanted, const Batch& others) {
   DecodedTensors decoded;
   const int64_t fixed = subject.capabilities().fixed_batch;
-  if (fixed == 0 || fixed == batch.batch) {
+  const bool whole = fixed == 0 || fixed == batch.batch;
+  if (others.positions > 0) {
+    const Batch before = whole ? others : pieces_of(others, fixed).front();
+    subject.reset(before.batch, batch.positions);
+    subject.decode(before, [](const Observed&) {});
+  }
+  if (whole) {
+    subject.reset(batch.batch, batch.positions);
     decode_rows_of(subject, batch, {0, batch.batch}, chunking, wanted, decoded);
     return decoded;
   }
   int64_t first = 0;
   for (const Batch& part : pieces_of(batch, fixed)) {
-    const Rows rows{first, std::min(fixed, batch.batch - first)};
+    const CacheRows rows{first, std::min(fixed, batch.batch - first)};
+    subject.reset(part.batch, part.positions);
     decode_rows_of(subject, part, rows, chunking, wanted, decoded);
     first += fixed;
   }

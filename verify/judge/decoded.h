@@ -39,9 +39,10 @@ struct DecodedTensor {
 // By name, of tensors that are in `wanted`.
 using DecodedTensors = std::map<std::string, DecodedTensor>;
 
-// Reads the batch into the subject's cache. A tensor of a piece has its n positions, the last one
+// Reads the batch into the subject's cache, in which `others` stood before (no positions: nothing
+// did), for what is left of them must not show. A tensor of a piece has its n positions, the last one
 // alone (with an axis for it or without), or all up to there; of any other shape it is left out.
 DecodedTensors decode_in(Subject& subject, const Batch& batch, const Chunking& chunking,
-                         const std::map<std::string, Places>& wanted);
+                         const std::map<std::string, Places>& wanted, const Batch& others);
 
 }  // namespace assay::verify

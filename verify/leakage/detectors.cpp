@@ -59,6 +59,7 @@ LeakResult detect_leaks(Subject& subject, const golden::ModelConfig& config, con
         without_result("prefix", Status::inconclusive, "no tensor with positions was handed over")};
   } else {
     for (const Detector& detector : detectors()) {
+      if (options.begins) options.begins(detector.name);
       result.checks.push_back(run_detector(detector, experiment));
       if (detector.gates && result.checks.back().status == Status::inconclusive) break;
     }

@@ -16,6 +16,9 @@
 
 namespace assay::verify {
 
+// Told the name of each detector before it runs.
+using Begins = std::function<void(const char* detector)>;
+
 struct LeakOptions {
   uint64_t seed = 1;  // of the replacement tokens
   int suffixes = 2;   // random suffixes per cut
@@ -25,6 +28,7 @@ struct LeakOptions {
   // The logits [B,T,V] of the reference, in the subject's storage type: whether a change that does
   // not show should have. Empty: every dependence that the mask allows should show.
   std::function<golden::Tensor(const Batch& batch)> reference_logits = {};
+  Begins begins = {};
 };
 
 // What is known of a subject before it runs.

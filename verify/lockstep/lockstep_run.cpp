@@ -269,6 +269,7 @@ void LockstepRun::judge(StepView view, StepView update, int64_t step, const Trai
   if (knows_moments) {
     rows_.compare(update, step, due_from_subject(rule_, place(step), before, handed, norm), seen);
   }
+  look_for_stale(view, step, gradient, handed);
   if (compare(gradient) == 0 || accused_) return;
   accused_ = compare(gradient_at(step, before.weights, {}, true)) > 0;
   if (accused_) return;
@@ -276,6 +277,19 @@ void LockstepRun::judge(StepView view, StepView update, int64_t step, const Trai
       "step {}: errors are not independent: runs with sampled roundings give more, and that is "
       "allowed",
       step));
+}
+
+void LockstepRun::look_for_stale(StepView view, int64_t step, const StepGradient& gradient,
+                                 const TrainedStep& handed) {
+  if (step < 2 || !has_whole(handed.gradients, states_.front().weights)) return;
+  const TrainingState* last = state_before(view, step - 1);
+  const auto look = [&](bool of_first, const Tensors& older) {
+    staleness_.push_back({step, view, of_first,
+                          assay::verify::staleness(gradient, gradient_at(step, older),
+                                                   handed.gradients, rule_.reach)});
+  };
+  look(true, states_.front().weights);
+  if (step > 2 && last != nullptr && all_finite(last->weights)) look(false, last->weights);
 }
 
 void LockstepRun::judge_own(int64_t step, const TrainedStep& handed) {

@@ -11,11 +11,20 @@
 #include "golden/contract/config.h"
 #include "verify/lockstep/due_step.h"
 #include "verify/lockstep/lockstep.h"
+#include "verify/lockstep/stale_weights.h"
 #include "verify/lockstep/step_gradient.h"
 #include "verify/lockstep/step_rows.h"
 #include "verify/statistics/tolerance.h"
 
 namespace assay::verify {
+
+// Whether a step's gradients are those of older weights.
+struct SeenStaleness {
+  int64_t step = 2;
+  StepView view = StepView::own;  // or forced
+  bool of_first = false;          // of the first step's weights; else of the step before
+  Staleness seen;
+};
 
 class LockstepRun {
  public:
@@ -41,6 +50,7 @@ class LockstepRun {
   const std::vector<std::string>& faults() const { return faults_; }  // of what was handed over
   const std::set<std::string>& missing() const { return missing_; }   // names of StepRows
   const std::vector<std::string>& widened() const { return widened_; }
+  const std::vector<SeenStaleness>& staleness() const { return staleness_; }
   int64_t skipped() const { return skipped_; }        // steps that overflowed
   int64_t clipped_steps() const { return clipped_; }  // of the reference's run
   double smallest_norm() const { return smallest_norm_; }
@@ -58,6 +68,8 @@ class LockstepRun {
   void check_handed(int64_t step, TrainedStep& handed);
   void judge(StepView view, StepView update, int64_t step, const TrainingState& before,
              const StepGradient& gradient, const TrainedStep& handed);
+  void look_for_stale(StepView view, int64_t step, const StepGradient& gradient,
+                      const TrainedStep& handed);
   void judge_own(int64_t step, const TrainedStep& handed);
   void judge_accumulated(int64_t step, const TrainedStep& handed, StateDeviations& deviations);
   StepGradient gradient_at(int64_t step, const Tensors& weights,
@@ -77,6 +89,7 @@ class LockstepRun {
   StepRows rows_;
   JudgedRun free_, forced_;
   std::vector<std::string> faults_, widened_;
+  std::vector<SeenStaleness> staleness_;
   std::set<std::string> missing_;
   bool accused_ = false;  // in a view that starts from a known state, with sampled errors
   int64_t skipped_ = 0, clipped_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "golden/contract/error.h"
@@ -62,6 +63,11 @@ void widen(MicroBatchGradient& part, RowNoise noise) {
   }
   const double deviation[] = {part.loss_deviation};
   part.loss_deviation = noise.widened("loss", Array::copy_of({1}, deviation)).data()[0];
+}
+
+// What error analysis cannot tell may be anything.
+double known(double deviation) {
+  return std::isnan(deviation) ? std::numeric_limits<double>::infinity() : deviation;
 }
 
 // sum += share * (x + per_size |y|)
@@ -141,7 +147,8 @@ StepGradient GradientSource::of(const Tensors& weights, const std::vector<Batch>
     for (const double x : step.deviations.at(name).values()) variance += x * x;
   }
   step.norm = std::sqrt(squares);
-  step.norm_deviation = std::sqrt(variance);
+  step.norm_deviation = known(std::sqrt(variance));
+  step.loss_deviation = known(step.loss_deviation);
   return step;
 }
 

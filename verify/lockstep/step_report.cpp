@@ -70,6 +70,36 @@ Check view_check(const char* name, const StepRows& rows, const std::vector<StepV
   return check;
 }
 
+std::string stale_text(const SeenStaleness& stale) {
+  return fmt::format(
+      "step {}: gradients are those of the weights of {}: {:.2f} of the way to them, expected 0 +- "
+      "{:.2g}: the weights that the optimizer holds do not reach the model",
+      stale.step, stale.of_first ? "the first step" : "the step before", stale.seen.slope,
+      stale.seen.bound);
+}
+
+bool is_stale_in(const SeenStaleness& stale, bool forced) {
+  return is_forced(stale.view) == forced && stale.seen.is_stale();
+}
+
+// What gradients of older weights would have shown.
+void judge_staleness(const LockstepRun& run, bool forced, Check& check) {
+  int64_t looked = 0, told = 0;
+  for (const SeenStaleness& stale : run.staleness()) {
+    if (is_forced(stale.view) != forced) continue;
+    ++looked;
+    told += stale.seen.tells();
+    if (!is_stale_in(stale, forced)) continue;
+    check.status = Status::fail;
+    check.details.push_back(stale_text(stale));
+  }
+  if (looked > told) {
+    check.details.push_back(fmt::format(
+        "gradients of older weights would show in {} of {} comparisons: a larger --lr tells more",
+        told, looked));
+  }
+}
+
 Check forced_check(const LockstepRun& run) {
   Check check =
       view_check("training: forced", run.rows(), {StepView::forced},
@@ -79,11 +109,12 @@ Check forced_check(const LockstepRun& run) {
     check.details.emplace_back("untrusted: error analysis has no finite bound for some gradients");
   }
   for (const std::string& line : run.widened()) check.details.push_back(line);
+  judge_staleness(run, true, check);
   return check;
 }
 
 // Errors that add up over steps accuse nobody where each step by itself is right.
-Check free_check(const LockstepRun& run) {
+Check free_views_check(const LockstepRun& run) {
   const StepRows& rows = run.rows();
   Check check =
       view_check("training: free-running", rows, {StepView::own}, "each step from its own state");
@@ -115,6 +146,12 @@ Check free_check(const LockstepRun& run) {
     check.details.emplace_back(
         "untrusted: no step by itself is wrong, and errors add up to more than bounds allow");
   }
+  return check;
+}
+
+Check free_check(const LockstepRun& run) {
+  Check check = free_views_check(run);
+  judge_staleness(run, false, check);
   return check;
 }
 
@@ -280,13 +317,38 @@ std::string alone_in(const LockstepRun& run, const Fresh& fresh) {
                 : "from its own state it does not show: it is in how a state is taken over";
 }
 
+// The first step that reads older weights; the free run, whose first step is that of the subject's
+// life, before the forced one.
+const SeenStaleness* first_stale(const LockstepRun& run) {
+  const SeenStaleness* first = nullptr;
+  for (const SeenStaleness& stale : run.staleness()) {
+    if (stale.seen.is_stale() && (first == nullptr || stale.step < first->step)) first = &stale;
+  }
+  return first;
+}
+
+// Where no tensor is wrong by itself.
+void explain_stale(const LockstepRun& run, const LockstepOptions& options, LockstepResult& result) {
+  const SeenStaleness* stale = first_stale(run);
+  if (stale == nullptr) return;
+  result.diverged = fmt::format("step/{}/{}", stale->step, run.rows().names()[1]);
+  result.diagnosis = stale_text(*stale);
+  result.first_divergence = {
+      fmt::format("FAIL step {}: gradients of all weights, each within its bound", stale->step),
+      "     " + result.diagnosis, "     again: " + options.command};
+}
+
 void explain(const LockstepRun& run, const LockstepOptions& options, LockstepResult& result) {
   const std::optional<Fresh> fresh = first_fresh(run.rows());
-  if (!fresh) return;
+  if (!fresh) return explain_stale(run, options, result);
   const StepRow& row = *fresh->row;
   const SeenTensor& seen = *row.in(fresh->view);
   result.diverged = row_name(row);
-  result.diagnosis = explanation_of(run, row, fresh->view);
+  const SeenStaleness* stale = first_stale(run);
+  const std::string kind = parts_of(row.name).first;
+  const bool reads_older =
+      stale != nullptr && stale->step <= row.step && (kind == "loss" || kind == "grad/");
+  result.diagnosis = reads_older ? stale_text(*stale) : explanation_of(run, row, fresh->view);
   std::vector<std::string>& lines = result.first_divergence;
   lines.push_back(fmt::format("FAIL step {}: {} {}  {} of {} outside, {}", row.step, row.name,
                               golden::shape_text(row.shape), seen.comparison.outside,

@@ -111,6 +111,7 @@ class Table {
     if (fired("normalisation")) match(Verdict::leak_labels, "normalisation");
     if (fired("recomputed loss")) match(Verdict::leak_labels, "recomputed loss");
     if (fired("offset profile")) match(Verdict::shift_error, "offset profile");
+    if (counts_nothing()) return;
     if (fired("code length of fresh") && !evidence_.fresh_is_train) {
       match(Verdict::leak_behavioural, "code length of fresh", "fresh tokens are beaten: ");
     }
@@ -120,8 +121,20 @@ class Table {
     }
   }
 
+  // Losses that are exactly 0, and were from the first step on, are those of no token: a mask left
+  // none. What a leak brings down begins at an untrained model's loss.
+  bool counts_nothing() const {
+    const auto is_zero = [](double loss) { return loss == 0; };
+    const std::vector<double>& curve = evidence_.curve.train.values;
+    return curve.size() >= 2 && std::all_of(curve.begin(), curve.end(), is_zero) &&
+           std::all_of(evidence_.sets.begin(), evidence_.sets.end(), [&](const TokenSet& set) {
+             return std::all_of(set.losses.begin(), set.losses.end(), is_zero);
+           });
+  }
+
   // Row 5, and what of it nothing can decide without fresh tokens.
   void contaminations() {
+    if (counts_nothing()) return;
     const bool fresh_quiet =
         ran("code length of fresh") && !fired("code length of fresh") && !evidence_.fresh_is_train;
     if (fired("code length of val") &&

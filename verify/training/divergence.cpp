@@ -75,7 +75,17 @@ void look_for_high_level(const Curve& curve, std::optional<int64_t> vocab, Signs
   for (std::size_t i = n / 3; i < 2 * n / 3; ++i) middle.add(train.steps[i], train.values[i]);
   const bool falls = median(middle.values) - late.value >
                      std::max(0.05, kSigmas * (late.error + middle.half_step));
-  (falls ? signs.noted : signs.fired).push_back(falls ? what + ", and still falls" : what);
+  // What falls from where it began is learning; what climbed there first has not recovered.
+  const double highest = *std::max_element(train.values.begin(), train.values.end());
+  const bool climbed = highest - train.values.front() >
+                       std::max(0.5, kSigmas * (noise_of(train.values) + train.half_step));
+  if (falls && !climbed) {
+    signs.noted.push_back(what + ", and still falls");
+  } else {
+    signs.fired.push_back(
+        climbed ? fmt::format("{}, after {:.4g} and {:.4g}", what, train.values.front(), highest)
+                : what);
+  }
 }
 
 // S_i = max(0, S_{i-1} + (L_i - best) / sigma - 1/2) from the best level on: it grows while the

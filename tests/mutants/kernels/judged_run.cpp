@@ -1,7 +1,7 @@
 // The judge of numbers as a program, for kernels with a planted defect:
 //   judged_run CASE SUBJECT PRECISION
 // on a case of suite ci: "plain-llama-gqa-b1-t33 simt:head=1000 fp32". It prints the checks that
-// did not pass and the first line of the first one, or which have passed.
+// did not pass, where it diverges, and the first line of the first one, or which have passed.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
     fmt::print("pass: {}\n", fmt::join(names, ", "));
     return 0;
   }
-  fmt::print("FAULT {}: {}\n", fmt::join(failed, ", "), first);
+  const std::string at = result.diverged.empty() ? "" : " at " + result.diverged;
+  fmt::print("FAULT {}{}: {}\n", fmt::join(failed, ", "), at, first);
   return 1;
 }

@@ -54,12 +54,20 @@ void SpoiltTrainer::set_state(const verify::TrainingState& state) {
   state_.steps = steps;
   last_gradients_.clear();
   if (state.steps == 0) last_rate_.reset();
+  if (first_weights_.empty()) first_weights_ = state.weights;
+  last_weights_ = state.weights;
+}
+
+const Tensors& SpoiltTrainer::read_weights() const {
+  return is(Defect::model_keeps_its_first_weights)     ? first_weights_
+         : is(Defect::model_reads_weights_a_step_late) ? last_weights_
+                                                       : state_.weights;
 }
 
 // The gradient of the mean loss over all of them.
 void SpoiltTrainer::add_gradients(const std::vector<Batch>& batches, Tensors& sum) const {
   const Tensors none = zeros_like(state_.weights);
-  reference_.restore(verify::HeldTensors(state_.weights), verify::HeldTensors(none),
+  reference_.restore(verify::HeldTensors(read_weights()), verify::HeldTensors(none),
                      verify::HeldTensors(none), 0);
   for (const Batch& batch : batches) reference_.accumulate(verify::training_batch(batch));
   reference_.step(0);
@@ -72,7 +80,7 @@ void SpoiltTrainer::add_gradients(const std::vector<Batch>& batches, Tensors& su
 Tensors SpoiltTrainer::gradients(const std::vector<Batch>& micro_batches, double& loss) {
   Tensors sum = zeros_like(state_.weights);
   add_gradients(micro_batches, sum);
-  reference_.restore(verify::HeldTensors(state_.weights), verify::HeldTensors(state_.first),
+  reference_.restore(verify::HeldTensors(read_weights()), verify::HeldTensors(state_.first),
                      verify::HeldTensors(state_.second), 0);
   for (const Batch& batch : micro_batches) reference_.accumulate(verify::training_batch(batch));
   loss = reference_.step(0).loss;
@@ -111,6 +119,7 @@ verify::TrainedStep SpoiltTrainer::step(const std::vector<Batch>& micro_batches,
   double loss = 0;
   const Tensors gradients = this->gradients(micro_batches, loss);
   const double norm = norm_of(gradients);
+  last_weights_ = state_.weights;
   update(gradients, norm, rate);
   last_gradients_ = gradients;
   last_rate_ = rate;

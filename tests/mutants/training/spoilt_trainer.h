@@ -39,7 +39,9 @@ enum class TrainingDefect {
   a_weight_never_updated,
   weights_rounded_to_bf16,
   first_moments_rounded_to_bf16,
-  step_uphill
+  step_uphill,
+  model_keeps_its_first_weights,
+  model_reads_weights_a_step_late
 };
 
 class SpoiltTrainer : public verify::TrainingSubject {
@@ -56,6 +58,7 @@ class SpoiltTrainer : public verify::TrainingSubject {
 
  private:
   bool is(TrainingDefect defect) const { return defect_ == defect; }
+  const verify::Tensors& read_weights() const;
   void add_gradients(const std::vector<verify::Batch>& batches, verify::Tensors& sum) const;
   verify::Tensors gradients(const std::vector<verify::Batch>& micro_batches, double& loss);
   double norm_of(const verify::Tensors& gradients) const;
@@ -70,7 +73,7 @@ class SpoiltTrainer : public verify::TrainingSubject {
   const reference::AdamwRule rule_;
   mutable reference::Trainer reference_;  // of gradients alone
   verify::TrainingState state_;
-  verify::Tensors last_gradients_;
+  verify::Tensors last_gradients_, first_weights_, last_weights_;
   std::optional<double> last_rate_;
 };
 

@@ -106,6 +106,10 @@ const Planted kPlanted[] = {
     {"weights rounded to bf16", Defect::weights_rounded_to_bf16, 1, "weight/", "rounded to bf16"},
     {"first moments rounded to bf16", Defect::first_moments_rounded_to_bf16, 1, "first/", ""},
     {"a step uphill", Defect::step_uphill, 1, "weight/", "in the other direction"},
+    {"model keeps its first weights", Defect::model_keeps_its_first_weights, 2, "loss",
+     "those of the weights of the first step"},
+    {"model reads weights a step late", Defect::model_reads_weights_a_step_late, 2, "loss",
+     "those of the weights of the first step"},
 };
 
 bool fails(const verify::LockstepResult& result) {

@@ -185,9 +185,9 @@ BOOST_AUTO_TEST_CASE(a_cache_that_is_not_emptied_is_found) {
 BOOST_AUTO_TEST_CASE(what_one_chunking_alone_shows_is_found_and_named) {
   Cached subject = cached();
   subject.before = [](Batch& all, const Step& step) {
-    if (step.count == 3) std::swap(all.tokens[4], all.tokens[5]);
+    if (step.count == 2) std::swap(all.tokens[4], all.tokens[5]);
   };
-  expect_wrong(judge(subject), "logits is wrong at row 0, position 4 when it is decoded in uneven");
+  expect_wrong(judge(subject), "logits is wrong at row 0, position 5 when it is decoded in uneven");
 }
 
 BOOST_AUTO_TEST_CASE(a_lost_position_and_a_lost_mask_are_found) {
@@ -295,7 +295,7 @@ BOOST_AUTO_TEST_SUITE_END()
 // Every row has all its positions, once and in order; ragged rows part ways.
 BOOST_AUTO_TEST_CASE(chunkings_append_every_position_once) {
   for (const int64_t B : {1, 2, 5}) {
-    for (const int64_t T : {1, 2, 3, 12, 64, 65, 1000}) {
+    for (const int64_t T : {1, 2, 3, 12, 16, 17, 1000}) {
       for (const bool ragged : {false, true}) {
         const std::vector<Chunking> list = chunkings(B, T, ragged, false);
         BOOST_TEST(list.size() == (T == 1 ? 1u : T < 3 ? 2u : T <= kShortSequence ? 3u : 1u));

@@ -305,6 +305,36 @@ BOOST_AUTO_TEST_CASE(dead_curves_are_degenerate) {
   BOOST_TEST(verdict_of(still) == Verdict::degenerate);
 }
 
+// A learning rate of 3 that decays to 0: the loss falls at the end, from where it had climbed to,
+// and is worse than that of no model at all. One that falls from where it began only learns.
+BOOST_AUTO_TEST_CASE(what_climbed_and_is_still_high_diverges) {
+  const std::vector<double> seen{234.6, 431.4, 466.3, 574.1, 589.6, 436.0, 423.8, 292.2,
+                                 249.3, 199.3, 174.0, 149.8, 197.4, 154.3, 122.4, 119.5,
+                                 88.78, 78.20, 63.56, 60.27, 41.75, 36.80, 29.60, 25.28};
+  Evidence evidence = curves(seen, {287.1, 889.6, 511.3, 228.6, 178.3, 122.1, 120.3, 93.02});
+  evidence.vocab = 16;
+  BOOST_TEST(verdict_of(evidence) == Verdict::diverging);
+  evidence = curves({seen.begin() + 4, seen.end()}, {});
+  evidence.vocab = 16;
+  BOOST_TEST(verdict_of(evidence) == Verdict::insufficient);
+}
+
+// A mask that counts no label: every loss is exactly 0, from the first step on. That beats any
+// oracle, and is no leak; without that beginning it may be one.
+BOOST_AUTO_TEST_CASE(losses_of_no_token_are_degenerate) {
+  Evidence evidence = three_sets(0, 0, 0);
+  for (TokenSet& set : evidence.sets) set.losses.assign(set.losses.size(), 0.0);
+  BOOST_TEST(verdict_of(evidence) == Verdict::leak_behavioural);
+  evidence.curve.train = series_of(falling(5, 0.01, 20, 1));
+  BOOST_TEST(verdict_of(evidence) == Verdict::leak_behavioural);
+  evidence.curve.train = series_of(std::vector<double>(20, 0.0));
+  BOOST_TEST(verdict_of(evidence) == Verdict::degenerate);
+  evidence.sets[kFresh] = {};
+  BOOST_TEST(verdict_of(evidence) == Verdict::degenerate);
+  evidence.sets[kFresh] = set_of(-0.5, 3);
+  BOOST_TEST(verdict_of(evidence) == Verdict::leak_behavioural);
+}
+
 // 0.0000 in a log of 4 decimals is no exact zero.
 BOOST_AUTO_TEST_CASE(rounded_zero_is_not_degenerate) {
   Evidence evidence = curves({2.3, 1.1, 0.2, 0.0123, 0.0, 0.0, 0.0}, {2.3, 0.3, 0.0});

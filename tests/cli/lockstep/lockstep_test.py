@@ -11,7 +11,8 @@ import re
 import sys
 import tempfile
 
-from command import Command
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+from command import Command  # noqa: E402
 
 try:
     import numpy
@@ -249,6 +250,8 @@ def torch_loops():
              "        request.rate *= 1\n        self.optimizer.zero_grad(set_to_none=False)\n"
              "        for x in self.masters.values():\n            x.data = x.data.bfloat16().to(x)",
              "step 1: weight/"),
+            ("    def publish(self):\n        if not hasattr(self, 'once'):\n"
+             "            self.once = True\n            super().publish()", "step 2: "),
             ("    def update(self, request):\n        self.optimizer.param_groups[0]['lr'] = 1e-3\n"
              "        self.optimizer.step()\n        self.publish()", ": weight/")):
         ASSAY.expect(1, ["verdict: fail", place], "verify", "g.h5", "--train", "3", "--subject",
