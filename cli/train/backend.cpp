@@ -34,8 +34,9 @@ class LogitsObserver : public reference::Observer {
 class ReferenceBackend : public TrainBackend {
  public:
   ReferenceBackend(const golden::ModelConfig& config, const golden::WeightSource& weights,
-                   const reference::AdamwRule& rule, reference::Keep keep)
-      : trainer_(config, weights, rule, keep) {}
+                   const reference::AdamwRule& rule, reference::Keep keep,
+                   const reference::Dropout& dropout)
+      : trainer_(config, weights, rule, keep, dropout) {}
 
   void accumulate(const TrainRows& rows) override { trainer_.accumulate(batch_of(rows)); }
 
@@ -178,7 +179,7 @@ reference::Keep keep_of(const std::string& name) {
 
 }  // namespace
 
-std::unique_ptr<TrainBackend> make_train_backend(const TrainOptions& options,
+std::unique_ptr<TrainBackend> make_train_backend(const TrainRunOptions& options,
                                                  const golden::ModelConfig& config,
                                                  const golden::WeightSource& weights) {
   if (options.backend == "reference") {
@@ -187,7 +188,9 @@ std::unique_ptr<TrainBackend> make_train_backend(const TrainOptions& options,
                                     .eps = options.eps,
                                     .weight_decay = options.weight_decay,
                                     .max_norm = options.clip};
-    return std::make_unique<ReferenceBackend>(config, weights, rule, keep_of(options.keep));
+    return std::make_unique<ReferenceBackend>(
+        config, weights, rule, keep_of(options.keep),
+        reference::Dropout{.rate = options.dropout, .seed = options.model.seed});
   }
   const bool on_device = options.backend == "cuda";
   if (const std::string why = on_device ? cuda::device_unavailable() : ""; !why.empty()) {

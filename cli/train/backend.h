@@ -45,7 +45,7 @@ class TrainBackend {
 };
 
 // Throws InputError for what the backend cannot do, a missing device among it.
-std::unique_ptr<TrainBackend> make_train_backend(const TrainOptions& options,
+std::unique_ptr<TrainBackend> make_train_backend(const TrainRunOptions& options,
                                                  const golden::ModelConfig& config,
                                                  const golden::WeightSource& weights);
 

@@ -15,6 +15,7 @@
 #include "datasets/known/sets.h"
 #include "golden/contract/error.h"
 #include "golden/exchange/checkpoint.h"
+#include "reference/numbers/array.h"
 #include "reference/training/schedule.h"
 
 namespace assay::cli {
@@ -46,7 +47,7 @@ class StopOnSignals {
   struct sigaction before_[3];
 };
 
-golden::ModelConfig trained_config(const TrainOptions& options, const TrainSource& source) {
+golden::ModelConfig trained_config(const TrainRunOptions& options, const TrainSource& source) {
   golden::ModelConfig config = model_config(options.model);
   const bool is_preset = options.model.config_path.empty() && options.model.checkpoint.empty();
   if (options.vocab && !is_preset) {
@@ -66,7 +67,7 @@ golden::ModelConfig trained_config(const TrainOptions& options, const TrainSourc
   return config;
 }
 
-std::unique_ptr<golden::WeightSource> start_weights(const TrainOptions& options,
+std::unique_ptr<golden::WeightSource> start_weights(const TrainRunOptions& options,
                                                     const golden::ModelConfig& config,
                                                     const std::string& checkpoint) {
   const std::string folder = checkpoint.empty() ? options.model.checkpoint : checkpoint;
@@ -113,7 +114,7 @@ double standard_error(const std::vector<double>& losses, const TrainRows& rows) 
 
 class TrainLoop {
  public:
-  TrainLoop(const TrainOptions& options, const TrainSource& source,
+  TrainLoop(const TrainRunOptions& options, const TrainSource& source,
             const golden::ModelConfig& config, RunFolder& folder, TrainBackend& backend)
       : options_(options),
         config_(config),
@@ -128,6 +129,7 @@ class TrainLoop {
 
   bool run(int64_t done) {
     const StopOnSignals signals;
+    reference::reset_peak_bytes();
     TrainProgress progress(done, options_.steps, options_.quiet);
     const int64_t tenth = std::max<int64_t>(1, options_.steps / 10);
     const int64_t save_every = options_.save_every > 0 ? options_.save_every : tenth;
@@ -203,11 +205,13 @@ class TrainLoop {
     }
     folder_.write_losses(sets, source_.text);
     const uint64_t seed = fresh_seed(source_.seed);
+    const bool of_reference = options_.backend == "reference";
     const nlohmann::json result = {{"steps", options_.steps},
                                    {"mean_losses", means},
                                    {"standard_errors", errors},
                                    {"fresh_seed", seed},
                                    {"fresh_seed_commitment", datasets::seed_commitment(seed)},
+                                   {"peak_bytes", of_reference ? reference::peak_bytes() : 0},
                                    {"seconds_of_last_part", progress.seconds()},
                                    {"tokens_per_second", progress.tokens_per_second()}};
     folder_.write_result(result.dump(2) + "\n");
@@ -218,7 +222,7 @@ class TrainLoop {
     fmt::print("{}: 'assay overfit {}' judges it\n", folder_.path(), folder_.path());
   }
 
-  const TrainOptions& options_;
+  const TrainRunOptions& options_;
   const golden::ModelConfig& config_;
   const TrainSource& source_;
   TrainData data_;
@@ -229,8 +233,8 @@ class TrainLoop {
 
 }  // namespace
 
-bool train(const TrainOptions& typed, const GivenOptions& given) {
-  TrainOptions options = typed;
+bool train(const TrainRunOptions& typed, const GivenOptions& given) {
+  TrainRunOptions options = typed;
   RunStart start{given, "", 0};
   if (typed.resume) {
     if (typed.force) throw InputError("--force: expected one of --resume and --force, got both");

@@ -18,7 +18,7 @@ const std::set<std::string>& session_options() {
   return kNames;
 }
 
-void add_rule_options(CLI::App& command, TrainOptions& options) {
+void add_rule_options(CLI::App& command, TrainRunOptions& options) {
   command.add_option("--lr", options.rate, "largest learning rate")->capture_default_str();
   command.add_option("--lr-floor", options.rate_floor, "where half a cosine takes it")
       ->capture_default_str();
@@ -29,12 +29,16 @@ void add_rule_options(CLI::App& command, TrainOptions& options) {
       ->capture_default_str();
   command.add_option("--clip", options.clip, "largest norm of all gradients; 0: no clipping")
       ->capture_default_str();
+  command
+      .add_option("--dropout", options.dropout,
+                  "share of O_l and U_l that is dropped, by counters; --backend reference")
+      ->capture_default_str();
   command.add_option("--beta1", options.beta1, "of AdamW")->capture_default_str();
   command.add_option("--beta2", options.beta2, "of AdamW")->capture_default_str();
   command.add_option("--eps", options.eps, "of AdamW, outside of the root")->capture_default_str();
 }
 
-void add_data_options(CLI::App& command, TrainOptions& options) {
+void add_data_options(CLI::App& command, TrainRunOptions& options) {
   command.add_option("--data", options.data,
                      "a source as of 'assay data' (markov:order=2,vocab=64), or a file of tokens: "
                      ".bin, .npy, .npz, .json, .jsonl, numbers, or text (bytes as tokens)");
@@ -45,7 +49,7 @@ void add_data_options(CLI::App& command, TrainOptions& options) {
                      "vocabulary of a preset; default: the source's, 256 for a file");
 }
 
-void add_run_options(CLI::App& command, TrainOptions& options) {
+void add_run_options(CLI::App& command, TrainRunOptions& options) {
   command.add_option("--steps", options.steps, "steps of the whole run")->capture_default_str();
   command.add_option("--accumulate", options.accumulate, "micro-batches of --batch rows a step")
       ->capture_default_str();
@@ -78,7 +82,7 @@ std::string joined(const std::vector<std::string>& values) {
 
 }  // namespace
 
-void add_train_options(CLI::App& command, TrainOptions& options) {
+void add_train_run_options(CLI::App& command, TrainRunOptions& options) {
   options.model.batch = 8;
   add_model_options(command, options.model);
   command.remove_option(command.get_option("--tokens"));
@@ -102,8 +106,8 @@ GivenOptions given_options(const CLI::App& command) {
   return given;
 }
 
-TrainOptions resumed_options(const GivenOptions& stored, const GivenOptions& given,
-                             const TrainOptions& now) {
+TrainRunOptions resumed_options(const GivenOptions& stored, const GivenOptions& given,
+                                const TrainRunOptions& now) {
   for (const auto& [name, values] : given) {
     if (name == "--steps") continue;  // a run may be made longer
     const auto known = stored.find(name);
@@ -113,9 +117,9 @@ TrainOptions resumed_options(const GivenOptions& stored, const GivenOptions& giv
         joined(values),
         known == stored.end() ? "its default" : golden::one_line(joined(known->second))));
   }
-  TrainOptions options;
+  TrainRunOptions options;
   CLI::App app;
-  add_train_options(app, options);
+  add_train_run_options(app, options);
   std::vector<std::string> words;  // CLI11 takes them from the last one on
   for (const auto& [name, values] : stored) {
     for (const std::string& value : values) words.push_back(name + "=" + value);
@@ -134,7 +138,7 @@ TrainOptions resumed_options(const GivenOptions& stored, const GivenOptions& giv
   return options;
 }
 
-void check_train_options(const TrainOptions& options) {
+void check_train_options(const TrainRunOptions& options) {
   const auto at_least = [](const char* name, int64_t value, int64_t least) {
     if (value >= least) return;
     throw InputError(
@@ -168,6 +172,8 @@ void check_train_options(const TrainOptions& options) {
   expect("--clip", options.clip, options.clip >= 0, "0 (no clipping) or more");
   expect("--beta1", options.beta1, options.beta1 >= 0 && options.beta1 < 1, "0 .. 1, without 1");
   expect("--beta2", options.beta2, options.beta2 >= 0 && options.beta2 < 1, "0 .. 1, without 1");
+  expect("--dropout", options.dropout, options.dropout >= 0 && options.dropout < 1,
+         "0 .. 1, without 1");
   expect("--eps", options.eps, options.eps > 0, "a positive number");
   if (options.data.empty()) {
     throw InputError(
@@ -186,6 +192,10 @@ void check_train_options(const TrainOptions& options) {
   }
   if (options.keep != "all" && options.keep != "shared" && options.keep != "inputs") {
     throw InputError(fmt::format("--keep {}: expected all, shared or inputs", options.keep));
+  }
+  if (!reference && options.dropout > 0) {
+    throw InputError(
+        fmt::format("--dropout {}: an option of --backend reference", options.dropout));
   }
   if (!reference && options.keep != "all") {
     throw InputError(fmt::format("--keep {}: an option of --backend reference", options.keep));

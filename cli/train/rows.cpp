@@ -38,7 +38,7 @@ int64_t labels_ahead(const golden::ModelConfig& config) {
   return pt && config.pt.output == golden::ProbTransformer::Output::mlm ? 0 : 1;
 }
 
-TrainSource train_source(const TrainOptions& options) {
+TrainSource train_source(const TrainRunOptions& options) {
   TrainSource source{.text = options.data,
                      .is_law = datasets::names_law(options.data),
                      .tokens_format = options.model.tokens_format,

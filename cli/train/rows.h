@@ -32,7 +32,7 @@ struct TrainSource {
 
 // Sizes and kinds, without any token. Throws InputError for a text that is neither a source nor a
 // file.
-TrainSource train_source(const TrainOptions& options);
+TrainSource train_source(const TrainRunOptions& options);
 
 // The vocabulary that a model needs for the source, without a statement of it.
 int64_t source_vocab(const TrainSource& source);

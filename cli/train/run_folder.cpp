@@ -120,7 +120,7 @@ void write_tensors(const std::string& path, const Held& held, golden::Element el
       false);
 }
 
-json training_of(const TrainOptions& options) {
+json training_of(const TrainRunOptions& options) {
   return {{"steps", options.steps},
           {"batch", options.model.batch},
           {"accumulate", options.accumulate},
@@ -130,6 +130,7 @@ json training_of(const TrainOptions& options) {
           {"warmup", options.warmup},
           {"weight_decay", options.weight_decay},
           {"clip", options.clip},
+          {"dropout", options.dropout},
           {"beta1", options.beta1},
           {"beta2", options.beta2},
           {"eps", options.eps},
@@ -175,7 +176,7 @@ RunFolder::~RunFolder() {
   if (curves_ != nullptr) std::fclose(curves_);
 }
 
-void RunFolder::check(const TrainOptions& options) const {
+void RunFolder::check(const TrainRunOptions& options) const {
   if (fs::exists(folder_) && !fs::is_directory(folder_)) {
     throw InputError(fmt::format("--out {}: expected a folder, got a file", folder_));
   }
@@ -203,7 +204,7 @@ void RunFolder::check(const TrainOptions& options) const {
   }
 }
 
-void RunFolder::begin(const RunStart& start, const TrainOptions& options,
+void RunFolder::begin(const RunStart& start, const TrainRunOptions& options,
                       const TrainSource& source) {
   for (const char* name : kFiles) fs::remove(file(name));
   for (const std::string& name : names_in(folder_)) {
@@ -218,7 +219,7 @@ void RunFolder::begin(const RunStart& start, const TrainOptions& options,
   open_curves();
 }
 
-void RunFolder::write_config(const RunStart& start, const TrainOptions& options,
+void RunFolder::write_config(const RunStart& start, const TrainRunOptions& options,
                              const TrainSource& source) {
   const json provenance = json::parse(golden::provenance("", ""));
   json document = {{"assay_train", 1},

@@ -48,12 +48,13 @@ class RunFolder {
 
   // Throws InputError for a folder that holds anything, unless it is a run and `force` is set, or
   // that holds what the run starts from.
-  void check(const TrainOptions& options) const;
+  void check(const TrainRunOptions& options) const;
   // Makes the folder, without the run that was there.
-  void begin(const RunStart& start, const TrainOptions& options, const TrainSource& source);
+  void begin(const RunStart& start, const TrainRunOptions& options, const TrainSource& source);
   // Goes on after step `step`: rows of later steps, which were not saved, are dropped.
   void resume(int64_t step);
-  void write_config(const RunStart& start, const TrainOptions& options, const TrainSource& source);
+  void write_config(const RunStart& start, const TrainRunOptions& options,
+                    const TrainSource& source);
 
   void add(const CurveRow& row);
   void save(const TrainBackend& backend, const golden::ModelConfig& config, int64_t step);

@@ -12,7 +12,6 @@
 #include "golden/contract/methods.h"
 #include "golden/contract/strict_json.h"
 #include "golden/file/files.h"
-#include "reference/numbers/array.h"
 #include "verify/report/report.h"
 #include "verify/training/judge.h"
 
@@ -22,12 +21,12 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-struct Contender {
+struct StudyRun {
   std::string name, method, residual;  // residual "" is the method's default
 };
 
-std::vector<Contender> contenders() {
-  std::vector<Contender> all;
+std::vector<StudyRun> study_runs() {
+  std::vector<StudyRun> all;
   for (const golden::MethodInfo& method : golden::methods()) {
     all.push_back({method.id, method.id, ""});
     if (method.takes("residual")) all.push_back({method.id + "-replace", method.id, "replace"});
@@ -35,7 +34,7 @@ std::vector<Contender> contenders() {
   return all;
 }
 
-struct Outcomes {
+struct StudyRow {
   std::string name, verdict, problem;
   int64_t parameters = 0, peak_bytes = 0;
   double fresh = NAN, error = NAN, tokens_per_second = NAN;
@@ -48,7 +47,7 @@ json object_of(const std::string& path) {
 }
 
 // At the last step, of the layer with the lowest and the highest number.
-void take_norms(const verify::training::Curve& curve, Outcomes& row) {
+void take_norms(const verify::training::Curve& curve, StudyRow& row) {
   for (int layer = 0;; ++layer) {
     const auto series = curve.layers.find(fmt::format("layers_{}", layer));
     if (series == curve.layers.end() || series->second.empty()) return;
@@ -57,7 +56,7 @@ void take_norms(const verify::training::Curve& curve, Outcomes& row) {
   }
 }
 
-void take_results(const std::string& folder, Outcomes& row) {
+void take_results(const std::string& folder, StudyRow& row) {
   const json result = object_of(folder + "/result.json");
   row.parameters = object_of(folder + "/config.json").at("parameters").get<int64_t>();
   const auto number = [](const json& value) {
@@ -65,6 +64,7 @@ void take_results(const std::string& folder, Outcomes& row) {
   };
   row.fresh = number(result.at("mean_losses").at("fresh"));
   row.error = number(result.at("standard_errors").at("fresh"));
+  row.peak_bytes = result.at("peak_bytes").get<int64_t>();
   row.tokens_per_second = number(result.at("tokens_per_second"));
   OverfitOptions inputs;
   inputs.inputs = {folder};
@@ -73,20 +73,19 @@ void take_results(const std::string& folder, Outcomes& row) {
   row.verdict = verify::training::verdict_name(verify::training::judge(evidence).verdict);
 }
 
-std::string table_of(const std::vector<Outcomes>& rows, bool with_memory) {
+std::string study_table(const std::vector<StudyRow>& rows) {
   std::string text =
       "| method | fresh loss, nats a token | parameters | tokens/s | MiB | "
       "gradient norm, first and last layer | verdict |\n"
       "|---|---|---|---|---|---|---|\n";
-  for (const Outcomes& row : rows) {
+  for (const StudyRow& row : rows) {
     if (!row.problem.empty()) {
       text += fmt::format("| {} | | | | | | not trained: {} |\n", row.name, row.problem);
       continue;
     }
     const std::string memory =
-        with_memory && row.peak_bytes > 0
-            ? fmt::format("{:.1f}", static_cast<double>(row.peak_bytes) / (1 << 20))
-            : "";
+        row.peak_bytes > 0 ? fmt::format("{:.1f}", static_cast<double>(row.peak_bytes) / (1 << 20))
+                           : "";
     const std::string norms = std::isnan(row.first_norm)
                                   ? ""  // not told by layers
                                   : fmt::format("{:.3g}, {:.3g}", row.first_norm, row.last_norm);
@@ -97,9 +96,9 @@ std::string table_of(const std::vector<Outcomes>& rows, bool with_memory) {
   return text;
 }
 
-json json_of(const std::vector<Outcomes>& rows) {
+json study_json(const std::vector<StudyRow>& rows) {
   json list = json::array();
-  for (const Outcomes& row : rows) {
+  for (const StudyRow& row : rows) {
     list.push_back({{"method", row.name},
                     {"fresh_loss", row.fresh},
                     {"standard_error", row.error},
@@ -114,46 +113,44 @@ json json_of(const std::vector<Outcomes>& rows) {
   return {{"assay_study", 1}, {"methods", list}};
 }
 
-TrainOptions options_of(const TrainOptions& options, const Contender& contender) {
-  TrainOptions own = options;
-  own.model.method = contender.method;
-  own.model.residual = contender.residual;
-  own.out = (fs::path(options.out) / contender.name).string();
+TrainRunOptions run_options(const TrainRunOptions& options, const StudyRun& wanted) {
+  TrainRunOptions own = options;
+  own.model.method = wanted.method;
+  own.model.residual = wanted.residual;
+  own.out = (fs::path(options.out) / wanted.name).string();
   own.quiet = true;
   own.resume = options.resume && fs::is_regular_file(own.out + "/config.json");
   return own;
 }
 
-GivenOptions given_of(const GivenOptions& given, const Contender& contender) {
+GivenOptions run_given(const GivenOptions& given, const StudyRun& wanted) {
   GivenOptions own = given;
-  own["--method"] = {contender.method};
+  own["--method"] = {wanted.method};
   own.erase("--residual");
-  if (!contender.residual.empty()) own["--residual"] = {contender.residual};
+  if (!wanted.residual.empty()) own["--residual"] = {wanted.residual};
   return own;
 }
 
 }  // namespace
 
-bool study(const TrainOptions& options, const GivenOptions& given) {
+bool study(const TrainRunOptions& options, const GivenOptions& given) {
   if (!options.model.residual.empty()) {
     throw InputError("--residual: --method all trains with and without it: leave it out");
   }
   check_train_options(options);
-  std::vector<Outcomes> rows;
-  for (const Contender& contender : contenders()) {
-    const TrainOptions own = options_of(options, contender);
-    Outcomes row{.name = contender.name, .verdict = "", .problem = ""};
-    reference::reset_peak_bytes();
+  std::vector<StudyRow> rows;
+  for (const StudyRun& wanted : study_runs()) {
+    const TrainRunOptions own = run_options(options, wanted);
+    StudyRow row{.name = wanted.name, .verdict = "", .problem = ""};
     if (!fs::is_regular_file(own.out + "/result.json") || !own.resume) {
       bool over = true;
       try {
-        over = train(own, given_of(given, contender));
+        over = train(own, run_given(given, wanted));
       } catch (const InputError& error) {
-        if (fs::exists(own.out)) throw;
+        if (fs::exists(own.out) || rows.empty()) throw;
         row.problem = error.what();  // an option that this method does not take
       }
       if (!over) return false;
-      row.peak_bytes = options.backend == "reference" ? reference::peak_bytes() : 0;
     }
     if (row.problem.empty()) take_results(own.out, row);
     if (!options.quiet) {
@@ -165,9 +162,9 @@ bool study(const TrainOptions& options, const GivenOptions& given) {
     }
     rows.push_back(std::move(row));
   }
-  const std::string table = table_of(rows, options.backend == "reference");
+  const std::string table = study_table(rows);
   verify::write_report(table, options.out + "/study.md");
-  verify::write_report(json_of(rows).dump(2) + "\n", options.out + "/study.json");
+  verify::write_report(study_json(rows).dump(2) + "\n", options.out + "/study.json");
   if (!options.quiet) fmt::print("\n{}", table);
   return true;
 }

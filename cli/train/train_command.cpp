@@ -18,8 +18,8 @@ constexpr int kStopped = 3;
 void add_train(CLI::App& app, Outcome& outcome) {
   CLI::App* command = app.add_subcommand(
       "train", "train a model of any method on tokens of known law or from a file");
-  auto options = std::make_shared<TrainOptions>();
-  add_train_options(*command, *options);
+  auto options = std::make_shared<TrainRunOptions>();
+  add_train_run_options(*command, *options);
   command->footer(
       "exit codes: 0 the run is over; 3 it was stopped and saved (--resume goes on);\n"
       "2 bad usage or input. '--method all' trains every method, a folder each in --out, and\n"

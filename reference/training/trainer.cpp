@@ -7,6 +7,7 @@
 
 #include "golden/contract/error.h"
 #include "reference/interpreters/gradient.h"
+#include "reference/methods/dropout.h"
 #include "reference/methods/registry.h"
 #include "reference/ops/rules.h"
 
@@ -107,10 +108,15 @@ int64_t counted_positions(const golden::ModelConfig& config, const TrainingBatch
 }
 
 Trainer::Trainer(const golden::ModelConfig& config, const golden::WeightSource& weights,
-                 const AdamwRule& rule, Keep keep)
-    : config_(config), rule_(rule), keep_(keep) {
+                 const AdamwRule& rule, Keep keep, const Dropout& dropout)
+    : config_(config), rule_(rule), keep_(keep), dropout_(dropout) {
   golden::validate(config_, "config");
   validate(rule_, "trainer");
+  if (!(dropout_.rate >= 0 && dropout_.rate < 1)) {
+    throw InputError(
+        fmt::format("trainer: dropout: expected 0 or more and less than 1, got {}", dropout_.rate));
+  }
+  if (dropout_.rate > 0) build_with_dropout(config_, 1, 1);  // throws where a method has none
   list_ = golden::weight_list(config_);
   for (std::size_t i = 0; i < list_.size(); ++i) index_[list_[i].name] = i;
   state_ = state_of(weights, nullptr, nullptr);
@@ -119,13 +125,23 @@ Trainer::Trainer(const golden::ModelConfig& config, const golden::WeightSource& 
 // ------------------------------------------------------------------------------------------------
 // a step
 
-const Graph& Trainer::graph(int64_t batch, int64_t positions) const {
-  const golden::Shape shape{batch, positions};
-  if (graph_ == nullptr || graph_shape_ != shape) {
-    graph_ = build_model(config_, batch, positions);
-    graph_shape_ = shape;
+const Graph& Trainer::kept_graph(KeptGraph& kept, const golden::Shape& shape, bool dropout) const {
+  if (kept.graph == nullptr || kept.shape != shape) {
+    kept.graph = (dropout ? build_with_dropout : build_model)(config_, shape[0], shape[1]);
+    kept.shape = shape;
   }
-  return *graph_;
+  return *kept.graph;
+}
+
+const Graph& Trainer::graph(int64_t batch, int64_t positions) const {
+  return kept_graph(plain_, {batch, positions}, false);
+}
+
+Array Trainer::mask_of(const NodeData& input) const {
+  Array mask = Array::uninitialized(input.shape());
+  const int64_t row = mask.size() / input.shape()[0];
+  dropout_mask(dropout_, steps_ + 1, input.name, static_cast<uint64_t>(rows_ * row), mask.values());
+  return mask;
 }
 
 Bindings Trainer::bindings(const TrainingBatch& batch) const {
@@ -135,6 +151,7 @@ Bindings Trainer::bindings(const TrainingBatch& batch) const {
     if (input.name == "attention_mask") {
       return batch.attention_mask.empty() ? ones(batch) : doubles_of(batch, batch.attention_mask);
     }
+    if (input.name.starts_with("dropout/")) return mask_of(input);
     return trained(input.name).weight;
   };
 }
@@ -142,8 +159,13 @@ Bindings Trainer::bindings(const TrainingBatch& batch) const {
 void Trainer::accumulate(const TrainingBatch& batch) {
   check_batch(config_, batch);
   const int64_t counted = counted_positions(config_, batch);
-  if (counted == 0) return;
-  const Graph& model = graph(batch.batch, batch.positions);
+  if (counted == 0) {
+    rows_ += batch.batch;
+    return;
+  }
+  const bool dropout = dropout_.rate > 0;
+  const Graph& model =
+      kept_graph(dropout ? trained_ : plain_, {batch.batch, batch.positions}, dropout);
   const int64_t divisor = divisor_ == 0 ? counted : divisor_;
   const double share = static_cast<double>(counted) / static_cast<double>(divisor);
   Harvest harvest([&](const std::string& name, const Array& gradient) {
@@ -156,6 +178,7 @@ void Trainer::accumulate(const TrainingBatch& batch) {
                          segments_of(model, keep_));
   divisor_ = divisor;
   counted_ += counted;
+  rows_ += batch.batch;
   loss_sum_ += static_cast<double>(counted) * harvest.loss();
 }
 
@@ -188,7 +211,7 @@ void Trainer::form_gradients() {
     for_elements(own.gradient.shape(), 1, [&](int64_t e) { g[e] *= scale; });
   }
   loss_sum_ = 0;
-  counted_ = divisor_ = 0;
+  counted_ = divisor_ = rows_ = 0;
   stepped_ = true;
 }
 
@@ -242,7 +265,7 @@ void Trainer::restore(const golden::WeightSource& weights, const golden::WeightS
   state_ = state_of(weights, &first, &second);
   steps_ = steps;
   loss_sum_ = 0;
-  counted_ = divisor_ = 0;
+  counted_ = divisor_ = rows_ = 0;
   stepped_ = false;
 }
 

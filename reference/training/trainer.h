@@ -23,6 +23,7 @@
 #include "reference/interpreters/segments.h"
 #include "reference/interpreters/value.h"
 #include "reference/training/adamw.h"
+#include "reference/training/dropout.h"
 
 namespace assay::reference {
 
@@ -52,7 +53,7 @@ class Trainer {
   // What is kept for backward passes changes no bit. Throws InputError for a config, rule or weight
   // that does not fit.
   Trainer(const golden::ModelConfig& config, const golden::WeightSource& weights,
-          const AdamwRule& rule = {}, Keep keep = Keep::all);
+          const AdamwRule& rule = {}, Keep keep = Keep::all, const Dropout& dropout = {});
 
   // A forward and a backward pass over a micro-batch. One in which no position counts adds nothing.
   // Throws InputError, with nothing added, for a batch that does not fit the config.
@@ -80,8 +81,9 @@ class Trainer {
   const golden::ModelConfig& config() const { return config_; }
   const AdamwRule& rule() const { return rule_; }
 
-  // The graph of batches [B,T], and what binds its inputs to a batch and to the present weights.
-  // Both stay valid until the next call of a member that is not const; the batch's spans as well.
+  // The graph of batches [B,T] without dropout, and what binds its inputs to a batch and to the
+  // present weights. Both stay valid until the next call of a member that is not const; the batch's
+  // spans as well.
   const Graph& graph(int64_t batch, int64_t positions) const;
   Bindings bindings(const TrainingBatch& batch) const;
 
@@ -92,7 +94,13 @@ class Trainer {
     Array gradient;  // of the last step
   };
   using State = std::vector<Trained>;  // as list_
+  struct KeptGraph {                   // of the last batch's shape
+    std::unique_ptr<Graph> graph;
+    golden::Shape shape;
+  };
 
+  const Graph& kept_graph(KeptGraph& kept, const golden::Shape& shape, bool dropout) const;
+  Array mask_of(const NodeData& input) const;
   State state_of(const golden::WeightSource& weights, const golden::WeightSource* first,
                  const golden::WeightSource* second) const;
   const Trained& trained(const std::string& name) const;
@@ -103,16 +111,17 @@ class Trainer {
   golden::ModelConfig config_;
   AdamwRule rule_;
   Keep keep_;
+  Dropout dropout_;
   std::vector<golden::TensorInfo> list_;
   std::unordered_map<std::string, std::size_t> index_;  // of a name in list_
   State state_;
   double loss_sum_ = 0;  // of n_i L_i
   int64_t counted_ = 0;  // of n_i
   int64_t divisor_ = 0;  // sums are of n_i / divisor: the first n_i, so that one batch is exact
+  int64_t rows_ = 0;     // since the last step, whether they count or not
   int64_t steps_ = 0;
-  bool stepped_ = false;                  // gradients are those of a step
-  mutable std::unique_ptr<Graph> graph_;  // of the last batch's shape
-  mutable golden::Shape graph_shape_;
+  bool stepped_ = false;               // gradients are those of a step
+  mutable KeptGraph plain_, trained_;  // without dropout, with it
 };
 
 }  // namespace assay::reference

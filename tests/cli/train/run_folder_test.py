@@ -59,7 +59,7 @@ def test_folder(root):
 
 
 def test_resume(root):
-    for method, extra in (("1", []), ("5.1D", []), ("pt", []), ("4.2", ["--block", "gpt2"]),
+    for method, extra in (("1", []), ("5.1D", ["--dropout", 0.25]), ("pt", []), ("4.2", ["--block", "gpt2"]),
                           ("plain", ["--backend", "simt", "--precision", "fp16"])):
         arguments = [*SMALL, *extra, "--method", method, "--steps", 10, "--save-every", 4,
                      "--weight-decay", 0.1, "--clip", 1, "--rows", 12]
@@ -182,6 +182,9 @@ def test_refused(root):
             ([root / "no", *SMALL, "--backend", "simt", "--precision", "fp8"], "fp8"),
             ([root / "no", *SMALL, "--keep", "some"], "some"),
             ([root / "no", *SMALL, "--backend", "simt", "--keep", "inputs"], "--keep"),
+            ([root / "no", *SMALL, "--dropout", 1], "--dropout 1"),
+            ([root / "no", *SMALL, "--dropout", 0.1, "--method", "pt"], "residual branches"),
+            ([root / "no", *SMALL, "--dropout", 0.1, "--backend", "simt"], "--dropout"),
             ([root / "no", *SMALL, "--steps", 2**62], "--rows"),
             ([root / "no", "--data", MARKOV, "--seq", 1], "--seq")):
         code, text = train(*arguments)

@@ -64,8 +64,9 @@ Values gradients_of(const ModelConfig& config, const Values& weights, const Rows
 
 }  // namespace
 
-// Three steps with decay, and clipping in most of them, of every method and block, against the equations in
-// plain loops. The gradients of a step of one batch are those of its mean loss, bit for bit.
+// Three steps with decay, and clipping in most of them, of every method and block, against the
+// equations in plain loops. The gradients of a step of one batch are those of its mean loss, bit
+// for bit.
 BOOST_AUTO_TEST_CASE(steps_equal_adamw_in_plain_loops) {
   const AdamwRule rule{
       .beta1 = 0.8, .beta2 = 0.97, .eps = 1e-6, .weight_decay = 0.5, .max_norm = 0.125};
