@@ -18,8 +18,8 @@ enum class TokensFormat {
   uint16,     // little-endian, a stream (nanoGPT), behind a header of llm.c or none
   uint32,     // the same
   npy,        // whole numbers, [N] a stream, [B,T] rows
-  npz,   // the array "input_ids" or "tokens", at its root or below inputs/, or the only one
-  dump,  // HDF5 or .safetensors: the same, but for an only one; golden files too
+  npz,        // the array "input_ids" or "tokens", at its root or below inputs/, or the only one
+  dump,       // HDF5 or .safetensors: the same, but for an only one; golden files too
 };
 
 // Throws InputError "--tokens-format x: ..".

@@ -40,7 +40,8 @@ verify::Batch drawn_batch(const ModelOptions& model, int64_t vocab_size, int64_t
   return unpadded(read.values, rows, positions);
 }
 
-// `first`: what a program is asked that starts anew for each answer, before anything is known of it.
+// `first`: what a program is asked that starts anew for each answer, before anything is known of
+// it.
 std::unique_ptr<verify::ExecSubject> started(const std::string& subject, int64_t vocab_size,
                                              const SubjectOptions& elsewhere,
                                              const verify::Batch& first) {

@@ -40,8 +40,9 @@ struct DecodedTensor {
 using DecodedTensors = std::map<std::string, DecodedTensor>;
 
 // Reads the batch into the subject's cache, in which `others` stood before (no positions: nothing
-// did), for what is left of them must not show. A tensor of a piece has its n positions, the last one
-// alone (with an axis for it or without), or all up to there; of any other shape it is left out.
+// did), for what is left of them must not show. A tensor of a piece has its n positions, the last
+// one alone (with an axis for it or without), or all up to there; of any other shape it is left
+// out.
 DecodedTensors decode_in(Subject& subject, const Batch& batch, const Chunking& chunking,
                          const std::map<std::string, Places>& wanted, const Batch& others);
 

@@ -10,8 +10,8 @@
 
 namespace assay::verify {
 
-// Checks: the ledger, equality, and untapped and decode where they can be. The rows' free-running columns count
-// elements that differ; their local columns and bounds stay 0.
+// Checks: the ledger, equality, and untapped and decode where they can be. The rows' free-running
+// columns count elements that differ; their local columns and bounds stay 0.
 NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subject,
                                const NumericsOptions& options);
 

@@ -35,7 +35,8 @@ PARTS = (
     ("        batch, heads, positions, size = v.shape\n",
      "        batch, heads, positions, size = q.shape\n"),
     ("        positions = request.tokens.shape[1]\n        causal = np.tril(np.ones((positions, "
-     "positions), bool))\n        visible = causal & (request.attention_mask[:, None, None, :] != 0)",
+     "positions), bool))\n"
+     "        visible = causal & (request.attention_mask[:, None, None, :] != 0)",
      "        n, mask = request.tokens.shape[1], request.attention_mask\n"
      "        if self.cache is not None:\n"
      "            mask = np.concatenate([*self.masks, mask], axis=1)\n"
@@ -107,8 +108,8 @@ DEFECTS = {
     "a prompt sees its future": ("bool), k=self.start)",
                                  "bool), k=self.start + (n > 1 and self.cache is not None))",
                                  r"position 0 when it is decoded behind a prompt"),
-    "every piece is a sequence": ("            self.cache[prefix] = k, v",
-                                  "            self.cache[prefix] = (k * 0 if self.start else k), v",
+    "every piece is a sequence": ("self.cache[prefix] = k, v",
+                                  "self.cache[prefix] = (k * 0 if self.start else k), v",
                                   r"position 2 when"),
     "scores in the wrong scale behind a prompt": (
         "np.sqrt(np.float32(q.shape[-1]))",

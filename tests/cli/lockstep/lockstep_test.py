@@ -22,8 +22,8 @@ except ImportError as error:
 
 ASSAY, EXAMPLES = Command(sys.argv[1]), os.path.abspath(sys.argv[2])
 
-# Of examples/numpy_train.py, replaced; the first step that shows it and the tensor's beginning; what
-# is said of it.
+# Of examples/numpy_train.py, replaced; the first step that shows it and the tensor's beginning;
+# what is said of it.
 DEFECTS = {
     "no bias correction": ("1 - beta1**self.steps, 1 - beta2**self.steps", "1, 1",
                            "step 1: weight/", "without correction of the moments' bias"),
@@ -248,7 +248,8 @@ def torch_loops():
     for body, place in (
             ("    def update(self, request):\n        super().update(request)\n"
              "        request.rate *= 1\n        self.optimizer.zero_grad(set_to_none=False)\n"
-             "        for x in self.masters.values():\n            x.data = x.data.bfloat16().to(x)",
+             "        for x in self.masters.values():\n"
+             "            x.data = x.data.bfloat16().to(x)",
              "step 1: weight/"),
             ("    def publish(self):\n        if not hasattr(self, 'once'):\n"
              "            self.once = True\n            super().publish()", "step 2: "),

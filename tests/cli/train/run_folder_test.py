@@ -59,7 +59,8 @@ def test_folder(root):
 
 
 def test_resume(root):
-    for method, extra in (("1", []), ("5.1D", ["--dropout", 0.25]), ("pt", []), ("4.2", ["--block", "gpt2"]),
+    for method, extra in (("1", []), ("5.1D", ["--dropout", 0.25]), ("pt", []),
+                          ("4.2", ["--block", "gpt2"]),
                           ("plain", ["--backend", "simt", "--precision", "fp16"])):
         arguments = [*SMALL, *extra, "--method", method, "--steps", 10, "--save-every", 4,
                      "--weight-decay", 0.1, "--clip", 1, "--rows", 12]
