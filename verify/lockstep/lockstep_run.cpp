@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <sstream>
 #include <utility>
@@ -165,9 +166,15 @@ std::vector<StepGradient> LockstepRun::micro_gradients(int64_t step, const Tenso
 }
 
 void LockstepRun::run() {
+  using Clock = std::chrono::steady_clock;
+  using Seconds = std::chrono::duration<double>;
+  const Clock::time_point start = Clock::now();
   reference_run();
   free_run();
+  const Clock::time_point between = Clock::now();
   forced_run();
+  free_.seconds = Seconds(between - start).count();
+  forced_.seconds = Seconds(Clock::now() - between).count();
 }
 
 void LockstepRun::reference_run() {

@@ -61,6 +61,9 @@ class LockstepRun {
   const std::vector<SeenStaleness>& staleness() const { return staleness_; }
   int64_t skipped() const { return skipped_; }        // steps that overflowed
   int64_t clipped_steps() const { return clipped_; }  // of the reference's run
+  // Of each run, with the judgement of its steps; the free one has the reference's run in it.
+  double forced_seconds() const { return forced_.seconds; }
+  double free_seconds() const { return free_.seconds; }
   // Tensors of steps, each by step and name, that a run did not hand over.
   int64_t lacking() const { return static_cast<int64_t>(lacking_.size()); }
 
@@ -68,6 +71,7 @@ class LockstepRun {
   struct JudgedRun {
     std::vector<TrainedStep> steps;
     std::vector<TrainingState> before;  // of each; without weights: not known
+    double seconds = 0;
   };
 
   void reference_run();

@@ -101,13 +101,14 @@ void judge_staleness(const LockstepRun& run, bool forced, Check& check) {
 
 // Bounds as wide as what they are of: each element may be nearly anything, and only all of them
 // together, by their slope, tell a gradient from none.
-void judge_widths(const StepRows& rows, Check& check) {
+void judge_widths(const LockstepRun& run, Check& check) {
+  constexpr double kLeast = 1e-12;  // of all gradients' norm; below it is 0 but for roundings
   int64_t compared = 0, wide = 0, blind = 0;
   double widest = 0;
   const StepRow* widest_row = nullptr;
-  for (const StepRow* row : rows.all()) {
+  for (const StepRow* row : run.rows().all()) {
     const auto& seen = row->in(StepView::forced);
-    if (!seen || !seen->slope || !(seen->due_rms > 0)) continue;
+    if (!seen || !seen->slope || !(seen->due_rms > kLeast * run.gradient(row->step).norm)) continue;
     ++compared;
     wide += seen->is_wide();
     blind += seen->is_wide() && !seen->slope->tells();
@@ -136,9 +137,10 @@ Check forced_check(const LockstepRun& run) {
     check.status = Status::untrusted;
     check.details.emplace_back("untrusted: error analysis has no finite bound for some gradients");
   }
-  judge_widths(run.rows(), check);
+  judge_widths(run, check);
   for (const std::string& line : run.widened()) check.details.push_back(line);
   judge_staleness(run, true, check);
+  check.seconds = run.forced_seconds();
   return check;
 }
 
@@ -181,6 +183,7 @@ Check free_views_check(const LockstepRun& run) {
 Check free_check(const LockstepRun& run) {
   Check check = free_views_check(run);
   judge_staleness(run, false, check);
+  check.seconds = run.free_seconds();
   return check;
 }
 
