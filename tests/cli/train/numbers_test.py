@@ -91,7 +91,14 @@ def test_overfit(root):
           300, "--lr", 0.01, "--val-rows", 64)
     code, memorised, text = verdict(small)
     expect("four rows by heart are OVERFIT", code == 1 and "OVERFIT" in memorised, text)
-    for line in (said, few, memorised):
+    again = root / "again"  # the same rows, which its start weights have seen
+    train(again, "--data", "uniform:vocab=32", "--seq", 16, "--batch", 4, "--steps", 2, "--lr", 0,
+          "--weights", next(small.glob("checkpoint-*")), "--val-rows", 64)
+    expect("the rows are known", steps_of(again)[0]["train_loss"] < 1, steps_of(again))
+    code, tuned, text = verdict(again)
+    expect("a run that went on from weights is no first epoch",
+           "which steps are of the first epoch is unknown" in text, text)
+    for line in (said, few, memorised, tuned):
         expect("no LEAK of a causal model", "LEAK" not in line and "SHIFT" not in line, line)
     code, other, text = verdict(learned, "--oracle", "uniform:vocab=8")
     expect("an oracle that is given counts", "uniform:vocab=8" in text, text)
