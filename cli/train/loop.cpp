@@ -127,6 +127,8 @@ class TrainLoop {
                   .warmup = options.warmup,
                   .steps = options.steps} {}
 
+  const std::string& tokens_hash() const { return data_.tokens_hash(); }
+
   bool run(int64_t done) {
     const StopOnSignals signals;
     reference::reset_peak_bytes();
@@ -235,7 +237,7 @@ class TrainLoop {
 
 bool train(const TrainRunOptions& typed, const GivenOptions& given) {
   TrainRunOptions options = typed;
-  RunStart start{given, "", 0};
+  RunStart start{.options = given, .config = "", .tokens_hash = ""};
   if (typed.resume) {
     if (typed.force) throw InputError("--force: expected one of --resume and --force, got both");
     start = read_run_start(typed.out);
@@ -244,7 +246,11 @@ bool train(const TrainRunOptions& typed, const GivenOptions& given) {
   check_train_options(options);
   RunFolder folder(options.out);
   if (!typed.resume) folder.check(options);
-  const TrainSource source = train_source(options);
+  TrainSource source = train_source(options);
+  if (typed.resume && !source.is_law) {  // a longer run does not train on what was val before
+    source.train_rows = start.train_rows;
+    source.tokens_hash = start.tokens_hash;
+  }
   const golden::ModelConfig config = trained_config(options, source);
   const std::string own = nlohmann::json::parse(golden::to_json(config)).dump();
   if (typed.resume && own != start.config) {
@@ -262,11 +268,14 @@ bool train(const TrainRunOptions& typed, const GivenOptions& given) {
   const auto weights = start_weights(options, config, checkpoint);
   const auto backend = make_train_backend(options, config, *weights);
   TrainLoop loop(options, source, config, folder, *backend);  // reads the tokens
+  source.tokens_hash = loop.tokens_hash();
   if (!typed.resume) {
-    folder.begin({given, golden::to_json(config), parameters_of(config)}, options, source);
+    start.config = golden::to_json(config);
+    start.parameters = parameters_of(config);
+    folder.begin(start, options, source);
   } else {
     if (!checkpoint.empty()) folder.load(*backend, checkpoint);
-    folder.resume(done);
+    folder.resume(done, options.steps);
     if (given.contains("--steps")) {
       start.options["--steps"] = given.at("--steps");
       folder.write_config(start, options, source);

@@ -151,6 +151,7 @@ void check_train_options(const TrainRunOptions& options) {
     if (fits && std::isfinite(value)) return;
     throw InputError(fmt::format("{} {}: expected {}", name, value, expected));
   };
+  if (options.out.empty()) throw InputError("--out: expected the folder of the run, got \"\"");
   at_least("--steps", options.steps, 1);
   at_least("--accumulate", options.accumulate, 1);
   at_least("--warmup", options.warmup, 0);

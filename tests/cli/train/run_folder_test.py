@@ -6,6 +6,7 @@ usage: run_folder_test.py ASSAY
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,6 +84,11 @@ def test_longer(root):
     whole, parts = root / "at-once", root / "longer"
     train(whole, *arguments, "--steps", 9)
     train(parts, *arguments, "--steps", 6)
+    longer = root / "stopped-again"
+    shutil.copytree(parts, longer)
+    code, text = train(longer, "--resume", "--steps", 9, "--stop-after", 7)
+    expect("results of fewer steps are gone", code == 3 and not any(
+        (longer / name).exists() for name in ("losses.h5", "result.json")), text)
     expect("a run cannot be made shorter", train(parts, "--resume", "--steps", 5)[0] == 2)
     code, text = train(parts, "--resume", "--steps", 9)
     expect("a run that ended is made longer", code == 0, text)
@@ -144,6 +150,15 @@ def test_files_of_tokens(root):
     expect("ids beyond the vocabulary are refused", code == 2 and "ids.bin" in shown, shown)
     code, shown = train(root / "beyond", "--data", binary, "--vocab", 50, "--steps", 100)
     expect("a file that is too short is refused", code == 2 and "--rows" in shown, shown)
+    rest = binary.read_bytes()[2 * 4 * 5 * 16:]
+    code, shown = train(root / "bin-run", "--resume", "--steps", 8)
+    data = json.loads((root / "bin-run" / "config.json").read_text())["data"]
+    expect("a longer run trains on no row that was val before",
+           code == 0 and data["train_rows"] == 20, (shown, data))
+    for other in (b"\0" * 640 + rest, binary.read_bytes()[2:]):
+        binary.write_bytes(other)
+        code, shown = train(root / "bin-run", "--resume", "--steps", 9)
+        expect("another file is refused", code == 2 and "started with" in shown, shown)
     for folder in ("vocab", "beyond"):
         expect("what is refused leaves no folder", not (root / folder).exists())
 
@@ -151,6 +166,11 @@ def test_files_of_tokens(root):
 def test_refused(root):
     there = root / "there"
     train(there, *SMALL, "--steps", 2)
+    partial = root / "partial"
+    partial.mkdir()
+    (partial / "config.json.partial-1").write_text("{")
+    code, text = train(partial, *SMALL, "--steps", 2)
+    expect("a run that was killed at once is no obstacle", code == 0, text)
     before = {path: path.read_bytes() for path in there.rglob("*") if path.is_file()}
     other = root / "other"
     other.mkdir()
@@ -166,6 +186,8 @@ def test_refused(root):
             ([root / "no", "--data", "markvo:order=1"], "--data"),
             ([root / "no", "--data", "markov:vocab=many"], "--data"),
             ([root / "no", "--data", root / "absent.bin"], "--data"),
+            (["", *SMALL], "--out"),
+            (["", *SMALL, "--force"], "--out"),
             ([root / "no", *SMALL, "--steps", 0], "--steps 0"),
             ([root / "no", *SMALL, "--lr", -1], "--lr"),
             ([root / "no", *SMALL, "--lr", "nan"], "--lr"),
@@ -186,7 +208,9 @@ def test_refused(root):
             ([root / "no", *SMALL, "--dropout", 1], "--dropout 1"),
             ([root / "no", *SMALL, "--dropout", 0.1, "--method", "pt"], "residual branches"),
             ([root / "no", *SMALL, "--dropout", 0.1, "--backend", "simt"], "--dropout"),
-            ([root / "no", *SMALL, "--steps", 2**62], "--rows"),
+            ([root / "no", *SMALL, "--steps", 2**60], "--rows"),
+            ([root / "no", *SMALL, "--steps", 2**62, "--rows", 4], f"--steps {2**62}"),
+            ([root / "no", "--data", MARKOV, "--val-rows", 2**62], "--val-rows"),
             ([root / "no", "--data", MARKOV, "--seq", 1], "--seq")):
         code, text = train(*arguments)
         expect(f"{arguments[1:]}: refused", code == 2 and word in text, (code, text))
