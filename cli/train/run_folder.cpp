@@ -12,6 +12,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "cli/train/saved_progress.h"
 #include "datasets/known/sets.h"
 #include "golden/contract/error.h"
 #include "golden/contract/strict_json.h"
@@ -280,6 +281,9 @@ void RunFolder::resume(int64_t step, int64_t last) {
       rows_.push_back(std::move(row));
     }
   }
+  if (step > 0 && rows_.empty()) {
+    throw InputError(fmt::format("{}: expected a row for each of {} steps, got none", path, step));
+  }
   write_whole(path, text);
   open_curves();
   if (step >= last) return;
@@ -349,17 +353,10 @@ void RunFolder::save(const TrainBackend& backend, const golden::ModelConfig& con
 }
 
 void RunFolder::load(TrainBackend& backend, const std::string& checkpoint) const {
-  const std::string path = checkpoint + "/progress.json";
-  const json document = read_object(path, "progress of a run");
+  const int64_t step = checkpoint_step(fs::path(checkpoint).filename().string());
+  const TrainBackend::Progress progress = read_saved_progress(checkpoint, step);
   const golden::SafetensorsReader reader(checkpoint + "/moments.safetensors");
-  try {
-    backend.restore({.steps = document.at("steps_taken").get<int64_t>(),
-                     .good_steps = document.at("good_steps").get<int64_t>(),
-                     .loss_scale = document.at("loss_scale").get<double>()},
-                    Moments(reader, "first/"), Moments(reader, "second/"));
-  } catch (const json::exception& error) {
-    throw InputError(fmt::format("{}: {}", path, error.what()));
-  }
+  backend.restore(progress, Moments(reader, "first/"), Moments(reader, "second/"));
 }
 
 void RunFolder::write_losses(const std::vector<SetLosses>& sets, const std::string& source) {

@@ -114,6 +114,36 @@ def test_killed(root):
     expect("nothing partial is left", not list(killed.glob(".*")), list(killed.glob(".*")))
 
 
+def test_save_every(root):
+    """A run that goes on saves as often as it was told at first."""
+    run = root / "often"
+    train(run, *SMALL, "--steps", 30, "--save-every", 29, "--stop-after", 1)
+    process = subprocess.run([ASSAY, "train", "--out", run, "--resume", "--stop-after", "2"],
+                             capture_output=True, text=True, check=False)
+    stored = json.loads((run / "config.json").read_text())["options"]
+    expect("it is told how often it saves", process.returncode == 3
+           and stored["--save-every"] == ["29"], (process.stderr, stored))
+    code, text = train(run, "--resume", "--save-every", 5)
+    expect("another is taken", code == 0, text)
+
+
+def test_mask(root):
+    """A masked language model has a token for the mask beside those of the source."""
+    run = root / "masked"
+    train(run, *SMALL, "--steps", 1, "--method", "pt")
+    config = json.loads((run / "config.json").read_text())["model"]
+    expect("a token more than the source has", config["vocab_size"] == 9, config)
+    errors = json.loads((run / "result.json").read_text())["standard_errors"]
+    with h5py.File(run / "losses.h5") as file:
+        losses, labels = file["fresh/losses"][:], file["fresh/labels"][:]
+    counted = (labels != -100).sum(1)
+    mean = losses.sum() / counted.sum()
+    n = len(losses)
+    off = math.sqrt(n / (n - 1) * ((losses.sum(1) - mean * counted) ** 2).sum()) / counted.sum()
+    expect("the standard error of a mean over labels", math.isclose(errors["fresh"], off,
+                                                                    rel_tol=1e-9), (errors, off))
+
+
 def test_interrupt(root):
     run = root / "interrupted"
     process = subprocess.Popen([ASSAY, *map(str, ["train", "--out", run, *SMALL, "--steps", 100000,
@@ -238,6 +268,21 @@ def test_damage(root):
     expect("a cut checkpoint is refused", code == 2 and "moments.safetensors" in text, text)
     expect("and the curve is as it was", (run / "curves.jsonl").read_bytes() == curves)
     moments.write_bytes(whole)
+    (run / "curves.jsonl").unlink()
+    code, text = train(run, "--resume")
+    expect("a curve that is missing is told", code == 2 and "curves.jsonl" in text, text)
+    (run / "curves.jsonl").write_bytes(curves)
+    progress = run / "checkpoint-2" / "progress.json"
+    right = json.loads(progress.read_text())
+    for name, values in {"step": (1, 3, 2.5), "steps_taken": (-1, 3, 1.5, "two", None),
+                         "good_steps": (-1, 3, 0.5), "loss_scale": (0, -1, "1", True)}.items():
+        for value in values:
+            progress.write_text(json.dumps({**right, name: value}))
+            code, text = train(run, "--resume")
+            expect(f"{name} {value} is refused",
+                   code == 2 and f"progress.json: {name}: expected" in text, text)
+    progress.write_text(json.dumps(right))
+    expect("the curve is as it was", (run / "curves.jsonl").read_bytes() == curves)
     config = (run / "config.json").read_text()
     (run / "config.json").write_text(config.replace('"assay_train"', '"assay_trian"'))
     expect("another config is refused", train(run, "--resume")[0] == 2)
@@ -247,4 +292,5 @@ def test_damage(root):
 
 if __name__ == "__main__":
     sys.exit(run_tests("run_folder_test", test_folder, test_resume, test_longer, test_killed,
-                       test_interrupt, test_files_of_tokens, test_refused, test_damage))
+                       test_save_every, test_mask, test_interrupt, test_files_of_tokens,
+                       test_refused, test_damage))
