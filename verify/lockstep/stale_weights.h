@@ -9,6 +9,9 @@
 // middle, 1/2, tells them apart where the bound of the slope is below it.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+
 #include "verify/lockstep/step_gradient.h"
 
 namespace assay::verify {
@@ -19,6 +22,8 @@ struct Staleness {
 
   bool tells() const { return bound < 0.5; }
   bool is_stale() const { return tells() && !(slope < 0.5); }
+  // 1 but for the bound, and for what went wrong besides: another defect may lean that way.
+  bool is_of_older() const { return is_stale() && std::abs(slope - 1) <= std::max(bound, 0.05); }
 };
 
 // handed: gradients of all weights.

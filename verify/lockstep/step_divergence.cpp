@@ -29,11 +29,17 @@ std::string started_from(StepView view) {
 }
 
 std::string stale_text(const SeenStaleness& stale) {
+  const char* of = stale.of_first ? "the first step" : "the step before";
+  const std::string slope = fmt::format("{:.2f} of the way to them, expected 0 +- {:.2g}",
+                                        stale.seen.slope, stale.seen.bound);
+  if (!stale.seen.is_of_older()) {
+    return fmt::format("step {}: gradients go off towards those of the weights of {}: {}",
+                       stale.step, of, slope);
+  }
   return fmt::format(
-      "step {}: gradients are those of the weights of {}: {:.2f} of the way to them, expected 0 +- "
-      "{:.2g}: the weights that the optimizer holds do not reach the model",
-      stale.step, stale.of_first ? "the first step" : "the step before", stale.seen.slope,
-      stale.seen.bound);
+      "step {}: gradients are those of the weights of {}: {}: the weights that the optimizer holds "
+      "do not reach the model",
+      stale.step, of, slope);
 }
 
 namespace {
@@ -138,8 +144,8 @@ void name_divergence(const LockstepRun& run, const LockstepOptions& options,
   result.diverged = row_name(row);
   const SeenStaleness* stale = first_stale(run);
   const std::string kind = parts_of(row.name).first;
-  const bool reads_older =
-      stale != nullptr && stale->step <= row.step && (kind == "loss" || kind == "grad/");
+  const bool reads_older = stale != nullptr && stale->seen.is_of_older() &&
+                           stale->step <= row.step && (kind == "loss" || kind == "grad/");
   result.diagnosis = reads_older ? stale_text(*stale) : explanation_of(run, row, fresh->view);
   std::vector<std::string>& lines = result.first_divergence;
   lines.push_back(fmt::format("FAIL step {}: {} {}  {} of {} outside, {}", row.step, row.name,

@@ -73,8 +73,9 @@ void judge_staleness(const LockstepRun& run, bool forced, Check& check) {
     ++looked;
     told += stale.seen.tells();
     if (!is_stale_in(stale, forced)) continue;
+    const bool is_known = check.status == Status::fail && !stale.seen.is_of_older();
     check.status = Status::fail;
-    check.details.push_back(stale_text(stale));
+    if (!is_known) check.details.push_back(stale_text(stale));
   }
   if (looked > told) {
     check.details.push_back(fmt::format(
