@@ -278,7 +278,8 @@ def own_line(error):
     libraries = (os.path.abspath(__file__), os.path.dirname(os.path.abspath(os.__file__)))
     own = [frame for frame in traceback.extract_tb(error.__traceback__)
            if not os.path.abspath(frame.filename).startswith(libraries)
-           and "site-packages" not in frame.filename and os.path.exists(frame.filename)]
+           and not {"site-packages", "dist-packages"} & set(frame.filename.split(os.sep))
+           and os.path.exists(frame.filename)]
     if not own:
         return ""
     file, line, where, text = own[-1]
@@ -297,6 +298,7 @@ def loss_of(out):
         found = [out.get("loss")]
     else:
         found = list(out) if isinstance(out, (tuple, list)) else []
+        found = [out.loss] if hasattr(out, "loss") else found
     numbers = [x for x in found if getattr(x, "ndim", None) == 0]
     return numbers[0] if len(numbers) == 1 else None
 
@@ -660,7 +662,7 @@ class TorchSubject:
         self.takes = inspect.signature(self.taps.root.forward).parameters
         self.past = next((x for x in ("past_key_values", "cache") if x in self.takes), None)
         can = ["force", "gradients", *(["mask"] if "attention_mask" in self.takes else []),
-               *(["decode"] if self.past and self.call == self.usual_call else [])]
+               *(["decode"] if self.decodes() else [])]
         self.half, self.optimizer = precision == "fp16", None
         self.narrow = precision in ("fp16", "bf16")
         # What PyTorch's AdamW and clip_grad_norm_ do.
@@ -668,6 +670,22 @@ class TorchSubject:
                   "clip_epsilon": 1e-6} if precision else {}
         can += ["train"] if precision else []
         return {**said, **trains, "storage": precision or "", "can": can}
+
+    def decodes(self):
+        """Keeps a cache when asked to, and hands it over by name."""
+        root, kept = self.taps.root, None
+        if not self.past or "use_cache" not in self.takes or self.call != self.usual_call:
+            return False
+        device = next((x.device for x in root.parameters()), self.device)
+        try:
+            with self.torch.no_grad():
+                out = root(self.torch.zeros((1, 1), dtype=self.torch.long, device=device),
+                           use_cache=True)
+            kept = out.get(self.past, out.get("past_key_values"))
+        except Exception:  # of any kind: the model's own
+            pass
+        self.taps.tensors.clear()
+        return kept is not None
 
     @staticmethod
     def family(model):
@@ -717,8 +735,11 @@ class TorchSubject:
 
     def parameters(self):
         """By Assay's names."""
-        named = self.taps.root.named_parameters()
-        return {self.ours.get(name, name): x for name, x in named}
+        if not self.ours:
+            return dict(self.taps.root.named_parameters())
+        named = list(self.taps.root.named_parameters(remove_duplicate=False))
+        ours = {id(x): self.ours[name] for name, x in named if name in self.ours}
+        return {ours.get(id(x), name): x for name, x in self.taps.root.named_parameters()}
 
     def usual_call(self, model, tokens, attention_mask, labels):
         named = {"attention_mask": attention_mask, "labels": labels, "use_cache": False}

@@ -63,6 +63,10 @@ void check_lockstep_options(const JudgeOptions& judge, const LockstepTyped& opti
   refuse(!judge.pattern.empty(), "--only");
   refuse(!judge.left_out.empty(), "--leave-out");
   refuse(!judge.elsewhere.map.empty(), "--map");
+  refuse(judge.decoding == verify::Decoding::asked, "--decode");
+  refuse(judge.decoding == verify::Decoding::off, "--no-decode");
+  refuse(judge.strict, "--strict");
+  refuse(judge.leakage_positions != JudgeOptions{}.leakage_positions, "--leakage-positions");
 }
 
 verify::RunReport judge_training(const JudgeOptions& judge, const LockstepTyped& options,

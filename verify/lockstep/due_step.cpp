@@ -213,6 +213,36 @@ DueStep due_from_subject(const LockstepRule& rule, const StepPlace& place,
   return due;
 }
 
+std::map<std::string, RecoveredGradient> recovered_gradients(const LockstepRule& rule,
+                                                             const TrainingState& before,
+                                                             const StepGradient& gradient,
+                                                             const TrainedStep& step) {
+  const Around factor = clip_factor(rule.adamw, rule.arithmetic,
+                                    {gradient.norm, rule.reach * gradient.norm_deviation});
+  std::map<std::string, RecoveredGradient> all;
+  for (const auto& [name, value] : gradient.values) {
+    const auto size = static_cast<std::size_t>(value.size());
+    const Tensor* first = find_in(step.first, name, size);
+    if (first == nullptr || find_in(step.gradients, name, size) != nullptr) continue;
+    const OwnGradient own(rule, nullptr, factor, before.first.at(name), first);
+    RecoveredGradient& made = all[name];
+    made.due = {Array::uninitialized(value.shape()), Array::uninitialized(value.shape())};
+    made.got.resize(size);
+    for (std::size_t i = 0; i < size; ++i) {
+      const auto k = static_cast<int64_t>(i);
+      const double sigma = gradient.deviations.at(name).data()[k];
+      const Around due =
+          clipped({value.data()[k], rule.tolerance(sigma)}, factor, rule.arithmetic.master);
+      const Around got = own.at(i);
+      made.due.value.data()[k] = due.value;
+      made.due.bound.data()[k] =
+          std::isfinite(sigma) ? due.spread + got.spread : std::numeric_limits<double>::infinity();
+      made.got[i] = got.value;
+    }
+  }
+  return all;
+}
+
 TrainingState next_state(const LockstepRule& rule, const TrainingState& before,
                          const DueStep& due) {
   TrainingState next{.steps = before.steps + 1, .weights = {}, .first = {}, .second = {}};

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "reference/training/adamw.h"
 #include "verify/lockstep/adamw_bounds.h"
@@ -54,6 +55,17 @@ DueStep due_from_reference(const LockstepRule& rule, const StepPlace& place,
 // norm: the reference's, where the subject neither says its own nor hands over every gradient.
 DueStep due_from_subject(const LockstepRule& rule, const StepPlace& place,
                          const TrainingState& before, const TrainedStep& step, Around norm);
+
+// The gradient that a first moment was made from, against what is due of it; absent where the
+// gradient itself is handed over or the moment is not.
+struct RecoveredGradient {
+  DueTensor due;
+  std::vector<double> got;
+};
+std::map<std::string, RecoveredGradient> recovered_gradients(const LockstepRule& rule,
+                                                             const TrainingState& before,
+                                                             const StepGradient& gradient,
+                                                             const TrainedStep& step);
 
 // Whether the rule makes a weight of this shape in the checkpoint decay.
 bool decays(const golden::Shape& shape);

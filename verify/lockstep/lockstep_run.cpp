@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 #include <utility>
 
 #include "golden/contract/error.h"
@@ -26,6 +27,30 @@ int64_t compared_elements(const golden::ModelConfig& config, const LockstepOptio
     weights += golden::element_count(info.shape);
   }
   return kStepViews * options.steps * (4 * weights + 2);
+}
+
+// A mistyped name would not be required, and nobody would be told.
+void require_names(const std::vector<std::string>& patterns,
+                   const std::vector<std::string>& names) {
+  for (const std::string& pattern : patterns) {
+    std::string part;
+    std::istringstream list(pattern == "all" ? "*" : pattern);
+    int64_t parts = 0;
+    for (; std::getline(list, part, ','); parts += !part.empty()) {
+      if (part.empty() || std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+            return golden::matches(part, name);
+          })) {
+        continue;
+      }
+      throw InputError(fmt::format(
+          "--require {}: no such tensor of a step: expected loss, grad_norm, or grad/, first/, "
+          "second/ or weight/ and a weight's name or a pattern of it, or all",
+          golden::printable(part)));
+    }
+    if (parts == 0) {
+      throw InputError("--require: expected a pattern of tensors or all, got nothing");
+    }
+  }
 }
 
 TrainingState first_state(const golden::ModelConfig& config, const golden::GoldenReader& golden,
@@ -90,6 +115,13 @@ LockstepRun::LockstepRun(const golden::GoldenReader& golden, TrainingSubject& su
             .reach = tolerance_.reach()},
       source_(config_, rule_.arithmetic, rule_.reach),
       rows_(source_.backward_order(batch_)) {
+  require_names(options.required, rows_.names());
+  if (golden::round_to(rule_.arithmetic.master, options.rule.eps) == 0) {
+    throw InputError(fmt::format(
+        "--eps: expected a number that {} holds, in which {} updates, got "
+        "{:g}, which is 0 there",
+        golden::precision_name(rule_.arithmetic.master), subject.describe(), options.rule.eps));
+  }
   for (int64_t step = 0; step < options.steps; ++step) {
     batches_.push_back(micro_batches_of(config_, batch_, options.micro_batches, step));
   }
@@ -152,7 +184,6 @@ void LockstepRun::reference_run() {
           step));
     }
     clipped_ += options_.rule.max_norm > 0 && gradient.norm > options_.rule.max_norm;
-    smallest_norm_ = step == 1 ? gradient.norm : std::min(smallest_norm_, gradient.norm);
     if (step < options_.steps) states_.push_back(std::move(next));
   }
 }
@@ -197,7 +228,7 @@ TrainedStep LockstepRun::taken(int64_t step, const TrainingState& before) {
   for (int skips = 0; skips < kMostSkips; ++skips) {
     TrainedStep handed = subject_.step(batches_[i], place(step).rate);
     check_handed(step, handed);
-    if (!handed.skipped) return handed;
+    if (!handed.skipped) return counted(step, std::move(handed));
     ++skipped_;
     for (const auto& [kind, after, due] : {std::tuple("weight/", &handed.weights, &before.weights),
                                            std::tuple("first/", &handed.first, &before.first),
@@ -208,7 +239,7 @@ TrainedStep LockstepRun::taken(int64_t step, const TrainingState& before) {
         faults_.push_back(fmt::format(
             "step {}: {}{}: expected no change by a step that overflowed, got another value", step,
             kind, golden::printable(name)));
-        return handed;
+        return counted(step, std::move(handed));
       }
     }
     const golden::Precision storage = rule_.arithmetic.schedule.storage;
@@ -217,17 +248,23 @@ TrainedStep LockstepRun::taken(int64_t step, const TrainingState& before) {
           fmt::format("step {}: expected a step, got one that is skipped for an "
                       "overflow, of which there is none in {}",
                       step, golden::precision_name(storage)));
-      return {};
+      return counted(step, {});
     }
   }
   faults_.push_back(
       fmt::format("step {}: expected a step, got {} that overflowed", step, kMostSkips));
-  return {};
+  return counted(step, {});
 }
 
 // What has another shape is no tensor of the step, and what has no name of one is said.
 void LockstepRun::check_handed(int64_t step, TrainedStep& handed) {
   const Tensors& due = states_.front().weights;
+  for (const std::string& name : handed.unknown) {
+    faults_.push_back(fmt::format(
+        "step {}: {}: expected loss, grad_norm, or grad/, first/, second/ or weight/ and a "
+        "weight's name, got another one",
+        step, golden::printable(name)));
+  }
   for (const auto& [kind, tensors] :
        {std::pair("grad/", &handed.gradients), std::pair("first/", &handed.first),
         std::pair("second/", &handed.second), std::pair("weight/", &handed.weights)}) {
@@ -241,11 +278,17 @@ void LockstepRun::check_handed(int64_t step, TrainedStep& handed) {
       return true;
     });
   }
-  if (handed.skipped) return;
+}
+
+// Books what is not there.
+TrainedStep LockstepRun::counted(int64_t step, TrainedStep handed) {
   const HandedStep seen(handed);
   for (const std::string& name : rows_.names()) {
-    if (seen.find(name) == nullptr) missing_.insert(name);
+    if (seen.find(name) != nullptr) continue;
+    missing_.insert(name);
+    lacking_.emplace(step, name);
   }
+  return handed;
 }
 
 // Before an accusation errors that are alike are sampled.
@@ -263,7 +306,12 @@ void LockstepRun::judge(StepView view, StepView update, int64_t step, const Trai
         return kind == "first/" || kind == "second/" || kind == "weight/";
       });
     }
-    return rows_.compare(view, step, due, seen);
+    int64_t outside = rows_.compare(view, step, due, seen);
+    if (!knows_moments) return outside;
+    for (const auto& [name, of] : recovered_gradients(rule_, before, due_gradient, handed)) {
+      outside += rows_.add_slope(view, step, name, of.due, of.got);
+    }
+    return outside;
   };
   const Around norm{gradient.norm, rule_.reach * gradient.norm_deviation};
   if (knows_moments) {
@@ -281,15 +329,21 @@ void LockstepRun::judge(StepView view, StepView update, int64_t step, const Trai
 
 void LockstepRun::look_for_stale(StepView view, int64_t step, const StepGradient& gradient,
                                  const TrainedStep& handed) {
-  if (step < 2 || !has_whole(handed.gradients, states_.front().weights)) return;
-  const TrainingState* last = state_before(view, step - 1);
+  const bool by_gradients = has_whole(handed.gradients, states_.front().weights);
+  if (step < 2 || !(by_gradients || handed.loss)) return;
+  const TrainingState* last = view == StepView::accumulated
+                                  ? &states_[static_cast<std::size_t>(step - 2)]
+                                  : state_before(view, step - 1);
   const auto look = [&](bool of_first, const Tensors& older) {
-    staleness_.push_back({step, view, of_first,
-                          assay::verify::staleness(gradient, gradient_at(step, older),
-                                                   handed.gradients, rule_.reach)});
+    const StepGradient due = gradient_at(step, older);
+    staleness_.push_back(
+        {step, view, of_first, by_gradients,
+         by_gradients ? assay::verify::staleness(gradient, due, handed.gradients, rule_.reach)
+                      : staleness_of_loss(gradient, due, *handed.loss, rule_.reach)});
   };
   look(true, states_.front().weights);
-  if (step > 2 && last != nullptr && all_finite(last->weights)) look(false, last->weights);
+  if (step > 2 && last != nullptr && !last->weights.empty() && all_finite(last->weights))
+    look(false, last->weights);
 }
 
 void LockstepRun::judge_own(int64_t step, const TrainedStep& handed) {
@@ -315,6 +369,8 @@ void LockstepRun::judge_accumulated(int64_t step, const TrainedStep& handed,
       as_read(before, deviations, rule_.arithmetic.schedule.storage, rule_.arithmetic.master);
   StateDeviations after;
   const StepGradient gradient = first ? this->gradient(1) : gradient_at(step, before.weights, read);
+  if (free_.before.back().weights.empty())
+    look_for_stale(StepView::accumulated, step, gradient, handed);
   const HandedStep seen(handed);
   const StateDeviations* known = first ? nullptr : &deviations;
   const DueStep due = due_from_reference(rule_, place(step), before, known, gradient, &after);

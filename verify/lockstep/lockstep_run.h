@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "golden/contract/config.h"
@@ -21,9 +22,16 @@ namespace assay::verify {
 // Whether a step's gradients are those of older weights.
 struct SeenStaleness {
   int64_t step = 2;
-  StepView view = StepView::own;  // or forced
+  StepView view = StepView::own;  // or forced; accumulated where the own state is not known
   bool of_first = false;          // of the first step's weights; else of the step before
+  bool by_gradients = true;       // else by the loss alone
   Staleness seen;
+
+  // Errors of weights that add up lean one way together: against the reference's run only all of
+  // the way is older weights.
+  bool is_stale() const {
+    return view == StepView::accumulated ? seen.is_of_older() : seen.is_stale();
+  }
 };
 
 class LockstepRun {
@@ -53,7 +61,8 @@ class LockstepRun {
   const std::vector<SeenStaleness>& staleness() const { return staleness_; }
   int64_t skipped() const { return skipped_; }        // steps that overflowed
   int64_t clipped_steps() const { return clipped_; }  // of the reference's run
-  double smallest_norm() const { return smallest_norm_; }
+  // Tensors of steps, each by step and name, that a run did not hand over.
+  int64_t lacking() const { return static_cast<int64_t>(lacking_.size()); }
 
  private:
   struct JudgedRun {
@@ -66,6 +75,7 @@ class LockstepRun {
   void forced_run();
   TrainedStep taken(int64_t step, const TrainingState& before);
   void check_handed(int64_t step, TrainedStep& handed);
+  TrainedStep counted(int64_t step, TrainedStep handed);
   void judge(StepView view, StepView update, int64_t step, const TrainingState& before,
              const StepGradient& gradient, const TrainedStep& handed);
   void look_for_stale(StepView view, int64_t step, const StepGradient& gradient,
@@ -91,9 +101,9 @@ class LockstepRun {
   std::vector<std::string> faults_, widened_;
   std::vector<SeenStaleness> staleness_;
   std::set<std::string> missing_;
+  std::set<std::pair<int64_t, std::string>> lacking_;
   bool accused_ = false;  // in a view that starts from a known state, with sampled errors
   int64_t skipped_ = 0, clipped_ = 0;
-  double smallest_norm_ = 0;
 };
 
 }  // namespace assay::verify

@@ -22,4 +22,10 @@ Staleness staleness(const StepGradient& due, const StepGradient& older, const Te
   return {product / square, reach / std::sqrt(square)};
 }
 
+Staleness staleness_of_loss(const StepGradient& due, const StepGradient& older, double handed,
+                            double reach) {
+  const double d = older.loss - due.loss;
+  return {(handed - due.loss) / d, reach * due.loss_deviation / std::fabs(d)};
+}
+
 }  // namespace assay::verify

@@ -26,6 +26,10 @@ struct Staleness {
   bool is_of_older() const { return is_stale() && std::abs(slope - 1) <= std::max(bound, 0.05); }
 };
 
+// The same of the loss, where gradients are not handed over.
+Staleness staleness_of_loss(const StepGradient& due, const StepGradient& older, double handed,
+                            double reach);
+
 // handed: gradients of all weights.
 Staleness staleness(const StepGradient& due, const StepGradient& older, const Tensors& handed,
                     double reach);

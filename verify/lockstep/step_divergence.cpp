@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -33,16 +34,25 @@ std::string stale_text(const SeenStaleness& stale) {
   const std::string slope = fmt::format("{:.2f} of the way to them, expected 0 +- {:.2g}",
                                         stale.seen.slope, stale.seen.bound);
   if (!stale.seen.is_of_older()) {
-    return fmt::format("step {}: gradients go off towards those of the weights of {}: {}",
-                       stale.step, of, slope);
+    return fmt::format("step {}: {} off towards {} of the weights of {}: {}", stale.step,
+                       stale.by_gradients ? "gradients go" : "the loss goes",
+                       stale.by_gradients ? "those" : "that", of, slope);
   }
   return fmt::format(
-      "step {}: gradients are those of the weights of {}: {}: the weights that the optimizer holds "
-      "do not reach the model",
-      stale.step, of, slope);
+      "step {}: {} of the weights of {}: {}: the weights that the optimizer holds do not reach the "
+      "model",
+      stale.step, stale.by_gradients ? "gradients are those" : "the loss is that", of, slope);
 }
 
 namespace {
+
+std::string slope_text(const std::string& kind, const Slope& slope) {
+  return fmt::format(
+      "{} {:.3g} times what is due, expected 1 +- {:.2g}: all elements together, "
+      "each within its bound",
+      kind == "first/" ? "comes from a gradient of" : "goes", 1 + slope.value,
+      std::max(2 * slope.bound, 0.25));
+}
 
 struct Fresh {
   const StepRow* row = nullptr;
@@ -98,7 +108,7 @@ std::string elsewhere(const LockstepRun& run, const Fresh& fresh) {
 
 // Where one of the two runs alone shows it.
 std::string alone_in(const LockstepRun& run, const Fresh& fresh) {
-  if (fresh.view == StepView::accumulated) return "";
+  if (fresh.view == StepView::accumulated || !fresh.row->in(StepView::own)) return "";
   bool in_forced = false, in_own = false;
   for (const StepRow* row : run.rows().all()) {
     for (const StepView view : kAllStepViews) {
@@ -117,7 +127,7 @@ std::string alone_in(const LockstepRun& run, const Fresh& fresh) {
 const SeenStaleness* first_stale(const LockstepRun& run) {
   const SeenStaleness* first = nullptr;
   for (const SeenStaleness& stale : run.staleness()) {
-    if (stale.seen.is_stale() && (first == nullptr || stale.step < first->step)) first = &stale;
+    if (stale.is_stale() && (first == nullptr || stale.step < first->step)) first = &stale;
   }
   return first;
 }
@@ -126,10 +136,12 @@ const SeenStaleness* first_stale(const LockstepRun& run) {
 void explain_stale(const LockstepRun& run, const LockstepOptions& options, LockstepResult& result) {
   const SeenStaleness* stale = first_stale(run);
   if (stale == nullptr) return;
-  result.diverged = fmt::format("step/{}/{}", stale->step, run.rows().names()[1]);
+  result.diverged =
+      fmt::format("step/{}/{}", stale->step, run.rows().names()[stale->by_gradients ? 1 : 0]);
   result.diagnosis = stale_text(*stale);
   result.first_divergence = {
-      fmt::format("FAIL step {}: gradients of all weights, each within its bound", stale->step),
+      fmt::format("FAIL step {}: {} within its bound", stale->step,
+                  stale->by_gradients ? "gradients of all weights, each" : "the loss,"),
       "     " + result.diagnosis, "     again: " + options.command};
 }
 
@@ -146,13 +158,17 @@ void name_divergence(const LockstepRun& run, const LockstepOptions& options,
   const std::string kind = parts_of(row.name).first;
   const bool reads_older = stale != nullptr && stale->seen.is_of_older() &&
                            stale->step <= row.step && (kind == "loss" || kind == "grad/");
-  result.diagnosis = reads_older ? stale_text(*stale) : explanation_of(run, row, fresh->view);
+  result.diagnosis = reads_older                   ? stale_text(*stale)
+                     : seen.comparison.outside > 0 ? explanation_of(run, row, fresh->view)
+                                                   : slope_text(kind, *seen.slope);
   std::vector<std::string>& lines = result.first_divergence;
   lines.push_back(fmt::format("FAIL step {}: {} {}  {} of {} outside, {}", row.step, row.name,
                               golden::shape_text(row.shape), seen.comparison.outside,
                               seen.comparison.compared, started_from(fresh->view)));
-  lines.push_back(fmt::format("     first at element {}: due {:.9g}, got {:.9g}, bound {:.2g}",
-                              seen.comparison.first, seen.due, seen.got, seen.bound));
+  if (seen.comparison.outside > 0) {
+    lines.push_back(fmt::format("     first at element {}: due {:.9g}, got {:.9g}, bound {:.2g}",
+                                seen.comparison.first, seen.due, seen.got, seen.bound));
+  }
   if (!result.diagnosis.empty()) lines.push_back("     " + result.diagnosis);
   if (const std::string text = alone_in(run, *fresh); !text.empty()) {
     lines.push_back("     " + text);

@@ -32,14 +32,17 @@ struct Question {
   const DueStep& step;
 };
 
+// What differs from what is due by no more than its bound explains nothing.
 bool fits(const Question& q, std::span<const double> other) {
+  bool differs = false;
   const double unit = golden::unit_roundoff(q.run.rule().arithmetic.master);
   for (std::size_t i = 0; i < q.got.size(); ++i) {
     const double bound =
         kSlack * q.due.bound.values()[i] + kSlackUnits * unit * std::fabs(other[i]);
     if (!within(other[i], q.got[i], bound)) return false;
+    differs = differs || !within(q.due.value.values()[i], other[i], q.due.bound.values()[i]);
   }
-  return true;
+  return differs;
 }
 
 double clip_of(const reference::AdamwRule& rule, double norm) {

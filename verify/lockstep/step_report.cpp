@@ -12,6 +12,14 @@
 namespace assay::verify {
 namespace {
 
+// Of what is handed over of a step, by the beginnings of its names.
+const std::map<std::string, std::string> kKinds{{"loss", "the loss"},
+                                                {"grad/", "gradients"},
+                                                {"grad_norm", "the gradients' norm"},
+                                                {"first/", "first moments"},
+                                                {"second/", "second moments"},
+                                                {"weight/", "weights"}};
+
 // What a check tells of the views that it is made of.
 struct ViewSums {
   int64_t compared = 0, outside = 0, inherited = 0, open = 0, elements = 0;
@@ -62,15 +70,17 @@ Check view_check(const char* name, const StepRows& rows, const std::vector<StepV
 }
 
 bool is_stale_in(const SeenStaleness& stale, bool forced) {
-  return is_forced(stale.view) == forced && stale.seen.is_stale();
+  return is_forced(stale.view) == forced && stale.is_stale();
 }
 
 // What gradients of older weights would have shown.
 void judge_staleness(const LockstepRun& run, bool forced, Check& check) {
   int64_t looked = 0, told = 0;
+  bool by_gradients = true;
   for (const SeenStaleness& stale : run.staleness()) {
     if (is_forced(stale.view) != forced) continue;
     ++looked;
+    by_gradients = by_gradients && stale.by_gradients;
     told += stale.seen.tells();
     if (!is_stale_in(stale, forced)) continue;
     const bool is_known = check.status == Status::fail && !stale.seen.is_of_older();
@@ -79,9 +89,43 @@ void judge_staleness(const LockstepRun& run, bool forced, Check& check) {
   }
   if (looked > told) {
     check.details.push_back(fmt::format(
-        "gradients of older weights would show in {} of {} comparisons: a larger --lr tells more",
-        told, looked));
+        "{} of older weights would show in {} of {} comparisons: a larger --lr tells more",
+        by_gradients ? "gradients" : "the loss", told, looked));
   }
+  if (looked > 0 && told == 0 && check.status == Status::pass) {
+    check.status = Status::untrusted;
+    check.details.emplace_back(
+        "untrusted: the model may not read what the optimizer updates, and nothing would show");
+  }
+}
+
+// Bounds as wide as what they are of: each element may be nearly anything, and only all of them
+// together, by their slope, tell a gradient from none.
+void judge_widths(const StepRows& rows, Check& check) {
+  int64_t compared = 0, wide = 0, blind = 0;
+  double widest = 0;
+  const StepRow* widest_row = nullptr;
+  for (const StepRow* row : rows.all()) {
+    const auto& seen = row->in(StepView::forced);
+    if (!seen || !seen->slope || !(seen->due_rms > 0)) continue;
+    ++compared;
+    wide += seen->is_wide();
+    blind += seen->is_wide() && !seen->slope->tells();
+    const double width = seen->bound_rms / seen->due_rms;
+    if (widest_row != nullptr && width <= widest) continue;
+    widest = width;
+    widest_row = row;
+  }
+  if (compared == 0) return;
+  check.details.push_back(
+      fmt::format("widest bound of a gradient: {:.3g} times what is due, rms, at {}; above 1/2 in "
+                  "{} of {} tensors",
+                  widest, row_name(*widest_row), wide, compared));
+  if (blind == 0) return;
+  check.details.push_back(fmt::format(
+      "in {} of them nothing of a gradient that is lost, or has another factor, would show",
+      blind));
+  if (check.status == Status::pass) check.status = Status::untrusted;
 }
 
 Check forced_check(const LockstepRun& run) {
@@ -92,6 +136,7 @@ Check forced_check(const LockstepRun& run) {
     check.status = Status::untrusted;
     check.details.emplace_back("untrusted: error analysis has no finite bound for some gradients");
   }
+  judge_widths(run.rows(), check);
   for (const std::string& line : run.widened()) check.details.push_back(line);
   judge_staleness(run, true, check);
   return check;
@@ -139,15 +184,38 @@ Check free_check(const LockstepRun& run) {
   return check;
 }
 
+bool has_update_of(const StepRows& rows, const std::string& kind) {
+  const std::vector<const StepRow*> all = rows.all();
+  return std::any_of(all.begin(), all.end(), [&](const StepRow* row) {
+    return parts_of(row->name).first == kind &&
+           (row->in(StepView::forced_update) || row->in(StepView::own_update));
+  });
+}
+
+bool has_any_of(const LockstepRun& run, const std::string& kind) {
+  const std::vector<std::string> names = run.rows().names();
+  return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+    return parts_of(name).first == kind && !run.missing().contains(name);
+  });
+}
+
 Check update_check(const LockstepRun& run) {
   const std::vector<StepView> views{StepView::forced_update, StepView::own_update};
   Check check = view_check("training: update", run.rows(), views,
                            "norm, moments and weights from its own gradients and moments, bounds "
                            "of a few roundings");
-  if (check.status == Status::inconclusive) {
-    check.status = Status::pass;  // the other views judge the update, by wider bounds
-    check.summary = "not told apart: neither gradients nor moments are handed over";
+  if (check.status == Status::pass && !has_update_of(run.rows(), "weight/")) {
+    check.status = Status::inconclusive;
   }
+  if (check.status != Status::inconclusive) return check;
+  std::vector<std::string> lacks;
+  for (const auto& [kind, words] : kKinds) {
+    if (kind.ends_with('/') && !has_any_of(run, kind)) lacks.push_back(words);
+  }
+  check.details.push_back(fmt::format(
+      "inconclusive: no weight could be compared with what its own gradients or moments give; not "
+      "handed over: {}",
+      lacks.empty() ? "all of one weight in one step" : fmt::format("{}", fmt::join(lacks, ", "))));
   return check;
 }
 
@@ -159,16 +227,10 @@ std::vector<std::string> missing_lines(const LockstepRun& run) {
     all[kind].push_back(weight);
     if (run.missing().contains(name)) missing[kind].push_back(weight);
   }
-  const std::map<std::string, std::string> words{{"loss", "the loss"},
-                                                 {"grad/", "gradients"},
-                                                 {"grad_norm", "the gradients' norm"},
-                                                 {"first/", "first moments"},
-                                                 {"second/", "second moments"},
-                                                 {"weight/", "weights"}};
   std::vector<std::string> lines;
   for (const auto& [kind, names] : missing) {
     const bool none = names.size() == all[kind].size();
-    lines.push_back(fmt::format("not judged: {}{}", words.at(kind),
+    lines.push_back(fmt::format("not judged: {}{}", kKinds.at(kind),
                                 none ? ", of which it hands over none"
                                      : fmt::format(": {} of {} were not handed over, {} among them",
                                                    names.size(), all[kind].size(), names.front())));
@@ -176,10 +238,21 @@ std::vector<std::string> missing_lines(const LockstepRun& run) {
   return lines;
 }
 
+// What bounds rest on: a subject that declares less is allowed more.
+std::string arithmetic_text(const TrainingArithmetic& arithmetic) {
+  const std::string epsilon = arithmetic.clip_epsilon
+                                  ? fmt::format("{:g}", *arithmetic.clip_epsilon)
+                                  : std::string("not declared, 0 or 1e-06");
+  return fmt::format(
+      "bounds are those of {}; weights and moments in {}, 1 - beta^n in {}, "
+      "epsilon of clipping {}",
+      golden::schedule_text(arithmetic.schedule), golden::precision_name(arithmetic.master),
+      arithmetic.double_scalars ? "double" : "that type", epsilon);
+}
+
 Check ledger_check(const LockstepRun& run, const LockstepOptions& options) {
   Check check{.name = "training: ledger", .summary = {}, .details = {}};
   const auto names = static_cast<int64_t>(run.rows().names().size());
-  const auto missing = static_cast<int64_t>(run.missing().size());
   check.details = run.faults();
   for (const std::string& pattern : options.required) {
     for (const std::string& name : run.missing()) {
@@ -195,12 +268,15 @@ Check ledger_check(const LockstepRun& run, const LockstepOptions& options) {
     check.details.resize(kMost);
     check.details.push_back(fmt::format("and {} more", others));
   }
-  check.summary = fmt::format("{} steps of {} micro-batches, {} of {} tensors a step handed over",
-                              options.steps, options.micro_batches, names - missing, names);
-  if (missing == names) {
+  const int64_t due = options.steps * names;
+  const int64_t handed = due - run.lacking();
+  check.summary = fmt::format("{} steps of {} micro-batches, {} of {} tensors handed over",
+                              options.steps, options.micro_batches, handed, due);
+  if (handed == 0) {
     check.status = Status::fail;
     check.details.emplace_back("nothing of a step was handed over");
   }
+  check.details.push_back(arithmetic_text(run.rule().arithmetic));
   for (const std::string& line : missing_lines(run)) check.details.push_back(line);
   if (run.skipped() > 0) {
     check.details.push_back(

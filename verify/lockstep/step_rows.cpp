@@ -22,6 +22,21 @@ SeenTensor seen_of(const DueTensor& due, std::span<const double> got) {
   return seen;
 }
 
+void look_at_slope(SeenTensor& seen, const DueTensor& due, std::span<const double> got) {
+  const auto value = due.value.values(), bound = due.bound.values();
+  double values = 0, bounds = 0;
+  int64_t count = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (!std::isfinite(bound[i])) continue;
+    values += value[i] * value[i];
+    bounds += bound[i] * bound[i];
+    ++count;
+  }
+  seen.slope = slope_of(value, got, bound);
+  seen.due_rms = count == 0 ? 0 : std::sqrt(values / static_cast<double>(count));
+  seen.bound_rms = count == 0 ? 0 : std::sqrt(bounds / static_cast<double>(count));
+}
+
 double rms_of(std::span<const double> values) {
   double squares = 0;
   for (const double x : values) squares += x * x;
@@ -41,6 +56,19 @@ StepView update_of(StepView view) {
 }
 
 }  // namespace
+
+Slope slope_of(std::span<const double> due, std::span<const double> got,
+               std::span<const double> spread) {
+  double product = 0, square = 0;
+  for (std::size_t i = 0; i < due.size(); ++i) {
+    if (!(spread[i] > 0) || !std::isfinite(spread[i])) continue;
+    const double g = due[i] / spread[i];
+    product += g * (got[i] - due[i]) / spread[i];
+    square += g * g;
+  }
+  if (!(square > 0)) return {};
+  return {.value = product / square, .bound = 1 / std::sqrt(square)};
+}
 
 std::pair<std::string, std::string> parts_of(const std::string& name) {
   const std::size_t slash = name.find('/');
@@ -85,9 +113,21 @@ int64_t StepRows::compare(StepView view, int64_t step, const DueStep& due,
     row.due_rms = rms_of(tensor.value.values());
     auto& seen = row.seen[static_cast<std::size_t>(view)];
     seen = seen_of(tensor, *got);
-    outside += seen->comparison.outside > 0;
+    if (view != StepView::accumulated && name.starts_with("grad/")) {
+      look_at_slope(*seen, tensor, *got);
+    }
+    outside += row.outside(view);
   }
   return outside;
+}
+
+bool StepRows::add_slope(StepView view, int64_t step, const std::string& weight,
+                         const DueTensor& due, std::span<const double> got) {
+  const auto found = rows_.find({step, "first/" + weight});
+  if (found == rows_.end() || !found->second.in(view)) return false;
+  SeenTensor& seen = *found->second.seen[static_cast<std::size_t>(view)];
+  look_at_slope(seen, due, got);
+  return seen.is_scaled();
 }
 
 std::vector<const StepRow*> StepRows::all() const {

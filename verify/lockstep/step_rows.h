@@ -1,10 +1,14 @@
 // What the views found out about every tensor of every step.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,10 +28,32 @@ enum class StepView {
 };
 inline constexpr int kStepViews = 5;
 
+// How many times what is due a gradient goes beyond it, all its elements together, of errors e that
+// deviate by s:
+//   (1)  slope = sum e g / s^2 / sum g^2 / s^2,  bound = reach / sqrt(sum g^2 / s^2)
+// So a gradient that is 0, or half of what is due, is found where each of its elements by itself is
+// within its bound. Errors may be somewhat alike: twice that, and a quarter at least, is allowed.
+struct Slope {
+  double value = 0;
+  double bound = std::numeric_limits<double>::infinity();  // infinite: nothing can be told
+
+  bool is_outside() const { return std::abs(value) > std::max(2 * bound, 0.25); }
+  bool tells() const { return bound <= 0.25; }
+};
+
+// spread: of each element, `reach` times its deviation.
+Slope slope_of(std::span<const double> due, std::span<const double> got,
+               std::span<const double> spread);
+
 struct SeenTensor {
   Comparison comparison;
+  std::optional<Slope> slope;          // of a gradient, or of the one that a first moment tells
+  double due_rms = 0, bound_rms = 0;   // of that gradient; of elements with a finite bound
   bool open = false;                   // an element without a finite bound is among them
   double due = 0, got = 0, bound = 0;  // at the first element outside
+
+  bool is_scaled() const { return slope && slope->is_outside(); }
+  bool is_wide() const { return slope && bound_rms > due_rms / 2; }
 };
 
 struct StepRow {
@@ -40,14 +66,15 @@ struct StepRow {
   const std::optional<SeenTensor>& in(StepView view) const {
     return seen[static_cast<std::size_t>(view)];
   }
-  bool outside(StepView view) const { return in(view) && in(view)->comparison.outside > 0; }
+  bool outside(StepView view) const {
+    return in(view) && (in(view)->comparison.outside > 0 || in(view)->is_scaled());
+  }
 };
 
 // What a subject handed over of a step, by the names of DueStep; it points into `step`.
 class HandedStep {
  public:
   explicit HandedStep(const TrainedStep& step);
-  const std::map<std::string, std::span<const double>>& tensors() const { return tensors_; }
   const std::span<const double>* find(const std::string& name) const;
 
  private:
@@ -62,6 +89,11 @@ class StepRows {
   // Compares what was handed over; what was seen in that view before is forgotten. Returns how many
   // tensors are outside.
   int64_t compare(StepView view, int64_t step, const DueStep& due, const HandedStep& handed);
+
+  // Puts the slope of the gradient that a first moment was made from beside its comparison. Returns
+  // whether that is outside.
+  bool add_slope(StepView view, int64_t step, const std::string& weight, const DueTensor& due,
+                 std::span<const double> got);
 
   // In order of computation: of a step loss, gradients, their norm, first and second moments, and
   // weights.

@@ -64,6 +64,7 @@ class ExecSubject : public Subject {
   void reset(int64_t rows, int64_t positions) override;
   void decode(const Batch& tokens, const Receive& receive) override;
   const ProgramDescription& description() const { return description_; }
+  const golden::NameMap* map() const { return map_.get(); }  // nullptr: none
   // Asks for something else by a message of the caller's, which `write` makes together with its
   // files in `folder`; `take` gets the answer, and its file where it names one. An InputError of
   // `take` is a failure of the program. Only of one that stays.

@@ -46,15 +46,25 @@ TrainedStep read_step(const golden::MappedDump& answer) {
     const std::size_t slash = entry.name.find('/');
     const std::string kind = entry.name.substr(0, slash);
     if (slash == std::string::npos) {
-      if (kind == "loss") step.loss = number(entry.name);
-      if (kind == "grad_norm") step.gradient_norm = number(entry.name);
+      if (kind == "loss") {
+        step.loss = number(entry.name);
+      } else if (kind == "grad_norm") {
+        step.gradient_norm = number(entry.name);
+      } else {
+        step.unknown.push_back(entry.name);
+      }
       continue;
     }
-    const std::string weight = entry.name.substr(slash + 1);
-    if (kind == "grad") step.gradients[weight] = answer.read(entry.name);
-    if (kind == "weight") step.weights[weight] = answer.read(entry.name);
-    if (kind == "first") step.first[weight] = answer.read(entry.name);
-    if (kind == "second") step.second[weight] = answer.read(entry.name);
+    const std::map<std::string, Tensors*> kinds{{"grad", &step.gradients},
+                                                {"weight", &step.weights},
+                                                {"first", &step.first},
+                                                {"second", &step.second}};
+    const auto found = kinds.find(kind);
+    if (found == kinds.end()) {
+      step.unknown.push_back(entry.name);
+    } else {
+      (*found->second)[entry.name.substr(slash + 1)] = answer.read(entry.name);
+    }
   }
   return step;
 }
@@ -83,6 +93,12 @@ ExecTrainer::ExecTrainer(const ExecOptions& options, const golden::ModelConfig& 
     throw InputError(fmt::format(
         "--train: {}: expected a program that says \"can\": [\"train\"] (docs/programs.md), got "
         "one that does not",
+        program_.describe()));
+  }
+  if (program_.map() != nullptr) {
+    throw InputError(fmt::format(
+        "--train: {}: expected no 'map': tensors of a step go by Assay's names (docs/programs.md), "
+        "got one",
         program_.describe()));
   }
   for (const golden::TensorInfo& info : golden::weight_list(config)) {
@@ -121,13 +137,15 @@ json ExecTrainer::write(const std::vector<Batch>& micro_batches, double rate,
 }
 
 TrainedStep ExecTrainer::step(const std::vector<Batch>& micro_batches, double rate) {
-  const int64_t rows = program_.capabilities().fixed_batch;
+  const auto expect = [&](int64_t taken, int64_t got, const char* what) {
+    if (taken == 0 || got == taken) return;
+    throw InputError(fmt::format("{}: training: expected a batch of {} {}, which it takes, got {}",
+                                 describe(), taken, what, got));
+  };
+  const Capabilities can = program_.capabilities();
   for (const Batch& batch : micro_batches) {
-    if (rows == 0 || batch.batch == rows) continue;
-    throw InputError(
-        fmt::format("{}: training: expected a batch of {} rows, which it takes, got "
-                    "{}",
-                    describe(), rows, batch.batch));
+    expect(can.fixed_batch, batch.batch, "rows");
+    expect(can.fixed_length, batch.positions, "positions");
   }
   TrainedStep step;
   program_.converse(

@@ -35,10 +35,11 @@ class HeldTensors : public golden::WeightSource {
 struct TrainedStep {
   // It overflowed, and nothing has changed but its loss scale: the same step is asked for again.
   bool skipped = false;
-  std::optional<double> loss;           // mean over the counted positions of all micro-batches
-  std::optional<double> gradient_norm;  // of all gradients together, before clipping
-  Tensors gradients;                    // of that loss, unscaled, before clipping
-  Tensors weights, first, second;       // after the step
+  std::optional<double> loss;             // mean over the counted positions of all micro-batches
+  std::optional<double> gradient_norm;    // of all gradients together, before clipping
+  Tensors gradients;                      // of that loss, unscaled, before clipping
+  Tensors weights, first, second;         // after the step
+  std::vector<std::string> unknown = {};  // names that are none of these
 };
 
 // What bounds of a step depend on.
