@@ -3,7 +3,8 @@ AdamW, one batch [B,T]; side by side in turn, so that both see the same machine.
 
     python bench/training_step.py build/release/cli/assay [--preset small|author] [--seq 256]
 
-Needs torch and transformers. Reported: the best and the median of several steps of each, and
+Needs torch and transformers. Both take the cores that they find (`taskset -c 0,1 python ..` gives
+them two). Reported: the best and the median of several steps of each, and
 their quotient; the reference's steps include writing a row of the curve.
 """
 
@@ -44,9 +45,8 @@ def own_steps(assay, preset, batch, positions, steps):
     return [after - before for before, after in zip(times, times[1:])], config
 
 
-def torch_steps(config, batch, positions, steps, threads):
+def torch_steps(config, batch, positions, steps):
     torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(threads)
     keys = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
             "num_key_value_heads", "head_dim", "vocab_size", "max_position_embeddings",
             "rms_norm_eps", "rope_theta", "tie_word_embeddings")
@@ -72,15 +72,15 @@ def main():
     parser.add_argument("--seq", type=int, default=256)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     ours, theirs = [], []
     for _ in range(options.rounds):
         times, config = own_steps(options.assay, options.preset, options.batch, options.seq,
                                   options.steps)
         ours += times
-        theirs += torch_steps(config, options.batch, options.seq, options.steps, options.threads)
-    print(f"preset {options.preset}, [{options.batch},{options.seq}], {options.threads} threads")
+        theirs += torch_steps(config, options.batch, options.seq, options.steps)
+    print(f"preset {options.preset}, [{options.batch},{options.seq}], "
+          f"{torch.get_num_threads()} threads of torch")
     for name, times in (("assay reference", ours), (f"torch {torch.__version__} float64", theirs)):
         print(f"{name:<28} best {min(times):8.3f} s  median {statistics.median(times):8.3f} s")
     print(f"quotient of medians {statistics.median(ours) / statistics.median(theirs):.2f}, "

@@ -54,7 +54,6 @@ class HeldTensors : public golden::WeightSource {
  public:
   void read(const std::string& name, std::span<double> out) const override;
   TrainBackend::Receive receive();
-  const std::map<std::string, std::vector<double>>& values() const { return values_; }
 
  private:
   std::map<std::string, std::vector<double>> values_;

@@ -1,6 +1,7 @@
 #include "cli/train/loop.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -30,7 +31,10 @@ class StopOnSignals {
     stop_signal = 0;
     for (std::size_t i = 0; i < 3; ++i) {
       struct sigaction action {};
-      action.sa_handler = [](int number) { stop_signal = number; };
+      action.sa_handler = [](int number) {
+        if (stop_signal != 0) _exit(128 + number);
+        stop_signal = number;
+      };
       action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
       sigaction(kNumbers[i], nullptr, &before_[i]);
       if (before_[i].sa_handler != SIG_IGN) sigaction(kNumbers[i], &action, nullptr);
@@ -54,7 +58,10 @@ golden::ModelConfig trained_config(const TrainRunOptions& options, const TrainSo
     throw InputError(fmt::format("--vocab {}: an option of presets; the config says {}",
                                  *options.vocab, config.vocab_size));
   }
-  if (is_preset) config.vocab_size = options.vocab.value_or(source_vocab(source));
+  if (is_preset) {
+    const int64_t masks = labels_ahead(config) == 0 ? 1 : 0;  // the last token stands for a mask
+    config.vocab_size = options.vocab.value_or(source_vocab(source) + masks);
+  }
   if (options.model.params.empty() && options.model.checkpoint.empty()) {
     config.params = golden::Params::initial;
   }
@@ -95,21 +102,25 @@ double mean_of(const std::vector<double>& losses, const TrainRows& rows) {
   return sum / static_cast<double>(std::max<int64_t>(1, counted));
 }
 
-// Of the mean, from the means of rows.
+// Of mean_of as a quotient of sums over rows: sqrt(N / (N - 1) sum_i (r_i - m n_i)^2) / sum_i n_i,
+// r_i the losses and n_i the labels of row i.
 double standard_error(const std::vector<double>& losses, const TrainRows& rows) {
   const auto columns = static_cast<int64_t>(losses.size()) / rows.rows;
-  std::vector<double> means;
+  const int64_t ahead = rows.positions - columns;
+  const double mean = mean_of(losses, rows);
+  double squares = 0, counted = 0;
   for (int64_t row = 0; row < rows.rows; ++row) {
-    double sum = 0;
-    for (int64_t t = 0; t < columns; ++t)
-      sum += losses[static_cast<std::size_t>(row * columns + t)];
-    means.push_back(sum / static_cast<double>(columns));
+    double off = 0;
+    for (int64_t t = 0; t < columns; ++t) {
+      const auto label = static_cast<std::size_t>(row * rows.positions + t + ahead);
+      if (rows.labels[label] == -100) continue;
+      off += losses[static_cast<std::size_t>(row * columns + t)] - mean;
+      counted += 1;
+    }
+    squares += off * off;
   }
-  double mean = 0, squares = 0;
-  for (const double m : means) mean += m / static_cast<double>(means.size());
-  for (const double m : means) squares += (m - mean) * (m - mean);
-  const auto n = static_cast<double>(means.size());
-  return n > 1 ? std::sqrt(squares / (n - 1) / n) : NAN;
+  const auto n = static_cast<double>(rows.rows);
+  return n > 1 && counted > 0 ? std::sqrt(squares * n / (n - 1)) / counted : NAN;
 }
 
 class TrainLoop {
@@ -126,6 +137,8 @@ class TrainLoop {
                   .floor = options.rate_floor,
                   .warmup = options.warmup,
                   .steps = options.steps} {}
+
+  const std::string& tokens_hash() const { return data_.tokens_hash(); }
 
   bool run(int64_t done) {
     const StopOnSignals signals;
@@ -235,7 +248,7 @@ class TrainLoop {
 
 bool train(const TrainRunOptions& typed, const GivenOptions& given) {
   TrainRunOptions options = typed;
-  RunStart start{given, "", 0};
+  RunStart start{.options = given, .config = "", .tokens_hash = ""};
   if (typed.resume) {
     if (typed.force) throw InputError("--force: expected one of --resume and --force, got both");
     start = read_run_start(typed.out);
@@ -244,7 +257,11 @@ bool train(const TrainRunOptions& typed, const GivenOptions& given) {
   check_train_options(options);
   RunFolder folder(options.out);
   if (!typed.resume) folder.check(options);
-  const TrainSource source = train_source(options);
+  TrainSource source = train_source(options);
+  if (typed.resume && !source.is_law) {  // a longer run does not train on what was val before
+    source.train_rows = start.train_rows;
+    source.tokens_hash = start.tokens_hash;
+  }
   const golden::ModelConfig config = trained_config(options, source);
   const std::string own = nlohmann::json::parse(golden::to_json(config)).dump();
   if (typed.resume && own != start.config) {
@@ -262,11 +279,14 @@ bool train(const TrainRunOptions& typed, const GivenOptions& given) {
   const auto weights = start_weights(options, config, checkpoint);
   const auto backend = make_train_backend(options, config, *weights);
   TrainLoop loop(options, source, config, folder, *backend);  // reads the tokens
+  source.tokens_hash = loop.tokens_hash();
   if (!typed.resume) {
-    folder.begin({given, golden::to_json(config), parameters_of(config)}, options, source);
+    start.config = golden::to_json(config);
+    start.parameters = parameters_of(config);
+    folder.begin(start, options, source);
   } else {
     if (!checkpoint.empty()) folder.load(*backend, checkpoint);
-    folder.resume(done);
+    folder.resume(done, options.steps);
     if (given.contains("--steps")) {
       start.options["--steps"] = given.at("--steps");
       folder.write_config(start, options, source);

@@ -13,8 +13,8 @@ namespace {
 
 // Of one part of a run, not of the run.
 const std::set<std::string>& session_options() {
-  static const std::set<std::string> kNames{"--out",        "--resume",     "--force", "--quiet",
-                                            "--save-every", "--stop-after", "--help"};
+  static const std::set<std::string> kNames{"--out",   "--resume",     "--force",
+                                            "--quiet", "--stop-after", "--help"};
   return kNames;
 }
 
@@ -46,7 +46,8 @@ void add_data_options(CLI::App& command, TrainRunOptions& options) {
                      "rows of the training set; default: every step sees new ones");
   command.add_option("--val-rows", options.val_rows, "rows of val, and of fresh; default 128");
   command.add_option("--vocab", options.vocab,
-                     "vocabulary of a preset; default: the source's, 256 for a file");
+                     "vocabulary of a preset; default: the source's (256 for a file), and a mask "
+                     "of a masked language model");
 }
 
 void add_run_options(CLI::App& command, TrainRunOptions& options) {
@@ -109,7 +110,7 @@ GivenOptions given_options(const CLI::App& command) {
 TrainRunOptions resumed_options(const GivenOptions& stored, const GivenOptions& given,
                                 const TrainRunOptions& now) {
   for (const auto& [name, values] : given) {
-    if (name == "--steps") continue;  // a run may be made longer
+    if (name == "--steps" || name == "--save-every") continue;  // a run may be made longer
     const auto known = stored.find(name);
     if (known != stored.end() && known->second == values) continue;
     throw InputError(fmt::format(
@@ -134,7 +135,7 @@ TrainRunOptions resumed_options(const GivenOptions& stored, const GivenOptions& 
   if (given.contains("--steps")) options.steps = now.steps;
   options.quiet = now.quiet;
   options.stop_after = now.stop_after;
-  options.save_every = now.save_every;
+  if (given.contains("--save-every")) options.save_every = now.save_every;
   return options;
 }
 
@@ -151,6 +152,7 @@ void check_train_options(const TrainRunOptions& options) {
     if (fits && std::isfinite(value)) return;
     throw InputError(fmt::format("{} {}: expected {}", name, value, expected));
   };
+  if (options.out.empty()) throw InputError("--out: expected the folder of the run, got \"\"");
   at_least("--steps", options.steps, 1);
   at_least("--accumulate", options.accumulate, 1);
   at_least("--warmup", options.warmup, 0);

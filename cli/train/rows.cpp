@@ -13,6 +13,7 @@
 #include "golden/contract/methods.h"
 #include "golden/contract/random.h"
 #include "golden/contract/weights.h"
+#include "golden/file/hasher.h"
 
 namespace assay::cli {
 namespace {
@@ -45,13 +46,18 @@ TrainSource train_source(const TrainRunOptions& options) {
                      .seed = options.model.seed,
                      .positions = options.model.positions,
                      .train_rows = 0,
-                     .val_rows = options.val_rows.value_or(128)};
+                     .val_rows = options.val_rows.value_or(128),
+                     .tokens_hash = ""};
   int64_t drawn = 0, tokens = 0;
-  const bool overflows = __builtin_mul_overflow(options.steps, options.model.batch, &drawn) ||
-                         __builtin_mul_overflow(drawn, options.accumulate, &drawn);
+  if (__builtin_mul_overflow(options.steps, options.model.batch, &drawn) ||
+      __builtin_mul_overflow(drawn, options.accumulate, &drawn)) {
+    throw InputError(
+        fmt::format("--steps {}: expected fewer than 2^63 rows in all, got {} steps of {} times {}",
+                    options.steps, options.steps, options.accumulate, options.model.batch));
+  }
   source.train_rows = options.rows.value_or(drawn);
-  if ((overflows && !options.rows) ||
-      __builtin_add_overflow(source.train_rows, 2 * source.val_rows, &tokens) ||
+  if (__builtin_mul_overflow(source.val_rows, int64_t{2}, &tokens) ||
+      __builtin_add_overflow(source.train_rows, tokens, &tokens) ||
       __builtin_mul_overflow(tokens, source.positions, &tokens) || tokens > kMostTrainTokens) {
     throw InputError(fmt::format(
         "--data: train, val and fresh are more than {} tokens together; --rows says how many rows "
@@ -101,6 +107,14 @@ TrainData::TrainData(const golden::ModelConfig& config, const TrainSource& sourc
     train_ = rows_between(all, 0, val, positions);
     val_ = rows_between(all, val, fresh, positions);
     fresh_ = rows_between(all, fresh, rows, positions);
+    const std::string hash = golden::hash_hex(all.data(), all.size() * sizeof(all[0]));
+    if (!source.tokens_hash.empty() && source.tokens_hash != hash) {
+      throw InputError(
+          fmt::format("{}: expected the tokens that the run was started with, got "
+                      "others",
+                      golden::printable(source.text)));
+    }
+    source_.tokens_hash = hash;
   } catch (const InputError& error) {
     throw InputError(
         fmt::format("--data: {}; {} rows of train and {} each of val and fresh, of {} "

@@ -28,6 +28,7 @@ struct TrainSource {
   std::string tokens_format;
   uint64_t seed = 1;
   int64_t positions = 0, train_rows = 0, val_rows = 0;
+  std::string tokens_hash;  // golden::hash_hex of all tokens of a file; "" of a law
 };
 
 // Sizes and kinds, without any token. Throws InputError for a text that is neither a source nor a
@@ -43,8 +44,10 @@ uint64_t fresh_seed(uint64_t seed);
 
 class TrainData {
  public:
-  // Throws InputError for tokens outside of the config's vocabulary.
+  // Throws InputError for tokens outside of the config's vocabulary, and for those of a file that
+  // is not the one of the source's hash, where it has one.
   TrainData(const golden::ModelConfig& config, const TrainSource& source);
+  const std::string& tokens_hash() const { return source_.tokens_hash; }
 
   // Micro-batch `index` of step `step` (from 0): rows of the training set in their order, and from
   // the second time on in the order of a permutation of each epoch.

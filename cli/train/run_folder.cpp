@@ -12,6 +12,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "cli/train/saved_progress.h"
 #include "datasets/known/sets.h"
 #include "golden/contract/error.h"
 #include "golden/contract/strict_json.h"
@@ -27,8 +28,11 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* kFiles[] = {"config.json", "curves.jsonl", "curves.h5", "losses.h5",
-                                  "result.json"};
+// config.json goes last: without it the others are no run that could be replaced.
+constexpr const char* kFiles[] = {"result.json", "losses.h5", "curves.h5", "curves.jsonl",
+                                  "config.json"};
+
+constexpr uint64_t kMostCurveBytes = uint64_t{1} << 32;
 
 void write_whole(const std::string& path, const std::string& text) {
   golden::PartialFile target(path, true, text.size());
@@ -77,8 +81,13 @@ int64_t checkpoint_step(const std::string& name) {
 std::vector<std::string> names_in(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
-    names.push_back(entry.path().filename().string());
+  fs::directory_iterator entry(folder, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    throw InputError(fmt::format("{}: expected a folder that can be read: {}",
+                                 golden::printable(folder), error.message()));
   }
   return names;
 }
@@ -156,8 +165,10 @@ RunStart read_run_start(const std::string& folder) {
     throw InputError(path + ": expected what 'assay train' wrote, got another object");
   }
   try {
+    const json& data = document.at("data");
     return {document.at("options").get<GivenOptions>(), document.at("model").dump(),
-            document.at("parameters").get<int64_t>()};
+            document.at("parameters").get<int64_t>(), data.at("train_rows").get<int64_t>(),
+            data.value("tokens_hash", std::string())};
   } catch (const json::exception& error) {
     throw InputError(fmt::format("{}: {}", path, error.what()));
   }
@@ -180,7 +191,10 @@ void RunFolder::check(const TrainRunOptions& options) const {
   if (fs::exists(folder_) && !fs::is_directory(folder_)) {
     throw InputError(fmt::format("--out {}: expected a folder, got a file", folder_));
   }
-  const std::vector<std::string> names = names_in(folder_);
+  std::vector<std::string> names = names_in(folder_);
+  // Left by a run that was killed while it wrote its first file.
+  std::erase_if(
+      names, [](const std::string& name) { return name.find(".partial-") != std::string::npos; });
   if (names.empty()) return;
   const bool is_run = fs::is_regular_file(file("config.json")) &&
                       read_object(file("config.json"), "a run").contains("assay_train");
@@ -206,15 +220,15 @@ void RunFolder::check(const TrainRunOptions& options) const {
 
 void RunFolder::begin(const RunStart& start, const TrainRunOptions& options,
                       const TrainSource& source) {
-  for (const char* name : kFiles) fs::remove(file(name));
-  for (const std::string& name : names_in(folder_)) {
-    if (checkpoint_step(name) >= 0) fs::remove_all(file(name));
-  }
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) {
     throw InputError(fmt::format("--out {}: cannot be made: {}", folder_, error.message()));
   }
+  for (const std::string& name : names_in(folder_)) {
+    if (checkpoint_step(name) >= 0) fs::remove_all(file(name));
+  }
+  for (const char* name : kFiles) fs::remove(file(name));
   write_config(start, options, source);
   open_curves();
 }
@@ -233,7 +247,8 @@ void RunFolder::write_config(const RunStart& start, const TrainRunOptions& optio
                      {"seed", source.seed},
                      {"positions", source.positions},
                      {"train_rows", source.train_rows},
-                     {"val_rows", source.val_rows}}},
+                     {"val_rows", source.val_rows},
+                     {"tokens_hash", source.tokens_hash}}},
                    {"fresh_seed_commitment", datasets::seed_commitment(fresh_seed(source.seed))},
                    {"provenance", provenance}};
   write_whole(file("config.json"), document.dump(2) + "\n");
@@ -247,12 +262,12 @@ void RunFolder::open_curves() {
   }
 }
 
-void RunFolder::resume(int64_t step) {
+void RunFolder::resume(int64_t step, int64_t last) {
   const std::string path = file("curves.jsonl");
   std::string text;
   if (fs::is_regular_file(path) && fs::file_size(path) > 0) {
-    for (const auto& record :
-         verify::training::jsonl_records(golden::read_text(path, "curves of a run"), path)) {
+    for (const auto& record : verify::training::jsonl_records(
+             golden::read_text(path, "curves of a run", kMostCurveBytes), path)) {
       CurveRow row;
       for (const auto& [name, value] : record.values) {
         if (name == "step") {
@@ -266,8 +281,13 @@ void RunFolder::resume(int64_t step) {
       rows_.push_back(std::move(row));
     }
   }
+  if (step > 0 && rows_.empty()) {
+    throw InputError(fmt::format("{}: expected a row for each of {} steps, got none", path, step));
+  }
   write_whole(path, text);
   open_curves();
+  if (step >= last) return;
+  for (const char* name : {"losses.h5", "result.json"}) fs::remove(file(name));  // of other weights
 }
 
 void RunFolder::add(const CurveRow& row) {
@@ -333,17 +353,10 @@ void RunFolder::save(const TrainBackend& backend, const golden::ModelConfig& con
 }
 
 void RunFolder::load(TrainBackend& backend, const std::string& checkpoint) const {
-  const std::string path = checkpoint + "/progress.json";
-  const json document = read_object(path, "progress of a run");
+  const int64_t step = checkpoint_step(fs::path(checkpoint).filename().string());
+  const TrainBackend::Progress progress = read_saved_progress(checkpoint, step);
   const golden::SafetensorsReader reader(checkpoint + "/moments.safetensors");
-  try {
-    backend.restore({.steps = document.at("steps_taken").get<int64_t>(),
-                     .good_steps = document.at("good_steps").get<int64_t>(),
-                     .loss_scale = document.at("loss_scale").get<double>()},
-                    Moments(reader, "first/"), Moments(reader, "second/"));
-  } catch (const json::exception& error) {
-    throw InputError(fmt::format("{}: {}", path, error.what()));
-  }
+  backend.restore(progress, Moments(reader, "first/"), Moments(reader, "second/"));
 }
 
 void RunFolder::write_losses(const std::vector<SetLosses>& sets, const std::string& source) {

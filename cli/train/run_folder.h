@@ -30,7 +30,8 @@ struct CurveRow {
 struct RunStart {
   GivenOptions options;
   std::string config;  // golden::to_json
-  int64_t parameters = 0;
+  int64_t parameters = 0, train_rows = 0;
+  std::string tokens_hash;  // as TrainSource
 };
 
 // Throws InputError where there is no run, or no readable one.
@@ -51,8 +52,9 @@ class RunFolder {
   void check(const TrainRunOptions& options) const;
   // Makes the folder, without the run that was there.
   void begin(const RunStart& start, const TrainRunOptions& options, const TrainSource& source);
-  // Goes on after step `step`: rows of later steps, which were not saved, are dropped.
-  void resume(int64_t step);
+  // Goes on after step `step` until `last`: rows of later steps, which were not saved, are dropped,
+  // and results of an end that no longer is one.
+  void resume(int64_t step, int64_t last);
   void write_config(const RunStart& start, const TrainRunOptions& options,
                     const TrainSource& source);
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/train/loop.h"
+#include "cli/train/run_folder.h"
 #include "cli/training/overfit_inputs.h"
 #include "golden/contract/error.h"
 #include "golden/contract/methods.h"
@@ -131,6 +132,20 @@ GivenOptions run_given(const GivenOptions& given, const StudyRun& wanted) {
   return own;
 }
 
+// Whether it ended as these options say. Throws InputError where it was started with others.
+bool has_ended(const TrainRunOptions& own, const GivenOptions& given) {
+  if (!own.resume) return false;
+  const GivenOptions stored = read_run_start(own.out).options;
+  const TrainRunOptions whole = resumed_options(stored, given, own);
+  for (const auto& [name, values] : stored) {  // methods that are not there yet would go without
+    if (name == "--save-every" || given.contains(name)) continue;
+    throw InputError(fmt::format("--resume: {}: the run was started with {} {}; give it here too",
+                                 own.out, name, fmt::join(values, ",")));
+  }
+  const std::string result = own.out + "/result.json";
+  return fs::is_regular_file(result) && object_of(result).at("steps").get<int64_t>() == whole.steps;
+}
+
 }  // namespace
 
 bool study(const TrainRunOptions& options, const GivenOptions& given) {
@@ -142,10 +157,11 @@ bool study(const TrainRunOptions& options, const GivenOptions& given) {
   for (const StudyRun& wanted : study_runs()) {
     const TrainRunOptions own = run_options(options, wanted);
     StudyRow row{.name = wanted.name, .verdict = "", .problem = ""};
-    if (!fs::is_regular_file(own.out + "/result.json") || !own.resume) {
+    const GivenOptions own_given = run_given(given, wanted);
+    if (!has_ended(own, own_given)) {
       bool over = true;
       try {
-        over = train(own, run_given(given, wanted));
+        over = train(own, own_given);
       } catch (const InputError& error) {
         if (fs::exists(own.out) || rows.empty()) throw;
         row.problem = error.what();  // an option that this method does not take

@@ -229,7 +229,7 @@ class LiveRun {
     for (std::size_t i = 0; i < a.size(); ++i) {
       if (a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]))) continue;
       const double off = std::abs(a[i] - b[i]);
-      most = off <= most ? most : off;
+      if (!(off <= most)) most = std::isnan(off) ? INFINITY : off;  // a number became NaN
     }
     return most;
   }

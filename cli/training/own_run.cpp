@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -53,17 +54,22 @@ OverfitOptions with_own_run(OverfitOptions options) {
     };
     const int64_t positions = data.at("positions").get<int64_t>();
     const int64_t rows = data.at("train_rows").get<int64_t>();
-    const int64_t rows_a_step =
-        training.at("batch").get<int64_t>() * training.at("accumulate").get<int64_t>();
+    int64_t rows_a_step = 0, drawn = 0;  // drawn: of the whole run
+    if (__builtin_mul_overflow(training.at("batch").get<int64_t>(),
+                               training.at("accumulate").get<int64_t>(), &rows_a_step) ||
+        __builtin_mul_overflow(training.at("steps").get<int64_t>(), rows_a_step, &drawn)) {
+      throw InputError(path + ": training: expected a run that can be counted, got more rows");
+    }
     give(options.vocab, model.at("vocab_size").get<int64_t>());
     give(options.parameters, run.at("parameters").get<int64_t>());
     const bool next = predicts_next(model);
     const int64_t predicted = next ? positions - 1 : positions;  // of a row
-    give(options.train_size, rows * predicted);
+    give(options.train_size, std::min(rows, drawn) * predicted);
     give(options.positions, positions);
     give(options.tokens_per_step, rows_a_step * predicted);
     if (!options.bits) options.bits = training.at("precision") == "fp64" ? 64 : 32;
-    const bool all_new = training.at("steps").get<int64_t>() * rows_a_step <= rows;
+    // Weights that the run started from may have seen the same rows.
+    const bool all_new = drawn <= rows && !run.at("options").contains("--weights");
     options.one_epoch = options.one_epoch || (next && all_new);
     if (options.oracle.empty() && data.at("is_law").get<bool>() && next) {
       options.oracle = data.at("source").get<std::string>();

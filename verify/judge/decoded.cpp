@@ -1,8 +1,11 @@
 #include "verify/judge/decoded.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "golden/contract/error.h"
+#include "verify/subjects/program.h"
 #include "verify/subjects/rows.h"
 
 namespace assay::verify {
@@ -78,7 +81,8 @@ void put(const Piece& piece, const golden::Tensor& tensor, const PieceShape& is,
       const bool last_alone = is.positions == 1;
       if (last_alone && i + 1 < count) continue;
       const int64_t at = last_alone ? 0 : is.from_start ? done + i : i;
-      into.given[static_cast<std::size_t>(b * to.positions() + done + i)] = 1;
+      into.given[static_cast<std::size_t>(b * to.positions() + done + i)] =
+          done > 0 ? kBehind : kFirst;
       for (int64_t h = 0; h < to.between(); ++h) {
         const double* source = tensor.values.data() + from.element(r, h, at);
         std::copy(source, source + to.inside(), into.values.data() + to.element(b, h, done + i));
@@ -108,7 +112,17 @@ void take(const Piece& piece, Observed observed, int64_t cache_rows,
   const Places& places = found->second;
   const PieceShape is =
       read_shape(observed.tensor.shape, places, cache_rows, piece.n, piece.done.front());
-  if (is.positions == 0 || !read_values(observed)) return;
+  if (is.positions == 0) {
+    golden::Shape due = places.shape;
+    due[0] = cache_rows;
+    due[places.axis] = piece.n;
+    throw SubjectFailure(fmt::format(
+        "decode: {} of {} new positions: expected {}, those of the last one alone or all up to "
+        "there, got {}",
+        observed.name, piece.n, golden::shape_text(due),
+        golden::shape_text(observed.tensor.shape)));
+  }
+  if (!read_values(observed)) return;
   const int64_t handed = golden::element_count(observed.tensor.shape);
   if (handed != static_cast<int64_t>(observed.tensor.values.size())) return;
   DecodedTensor& tensor = decoded[observed.name];

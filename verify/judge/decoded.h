@@ -30,10 +30,13 @@ struct Places {
 bool has_positions(const std::string& axes);
 Places places_of(const std::string& axes, const golden::Shape& shape);
 
+inline constexpr uint8_t kFirst = 1, kBehind = 2;
+
 struct DecodedTensor {
   Places places;
   std::vector<double> values;
-  std::vector<uint8_t> given;  // [B,T]
+  // [B,T]; kFirst: read into an empty cache, kBehind: behind what it held; 0: not handed over
+  std::vector<uint8_t> given;
 };
 
 // By name, of tensors that are in `wanted`.
@@ -41,8 +44,8 @@ using DecodedTensors = std::map<std::string, DecodedTensor>;
 
 // Reads the batch into the subject's cache, in which `others` stood before (no positions: nothing
 // did), for what is left of them must not show. A tensor of a piece has its n positions, the last
-// one alone (with an axis for it or without), or all up to there; of any other shape it is left
-// out.
+// one alone (with an axis for it or without), or all up to there; throws SubjectFailure for any
+// other shape.
 DecodedTensors decode_in(Subject& subject, const Batch& batch, const Chunking& chunking,
                          const std::map<std::string, Places>& wanted, const Batch& others);
 

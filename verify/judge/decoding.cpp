@@ -181,12 +181,19 @@ DecodedSeen DecodingJudge::compare(const DecodedResult& result, const Ledger& ow
   const Array golden = scratch_->get("golden/" + result.name), run = own.values(result.name);
   Array deviation = kept.exact ? Array() : scratch_->get("deviation/" + result.name);
   if (widen && !kept.exact) deviation = widen(result.name, deviation);
+  const bool reads_cache =
+      file_.graph->find(result.name) > file_.graph->find("layers/0/attn/scores");
   DecodedSeen seen;
   Sums sums;
   for (int64_t t = 0; t < places.positions(); ++t) {
     for (int64_t b = 0; b < places.rows(); ++b) {
-      if (result.tensor.given[static_cast<std::size_t>(b * places.positions() + t)] == 0) continue;
+      const uint8_t given =
+          result.tensor.given[static_cast<std::size_t>(b * places.positions() + t)];
+      if (given == 0) continue;
       const bool counts = is_compared(b, t);
+      if (counts && given == kBehind && reads_cache) {
+        seen.cached += places.between() * places.inside();
+      }
       for (int64_t h = 0; h < places.between(); ++h) {
         const int64_t first = places.element(b, h, t);
         for (int64_t i = first; i < first + places.inside(); ++i) {
@@ -246,9 +253,10 @@ std::vector<DecodedResult> DecodingJudge::decode_all(const Ledger& own) {
   const bool ragged = can_.decodes_ragged && B > 1;
   std::vector<DecodedResult> results =
       decode_each(chunkings(B, T, ragged, wanted_ == Decoding::asked), wanted, own);
-  // Of logits behind pieces that all end in padding none counts; one by one all are there.
+  // Of logits behind pieces that all end in padding none counts, and of a row whose real positions
+  // are all in its first piece; one by one all are there.
   const bool none = std::all_of(results.begin(), results.end(), [](const DecodedResult& result) {
-    return result.seen.elements == 0;
+    return result.seen.cached == 0;
   });
   if (none && !results.empty()) {
     results = decode_each(chunkings(B, T, ragged, true), wanted, own);
@@ -286,10 +294,11 @@ void DecodingJudge::conclude_failure(const std::vector<DecodedResult>& results, 
 
 Check DecodingJudge::conclude(const std::vector<DecodedResult>& results) {
   Check check{.name = kCheckName, .summary = {}, .details = {}};
-  int64_t elements = 0;
+  int64_t elements = 0, cached = 0;
   const DecodedResult *worst = nullptr, *unsure = nullptr;
   for (const DecodedResult& result : results) {
     elements += result.seen.elements;
+    cached += result.seen.cached;
     if (worst == nullptr || result.seen.ratio > worst->seen.ratio) worst = &result;
     const golden::Precision storage = subject_.precision().storage_of(result.name);
     const bool is_own = result.seen.apart <= declared_rounding(storage).whole;
@@ -303,6 +312,10 @@ Check DecodingJudge::conclude(const std::vector<DecodedResult>& results) {
   if (std::any_of(results.begin(), results.end(),
                   [&](const DecodedResult& result) { return fails(result.seen); })) {
     conclude_failure(results, check);
+    return check;
+  }
+  if (cached == 0) {
+    why_not_ = "nothing that it hands over, at a position that counts, reads what the cache held";
     return check;
   }
   check.status = unsure == nullptr ? Status::pass : Status::untrusted;

@@ -37,6 +37,7 @@ struct DecodedSeen {
     double golden = 0, decoded = 0, bound = 0, own = 0;
   };
   int64_t elements = 0, outside = 0;
+  int64_t cached = 0;      // elements that what the cache held may reach
   int64_t other_bits = 0;  // than in the subject's own run
   double ratio = 0;        // largest |error| / bound
   At first, first_other, worst;

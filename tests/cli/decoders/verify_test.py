@@ -184,6 +184,25 @@ def judge_reports(good, bad):
                                                               "reference")
 
 
+def judge_answers(right):
+    """It has to depend on what the cache held, in a shape that says which positions it is of."""
+    end = "        self.masks = model.masks\n        return tensors\n"
+    assert right.count(end) == 1
+    embed = program("embed.py", right.replace(end, end.replace(
+        "return tensors", "return {'embed': tensors['embed']}")))
+    said = judge(0, "verify", "g.h5", "--subject", embed)
+    assert "decoding: not judged: nothing that it hands over" in said, said
+    judge(3, "verify", "g.h5", "--subject", embed, "--decode")
+    longer = program("longer.py", right.replace(end, end.replace(
+        "return tensors", "x = tensors['logits']\n"
+        "        return {**tensors, 'logits': np.concatenate([x, x, x[:, :1]], axis=1)}")))
+    said = judge(1, "verify", "g.h5", "--subject", longer)
+    assert "decode: logits of 1 new positions: expected [2,1,64]" in said, said
+    judge(0, "generate", "--method", "plain", "--seq", "1", "--out", "one.h5")
+    said = judge(0, "verify", "one.h5", "--subject", "simt", "--leave-out", "loss")
+    assert "decoding: not judged: nothing that it hands over" in said, said
+
+
 def judge_engine():
     """Of ours, which decode every causal model: on by default, in suites too."""
     judge(0, "generate", "--method", "1", "--seq", "70", "--out", "long.h5")
@@ -219,6 +238,7 @@ def main():
         judge_defects(text)
         old, new, _ = DEFECTS["positions count from the piece"]
         judge_reports(good, program("bad.py", text.replace(old, new)))
+        judge_answers(text)
         judge_engine()
         os.chdir("/")
     print(f"{len(DEFECTS)} defects of a cache: found")

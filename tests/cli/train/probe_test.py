@@ -87,6 +87,7 @@ def check_verdicts(probes):
     probes.verdict("other name", "HEALTHY", 0, *seed, "--logits", "scores")
     probes.verdict("peeks", "LEAK (behavioural)", 1, *seed)
     probes.verdict("labels", "LEAK (labels)", 1, *seed, says="with the labels alone")
+    probes.verdict("labels to NaN", "LEAK (labels)", 1, *seed, says="with the labels alone")
     probes.verdict("not shifted", "SHIFT ERROR", 1, *seed)
     probes.verdict("memorised", "OVERFIT", 1, *seed)
     probes.verdict("memorised", "OVERFIT", 1, *seed, "--data-seed", 1, "--train-rows", 96,

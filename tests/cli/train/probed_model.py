@@ -47,6 +47,9 @@ def answer(request):
     elif WAY == "labels":
         labels = np.asarray(request.labels)[:, 1:] % V
         logits[:, :-1] += 1e-6 * labels[..., None] * np.arange(V)
+    elif WAY == "labels to NaN":
+        if (np.asarray(request.labels) != tokens).any():
+            logits[:] = np.nan
     elif WAY == "memorised":
         logits = memorised(tokens, logits)
     elif WAY == "flat":

@@ -6,6 +6,7 @@ usage: run_folder_test.py ASSAY
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,6 +84,11 @@ def test_longer(root):
     whole, parts = root / "at-once", root / "longer"
     train(whole, *arguments, "--steps", 9)
     train(parts, *arguments, "--steps", 6)
+    longer = root / "stopped-again"
+    shutil.copytree(parts, longer)
+    code, text = train(longer, "--resume", "--steps", 9, "--stop-after", 7)
+    expect("results of fewer steps are gone", code == 3 and not any(
+        (longer / name).exists() for name in ("losses.h5", "result.json")), text)
     expect("a run cannot be made shorter", train(parts, "--resume", "--steps", 5)[0] == 2)
     code, text = train(parts, "--resume", "--steps", 9)
     expect("a run that ended is made longer", code == 0, text)
@@ -106,6 +112,36 @@ def test_killed(root):
     expect("a killed run goes on", code == 0, text)
     expect("what was not saved is done again", rows_of(killed) == rows_of(whole))
     expect("nothing partial is left", not list(killed.glob(".*")), list(killed.glob(".*")))
+
+
+def test_save_every(root):
+    """A run that goes on saves as often as it was told at first."""
+    run = root / "often"
+    train(run, *SMALL, "--steps", 30, "--save-every", 29, "--stop-after", 1)
+    process = subprocess.run([ASSAY, "train", "--out", run, "--resume", "--stop-after", "2"],
+                             capture_output=True, text=True, check=False)
+    stored = json.loads((run / "config.json").read_text())["options"]
+    expect("it is told how often it saves", process.returncode == 3
+           and stored["--save-every"] == ["29"], (process.stderr, stored))
+    code, text = train(run, "--resume", "--save-every", 5)
+    expect("another is taken", code == 0, text)
+
+
+def test_mask(root):
+    """A masked language model has a token for the mask beside those of the source."""
+    run = root / "masked"
+    train(run, *SMALL, "--steps", 1, "--method", "pt")
+    config = json.loads((run / "config.json").read_text())["model"]
+    expect("a token more than the source has", config["vocab_size"] == 9, config)
+    errors = json.loads((run / "result.json").read_text())["standard_errors"]
+    with h5py.File(run / "losses.h5") as file:
+        losses, labels = file["fresh/losses"][:], file["fresh/labels"][:]
+    counted = (labels != -100).sum(1)
+    mean = losses.sum() / counted.sum()
+    n = len(losses)
+    off = math.sqrt(n / (n - 1) * ((losses.sum(1) - mean * counted) ** 2).sum()) / counted.sum()
+    expect("the standard error of a mean over labels", math.isclose(errors["fresh"], off,
+                                                                    rel_tol=1e-9), (errors, off))
 
 
 def test_interrupt(root):
@@ -144,6 +180,15 @@ def test_files_of_tokens(root):
     expect("ids beyond the vocabulary are refused", code == 2 and "ids.bin" in shown, shown)
     code, shown = train(root / "beyond", "--data", binary, "--vocab", 50, "--steps", 100)
     expect("a file that is too short is refused", code == 2 and "--rows" in shown, shown)
+    rest = binary.read_bytes()[2 * 4 * 5 * 16:]
+    code, shown = train(root / "bin-run", "--resume", "--steps", 8)
+    data = json.loads((root / "bin-run" / "config.json").read_text())["data"]
+    expect("a longer run trains on no row that was val before",
+           code == 0 and data["train_rows"] == 20, (shown, data))
+    for other in (b"\0" * 640 + rest, binary.read_bytes()[2:]):
+        binary.write_bytes(other)
+        code, shown = train(root / "bin-run", "--resume", "--steps", 9)
+        expect("another file is refused", code == 2 and "started with" in shown, shown)
     for folder in ("vocab", "beyond"):
         expect("what is refused leaves no folder", not (root / folder).exists())
 
@@ -151,6 +196,11 @@ def test_files_of_tokens(root):
 def test_refused(root):
     there = root / "there"
     train(there, *SMALL, "--steps", 2)
+    partial = root / "partial"
+    partial.mkdir()
+    (partial / "config.json.partial-1").write_text("{")
+    code, text = train(partial, *SMALL, "--steps", 2)
+    expect("a run that was killed at once is no obstacle", code == 0, text)
     before = {path: path.read_bytes() for path in there.rglob("*") if path.is_file()}
     other = root / "other"
     other.mkdir()
@@ -166,6 +216,8 @@ def test_refused(root):
             ([root / "no", "--data", "markvo:order=1"], "--data"),
             ([root / "no", "--data", "markov:vocab=many"], "--data"),
             ([root / "no", "--data", root / "absent.bin"], "--data"),
+            (["", *SMALL], "--out"),
+            (["", *SMALL, "--force"], "--out"),
             ([root / "no", *SMALL, "--steps", 0], "--steps 0"),
             ([root / "no", *SMALL, "--lr", -1], "--lr"),
             ([root / "no", *SMALL, "--lr", "nan"], "--lr"),
@@ -186,7 +238,9 @@ def test_refused(root):
             ([root / "no", *SMALL, "--dropout", 1], "--dropout 1"),
             ([root / "no", *SMALL, "--dropout", 0.1, "--method", "pt"], "residual branches"),
             ([root / "no", *SMALL, "--dropout", 0.1, "--backend", "simt"], "--dropout"),
-            ([root / "no", *SMALL, "--steps", 2**62], "--rows"),
+            ([root / "no", *SMALL, "--steps", 2**60], "--rows"),
+            ([root / "no", *SMALL, "--steps", 2**62, "--rows", 4], f"--steps {2**62}"),
+            ([root / "no", "--data", MARKOV, "--val-rows", 2**62], "--val-rows"),
             ([root / "no", "--data", MARKOV, "--seq", 1], "--seq")):
         code, text = train(*arguments)
         expect(f"{arguments[1:]}: refused", code == 2 and word in text, (code, text))
@@ -214,6 +268,21 @@ def test_damage(root):
     expect("a cut checkpoint is refused", code == 2 and "moments.safetensors" in text, text)
     expect("and the curve is as it was", (run / "curves.jsonl").read_bytes() == curves)
     moments.write_bytes(whole)
+    (run / "curves.jsonl").unlink()
+    code, text = train(run, "--resume")
+    expect("a curve that is missing is told", code == 2 and "curves.jsonl" in text, text)
+    (run / "curves.jsonl").write_bytes(curves)
+    progress = run / "checkpoint-2" / "progress.json"
+    right = json.loads(progress.read_text())
+    for name, values in {"step": (1, 3, 2.5), "steps_taken": (-1, 3, 1.5, "two", None),
+                         "good_steps": (-1, 3, 0.5), "loss_scale": (0, -1, "1", True)}.items():
+        for value in values:
+            progress.write_text(json.dumps({**right, name: value}))
+            code, text = train(run, "--resume")
+            expect(f"{name} {value} is refused",
+                   code == 2 and f"progress.json: {name}: expected" in text, text)
+    progress.write_text(json.dumps(right))
+    expect("the curve is as it was", (run / "curves.jsonl").read_bytes() == curves)
     config = (run / "config.json").read_text()
     (run / "config.json").write_text(config.replace('"assay_train"', '"assay_trian"'))
     expect("another config is refused", train(run, "--resume")[0] == 2)
@@ -223,4 +292,5 @@ def test_damage(root):
 
 if __name__ == "__main__":
     sys.exit(run_tests("run_folder_test", test_folder, test_resume, test_longer, test_killed,
-                       test_interrupt, test_files_of_tokens, test_refused, test_damage))
+                       test_save_every, test_mask, test_interrupt, test_files_of_tokens,
+                       test_refused, test_damage))

@@ -266,10 +266,13 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_judged_is_skipped_where_it_is_asked_for) {
 }
 
 BOOST_AUTO_TEST_CASE(nothing_that_can_be_compared_is_inconclusive_and_death_is_a_failure) {
-  Cached nothing = cached(), dead = cached();
-  nothing.after = [](Observed& observed, const Step&) { observed.tensor.shape.push_back(1); };
+  Cached nothing = cached(), shaped = cached(), dead = cached();
+  nothing.after = [](Observed& observed, const Step&) { observed.name = "other"; };
   BOOST_TEST(exit_code_of(judge(nothing)) == 3);
   BOOST_TEST((decode_of(judge(nothing)).status == Status::inconclusive));
+  shaped.after = [](Observed& observed, const Step&) { observed.tensor.shape.push_back(1); };
+  BOOST_TEST(exit_code_of(judge(shaped)) == 1);
+  BOOST_TEST(decode_of(judge(shaped)).summary.starts_with("decode: "));
   dead.dies = true;
   BOOST_TEST(exit_code_of(judge(dead)) == 1);
   BOOST_TEST(decode_of(judge(dead)).summary == "cached: it died");

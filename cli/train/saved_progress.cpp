@@ -1,0 +1,43 @@
+#include "cli/train/saved_progress.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "golden/contract/error.h"
+#include "golden/contract/strict_json.h"
+#include "golden/file/files.h"
+
+namespace assay::cli {
+
+TrainBackend::Progress read_saved_progress(const std::string& checkpoint, int64_t step) {
+  using nlohmann::json;
+  const std::string path = checkpoint + "/progress.json";
+  const std::string text = golden::read_text(path, "progress of a run");
+  const json document =
+      json::parse(golden::parse_strict_json(text, path, golden::kHandWritten).dump());
+  if (!document.is_object()) throw InputError(path + ": expected an object");
+  const auto number = [&](const char* name, const std::string& expected, const auto& fits) {
+    const json value = document.value(name, json());
+    if (value.is_number() && fits(value)) return value;
+    throw InputError(fmt::format("{}: {}: expected {}, got {}", path, name, expected,
+                                 value.is_null() ? "none" : golden::printable(value.dump())));
+  };
+  const auto at_most_step = [&](const json& value) {
+    return value.is_number_integer() && value >= 0 && value <= step;
+  };
+  const auto is_step = [&](const json& value) {
+    return value.is_number_integer() && value == step;
+  };
+  const auto is_scale = [](const json& value) {
+    return std::isfinite(value.get<double>()) && value.get<double>() > 0;
+  };
+  const std::string range = fmt::format("a whole number in 0 .. {}", step);
+  number("step", fmt::format("{}, as the folder's name says", step), is_step);
+  return {.steps = number("steps_taken", range, at_most_step).get<int64_t>(),
+          .good_steps = number("good_steps", range, at_most_step).get<int64_t>(),
+          .loss_scale = number("loss_scale", "a positive number", is_scale).get<double>()};
+}
+
+}  // namespace assay::cli
