@@ -170,7 +170,7 @@ class TrainLoop {
       backend_.accumulate(data_.batch(step - 1, k, B, options_.accumulate));
     }
     const double scale = backend_.progress().loss_scale;  // that this step's gradients had
-    const TrainStep report = backend_.step(rate);
+    TrainStep report = backend_.step(rate);
     CurveRow row{static_cast<double>(step),
                  {{"train_loss", report.loss},
                   {"lr", rate},

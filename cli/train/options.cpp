@@ -123,7 +123,7 @@ TrainRunOptions resumed_options(const GivenOptions& stored, const GivenOptions& 
   add_train_run_options(app, options);
   std::vector<std::string> words;  // CLI11 takes them from the last one on
   for (const auto& [name, values] : stored) {
-    for (const std::string& value : values) words.push_back(name + "=" + value);
+    for (const std::string& value : values) words.push_back(fmt::format("{}={}", name, value));
   }
   words.push_back("--out=" + now.out);
   try {

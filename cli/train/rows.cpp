@@ -123,7 +123,7 @@ TrainData::TrainData(const golden::ModelConfig& config, const TrainSource& sourc
   }
 }
 
-TrainRows TrainData::of(std::vector<int32_t> tokens, uint64_t mask_seed) const {
+TrainRows TrainData::of(const std::vector<int32_t>& tokens, uint64_t mask_seed) const {
   const auto rows = static_cast<int64_t>(tokens.size()) / source_.positions;
   if (labels_ahead(config_) == 1) return {rows, source_.positions, tokens, tokens};
   const std::vector<uint8_t> real(tokens.size(), 1);

@@ -60,7 +60,7 @@ class TrainData {
   TrainRows fresh() const;
 
  private:
-  TrainRows of(std::vector<int32_t> tokens, uint64_t mask_seed) const;
+  TrainRows of(const std::vector<int32_t>& tokens, uint64_t mask_seed) const;
   int64_t place(int64_t drawn) const;
 
   golden::ModelConfig config_;

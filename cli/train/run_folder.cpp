@@ -115,7 +115,7 @@ class Moments : public golden::WeightSource {
 using Held = std::map<std::string, golden::Tensor>;
 
 TrainBackend::Receive into(Held& held, const std::string& prefix) {
-  return [&held, prefix](const std::string& name, golden::TensorView value) {
+  return [&held, prefix](const std::string& name, const golden::TensorView& value) {
     held[prefix + name] = {value.shape, {value.values.begin(), value.values.end()}};
   };
 }

@@ -19,7 +19,7 @@ TrainBackend::Progress read_saved_progress(const std::string& checkpoint, int64_
       json::parse(golden::parse_strict_json(text, path, golden::kHandWritten).dump());
   if (!document.is_object()) throw InputError(path + ": expected an object");
   const auto number = [&](const char* name, const std::string& expected, const auto& fits) {
-    const json value = document.value(name, json());
+    json value = document.value(name, json());
     if (value.is_number() && fits(value)) return value;
     throw InputError(fmt::format("{}: {}: expected {}, got {}", path, name, expected,
                                  value.is_null() ? "none" : golden::printable(value.dump())));

@@ -272,10 +272,8 @@ void LockstepRun::check_handed(int64_t step, TrainedStep& handed) {
         "weight's name, got another one",
         step, golden::printable(name)));
   }
-  for (const auto& [kind, tensors] :
-       {std::pair("grad/", &handed.gradients), std::pair("first/", &handed.first),
-        std::pair("second/", &handed.second), std::pair("weight/", &handed.weights)}) {
-    std::erase_if(*tensors, [&](const auto& entry) {
+  const auto check = [&](const char* kind, Tensors& tensors) {
+    std::erase_if(tensors, [&](const auto& entry) {
       const auto found = due.find(entry.first);
       if (found != due.end() && found->second.shape == entry.second.shape) return false;
       faults_.push_back(fmt::format(
@@ -284,7 +282,11 @@ void LockstepRun::check_handed(int64_t step, TrainedStep& handed) {
           found == due.end() ? "another one" : golden::shape_text(entry.second.shape)));
       return true;
     });
-  }
+  };
+  check("grad/", handed.gradients);
+  check("first/", handed.first);
+  check("second/", handed.second);
+  check("weight/", handed.weights);
 }
 
 // Books what is not there.

@@ -17,7 +17,6 @@ namespace {
 using namespace assay;
 using golden::Precision;
 using mutants::SpoiltTrainer;
-using verify::Status;
 using Defect = mutants::TrainingDefect;
 
 constexpr int64_t kRows = 2, kPositions = 8;

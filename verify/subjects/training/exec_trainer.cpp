@@ -125,7 +125,7 @@ json ExecTrainer::write(const std::vector<Batch>& micro_batches, double rate,
   message["inputs"] = json::array();
   for (const Batch& batch : micro_batches) {
     const std::string file = fmt::format("request-{}-{}.npz", id, message["inputs"].size());
-    write_inputs(folder + "/" + file, batch);
+    write_inputs(fmt::format("{}/{}", folder, file), batch);
     message["inputs"].push_back(file);
   }
   if (state_) {
