@@ -189,7 +189,7 @@ expect 2 'bad_gpt2.json: scale_attn_by_inverse_layer_idx: ' generate --config ba
 
 # A golden file has every tensor of a perfect candidate, and none of another seed's.
 expect 0 '' compare g.h5 g.h5 --precision fp64
-expect 0 '' generate --method 1 --seq 20 --seed 2 --out other.h5
+expect 0 '' generate --method 1 --seq 20 --seed 2 --tokens g.h5 --out other.h5
 expect 1 'seed' compare g.h5 other.h5 --precision fp64
 expect 1 '' compare g.h5 config.h5 --precision fp64
 
