@@ -136,17 +136,17 @@ TokensFormat format_of(const Source& source, int64_t vocab_size) {
   }
   if (head.starts_with("\x93NUMPY")) return TokensFormat::npy;
   if (head.starts_with("PK\x03\x04")) return numpy_archive(source);
-  // A golden file's HDF5 signature stands behind a block of its own.
-  if (head.starts_with("\x89HDF") || ending == ".safetensors" ||
-      (source.bytes() && golden::is_golden_file(path))) {
-    return TokensFormat::dump;
-  }
   if (ending == ".bin" && !head.starts_with(kForeign.front().start)) {
     return width_of(source, vocab_size);
   }
   for (const Foreign& row : kForeign) {
     if (!head.starts_with(row.start)) continue;
     throw InputError(fmt::format("{}: expected a file of tokens, got {}", path, row.what));
+  }
+  // A golden file's HDF5 signature stands behind a block of its own.
+  if (head.starts_with("\x89HDF") || ending == ".safetensors" ||
+      (source.bytes() && golden::is_golden_file(path))) {
+    return TokensFormat::dump;
   }
   if (ending == ".npy" || ending == ".npz") {
     throw InputError(fmt::format("{}: expected an array saved by numpy, got something else", path));
