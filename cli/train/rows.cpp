@@ -158,7 +158,7 @@ TrainRows TrainData::batch(int64_t step, int64_t index, int64_t rows, int64_t ac
     tokens.insert(tokens.end(), begin, begin + source_.positions);
   }
   const auto which = static_cast<uint64_t>(step * accumulate + index);
-  return of(std::move(tokens), source_.seed ^ ((which + 1) * 0x9e3779b97f4a7c15u));
+  return of(tokens, source_.seed ^ ((which + 1) * 0x9e3779b97f4a7c15u));
 }
 
 int64_t TrainData::rows_seen(int64_t steps, int64_t rows, int64_t accumulate) const {
