@@ -108,11 +108,7 @@ class EngineBackend : public TrainBackend {
       : config_(config), precision_(precision), on_device_(on_device) {
     const auto make = on_device ? cuda::make_device_trainer : cuda::make_host_trainer;
     trainer_ = make(config, precision, weights, options);
-    int64_t parameters = 0;
-    for (const golden::TensorInfo& info : golden::weight_list(config)) {
-      parameters += golden::element_count(info.shape);
-    }
-    tells_norms_ = !on_device || parameters <= kMostReadBack;
+    tells_norms_ = !on_device || parameters_of(config) <= kMostReadBack;
   }
 
   void accumulate(const TrainRows& rows) override {
@@ -178,6 +174,14 @@ reference::Keep keep_of(const std::string& name) {
 }
 
 }  // namespace
+
+int64_t parameters_of(const golden::ModelConfig& config) {
+  int64_t count = 0;
+  for (const golden::TensorInfo& info : golden::weight_list(config)) {
+    count += golden::element_count(info.shape);
+  }
+  return count;
+}
 
 std::unique_ptr<TrainBackend> make_train_backend(const TrainRunOptions& options,
                                                  const golden::ModelConfig& config,

@@ -59,6 +59,8 @@ class HeldTensors : public golden::WeightSource {
   std::map<std::string, std::vector<double>> values_;
 };
 
+int64_t parameters_of(const golden::ModelConfig& config);
+
 // Where training starts without a checkpoint: gains of 1, biases of 0, learned parameters of the
 // method as the config says, matrices as drawn (golden::SyntheticWeights) with a head whose
 // logits begin near 0.

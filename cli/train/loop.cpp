@@ -82,14 +82,6 @@ std::unique_ptr<golden::WeightSource> start_weights(const TrainRunOptions& optio
   return std::make_unique<InitialWeights>(config, options.model.seed);
 }
 
-int64_t parameters_of(const golden::ModelConfig& config) {
-  int64_t count = 0;
-  for (const golden::TensorInfo& info : golden::weight_list(config)) {
-    count += golden::element_count(info.shape);
-  }
-  return count;
-}
-
 double mean_of(const std::vector<double>& losses, const TrainRows& rows) {
   double sum = 0;
   for (const double loss : losses) sum += loss;

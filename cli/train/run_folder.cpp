@@ -43,11 +43,6 @@ void write_whole(const std::string& path, const std::string& text) {
   target.put_in_place();
 }
 
-json read_object(const std::string& path, const std::string& kind) {
-  const std::string text = golden::read_text(path, kind);
-  return json::parse(golden::parse_strict_json(text, path, golden::kHandWritten).dump());
-}
-
 // As Python writes what JSON has no word for.
 std::string number_text(double value) {
   if (std::isnan(value)) return "NaN";
@@ -151,6 +146,11 @@ json training_of(const TrainRunOptions& options) {
 }
 
 }  // namespace
+
+json read_object(const std::string& path, const std::string& kind) {
+  const std::string text = golden::read_text(path, kind);
+  return json::parse(golden::parse_strict_json(text, path, golden::kHandWritten).dump());
+}
 
 RunStart read_run_start(const std::string& folder) {
   const std::string path = folder + "/config.json";

@@ -12,6 +12,7 @@
 
 #include <cstdio>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,9 @@ struct RunStart {
   int64_t parameters = 0, train_rows = 0;
   std::string tokens_hash;  // as TrainSource
 };
+
+// The object of a JSON file. Throws InputError for anything else; kind: "config.json of a run".
+nlohmann::json read_object(const std::string& path, const std::string& kind);
 
 // Throws InputError where there is no run, or no readable one.
 RunStart read_run_start(const std::string& folder);

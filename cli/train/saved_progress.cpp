@@ -5,18 +5,15 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "cli/train/run_folder.h"
 #include "golden/contract/error.h"
-#include "golden/contract/strict_json.h"
-#include "golden/file/files.h"
 
 namespace assay::cli {
 
 TrainBackend::Progress read_saved_progress(const std::string& checkpoint, int64_t step) {
   using nlohmann::json;
   const std::string path = checkpoint + "/progress.json";
-  const std::string text = golden::read_text(path, "progress of a run");
-  const json document =
-      json::parse(golden::parse_strict_json(text, path, golden::kHandWritten).dump());
+  const json document = read_object(path, "progress of a run");
   if (!document.is_object()) throw InputError(path + ": expected an object");
   const auto number = [&](const char* name, const std::string& expected, const auto& fits) {
     json value = document.value(name, json());

@@ -11,8 +11,6 @@
 #include "cli/training/overfit_inputs.h"
 #include "golden/contract/error.h"
 #include "golden/contract/methods.h"
-#include "golden/contract/strict_json.h"
-#include "golden/file/files.h"
 #include "verify/report/report.h"
 #include "verify/training/judge.h"
 
@@ -42,11 +40,6 @@ struct StudyRow {
   double first_norm = NAN, last_norm = NAN;  // gradient of the first and the last layer, at the end
 };
 
-json object_of(const std::string& path) {
-  const std::string text = golden::read_text(path, "a file of a run");
-  return json::parse(golden::parse_strict_json(text, path, golden::kHandWritten).dump());
-}
-
 // At the last step, of the layer with the lowest and the highest number.
 void take_norms(const verify::training::Curve& curve, StudyRow& row) {
   for (int layer = 0;; ++layer) {
@@ -58,8 +51,9 @@ void take_norms(const verify::training::Curve& curve, StudyRow& row) {
 }
 
 void take_results(const std::string& folder, StudyRow& row) {
-  const json result = object_of(folder + "/result.json");
-  row.parameters = object_of(folder + "/config.json").at("parameters").get<int64_t>();
+  const json result = read_object(folder + "/result.json", "a file of a run");
+  row.parameters =
+      read_object(folder + "/config.json", "a file of a run").at("parameters").get<int64_t>();
   const auto number = [](const json& value) {
     return value.is_number() ? value.get<double>() : NAN;
   };
@@ -143,7 +137,8 @@ bool has_ended(const TrainRunOptions& own, const GivenOptions& given) {
                                  own.out, name, fmt::join(values, ",")));
   }
   const std::string result = own.out + "/result.json";
-  return fs::is_regular_file(result) && object_of(result).at("steps").get<int64_t>() == whole.steps;
+  return fs::is_regular_file(result) &&
+         read_object(result, "a file of a run").at("steps").get<int64_t>() == whole.steps;
 }
 
 }  // namespace
