@@ -120,7 +120,7 @@ class EngineBackend : public TrainBackend {
   TrainStep step(double learning_rate) override {
     TrainStep step;
     if (tells_norms_) {
-      trainer_->read_gradients([&](const std::string& name, golden::TensorView gradient) {
+      trainer_->read_gradients([&](const std::string& name, const golden::TensorView& gradient) {
         double& squares = step.layer_norms[part_of(name)];
         for (const double g : gradient.values) squares += g * g;
       });
@@ -223,7 +223,7 @@ void HeldTensors::read(const std::string& name, std::span<double> out) const {
 }
 
 TrainBackend::Receive HeldTensors::receive() {
-  return [this](const std::string& name, golden::TensorView value) {
+  return [this](const std::string& name, const golden::TensorView& value) {
     values_[name].assign(value.values.begin(), value.values.end());
   };
 }
