@@ -39,7 +39,7 @@ class KeyCache {
   // padding (0). The oldest beyond the capacity are evicted. Nothing happens if it throws.
   virtual void append(int64_t count, std::span<const KeptRows> rows,
                       std::span<const uint8_t> real) = 0;
-  // Positions first .. last-1 of a tensor: that of head h to to[h*head_stride + (p-first)*width ..].
+  // Positions first .. last-1 of a tensor: p of head h to to[h*head_stride + (p-first)*width ..].
   virtual void read(std::size_t tensor, int64_t first, int64_t last, double* to,
                     int64_t head_stride) = 0;
   virtual bool is_real(int64_t position) const = 0;
@@ -51,6 +51,9 @@ class KeyCache {
   virtual int64_t bytes() const = 0;      // allocated
   virtual void reset() = 0;               // an empty sequence
 };
+
+// Bytes of a cache that one position takes: 8 for each double kept, 1 for whether it is real.
+int64_t cache_bytes_per_position(std::span<const KeptTensor> kept);
 
 // `capacity` positions beside `sinks`.
 struct CacheSize {

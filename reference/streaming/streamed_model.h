@@ -13,14 +13,14 @@
 // Which operands those are the operations say themselves (Op::reads_keys), so that each method
 // keeps what it needs: K and V of every layer; with methods 1 to 4 the values of each earlier layer
 // run again, L(L+1)/2 value tensors in all; with 5.x each layer's K, whose scores against the
-// chunk's queries are formed once; with 5.1E the factors of keys; with causal heads the Probabilistic
-// Transformer's K of every round.
+// chunk's queries are formed once; with 5.1E the factors of keys; with causal heads the
+// Probabilistic Transformer's K of every round.
 //
 // What is promised: logits of position t are bit for bit those of the forward pass over the whole
 // sequence, whatever the chunks, the other sequences of the batch and their lengths, with the
-// products engine `ordered` and finite values. A masked key adds exactly 0 to every sum there; it is
-// missing here. (Where a value is infinite or NaN the forward pass reads 0 times it, at masked keys
-// too.)
+// products engine `ordered` and finite values. A masked key adds exactly 0 to every sum there; it
+// is missing here. (Where a value is infinite or NaN the forward pass reads 0 times it, at masked
+// keys too.)
 //
 // With a window, memory does not depend on the length. Without one the cache holds every position:
 // the capacity is the longest sequence, and one more is an InputError.
@@ -78,10 +78,10 @@ class StreamedModel {
                 const StreamOptions& options);
   ~StreamedModel();
 
-  // Appends to sequences, any number of positions each, several sequences at once in the same steps.
-  // A sequence stands in at most one piece. Throws InputError before anything is appended to any of
-  // them: a sequence that does not exist or stands twice, no tokens, a token outside the vocabulary,
-  // logits of another size, more positions than the cache or a parameter of the method is for.
+  // Appends to sequences, any number of positions each, several sequences in the same steps. A
+  // sequence stands in at most one piece. Throws InputError before anything is appended to any of
+  // them: a sequence that does not exist or stands twice, no tokens, a token outside the
+  // vocabulary, logits of another size, more positions than the cache or a parameter is for.
   void append(std::span<const Piece> pieces);
   void append(int64_t sequence, std::span<const int32_t> tokens, std::span<double> logits);
 
@@ -91,15 +91,12 @@ class StreamedModel {
 
   int64_t vocab_size() const;
   int64_t window() const;          // W, 0 for none
-  int64_t most_positions() const;  // of a sequence: by parameters or capacity; INT64_MAX for no end
+  int64_t most_positions() const;  // of a sequence: by parameters or capacity, at most 2^53
   const std::vector<KeptTensor>& kept() const;  // what a position leaves in the cache
 
  private:
   class Steps;
   std::unique_ptr<Steps> steps_;
 };
-
-// Bytes of a cache that one position takes: 8 for each double kept, 1 for whether it is real.
-int64_t cache_bytes_per_position(std::span<const KeptTensor> kept);
 
 }  // namespace assay::reference
