@@ -284,6 +284,11 @@ void Server::run_step() {
   for (std::size_t i = 0; i < running_.size(); ++i) {
     choose(*running_[i], std::span(logits).subspan(i * V, V), ids);
   }
+  listener_->stepped({.step = statistics_.steps,
+                      .batch = static_cast<int64_t>(ids.size()),
+                      .waiting = waiting(),
+                      .seconds = seconds,
+                      .time_s = now_s_});
   ++statistics_.steps;
   statistics_.busy_s += seconds;
   if (seconds > 0) {

@@ -55,6 +55,12 @@ struct Token {
   double time_s = 0;
 };
 
+struct StepReport {
+  int64_t step = 0;                // of the server
+  int64_t batch = 0, waiting = 0;  // requests
+  double seconds = 0, time_s = 0;  // it took, and its end
+};
+
 class Listener {
  public:
   virtual ~Listener() = default;
@@ -62,6 +68,7 @@ class Listener {
   virtual void rejected(const Request&, const std::string& /*why*/) {}
   virtual void started(const Request&, int64_t /*slot*/, double /*time_s*/) {}
   virtual void token(const Token&) {}
+  virtual void stepped(const StepReport&) {}
   virtual void ended(const Outcome&) {}
 };
 

@@ -23,4 +23,7 @@ struct Plot {
 // nothing is told by colour alone. "" where there is nothing to draw.
 std::string plot_svg(const Plot& plot);
 
+// What a page with such charts adds to its style (verify/report/page.h).
+const char* plot_style();
+
 }  // namespace assay::verify::training
