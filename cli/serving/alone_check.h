@@ -1,6 +1,7 @@
-// Whether what a request gets depends on its neighbours: beside the server each checked request
-// runs once more in a model of its own, prompt in one piece and then token by token, and logits and
-// tokens are compared bit for bit as they come.
+// Whether what a request gets depends on its neighbours, or on its cache. Beside the server each
+// checked request runs once more in a model of its own, prompt in one piece and then token by token,
+// and logits and tokens are compared bit for bit as they come; at its end they are compared with
+// those of one forward pass over the whole sequence, which has no cache.
 #pragma once
 
 #include <map>
@@ -15,31 +16,37 @@ namespace assay::cli {
 
 class AloneCheck {
  public:
-  AloneCheck(MakeStepModel make, int64_t capacity) : make_(std::move(make)), capacity_(capacity) {}
+  AloneCheck(ServedModels models, int64_t capacity)
+      : models_(std::move(models)), capacity_(capacity) {}
 
   void started(const serving::Request& request);  // is checked from here on
   void token(const serving::Token& token);        // of any request
   void ended(const std::string& id);
 
-  int64_t requests() const { return requests_; }
-  int64_t tokens() const { return tokens_; }
-  verify::Check check() const;
+  verify::Check alone() const;
+  verify::Check whole() const;
 
  private:
-  struct Alone {
+  struct Sequence {
     StepModelPointer model;
-    std::vector<int32_t> next;  // what its next step reads
+    std::vector<int32_t> tokens;  // read so far
+    std::size_t prompt = 0;
+    std::vector<int32_t> next;   // what its next step reads
+    std::vector<double> logits;  // [n,V] that the server's tokens were chosen from
     bool differs = false;
   };
+  struct Result {
+    int64_t requests = 0, tokens = 0, differing = 0;
+    double largest = 0;  // difference of logits
+    std::vector<std::string> details;
 
-  void compare(Alone& alone, const serving::Token& token, std::span<const double> logits);
+    verify::Check check(const char* name, const char* what) const;
+  };
 
-  MakeStepModel make_;
+  ServedModels models_;
   int64_t capacity_;
-  std::map<std::string, Alone> running_;
-  int64_t requests_ = 0, tokens_ = 0, differing_ = 0;
-  double largest_ = 0;  // difference of logits
-  std::vector<std::string> details_;
+  std::map<std::string, Sequence> running_;
+  Result alone_, whole_;
 };
 
 }  // namespace assay::cli

@@ -129,14 +129,14 @@ Plan plan_of(const Trace& trace, const ReplayOptions& options) {
 
 class Replaying {
  public:
-  Replaying(const Trace& trace, const MakeStepModel& make, const ReplayOptions& options)
+  Replaying(const Trace& trace, const ServedModels& models, const ReplayOptions& options)
       : trace_(trace),
         options_(options),
         plan_(plan_of(trace, options)),
-        model_(make(options.server.max_batch, options.capacity)),
+        model_(models.make(options.server.max_batch, options.capacity)),
         timed_(*model_, clock_, options.cost, options.wall),
         audit_(options.server.overtaking),
-        alone_(make, options.capacity),
+        alone_(models, options.capacity),
         recorder_(out_, audit_, alone_) {
     if (options.blocks.blocks > 0) budget_.emplace(timed_, options.blocks);
     serving::StepModel& served = budget_ ? static_cast<serving::StepModel&>(*budget_) : timed_;
@@ -244,7 +244,10 @@ class Replaying {
       out_.block_refusals = budget_->refusals();
     }
     out_.checks.push_back(audit_.check(submitted_));
-    if (options_.checked != 0) out_.checks.push_back(alone_.check());
+    if (options_.checked != 0) {
+      out_.checks.push_back(alone_.alone());
+      out_.checks.push_back(alone_.whole());
+    }
     return std::move(out_);
   }
 
@@ -277,9 +280,9 @@ int64_t Replay::rejected() const {
                        [](const ServedRequest& served) { return !served.rejected.empty(); });
 }
 
-Replay replay(const Trace& trace, const MakeStepModel& make, const ReplayOptions& options,
+Replay replay(const Trace& trace, const ServedModels& models, const ReplayOptions& options,
               const ReplayProgress& progress) {
-  return Replaying(trace, make, options).run(progress);
+  return Replaying(trace, models, options).run(progress);
 }
 
 }  // namespace assay::cli

@@ -55,7 +55,7 @@ struct Replay {
 // Called after each step with how many requests have ended.
 using ReplayProgress = std::function<void(int64_t ended)>;
 
-Replay replay(const Trace& trace, const MakeStepModel& make, const ReplayOptions& options,
+Replay replay(const Trace& trace, const ServedModels& models, const ReplayOptions& options,
               const ReplayProgress& progress);
 
 }  // namespace assay::cli

@@ -125,7 +125,7 @@ int run_serve(const ServeOptions& options, const Outcome& outcome) {
   } else {
     weights = std::make_unique<golden::CheckpointWeights>(options.model.checkpoint, config);
   }
-  const MakeStepModel make = step_models(options.backend, options.precision, config, *weights);
+  const ServedModels models = step_models(options.backend, options.precision, config, *weights);
   ServingRun run;
   run.command_line = outcome.command_line;
   run.trace_path = options.trace;
@@ -135,7 +135,7 @@ int run_serve(const ServeOptions& options, const Outcome& outcome) {
                   options.backend, options.model.batch, options.model.positions);
   run.clock = serve_clock_text(options);
   run.replay =
-      replay(trace, make, replaying, progress_bar(trace.rows.size(), options.report.quiet));
+      replay(trace, models, replaying, progress_bar(trace.rows.size(), options.report.quiet));
 
   const ReportOptions& report = options.report;
   if (!report.quiet) fmt::print("{}", serving_text(run, outcome.colour));

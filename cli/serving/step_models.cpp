@@ -6,11 +6,16 @@
 #include <chrono>
 #include <vector>
 
+#include "cli/engine/engine_subject.h"
+#include "cli/model_options.h"
 #include "cli/subjects.h"
 #include "cuda_impl/engine/interface/backend_name.h"
 #include "cuda_impl/engine/interface/model.h"
 #include "golden/contract/error.h"
+#include "reference/interpreters/value.h"
+#include "reference/methods/registry.h"
 #include "reference/streaming/streamed_model.h"
+#include "verify/subjects/bindings.h"
 
 namespace assay::cli {
 namespace {
@@ -87,10 +92,35 @@ class StreamModel : public serving::StepModel {
   int64_t slots_, capacity_;
 };
 
+class ServedLogitsObserver : public reference::Observer {
+ public:
+  bool wants(const reference::NodeData& node) override { return node.name == "logits"; }
+  reference::Array observe(const reference::NodeData& node, reference::Array value) override {
+    if (node.name == "logits") logits.assign(value.values().begin(), value.values().end());
+    return value;
+  }
+  std::vector<double> logits;
+};
+
+class ServedLogitsProbe : public cuda::Probe {
+ public:
+  bool looks_inside() override { return false; }
+  bool wants(const std::string& name) override { return name == "logits"; }
+  void tap(const std::string& name, golden::TensorView value) override {
+    if (name == "logits") logits.assign(value.values.begin(), value.values.end());
+  }
+  bool force(const std::string&, std::span<double>) override { return false; }
+  std::vector<double> logits;
+};
+
+verify::Batch one_row(std::span<const int32_t> tokens) {
+  return unpadded({tokens.begin(), tokens.end()}, 1, static_cast<int64_t>(tokens.size()));
+}
+
 // reference[:left]
-MakeStepModel reference_models(const std::string& backend, const std::string& precision,
-                               const golden::ModelConfig& config,
-                               const golden::WeightSource& weights) {
+ServedModels reference_models(const std::string& backend, const std::string& precision,
+                              const golden::ModelConfig& config,
+                              const golden::WeightSource& weights) {
   using Padding = reference::StreamOptions::Padding;
   if (backend != "reference" && backend != "reference:left") {
     throw InputError(fmt::format("--backend {}: expected reference or reference:left",
@@ -101,19 +131,27 @@ MakeStepModel reference_models(const std::string& backend, const std::string& pr
         "--precision {}: the reference computes in fp64; --backend simt has others", precision));
   }
   const Padding padding = backend == "reference" ? Padding::right : Padding::left;
-  return [&config, &weights, padding](int64_t slots, int64_t capacity) -> StepModelPointer {
+  const MakeStepModel make = [&config, &weights, padding](int64_t slots,
+                                                          int64_t capacity) -> StepModelPointer {
     reference::StreamOptions options;
     options.batch = slots;
     options.capacity = std::max(capacity, config.window);
-    options.chunk = std::min(options.chunk, capacity);
+    options.chunk = std::min(options.chunk, options.capacity);
     options.padding = padding;
     return std::make_unique<StreamModel>(config, weights, options, capacity);
   };
+  const WholePass whole = [&config, &weights](std::span<const int32_t> tokens) {
+    const verify::Batch batch = one_row(tokens);
+    ServedLogitsObserver observer;
+    reference::evaluate(*reference::build_model(config, 1, batch.positions),
+                        verify::bind(batch, weights), observer);
+    return std::move(observer.logits);
+  };
+  return {make, whole};
 }
 
-MakeStepModel engine_models(const std::string& backend, const std::string& precision,
-                            const golden::ModelConfig& config,
-                            const golden::WeightSource& weights) {
+ServedModels engine_models(const std::string& backend, const std::string& precision,
+                           const golden::ModelConfig& config, const golden::WeightSource& weights) {
   const cuda::BackendName name = cuda::parse_backend_name(backend);
   const bool on_device = name.name == "cuda";
   if (const std::string why = on_device ? cuda::device_unavailable() : ""; !why.empty()) {
@@ -123,15 +161,22 @@ MakeStepModel engine_models(const std::string& backend, const std::string& preci
   const std::shared_ptr<cuda::Model> model =
       make(config, golden::parse_precision(precision.empty() ? "fp32" : precision), weights,
            name.options);
-  return [model](int64_t slots, int64_t capacity) -> StepModelPointer {
+  const MakeStepModel decoders = [model](int64_t slots, int64_t capacity) -> StepModelPointer {
     return std::make_unique<DecoderModel>(model->decoder(slots, capacity), capacity);
   };
+  const WholePass whole = [model](std::span<const int32_t> tokens) {
+    const verify::Batch batch = one_row(tokens);
+    ServedLogitsProbe probe;
+    model->forward(engine_batch(batch), &probe);
+    return std::move(probe.logits);
+  };
+  return {decoders, whole};
 }
 
 }  // namespace
 
-MakeStepModel step_models(const std::string& backend, const std::string& precision,
-                          const golden::ModelConfig& config, const golden::WeightSource& weights) {
+ServedModels step_models(const std::string& backend, const std::string& precision,
+                         const golden::ModelConfig& config, const golden::WeightSource& weights) {
   const std::string name = backend.substr(0, backend.find(':'));
   if (name == "simt" || name == "cuda") return engine_models(backend, precision, config, weights);
   if (name == "reference") return reference_models(backend, precision, config, weights);

@@ -4,7 +4,9 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "cuda_impl/serving/step_model.h"
 #include "golden/contract/config.h"
@@ -18,11 +20,19 @@ using StepModelPointer = std::unique_ptr<serving::StepModel>;
 // Makes models of one config and weights, each with caches of its own.
 using MakeStepModel = std::function<StepModelPointer(int64_t slots, int64_t capacity)>;
 
+// Logits [T,V] of a forward pass over a whole sequence: no cache, no step.
+using WholePass = std::function<std::vector<double>(std::span<const int32_t> tokens)>;
+
+struct ServedModels {
+  MakeStepModel make;
+  WholePass whole;
+};
+
 // backend: reference[:left] (the side that shorter rows are filled up on), simt[:..], cuda[:..].
 // Throws InputError for another one, and for a precision that it does not compute in; NoDevice for
 // cuda without a GPU. Config and weights outlive what is made.
-MakeStepModel step_models(const std::string& backend, const std::string& precision,
-                          const golden::ModelConfig& config, const golden::WeightSource& weights);
+ServedModels step_models(const std::string& backend, const std::string& precision,
+                         const golden::ModelConfig& config, const golden::WeightSource& weights);
 
 // What a step takes.
 struct StepCost {
