@@ -96,7 +96,10 @@ std::optional<double> date_seconds(const std::string& text) {
   }
   const std::optional<double> zone = zone_seconds(verify::training::trimmed(text.substr(at)));
   if (!zone) return std::nullopt;
-  const auto days = std::chrono::sys_days(date).time_since_epoch().count();
+  using std::chrono::sys_days;
+  constexpr std::chrono::year_month_day kFirst{std::chrono::year(2020), std::chrono::January,
+                                               std::chrono::day(1)};
+  const auto days = (sys_days(date) - sys_days(kFirst)).count();
   return 86400.0 * static_cast<double>(days) + 3600.0 * hour + 60.0 * minute + second + fraction -
          *zone;
 }

@@ -55,7 +55,7 @@ struct TraceName {
 TraceName trace_name(const std::string& name);
 
 // "12.5", "2023-11-16 18:17:03.9799600", "2024-05-10T00:00:00.009930+00:00": seconds. Dates are
-// counted from 1970 in UTC, whatever zone they name besides.
+// counted from 2020 in UTC: a double then holds 100 ns.
 std::optional<double> trace_seconds(const std::string& text, double time_unit_s);
 
 // A whole number of tokens. Throws InputError "where: name: expected ..".
