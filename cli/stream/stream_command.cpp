@@ -21,6 +21,8 @@
 namespace assay::cli {
 namespace {
 
+constexpr int64_t kPresetScorePositions = 1024;
+
 struct StreamCommandOptions {
   ModelOptions model;
   std::string subject = "reference", precision = "fp32";
@@ -183,10 +185,17 @@ void check_outputs(const StreamCommandOptions& options) {
   golden::require_own(json, {"{\n  \"assay_stream\""}, options.force);
 }
 
+// A stream has no length that options would be checked for; a preset's parameters need one.
+golden::ModelConfig stream_config(ModelOptions options) {
+  const bool preset = options.config_path.empty() && options.checkpoint.empty();
+  options.positions = preset && !options.score_positions ? kPresetScorePositions : 1;
+  return model_config(options);
+}
+
 void run_stream(const StreamCommandOptions& options) {
   require_subject(options.subject, options.elsewhere);
   if (options.every < 0) throw InputError("--every: expected at least 0");
-  const golden::ModelConfig config = model_config(options.model);
+  const golden::ModelConfig config = stream_config(options.model);
   check_outputs(options);
   std::unique_ptr<golden::WeightSource> weights;
   if (options.model.checkpoint.empty()) {
@@ -227,7 +236,6 @@ void add_stream(CLI::App& app, Outcome&) {
   CLI::App* command = app.add_subcommand(
       "stream", "run a text of any length through a model, chunk by chunk, with a ring cache");
   auto options = std::make_shared<StreamCommandOptions>();
-  options->model.positions = 1024;
   add_model_options(*command, options->model);
   fit_model_options(*command);
   command
