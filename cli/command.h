@@ -36,6 +36,7 @@ void add_data(CLI::App& app, Outcome& outcome);
 void add_train(CLI::App& app, Outcome& outcome);
 void add_overfit(CLI::App& app, Outcome& outcome);
 void add_serve_sim(CLI::App& app, Outcome& outcome);
+void add_stream(CLI::App& app, Outcome& outcome);
 void add_subjects(CLI::App& app, Outcome& outcome);
 
 }  // namespace assay::cli

@@ -271,8 +271,8 @@ class StreamedModel::Steps {
   }
 
   // What the cache holds of a tensor, then the chunk's own rows; 0 where nothing stands.
-  static Array keys_of(const std::vector<StepRow>& rows, std::size_t tensor, const Array& own,
-                       int64_t cached) {
+  Array keys_of(const std::vector<StepRow>& rows, std::size_t tensor, const Array& own,
+                int64_t cached) const {
     Shape shape = own.shape();  // [B,heads,T,width] or [B,T,width]
     const int64_t width = shape.back(), queries = shape[shape.size() - 2];
     const int64_t heads = shape.size() == 4 ? shape[1] : 1, keys = cached + queries;

@@ -11,6 +11,19 @@
 
 using namespace assay::reference::testing;
 
+namespace {
+
+// What is wrong with a case, "" if nothing is; adds the logits that were compared.
+std::string fault_of(const StreamCase& one, uint64_t cuts, bool again, std::size_t& logits) try {
+  const auto whole = whole_passes(one);
+  for (const auto& sequence : whole) logits += sequence.size();
+  return difference(one, whole, streamed(one, cuts, again));
+} catch (const std::exception& error) {
+  return error.what();
+}
+
+}  // namespace
+
 int main(int count, char** words) try {
   const int64_t cases = count > 1 ? std::stoll(words[1]) : 500;
   const uint64_t seed = count > 2 ? std::stoull(words[2]) : 1;
@@ -21,9 +34,7 @@ int main(int count, char** words) try {
   for (int64_t i = first; i < first + cases; ++i) {
     const StreamCase one = stream_case(seed, i);
     methods.insert(one.config.method);
-    const auto whole = whole_passes(one);
-    for (const auto& sequence : whole) logits += sequence.size();
-    const std::string fault = difference(one, whole, streamed(one, seed + 17, i % 3 == 0));
+    const std::string fault = fault_of(one, seed + 17, i % 3 == 0, logits);
     if (fault.empty()) continue;
     if (++differ <= 5) fmt::print("FAULT: case {} ({}): {}\n", i, one.title(), fault);
   }

@@ -141,6 +141,7 @@ std::vector<std::vector<double>> streamed(const StreamCase& one, uint64_t cuts, 
 
   const auto piece = [&](std::size_t b) {
     const auto done = static_cast<std::size_t>(model.length(static_cast<int64_t>(b)));
+    ASSAY_CHECK(done < one.tokens[b].size(), fmt::format("{} of {}", done, one.tokens[b].size()));
     const std::size_t rest = one.tokens[b].size() - done;
     const std::size_t n = std::min(rest, static_cast<std::size_t>(within(random, 1, 12)));
     return Piece{.sequence = static_cast<int64_t>(b),
