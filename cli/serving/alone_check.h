@@ -1,7 +1,7 @@
 // Whether what a request gets depends on its neighbours, or on its cache. Beside the server each
-// checked request runs once more in a model of its own, prompt in one piece and then token by token,
-// and logits and tokens are compared bit for bit as they come; at its end they are compared with
-// those of one forward pass over the whole sequence, which has no cache.
+// checked request runs once more in a model of its own, prompt in one piece and then token by
+// token, and logits and tokens are compared bit for bit as they come; at its end they are compared
+// with those of one forward pass over the whole sequence, which has no cache.
 #pragma once
 
 #include <map>

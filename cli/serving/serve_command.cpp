@@ -24,7 +24,8 @@ struct ServeOptions {
   double max_wait_ms = 10, step_ms = 5, token_ms = 0.1, speed = 1;
   std::optional<double> rate;
   std::optional<int64_t> requests, cache_blocks;
-  int64_t block_size = 16, prefill_chunk = 0, overtaking = 8, max_queue = 0, shrink = 1;
+  int64_t block_size = 16, prefill_chunk = 0, overtaking = 8, max_queue = 0, shrink = 1,
+          share_prefix = 0;
 };
 
 void serve_at_least(const char* name, int64_t value, int64_t least) {
@@ -54,6 +55,7 @@ ReplayOptions replay_options(const ServeOptions& options) {
   serve_at_least("--prefill-chunk", options.prefill_chunk, 0);
   serve_at_least("--overtaking", options.overtaking, 0);
   serve_at_least("--max-queue", options.max_queue, 0);
+  serve_at_least("--share-prefix", options.share_prefix, 0);
   serve_at_least("--shrink", options.shrink, 1);
   serve_at_least("--block-size", options.block_size, 1);
   if (options.cache_blocks) serve_at_least("--cache-blocks", *options.cache_blocks, 1);
@@ -71,7 +73,8 @@ ReplayOptions replay_options(const ServeOptions& options) {
                      .max_wait_s = 1e-3 * options.max_wait_ms,
                      .prefill_chunk = options.prefill_chunk,
                      .overtaking = options.overtaking,
-                     .max_queue = options.max_queue},
+                     .max_queue = options.max_queue,
+                     .shared_prefix = options.share_prefix},
           .capacity = options.model.positions,
           .cost = {1e-3 * options.step_ms, 1e-3 * options.token_ms},
           .wall = options.clock == "wall",
@@ -171,6 +174,11 @@ void add_serving_options(CLI::App& command, ServeOptions& options) {
                      "blocks of cache memory that requests share, each as many as it needs; "
                      "default: every one as many as the longest needs");
   command.add_option("--block-size", options.block_size, "positions of a block")
+      ->capture_default_str();
+  command
+      .add_option("--share-prefix", options.share_prefix,
+                  "a beginning of so many tokens, or more, that another request has in its cache "
+                  "is taken from there; 0: every prompt is read")
       ->capture_default_str();
   command
       .add_option("--overtaking", options.overtaking,

@@ -70,7 +70,8 @@ std::string totals_html(const ServingRun& run) {
          row_html("requests", fmt::format("{}: {} finished, {} rejected, {} cancelled, {} failed",
                                           run.replay.requests.size(), s.finished,
                                           run.replay.rejected(), s.cancelled, s.failed)) +
-         row_html("tokens", fmt::format("{} of prompts, {} new", s.prompt_tokens, s.new_tokens)) +
+         row_html("tokens", fmt::format("{} of prompts read, {} shared, {} new", s.prompt_tokens,
+                                        s.shared_tokens, s.new_tokens)) +
          row_html("batch size", fmt::format("{:.2f} requests on average, {} at most, {} steps",
                                             s.batch_size.mean(), s.batch_size.largest(), s.steps)) +
          row_html("waiting", fmt::format("{:.3f} ms on average, {:.3f} ms at most",

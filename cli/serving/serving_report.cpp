@@ -78,6 +78,7 @@ ServingJson totals_json(const Replay& replay) {
           {"failed", s.failed},
           {"prompt_tokens", s.prompt_tokens},
           {"new_tokens", s.new_tokens},
+          {"shared_tokens", s.shared_tokens},
           {"steps", s.steps},
           {"retried_steps", s.retried_steps},
           {"overtaken_most", s.overtaken_most},
@@ -136,12 +137,12 @@ std::string serving_text(const ServingRun& run, bool colour) {
       fmt::format("{}: {}\n{}\n", golden::printable(run.trace_path), run.read_as, run.model);
   text += fmt::format(
       "  requests     {}: {} finished, {} rejected, {} cancelled, {} failed\n"
-      "  tokens       {} of prompts, {} new\n"
+      "  tokens       {} of prompts read, {} shared, {} new\n"
       "  steps        {}, {:.2f} requests each on average, {} at most\n"
       "  waiting      {} on average, {} at most; overtaken {} times at most\n"
       "  throughput   {:.1f} new tokens/s in {:.3f} s of steps; {:.3f} s in all ({})\n",
       replay.requests.size(), s.finished, replay.rejected(), s.cancelled, s.failed, s.prompt_tokens,
-      s.new_tokens, s.steps, s.batch_size.mean(), s.batch_size.largest(),
+      s.shared_tokens, s.new_tokens, s.steps, s.batch_size.mean(), s.batch_size.largest(),
       milliseconds(s.wait_s.mean()), milliseconds(s.wait_s.largest()), s.overtaken_most,
       s.new_tokens_per_second(), s.busy_s, replay.elapsed_s, run.clock);
   if (replay.blocks_used > 0) {

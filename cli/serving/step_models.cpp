@@ -34,6 +34,9 @@ class DecoderModel : public serving::StepModel {
     return true;
   }
   void release(int64_t slot) override { decoder_->reset(slot); }
+  bool share(int64_t from, int64_t to, int64_t positions) override {
+    return decoder_->share(from, to, positions);
+  }
 
   void step(std::span<const serving::SlotTokens> batch, std::span<double> logits) override {
     const auto B = static_cast<std::size_t>(slots());
@@ -77,6 +80,9 @@ class StreamModel : public serving::StepModel {
     return true;
   }
   void release(int64_t slot) override { stream_.reset(slot); }
+  bool share(int64_t from, int64_t to, int64_t positions) override {
+    return stream_.share(from, to, positions);
+  }
 
   void step(std::span<const serving::SlotTokens> batch, std::span<double> logits) override {
     const std::size_t V = logits.size() / batch.size();

@@ -55,6 +55,9 @@ class TimedModel : public serving::StepModel {
   int64_t vocab_size() const override { return model_.vocab_size(); }
   bool reserve(int64_t slot, int64_t positions) override { return model_.reserve(slot, positions); }
   void release(int64_t slot) override { model_.release(slot); }
+  bool share(int64_t from, int64_t to, int64_t positions) override {
+    return model_.share(from, to, positions);
+  }
   void step(std::span<const serving::SlotTokens> batch, std::span<double> logits) override;
 
  private:

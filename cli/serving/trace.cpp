@@ -159,7 +159,8 @@ Trace read_trace(const std::string& path, double time_unit_s) {
   Trace trace;
   const std::size_t end = std::min(text.find('\n', start), text.size());
   const std::string first = verify::training::trimmed(text.substr(start, end - start));
-  const bool whole_object = first.size() > 1 && first.front() == '{' && first.back() == '}';
+  const bool goes_on = text.find_first_not_of(" \t\r\n", end) != std::string::npos;
+  const bool whole_object = first.front() == '{' && first.back() == '}' && goes_on;
   if (text[start] == '{' && (whole_object || path.ends_with(".jsonl"))) {
     trace.rows = read_jsonl_trace(text, path, time_unit_s, trace.read_as);
   } else if (text[start] == '[' || text[start] == '{') {

@@ -23,6 +23,9 @@ class BlockBudget : public StepModel {
   int64_t vocab_size() const override { return model_.vocab_size(); }
   bool reserve(int64_t slot, int64_t positions) override;
   void release(int64_t slot) override;
+  bool share(int64_t from, int64_t to, int64_t positions) override {
+    return model_.share(from, to, positions);
+  }
   void step(std::span<const SlotTokens> batch, std::span<double> logits) override {
     model_.step(batch, logits);
   }

@@ -4,35 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <new>
-#include <stdexcept>
+#include <utility>
 
+#include "cuda_impl/serving/server_job.h"
 #include "golden/contract/error.h"
 
 namespace assay::serving {
-
-struct Server::Job {
-  Request request;
-  double arrived_s = 0;
-  int64_t slot = -1;  // -1 while it waits
-  int64_t read = 0;   // tokens of the prompt
-  int64_t overtaken = 0;
-  std::vector<int32_t> tokens;  // new ones
-  std::optional<double> started_s, first_token_s;
-  std::optional<End> end;
-  std::string why;
-
-  // What a step reads of it.
-  std::span<const int32_t> next(int64_t prefill_chunk) const {
-    const std::span<const int32_t> prompt(request.tokens);
-    if (read == static_cast<int64_t>(prompt.size())) return std::span(tokens).last(1);
-    const int64_t left = static_cast<int64_t>(prompt.size()) - read;
-    const int64_t count = prefill_chunk > 0 ? std::min(prefill_chunk, left) : left;
-    return prompt.subspan(static_cast<std::size_t>(read), static_cast<std::size_t>(count));
-  }
-  bool prompt_is_read() const { return read == static_cast<int64_t>(request.tokens.size()); }
-};
-
 namespace {
 
 void require_at_least(const char* name, int64_t value, int64_t least) {
@@ -48,19 +25,6 @@ int64_t place_of_largest(std::span<const double> values) {
     if (values[v] > values[static_cast<std::size_t>(best)]) best = static_cast<int64_t>(v);
   }
   return best;
-}
-
-// Runs `work`; why it failed, "" if it did not. Broken invariants are not caught.
-template <class Work>
-std::string failure_of(const Work& work) {
-  try {
-    work();
-  } catch (const std::bad_alloc&) {
-    return "not enough memory for one more block of its cache or its step";
-  } catch (const std::runtime_error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace
@@ -88,6 +52,7 @@ Server::Server(StepModel& model, const ServerOptions& options, Clock clock, List
   require_at_least("prefill_chunk", options.prefill_chunk, 0);
   require_at_least("overtaking", options.overtaking, 0);
   require_at_least("max_queue", options.max_queue, 0);
+  require_at_least("shared_prefix", options.shared_prefix, 0);
   if (options.max_batch > model.slots()) {
     throw InputError(fmt::format("server: max_batch: expected at most the model's {} slots, got {}",
                                  model.slots(), options.max_batch));
@@ -120,79 +85,6 @@ double Server::now() {
 }
 
 // ------------------------------------------------------------------------------------------------
-// requests come and go
-
-std::string Server::refusal(const Request& request) const {
-  const std::string id = golden::printable(request.id);
-  if (request.id.empty()) return "id: expected a name, got \"\"";
-  if (known_.contains(request.id)) {
-    return fmt::format("request {}: id: there is one of that id already; choose another", id);
-  }
-  if (request.tokens.empty()) {
-    return fmt::format("request {}: tokens: expected at least 1, got none", id);
-  }
-  if (request.max_new_tokens < 1) {
-    return fmt::format("request {}: max_new_tokens: expected at least 1, got {}", id,
-                       request.max_new_tokens);
-  }
-  const auto prompt = static_cast<int64_t>(request.tokens.size());
-  if (request.max_new_tokens > model_.capacity() || prompt > model_.capacity() ||
-      prompt + request.max_new_tokens > model_.capacity()) {
-    return fmt::format("request {}: expected at most {} positions, got {} of the prompt and {} new",
-                       id, model_.capacity(), prompt, request.max_new_tokens);
-  }
-  const int64_t V = model_.vocab_size();
-  for (std::size_t t = 0; t < request.tokens.size(); ++t) {
-    if (request.tokens[t] >= 0 && request.tokens[t] < V) continue;
-    return fmt::format("request {}: tokens at {}: expected 0 .. {}, got {}", id, t, V - 1,
-                       request.tokens[t]);
-  }
-  if (request.stop_token && (*request.stop_token < 0 || *request.stop_token >= V)) {
-    return fmt::format("request {}: stop_token: expected 0 .. {}, got {}", id, V - 1,
-                       *request.stop_token);
-  }
-  if (options_.max_queue > 0 && waiting() >= options_.max_queue) {
-    return fmt::format("request {}: the queue is full: {} wait already; try again later", id,
-                       waiting());
-  }
-  return "";
-}
-
-std::string Server::submit(Request request) { return submit(std::move(request), now()); }
-
-std::string Server::submit(Request request, double arrived_s) {
-  const std::string why = refusal(request);
-  if (!why.empty()) {
-    ++statistics_.rejected;
-    listener_->rejected(request, why);
-    return why;
-  }
-  const double latest = std::max(now(), last_arrival_s_);
-  auto job = std::make_unique<Job>();
-  job->request = std::move(request);
-  job->arrived_s =
-      std::isfinite(arrived_s) ? std::clamp(arrived_s, last_arrival_s_, latest) : latest;
-  last_arrival_s_ = job->arrived_s;
-  known_.insert(job->request.id);
-  ++statistics_.accepted;
-  const Job& added = *queue_.emplace_back(std::move(job));
-  listener_->accepted(added.request, added.arrived_s);
-  return "";
-}
-
-bool Server::cancel(const std::string& id) {
-  for (const auto* jobs : {&queue_, &running_}) {
-    for (const auto& job : *jobs) {
-      if (job->request.id != id || job->end) continue;
-      finish(*job, End::cancelled);
-      if (!in_step_) remove_finished();
-      return true;
-    }
-  }
-  return false;
-}
-
-// ------------------------------------------------------------------------------------------------
 // a step
 
 bool Server::is_due() const {
@@ -222,51 +114,6 @@ bool Server::step() {
   }
   in_step_ = false;
   remove_finished();
-  return true;
-}
-
-// Moves waiting requests into free slots, in their order; past one that does not fit only as often
-// as it may be overtaken.
-void Server::start_waiting() {
-  const auto bars_others = [&](const std::unique_ptr<Job>& job) {
-    return !job->end && job->overtaken >= options_.overtaking;
-  };
-  for (std::size_t place = 0; place < queue_.size() && !free_slots_.empty();) {
-    const auto ahead = queue_.begin() + static_cast<std::ptrdiff_t>(place);
-    if (std::any_of(queue_.begin(), ahead, bars_others)) return;
-    if (queue_[place]->end || !start(place)) ++place;  // else the next one stands there
-  }
-}
-
-// false: it does not fit now, or can never, and has ended.
-bool Server::start(std::size_t place) {
-  Job& job = *queue_[place];
-  const int64_t slot = free_slots_.back();
-  bool fits = false;
-  const auto positions =
-      static_cast<int64_t>(job.request.tokens.size()) + job.request.max_new_tokens;
-  std::string why = failure_of([&] { fits = model_.reserve(slot, positions); });
-  if (why.empty() && !fits && running_.empty()) {
-    why = fmt::format("request {}: no room for {} positions, though nothing else runs",
-                      golden::printable(job.request.id), positions);
-  }
-  if (!why.empty()) {
-    finish(job, End::failed, why);
-    return false;
-  }
-  if (!fits) return false;
-  for (std::size_t before = 0; before < place; ++before) {
-    if (queue_[before]->end) continue;
-    ++queue_[before]->overtaken;
-    statistics_.overtaken_most = std::max(statistics_.overtaken_most, queue_[before]->overtaken);
-  }
-  free_slots_.pop_back();
-  job.slot = slot;
-  job.started_s = now_s_;
-  statistics_.wait_s.add(now_s_ - job.arrived_s);
-  running_.push_back(std::move(queue_[place]));
-  queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(place));
-  listener_->started(job.request, slot, now_s_);
   return true;
 }
 
@@ -361,17 +208,20 @@ void Server::finish(Job& job, End how, const std::string& why) {
   ASSAY_CHECK(!job.end, job.request.id);
   job.end = how;
   job.why = why;
+  ended_waiting_ = ended_waiting_ || job.slot < 0;
 }
 
 // Takes what has ended out of queue and slots before anybody hears of it: a listener may submit.
 void Server::remove_finished() {
   std::vector<std::unique_ptr<Job>> gone;
-  for (auto* jobs : {&queue_, &running_}) {
-    const auto first = std::stable_partition(jobs->begin(), jobs->end(),
-                                             [](const auto& job) { return !job->end; });
-    std::move(first, jobs->end(), std::back_inserter(gone));
-    jobs->erase(first, jobs->end());
-  }
+  const auto take_from = [&](auto& jobs) {
+    const auto first =
+        std::stable_partition(jobs.begin(), jobs.end(), [](const auto& job) { return !job->end; });
+    std::move(first, jobs.end(), std::back_inserter(gone));
+    jobs.erase(first, jobs.end());
+  };
+  if (std::exchange(ended_waiting_, false)) take_from(queue_);
+  take_from(running_);
   for (const auto& job : gone) {
     if (job->slot < 0) continue;
     model_.release(job->slot);

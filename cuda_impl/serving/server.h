@@ -11,6 +11,8 @@
 //   a step     Of each request the next tokens of its prompt, at most prefill_chunk, or the token
 //              it chose last. With its prompt read it chooses the token of the largest logit, of
 //              equal ones the lowest id.
+//   prefixes   A prompt that begins like a sequence that runs, by shared_prefix tokens or more,
+//              takes what the model keeps of them from there; its last token is read in any case.
 //   memory     A request starts when there is room for its prompt and all its new tokens: what has
 //              started is never refused a position.
 //   time       Read from the clock around each step. Where the clock jumps back, or gives no
@@ -21,6 +23,7 @@
 // A server belongs to one thread. A listener may submit and cancel from its calls.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -41,6 +44,8 @@ struct ServerOptions {
   int64_t prefill_chunk = 0;  // tokens of a prompt in a step; 0: all of it
   int64_t overtaking = 8;     // later requests that may start before one that does not fit
   int64_t max_queue = 0;      // more are rejected; 0: no limit
+  int64_t shared_prefix = 0;  // a beginning of so many tokens that runs already is not read again;
+                              // 0: each prompt is read
 };
 
 using Clock = std::function<double()>;  // seconds
@@ -75,6 +80,7 @@ class Listener {
 struct Statistics {
   int64_t accepted = 0, rejected = 0, finished = 0, cancelled = 0, failed = 0;
   int64_t prompt_tokens = 0, new_tokens = 0;  // computed, and chosen
+  int64_t shared_tokens = 0;                  // of prompts, taken from others' caches
   int64_t steps = 0, retried_steps = 0, clock_jumps = 0;
   int64_t overtaken_most = 0;  // by how many later ones a request was overtaken
   double busy_s = 0;           // in steps
@@ -126,10 +132,11 @@ class Server {
   bool is_due() const;
   void start_waiting();
   bool start(std::size_t place);
+  void share_prefix(Job& job);
   void run_step();
   void compute(std::span<double> logits);
   void choose(Job& job, std::span<const double> logits, std::span<const std::string> ids);
-  static void finish(Job& job, End how, const std::string& why = "");
+  void finish(Job& job, End how, const std::string& why = "");
   void remove_finished();
   void close(Job& job);
 
@@ -140,11 +147,12 @@ class Server {
   Listener silent_;
   double clock_s_ = 0, clock_offset_s_ = 0;  // as read last; what makes up for its jumps
   double now_s_ = 0, last_arrival_s_ = 0;
-  std::vector<std::unique_ptr<Job>> queue_;
+  std::deque<std::unique_ptr<Job>> queue_;
   std::vector<std::unique_ptr<Job>> running_;
   std::vector<int64_t> free_slots_;
   std::set<std::string> known_;  // ids, of ended requests too
   bool in_step_ = false;
+  bool ended_waiting_ = false;  // somebody in the queue
   Statistics statistics_;
 };
 

@@ -132,6 +132,30 @@ class StreamedModel::Steps {
     }
   }
 
+  bool share(int64_t from, int64_t to, int64_t positions) const {
+    KeyCache &source = cache(from), &target = cache(to);
+    if (from == to || positions < 0 || positions > source.length()) {
+      throw InputError(fmt::format(
+          "stream: share: expected 0 .. {} positions of another sequence, got {} of {} for {}",
+          source.length(), positions, from, to));
+    }
+    if (source.held() != source.length()) return false;
+    std::vector<Array> arrays;  // [heads, positions, width] of each tensor
+    std::vector<KeptRows> rows;
+    for (std::size_t tensor = 0; tensor < kept().size(); ++tensor) {
+      const int64_t stride = positions * kept()[tensor].width;
+      arrays.push_back(
+          Array::uninitialized({kept()[tensor].heads, positions, kept()[tensor].width}));
+      source.read(tensor, 0, positions, arrays.back().data(), stride);
+      rows.push_back({arrays.back().data(), stride});
+    }
+    std::vector<uint8_t> real;
+    for (int64_t p = 0; p < positions; ++p) real.push_back(source.is_real(p) ? 1 : 0);
+    target.reset();
+    target.append(positions, rows, real);
+    return true;
+  }
+
   KeyCache& cache(int64_t sequence) const {
     check_sequence(sequence);
     return *caches_[static_cast<std::size_t>(sequence)];
@@ -342,6 +366,9 @@ void StreamedModel::append(int64_t sequence, std::span<const int32_t> tokens,
   append({&piece, 1});
 }
 
+bool StreamedModel::share(int64_t from, int64_t to, int64_t positions) {
+  return steps_->share(from, to, positions);
+}
 void StreamedModel::reset(int64_t sequence) { steps_->cache(sequence).reset(); }
 int64_t StreamedModel::length(int64_t sequence) const { return steps_->cache(sequence).length(); }
 

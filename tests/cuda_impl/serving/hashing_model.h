@@ -21,6 +21,7 @@ class HashingModel : public serving::StepModel {
       : capacity_(capacity), V_(V), free_(blocks), lengths_(static_cast<std::size_t>(slots)) {
     hashes_.resize(lengths_.size());
     held_.resize(lengths_.size());
+    states_.resize(lengths_.size());
   }
   int64_t slots() const override { return static_cast<int64_t>(lengths_.size()); }
   int64_t capacity() const override { return capacity_; }
@@ -41,6 +42,18 @@ class HashingModel : public serving::StepModel {
     free_ += held_[s];
     held_[s] = hashes_[s] = 0;
     lengths_[s] = 0;
+    states_[s].clear();
+  }
+  bool share(int64_t from, int64_t to, int64_t positions) override {
+    const auto f = static_cast<std::size_t>(from), t = static_cast<std::size_t>(to);
+    const auto count = static_cast<std::size_t>(positions);
+    if (lengths_[t] != 0 || count == 0 || count > states_[f].size()) {
+      throw std::logic_error("share");
+    }
+    states_[t].assign(states_[f].begin(), states_[f].begin() + positions);
+    hashes_[t] = states_[t].back();
+    lengths_[t] = positions;
+    return true;
   }
   void step(std::span<const serving::SlotTokens> batch, std::span<double> logits) override {
     if (on_step) on_step(batch);
@@ -50,7 +63,9 @@ class HashingModel : public serving::StepModel {
       if (held_[s] == 0) throw std::logic_error("a step of an empty slot");
       for (const int32_t token : batch[i].tokens) {
         hashes_[s] = mixed(hashes_[s] + static_cast<uint64_t>(token) + 1);
+        states_[s].push_back(hashes_[s]);
         ++lengths_[s];
+        ++tokens;
       }
       if (lengths_[s] > held_[s] * 4) throw std::logic_error("beyond its room");
       for (std::size_t v = 0; v < V; ++v) {
@@ -61,7 +76,7 @@ class HashingModel : public serving::StepModel {
   }
 
   int64_t free_blocks() const { return free_; }
-  int64_t steps = 0;
+  int64_t steps = 0, tokens = 0;
   std::function<void(int64_t positions)> on_reserve;
   std::function<void(std::span<const serving::SlotTokens>)> on_step;
 
@@ -76,6 +91,7 @@ class HashingModel : public serving::StepModel {
   int64_t capacity_, V_, free_;
   std::vector<int64_t> lengths_, held_;
   std::vector<uint64_t> hashes_;
+  std::vector<std::vector<uint64_t>> states_;  // behind each position
 };
 
 // The new tokens of a prompt that runs alone.

@@ -323,6 +323,29 @@ BOOST_AUTO_TEST_CASE(of_equal_logits_the_lowest_id_is_chosen) {
   BOOST_TEST(log.outcomes.at("a").tokens.front() == 3);
 }
 
+// A prompt that is another's beginning, one that goes on behind its new tokens, one that parts.
+BOOST_AUTO_TEST_CASE(what_runs_already_is_not_read_again) {
+  Bench bench({.max_batch = 4, .max_wait_s = 0, .shared_prefix = 3});
+  const std::vector<int32_t> first{1, 2, 3, 4, 5, 6};
+  bench.submit("first", first, 8);
+  for (int i = 0; i < 3; ++i) bench.server.step();
+  BOOST_TEST(bench.model.tokens == 8);  // the prompt, and two of its three new tokens
+  std::vector<int32_t> longer = first;
+  const std::vector<int32_t> news = tokens_alone(first, 3, kCapacity, kV);
+  longer.insert(longer.end(), news.begin(), news.end());
+  bench.submit("same", first, 2);
+  bench.submit("longer", longer, 2);
+  bench.submit("parts", {1, 2, 9, 4, 5, 6}, 2);
+  bench.server.step();
+  BOOST_TEST(bench.model.tokens == 8 + 1 + 1 + 1 + 6);  // first; the last of same and of longer
+  BOOST_TEST(bench.server.statistics().shared_tokens == 5 + 8);
+  bench.drain();
+  require_alone(bench.log.outcomes.at("same"), first, 2);
+  require_alone(bench.log.outcomes.at("longer"), longer, 2);
+  require_alone(bench.log.outcomes.at("parts"), {1, 2, 9, 4, 5, 6}, 2);
+  require_alone(bench.log.outcomes.at("first"), first, 8);
+}
+
 BOOST_AUTO_TEST_CASE(options_that_no_model_serves_are_refused) {
   HashingModel model(2, kCapacity, kV);
   const auto make = [&](const ServerOptions& options) {
@@ -355,14 +378,16 @@ BOOST_AUTO_TEST_CASE(any_traffic_gives_everybody_what_he_gets_alone) {
     const ServerOptions options{.max_batch = 1 + below(4),
                                 .max_wait_s = 0.01 * below(5),
                                 .prefill_chunk = below(6),
-                                .overtaking = below(4)};
+                                .overtaking = below(4),
+                                .shared_prefix = below(3)};
+    const int kinds = below(2) == 0 ? 2 : kV;  // of few tokens many prompts begin alike
     Bench bench(options, 4, 16 + below(30));
     std::map<std::string, Request> sent;
     std::set<std::string> cancelled;
     for (int i = 0; i < 60; ++i) {
       bench.now_s += 0.002 * below(10);
       Request request{"r" + std::to_string(i), {}, 1 + below(12)};
-      for (int t = 0; t <= below(20); ++t) request.tokens.push_back(below(kV));
+      for (int t = 0; t <= below(20); ++t) request.tokens.push_back(below(kinds));
       BOOST_REQUIRE_EQUAL(bench.server.submit(request), "");
       if (below(8) == 0) {
         const std::string id = "r" + std::to_string(below(i + 1));

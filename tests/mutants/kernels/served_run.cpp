@@ -29,6 +29,11 @@ cli::Trace drawn_trace(int64_t requests) {
     row.id = fmt::format("r{}", i);
     row.arrival_s = time_s;
     row.prompt_tokens = i % 9 == 4 ? 40 : 1 + word(1) % 14;
+    if (i % 4 == 3) {  // these begin alike
+      for (int64_t t = 0; t < row.prompt_tokens; ++t) {
+        row.tokens.push_back(static_cast<int32_t>(t < 6 ? t : word(1) % 60));
+      }
+    }
     row.new_tokens = 1 + word(2) % 9;
     trace.rows.push_back(std::move(row));
   }
@@ -41,7 +46,8 @@ std::vector<verify::Check> replayed(const std::string& backend, const std::strin
   config.method = method;
   const golden::SyntheticWeights weights(config, 1);
   cli::ReplayOptions options;
-  options.server = {.max_batch = 4, .max_wait_s = 0.004, .prefill_chunk = 9, .overtaking = 3};
+  options.server = {
+      .max_batch = 4, .max_wait_s = 0.004, .prefill_chunk = 9, .overtaking = 3, .shared_prefix = 1};
   options.capacity = 56;
   options.blocks = {8, 8};
   options.checked = -1;

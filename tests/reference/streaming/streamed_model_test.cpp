@@ -9,6 +9,7 @@
 #include "golden/contract/weights.h"
 #include "reference/numbers/array.h"
 #include "reference/streaming/ring_cache.h"
+#include "reference/streaming/tiered_cache.h"
 #include "tests/reference/models.h"
 #include "tests/reference/prob_transformer/variants.h"
 #include "tests/reference/streaming/stream_case.h"
@@ -260,6 +261,51 @@ BOOST_AUTO_TEST_CASE(a_far_position_is_not_the_first) {
   const auto learned = made(by_position, {.chunk = 4});
   const std::vector<double> other = logits_after(*learned, 0, same);
   BOOST_TEST(other[0] != other[11]);
+}
+
+// Sequence 1 begins like sequence 0 and goes on by itself, whatever stood there before.
+BOOST_AUTO_TEST_CASE(a_shared_beginning_is_as_good_as_read) {
+  for (const ModelConfig& config : streamed_configs()) {
+    BOOST_TEST_INFO_SCOPE(title(config));
+    const auto model = made(config, {.batch = 3, .capacity = 16, .chunk = 5});
+    const auto tokens = tokens_of(config, 14), others = tokens_of(config, 5, 10);
+    const auto most = static_cast<std::size_t>(std::min<int64_t>(14, model->most_positions()));
+    logits_after(*model, 0, std::span(tokens).first(most - 1));
+    logits_after(*model, 1, others);
+    BOOST_TEST(model->share(0, 1, static_cast<int64_t>(most) - 3));
+    const auto rest = std::span(tokens).first(most).last(3);
+    logits_after(*model, 2, std::span(tokens).first(most - 3));
+    const auto expected = logits_after(*model, 2, rest), got = logits_after(*model, 1, rest);
+    BOOST_TEST(got == expected, boost::test_tools::per_element());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_be_shared_is_refused) {
+  const ModelConfig config = windowed("plain", 4);
+  const auto model = made(config, {.batch = 2, .capacity = 6, .chunk = 3});
+  const auto tokens = tokens_of(config, 7);
+  model->append(0, std::span(tokens).first(5), {});
+  const std::string share = "stream: share: expected 0 .. 5 positions of another sequence, got ";
+  BOOST_TEST(says(refusal([&] { model->share(0, 1, 6); }), share + "6 of 0 for 1"));
+  BOOST_TEST(says(refusal([&] { model->share(0, 0, 2); }), share + "2 of 0 for 0"));
+  BOOST_TEST(says(refusal([&] { model->share(0, 1, -1); }), share + "-1 of 0 for 1"));
+  BOOST_TEST(says(refusal([&] { model->share(0, 2, 1); }), "sequence 2: expected 0 .. 1"));
+  model->append(0, std::span(tokens).last(2), {});
+  BOOST_TEST(!model->share(0, 1, 3));  // position 0 has left
+  BOOST_TEST(model->length(1) == 0);
+}
+
+// Values that are read through tiers are those of the ring.
+BOOST_AUTO_TEST_CASE(streams_over_tiers_are_streams) {
+  for (const ModelConfig& config :
+       {windowed("plain", 6, 2), windowed("1", 5), windowed("5.1E", 7)}) {
+    BOOST_TEST_INFO_SCOPE(title(config));
+    const auto tokens = tokens_of(config, 40);
+    const auto flat = made(config, {.capacity = 16, .chunk = 3});
+    const auto tiered = made(config, {.capacity = 16, .chunk = 3, .cache = tiered_caches(2)});
+    BOOST_TEST(logits_after(*tiered, 0, tokens) == logits_after(*flat, 0, tokens),
+               boost::test_tools::per_element());
+  }
 }
 
 }  // namespace assay::reference::testing
