@@ -254,9 +254,9 @@ def test_reports(runs):
     trace = runs.write("azure.csv", AZURE)
     page, junit = runs.folder / "page.html", runs.folder / "junit.xml"
     runs.command.expect(0, ["time to first token", "p99", "per token"], "serve-sim",
-                               "--trace", trace, "--report", str(page), "--junit", str(junit))
+                        "--trace", trace, "--report", str(page), "--junit", str(junit))
     text = page.read_text()
-    assert text.count("<svg") == 4 and "Requests in a step" in text, text[:200]
+    assert text.count("<figcaption>") == 4 and "Requests in a step" in text, text[:200]
     assert "serving: requests" in junit.read_text()
     said = runs.command.expect(0, [], "serve-sim", "--trace", trace, "--quiet")
     assert said == "", said
