@@ -166,9 +166,10 @@ RunStart read_run_start(const std::string& folder) {
   }
   try {
     const json& data = document.at("data");
-    return {document.at("options").get<GivenOptions>(), document.at("model").dump(),
-            document.at("parameters").get<int64_t>(), data.at("train_rows").get<int64_t>(),
-            data.value("tokens_hash", std::string())};
+    return {
+        document.at("options").get<GivenOptions>(), document.at("model").dump(),
+        document.at("parameters").get<int64_t>(),   data.at("train_rows").get<int64_t>(),
+        data.value("tokens_hash", std::string()),   document.value("known_wrong", std::string())};
   } catch (const json::exception& error) {
     throw InputError(fmt::format("{}: {}", path, error.what()));
   }
@@ -251,6 +252,7 @@ void RunFolder::write_config(const RunStart& start, const TrainRunOptions& optio
                      {"tokens_hash", source.tokens_hash}}},
                    {"fresh_seed_commitment", datasets::seed_commitment(fresh_seed(source.seed))},
                    {"provenance", provenance}};
+  if (!options.known_wrong.empty()) document["known_wrong"] = options.known_wrong;
   write_whole(file("config.json"), document.dump(2) + "\n");
 }
 
@@ -326,7 +328,8 @@ void RunFolder::write_curve_arrays() const {
       true);
 }
 
-void RunFolder::save(const TrainBackend& backend, const golden::ModelConfig& config, int64_t step) {
+void RunFolder::save(const TrainBackend& backend, const golden::ModelConfig& config,
+                     const std::string& known_wrong, int64_t step) {
   const std::string name = fmt::format("checkpoint-{}", step);
   const std::string partial = file(fmt::format(".{}.partial-{}", name, getpid()));
   fs::remove_all(partial);
@@ -334,7 +337,9 @@ void RunFolder::save(const TrainBackend& backend, const golden::ModelConfig& con
   Held weights, moments;
   backend.read_weights(into(weights, ""));
   backend.read_moments(into(moments, "first/"), into(moments, "second/"));
-  write_whole(partial + "/config.json", golden::to_json(config) + "\n");
+  json model = json::parse(golden::to_json(config));
+  if (!known_wrong.empty()) model["assay"]["known_wrong"] = known_wrong;
+  write_whole(partial + "/config.json", model.dump() + "\n");
   write_tensors(partial + "/model.safetensors", weights, backend.element());
   write_tensors(partial + "/moments.safetensors", moments, backend.element());
   const TrainBackend::Progress progress = backend.progress();
