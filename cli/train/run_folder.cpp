@@ -73,20 +73,6 @@ int64_t checkpoint_step(const std::string& name) {
   return error == std::errc() && at == to ? step : -1;
 }
 
-std::vector<std::string> names_in(const std::string& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  fs::directory_iterator entry(folder, error);
-  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
-    names.push_back(entry->path().filename().string());
-  }
-  if (error && error != std::errc::no_such_file_or_directory) {
-    throw InputError(fmt::format("{}: expected a folder that can be read: {}",
-                                 golden::printable(folder), error.message()));
-  }
-  return names;
-}
-
 // Moments of a file by the names of their weights.
 class Moments : public golden::WeightSource {
  public:
@@ -146,6 +132,21 @@ json training_of(const TrainRunOptions& options) {
 }
 
 }  // namespace
+
+std::vector<std::string> names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  fs::directory_iterator entry(folder, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    throw InputError(fmt::format("{}: expected a folder that can be read: {}",
+                                 golden::printable(folder), error.message()));
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 json read_object(const std::string& path, const std::string& kind) {
   const std::string text = golden::read_text(path, kind);

@@ -36,6 +36,10 @@ struct RunStart {
   std::string known_wrong;  // as TrainRunOptions
 };
 
+// What stands in a folder, in ascending order; nothing where there is none. Throws InputError for
+// one that cannot be read.
+std::vector<std::string> names_in(const std::string& folder);
+
 // The object of a JSON file. Throws InputError for anything else; kind: "config.json of a run".
 nlohmann::json read_object(const std::string& path, const std::string& kind);
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "cli/train/loop.h"
 #include "cli/train/run_folder.h"
@@ -110,6 +111,33 @@ bool take_run(const TrainRunOptions& options, const GivenOptions& given, int64_t
   return true;
 }
 
+// Whether a study makes a file or folder of that name.
+bool is_of_study(const std::string& name) {
+  static const std::set<std::string> kFiles{"study.md", "study.json", "losses.svg",
+                                            "gradients.svg"};
+  if (kFiles.contains(name)) return true;
+  for (const StudyForm& form : study_forms()) {
+    const std::string others = form.name + "-seed-";
+    const bool is_number = name.size() > others.size() &&
+                           name.find_first_not_of("0123456789", others.size()) == name.npos;
+    if (name == form.name || (name.starts_with(others) && is_number)) return true;
+  }
+  return false;
+}
+
+void check_folder(const std::string& folder) {
+  if (fs::exists(folder) && !fs::is_directory(folder)) {
+    throw InputError(fmt::format("--out {}: expected a folder, got a file", folder));
+  }
+  for (const std::string& name : names_in(folder)) {
+    if (is_of_study(name)) continue;
+    throw InputError(
+        fmt::format("--out {}: expected a new folder or one of --method all, got a folder with {} "
+                    "in it",
+                    folder, golden::printable(name)));
+  }
+}
+
 void check_study(const TrainRunOptions& options) {
   if (!options.model.residual.empty()) {
     throw InputError("--residual: --method all trains with and without it: leave it out");
@@ -118,6 +146,7 @@ void check_study(const TrainRunOptions& options) {
     throw InputError("--pt-output: --method all trains pt with each: leave it out");
   }
   check_train_options(options);
+  check_folder(options.out);
   if (static_cast<uint64_t>(options.seeds - 1) >
       std::numeric_limits<uint64_t>::max() - options.model.seed) {
     throw InputError(fmt::format("--seeds {}: expected at most those from --seed {} to 2^64 - 1",
