@@ -16,19 +16,21 @@ constexpr double kWidth = 720, kHeight = 260, kLeft = 64, kRight = 12, kTop = 12
 constexpr std::array<const char*, 4> kDashes{"none", "6 3", "2 3", "9 3 2 3"};
 constexpr double kLegend = 200, kTitle = 26;  // of a file of several plots
 
-// The page's colours for both kinds of screens.
+// The page's colours for both kinds of screens, as numbers: not every viewer knows variables.
 constexpr const char* kFileStyle = R"css(
-svg { --ground: #fff; --ink: #1b1f24; --faint: #5c6670; --line: #d5dae0; --panel: #f5f7f9;
-  --l0: #1f5fa8; --l1: #b3261e; --l2: #1a7f4b; --l3: #8a5a00; }
-@media (prefers-color-scheme: dark) { svg { --ground: #14171b; --ink: #e4e8ec; --faint: #98a2ad;
-  --line: #333a42; --panel: #1d2228; --l0: #79b4f2; --l1: #ff8a80; --l2: #5fcf94; --l3: #e6b450; } }
-text { font: 11px ui-monospace, monospace; fill: var(--faint); }
-.title { font: 600 14px system-ui, sans-serif; fill: var(--ink); }
-.page { fill: var(--ground); } .ground { fill: var(--panel); } .grid { stroke: var(--line); }
-.level { stroke: var(--ink); stroke-dasharray: 3 3; } polyline { fill: none; }
-polyline, circle, .line0, .line1, .line2, .line3 { stroke-width: 1.6; }
-circle { fill: var(--ground); } .line0 { stroke: var(--l0); } .line1 { stroke: var(--l1); }
-.line2 { stroke: var(--l2); } .line3 { stroke: var(--l3); }
+text { font: 11px ui-monospace, monospace; fill: #5c6670; }
+.title { font: 600 14px system-ui, sans-serif; fill: #1b1f24; }
+.page { fill: #ffffff; } .ground { fill: #f5f7f9; } .grid { stroke: #d5dae0; }
+.level { stroke: #1b1f24; stroke-dasharray: 3 3; }
+.line0, .line1, .line2, .line3 { stroke-width: 1.6; }
+.line0 { stroke: #1f5fa8; } .line1 { stroke: #b3261e; } .line2 { stroke: #1a7f4b; }
+.line3 { stroke: #8a5a00; } polyline { fill: none; } circle { fill: #ffffff; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #98a2ad; } .title { fill: #e4e8ec; } .page, circle { fill: #14171b; }
+  .ground { fill: #1d2228; } .grid { stroke: #333a42; } .level { stroke: #e4e8ec; }
+  .line0 { stroke: #79b4f2; } .line1 { stroke: #ff8a80; } .line2 { stroke: #5fcf94; }
+  .line3 { stroke: #e6b450; }
+}
 )css";
 
 struct Range {
@@ -107,8 +109,8 @@ class Drawing {
     for (const auto& [name, level] : plot_.levels) {
       text += fmt::format(
           "<line class=\"level\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>\n"
-          "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n",
-          kLeft, kWidth - kRight, at_y(level), at_y(level), kWidth - kRight - 4, at_y(level) - 4,
+          "<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n",
+          kLeft, kWidth - kRight, at_y(level), at_y(level), kLeft + 4, at_y(level) - 4,
           escape_markup(name));
     }
     return text;
