@@ -73,7 +73,13 @@ GivenOptions run_given(const GivenOptions& given, const StudyForm& form, const T
 // Whether it ended as these options say. Throws InputError where it was started with others.
 bool has_ended(const TrainRunOptions& own, const GivenOptions& given) {
   if (!own.resume) return false;
-  const GivenOptions stored = read_run_start(own.out).options;
+  const RunStart start = read_run_start(own.out);
+  const GivenOptions& stored = start.options;
+  if (start.known_wrong != own.known_wrong) {
+    throw InputError(fmt::format("--resume: {}: expected a run of {}, got one of {}", own.out,
+                                 own.known_wrong.empty() ? "the method" : own.known_wrong,
+                                 start.known_wrong.empty() ? "the method" : start.known_wrong));
+  }
   const TrainRunOptions whole = resumed_options(stored, given, own);
   for (const auto& [name, values] : stored) {  // methods that are not there yet would go without
     if (name == "--save-every" || given.contains(name)) continue;

@@ -101,6 +101,15 @@ def test_known_wrong(root):
                          root / "no"]):
             code, text = assay(*command)
             expect(f"{name}: no command reads it", code == 2 and "known_wrong" in text, text)
+    (out / "plain").rename(root / "plain")
+    (out / "plain-lost-mask").rename(out / "plain")
+    code, text = train(out, *arguments, "--resume")
+    expect("nor takes the study one for the other", code == 2 and "lost-mask" in text, text)
+    (out / "plain").rename(out / "plain-lost-mask")
+    (root / "plain").rename(out / "plain")
+    own = json.loads((out / "pt-causal" / "config.json").read_text())["model"]["assay"]["pt"]
+    expect("pt predicts the next token from causal heads", own["output"] == "causal"
+           and own["causal_heads"] and own["message"] == "symmetric", own)
     expect("a method's run says nothing", "known_wrong" not in (out / "1" / "config.json")
            .read_text())
     for more in ([], ["--resume"], ["--force"]):
