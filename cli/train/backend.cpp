@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cli/train/known_wrong.h"
 #include "cli/train/losses.h"
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
@@ -35,8 +36,8 @@ class ReferenceBackend : public TrainBackend {
  public:
   ReferenceBackend(const golden::ModelConfig& config, const golden::WeightSource& weights,
                    const reference::AdamwRule& rule, reference::Keep keep,
-                   const reference::Dropout& dropout)
-      : trainer_(config, weights, rule, keep, dropout) {}
+                   const reference::Dropout& dropout, const reference::BuildGraph& build)
+      : trainer_(config, weights, rule, keep, dropout, build) {}
 
   void accumulate(const TrainRows& rows) override { trainer_.accumulate(batch_of(rows)); }
 
@@ -173,6 +174,15 @@ reference::Keep keep_of(const std::string& name) {
   return name == "inputs" ? reference::Keep::inputs : reference::Keep::all;
 }
 
+reference::BuildGraph build_of(const TrainRunOptions& options, const golden::ModelConfig& config) {
+  if (options.known_wrong.empty()) return {};
+  build_known_wrong(options.known_wrong, config, 1, 2);  // throws where a method has no such form
+  return
+      [name = options.known_wrong](const golden::ModelConfig& c, int64_t batch, int64_t positions) {
+        return build_known_wrong(name, c, batch, positions);
+      };
+}
+
 }  // namespace
 
 int64_t parameters_of(const golden::ModelConfig& config) {
@@ -194,7 +204,12 @@ std::unique_ptr<TrainBackend> make_train_backend(const TrainRunOptions& options,
                                     .max_norm = options.clip};
     return std::make_unique<ReferenceBackend>(
         config, weights, rule, keep_of(options.keep),
-        reference::Dropout{.rate = options.dropout, .seed = options.model.seed});
+        reference::Dropout{.rate = options.dropout, .seed = options.model.seed},
+        build_of(options, config));
+  }
+  if (!options.known_wrong.empty()) {
+    throw InputError(fmt::format("{}: a form for --backend reference, got {}", options.known_wrong,
+                                 options.backend));
   }
   const bool on_device = options.backend == "cuda";
   if (const std::string why = on_device ? cuda::device_unavailable() : ""; !why.empty()) {

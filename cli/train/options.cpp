@@ -13,8 +13,8 @@ namespace {
 
 // Of one part of a run, not of the run.
 const std::set<std::string>& session_options() {
-  static const std::set<std::string> kNames{"--out",   "--resume",     "--force",
-                                            "--quiet", "--stop-after", "--help"};
+  static const std::set<std::string> kNames{"--out",        "--resume", "--force", "--quiet",
+                                            "--stop-after", "--seeds",  "--help"};
   return kNames;
 }
 
@@ -73,6 +73,10 @@ void add_run_options(CLI::App& command, TrainRunOptions& options) {
                      "steps between losses of val; default: a tenth of the run");
   command.add_option("--stop-after", options.stop_after,
                      "save and stop after this step, as Ctrl-C does");
+  command
+      .add_option("--seeds", options.seeds,
+                  "of --method all: runs of each method, with --seed and the seeds behind it")
+      ->capture_default_str();
   command.add_flag("--force", options.force, "replace the run in --out");
   command.add_flag("--quiet", options.quiet, "print nothing but errors");
 }
@@ -135,6 +139,7 @@ TrainRunOptions resumed_options(const GivenOptions& stored, const GivenOptions& 
   if (given.contains("--steps")) options.steps = now.steps;
   options.quiet = now.quiet;
   options.stop_after = now.stop_after;
+  options.known_wrong = now.known_wrong;
   if (given.contains("--save-every")) options.save_every = now.save_every;
   return options;
 }
@@ -159,6 +164,7 @@ void check_train_options(const TrainRunOptions& options) {
   at_least("--save-every", options.save_every, 0);
   at_least("--eval-every", options.eval_every, 0);
   at_least("--stop-after", options.stop_after, 0);
+  at_least("--seeds", options.seeds, 1);
   positive("--rows", options.rows);
   positive("--val-rows", options.val_rows);
   positive("--vocab", options.vocab);

@@ -174,7 +174,7 @@ struct ScoreOperands {
   int64_t H = 0, Hkv = 0, Dh = 0;
   int64_t window = 0, sinks = 0;  // 0: every earlier key is visible; sinks with a window only
   int64_t positions = 0;          // that there are; 0: R
-  Ring ring;                      // with a window, and sinks <= ring.kept
+  Ring ring = {};                 // with a window, and sinks <= ring.kept
 };
 
 // Of kernels that know no cache.

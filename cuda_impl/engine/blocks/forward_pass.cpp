@@ -236,6 +236,16 @@ void ForwardPass<S>::form_score_factors(int64_t l, View<const S, 2> input) {
                 queue_);
 }
 
+template <class S>
+void ForwardPass<S>::attend_in_parts(int64_t l, const ScoreOperands<S>& scores, View<S, 4> values) {
+  const auto span = static_cast<int64_t>(parts_->options.key_span);
+  const int64_t parts = attention_parts(scores.positions, scores.window, scores.sinks, span);
+  const View<A, 3> partial{buffers_.partial.data,
+                           {buffers_.B * scores.H, parts, config_.head_dim + 2}};
+  attention_split<S>(at(buffers_.context, l), at(buffers_.lse, l), partial, scores, values, span,
+                     queue_);
+}
+
 // O_l = concat_h(A_l V_l) Wo_l,  q, k and v of attn_norm_l(X_l), with post norm of X_l
 template <class S>
 void ForwardPass<S>::attend(int64_t l, Taps& taps) {
@@ -252,8 +262,12 @@ void ForwardPass<S>::attend(int64_t l, Taps& taps) {
 
   const ScoreOperands<S> scores = scores_of(l);
   const int64_t H = scores.H, Dh = scores.Dh;
-  attention(at(buf.context, l), at(buf.lse, l), scores, decodes() ? at(cache_->v, l) : at(buf.v, l),
-            queue_);
+  const View<S, 4> values = decodes() ? at(cache_->v, l) : at(buf.v, l);
+  if (buf.partial.shape[0] > 0) {
+    attend_in_parts(l, scores, values);
+  } else {
+    attention(at(buf.context, l), at(buf.lse, l), scores, values, queue_);
+  }
   if (buf.stores_probs() && l + 1 < config_.num_hidden_layers) {
     store_probs(buf.probs_of(l), scores, at(buf.lse, l), queue_);
   }

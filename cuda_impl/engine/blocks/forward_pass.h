@@ -63,6 +63,7 @@ class ForwardPass {
   bool plan(const PassShape& shape);
   void enqueue_chunk();
   void attend(int64_t l, Taps& taps);
+  void attend_in_parts(int64_t l, const ScoreOperands<S>& scores, View<S, 4> values);
   void project(int64_t l, View<const S, 2> input, Taps& taps);
   void append_kv(int64_t l);
   template <class T>

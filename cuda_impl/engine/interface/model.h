@@ -40,6 +40,10 @@ struct ModelOptions {
   // Memory for them is taken only where they fit. Kept ones are rounded to the storage type: there
   // the bits of a narrow type's recomputes change.
   std::size_t stored_bytes = 0;
+  // In decoding, a chunk of one position: its keys are read in parts of so many positions, a
+  // multiple of 32, by blocks of their own, so that one query with many keys fills a GPU. 0: one
+  // block reads them all, and the bits are those of the forward pass.
+  std::size_t key_span = 0;
 };
 
 struct Batch {

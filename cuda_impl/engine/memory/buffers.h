@@ -43,6 +43,7 @@ struct Buffers {
   View<S, 2> mlp_out, sum;         // [N,D]; sum is attn/sum or mlp/sum
   View<S, 4> recompute_v;          // [B,Hkv,T,Dh]
   View<S, 3> recompute_context;    // [B,T,H*Dh]
+  View<A, 3> partial;              // [B*H,parts,Dh+2], where a step reads its keys in parts
   View<S, 2> last;                 // [B,D], in decoding: each row's last position
   View<S, 2> logits;               // [rows,V] of as many positions as head_bytes holds
   View<A, 2> losses;               // [B,T]
@@ -95,6 +96,11 @@ struct PassShape {
   bool decode = false;             // logits are wanted of one position a row, and no loss
   ModelOptions options;
 };
+
+// Whether a step of decoding reads its keys in parts (ModelOptions::key_span).
+inline bool reads_in_parts(const PassShape& shape) {
+  return shape.decode && shape.T == 1 && shape.options.key_span > 0;
+}
 
 // Whether a pass over whole sequences [B,T] keeps the probabilities that its recomputes read.
 template <class S>

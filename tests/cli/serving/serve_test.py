@@ -96,7 +96,7 @@ def test_bad_traces(runs):
              ("TIMESTAMP,ContextTokens\n1,2\n", "expected columns of arrival, prompt tokens"),
              ("TIMESTAMP,ContextTokens,GeneratedTokens\n", "expected requests, got none"),
              (AZURE + "2023-11-16 18:17:05,1\n", "line 5: expected 3 fields as in the header, got"),
-             (AZURE + "2023-13-16 18:17:05,1,1\n", "line 5: TIMESTAMP: expected a number or a date"),
+             (AZURE + "2023-13-16 18:17:05,1,1\n", "5: TIMESTAMP: expected a number or a date"),
              (AZURE + ",1,1\n", "line 5: expected an arrival as in other rows, got none"),
              (AZURE + "2023-11-16 18:17:05,-1,1\n",
               "line 5: ContextTokens: expected a whole number of tokens, got -1"),
@@ -109,9 +109,11 @@ def test_bad_traces(runs):
              ('{"tokens": [1.5], "max_new_tokens": 1}\n', "line 1: tokens: expected whole numbers"),
              ('{"tokens": {}, "max_new_tokens": 1}\n', "line 1: tokens: expected a list of tokens"),
              ('{"tokens": [1], "max_new_tokens": "x"}\n', "max_new_tokens: expected a number"),
-             ('{"tokens": [1], "max_new_tokens": 1, "arrival_s": "soon"}\n', "expected a number or"),
+             ('{"tokens": [1], "max_new_tokens": 1, "arrival_s": "soon"}\n',
+              "expected a number or"),
              ('{"tokens": [1], "max_new_tokens": 1}\n{"tokens": [1', "line 2"),
-             ("[]", "expected requests, got none"), ("[1]", "request 0: request: expected an object"),
+             ("[]", "expected requests, got none"),
+             ("[1]", "request 0: request: expected an object"),
              ('{ "a":\n1}', "expected a list of requests, got an object without one")]
     for text, words in cases:
         path = runs.write("bad.jsonl" if text.startswith('{"') else "bad.trace", text)

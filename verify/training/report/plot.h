@@ -26,4 +26,8 @@ std::string plot_svg(const Plot& plot);
 // What a page with such charts adds to its style (verify/report/page.h).
 const char* plot_style();
 
+// A file of its own: the plots that have something to draw, one below the other, each with its
+// legend beside it.
+std::string plots_svg(const std::string& title, const std::vector<Plot>& plots);
+
 }  // namespace assay::verify::training
