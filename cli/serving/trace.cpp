@@ -45,7 +45,7 @@ const std::vector<NamesOfField>& names_of_fields() {
        {"maxnewtokens", "generatedtokens", "newtokens", "outputtokens", "completiontokens",
         "responsetokens", "numdecodetokens", "numgeneratedtokens", "numoutputtokens",
         "outputlength", "outputlen", "generatedlength", "generationlength", "responselength",
-        "completionlength", "maxtokens"}},
+        "completionlength", "maxtokens", "output", "completion", "response"}},
       {TraceField::stop_token, {"stoptoken", "stoptokenid", "eostokenid"}},
       {TraceField::cancel, {"cancels", "cancelms", "cancel", "canceltime", "cancelledat"}},
       {TraceField::conversation, {"conversations", "conversation", "messages"}},

@@ -68,6 +68,9 @@ void read_prompt(const Entry& entry, TraceRow& row) {
 
 int64_t count_of(const Entry& entry, const std::string& where) {
   if (entry.value->is_array()) return static_cast<int64_t>(entry.value->size());
+  if (entry.value->is_string()) {
+    return static_cast<int64_t>(entry.value->get_ref<const std::string&>().size());
+  }
   if (!entry.value->is_number()) expected(where, entry.name, "a number of tokens", *entry.value);
   return trace_count(entry.value->get<double>(), where, entry.name);
 }

@@ -144,7 +144,10 @@ void Server::share_prefix(Job& job) {
     best = common;
     from = other->slot;
   }
-  if (from < 0 || best < options_.shared_prefix || !model_.share(from, job.slot, best)) return;
+  if (from < 0 || best < options_.shared_prefix) return;
+  bool shared = false;
+  const std::string why = failure_of([&] { shared = model_.share(from, job.slot, best); });
+  if (!why.empty() || !shared) return;  // it reads its prompt by itself
   job.read = best;
   statistics_.shared_tokens += best;
 }

@@ -25,7 +25,7 @@ class StepModel {
   virtual bool reserve(int64_t slot, int64_t positions) = 0;
   virtual void release(int64_t slot) = 0;
   // Begins the empty sequence of slot `to` with the first `positions` of that of `from`, as if
-  // their tokens had been read. false: it cannot, and nothing has changed.
+  // their tokens had been read. Where it returns false or throws, nothing has changed.
   virtual bool share(int64_t /*from*/, int64_t /*to*/, int64_t /*positions*/) { return false; }
 
   // Appends to sequences of different slots, each at its own position, and fills `logits`

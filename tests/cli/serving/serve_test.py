@@ -77,6 +77,9 @@ def test_formats(runs):
               [(5, 2), (6, 3)], [0, 0]),
              ("mooncake.jsonl", lines(MOONCAKE), ["--time-unit", "ms"], [(9, 2), (4, 2)],
               [0, 0.25]),
+             ("texts.jsonl", lines([{"prompt": "what", "completion": "that"},
+                                    {"prompt": "who", "output": [1, 2]}]), [],
+              [(4, 4), (3, 2)], [0, 0]),
              ("own.jsonl", lines([{"id": "x", "arrival_ms": 30, "tokens": [1, 2, 3],
                                    "max_new_tokens": 2}]), [], [(3, 2)], [0])]
     for name, text, options, lengths, arrivals in cases:
@@ -108,7 +111,7 @@ def test_bad_traces(runs):
              ('{"max_new_tokens": 1}\n', "line 1: expected a prompt"),
              ('{"tokens": [1.5], "max_new_tokens": 1}\n', "line 1: tokens: expected whole numbers"),
              ('{"tokens": {}, "max_new_tokens": 1}\n', "line 1: tokens: expected a list of tokens"),
-             ('{"tokens": [1], "max_new_tokens": "x"}\n', "max_new_tokens: expected a number"),
+             ('{"tokens": [1], "max_new_tokens": {}}\n', "max_new_tokens: expected a number"),
              ('{"tokens": [1], "max_new_tokens": 1, "arrival_s": "soon"}\n',
               "expected a number or"),
              ('{"tokens": [1], "max_new_tokens": 1}\n{"tokens": [1', "line 2"),

@@ -45,6 +45,7 @@ class HashingModel : public serving::StepModel {
     states_[s].clear();
   }
   bool share(int64_t from, int64_t to, int64_t positions) override {
+    if (on_share) on_share();
     const auto f = static_cast<std::size_t>(from), t = static_cast<std::size_t>(to);
     const auto count = static_cast<std::size_t>(positions);
     if (lengths_[t] != 0 || count == 0 || count > states_[f].size()) {
@@ -78,6 +79,7 @@ class HashingModel : public serving::StepModel {
   int64_t free_blocks() const { return free_; }
   int64_t steps = 0, tokens = 0;
   std::function<void(int64_t positions)> on_reserve;
+  std::function<void()> on_share;
   std::function<void(std::span<const serving::SlotTokens>)> on_step;
 
  private:

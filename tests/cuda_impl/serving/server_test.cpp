@@ -346,6 +346,18 @@ BOOST_AUTO_TEST_CASE(what_runs_already_is_not_read_again) {
   require_alone(bench.log.outcomes.at("first"), first, 8);
 }
 
+BOOST_AUTO_TEST_CASE(who_cannot_share_reads_by_himself) {
+  Bench bench({.max_batch = 2, .max_wait_s = 0, .shared_prefix = 1});
+  bench.model.on_share = [] { throw std::bad_alloc(); };
+  bench.submit("first", {1, 2, 3}, 6);
+  bench.server.step();
+  bench.submit("same", {1, 2, 3}, 2);
+  bench.drain();
+  BOOST_TEST(bench.server.statistics().shared_tokens == 0);
+  require_alone(bench.log.outcomes.at("first"), {1, 2, 3}, 6);
+  require_alone(bench.log.outcomes.at("same"), {1, 2, 3}, 2);
+}
+
 BOOST_AUTO_TEST_CASE(options_that_no_model_serves_are_refused) {
   HashingModel model(2, kCapacity, kV);
   const auto make = [&](const ServerOptions& options) {
