@@ -2,6 +2,7 @@
 
 #include "cuda_impl/engine/memory/batch.h"
 #include "cuda_impl/kernels/attention/attention_variants.h"
+#include "golden/contract/error.h"
 #include "cuda_impl/kernels/attention/stored_attention.h"
 
 namespace assay::cuda {
@@ -237,13 +238,19 @@ void ForwardPass<S>::form_score_factors(int64_t l, View<const S, 2> input) {
 }
 
 template <class S>
-void ForwardPass<S>::attend_in_parts(int64_t l, const ScoreOperands<S>& scores, View<S, 4> values) {
-  const auto span = static_cast<int64_t>(parts_->options.key_span);
-  const int64_t parts = attention_parts(scores.positions, scores.window, scores.sinks, span);
-  const View<A, 3> partial{buffers_.partial.data,
-                           {buffers_.B * scores.H, parts, config_.head_dim + 2}};
-  attention_split<S>(at(buffers_.context, l), at(buffers_.lse, l), partial, scores, values, span,
-                     queue_);
+void ForwardPass<S>::attend_in_parts([[maybe_unused]] int64_t l,
+                                     [[maybe_unused]] const ScoreOperands<S>& scores,
+                                     [[maybe_unused]] View<S, 4> values) {
+  if constexpr (simt::HookedScalar<S>) {
+    throw Unsupported("keys in parts: the kernel is not built for this scalar");
+  } else {
+    const auto span = static_cast<int64_t>(parts_->options.key_span);
+    const int64_t parts = attention_parts(scores.positions, scores.window, scores.sinks, span);
+    const View<A, 3> partial{buffers_.partial.data,
+                             {buffers_.B * scores.H, parts, config_.head_dim + 2}};
+    attention_split<S>(at(buffers_.context, l), at(buffers_.lse, l), partial, scores, values, span,
+                       queue_);
+  }
 }
 
 // O_l = concat_h(A_l V_l) Wo_l,  q, k and v of attn_norm_l(X_l), with post norm of X_l
