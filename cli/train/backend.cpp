@@ -204,7 +204,9 @@ std::unique_ptr<TrainBackend> make_train_backend(const TrainRunOptions& options,
                                        .beta2 = options.beta2,
                                        .eps = options.eps,
                                        .weight_decay = options.weight_decay,
-                                       .max_norm = options.clip};
+                                       .max_norm = options.clip,
+                                       .dropout = options.dropout,
+                                       .dropout_seed = options.model.seed};
   const std::string precision = options.precision.empty() ? "fp32" : options.precision;
   return std::make_unique<EngineBackend>(config, weights, golden::parse_precision(precision),
                                          training, on_device);

@@ -31,7 +31,7 @@ void add_rule_options(CLI::App& command, TrainRunOptions& options) {
       ->capture_default_str();
   command
       .add_option("--dropout", options.dropout,
-                  "share of O_l and U_l that is dropped, by counters; --backend reference")
+                  "share of O_l and U_l that is dropped, by counters")
       ->capture_default_str();
   command.add_option("--beta1", options.beta1, "of AdamW")->capture_default_str();
   command.add_option("--beta2", options.beta2, "of AdamW")->capture_default_str();
@@ -194,10 +194,6 @@ void check_train_options(const TrainRunOptions& options) {
   }
   if (options.keep != "all" && options.keep != "shared" && options.keep != "inputs") {
     throw InputError(fmt::format("--keep {}: expected all, shared or inputs", options.keep));
-  }
-  if (!reference && options.dropout > 0) {
-    throw InputError(
-        fmt::format("--dropout {}: an option of --backend reference", options.dropout));
   }
   if (!reference && options.keep != "all") {
     throw InputError(fmt::format("--keep {}: an option of --backend reference", options.keep));

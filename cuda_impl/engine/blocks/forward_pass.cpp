@@ -21,8 +21,10 @@ ForwardPass<S>::ForwardPass(std::shared_ptr<const Parts<S>> parts, const Cache<S
                                           : std::make_unique<StackedRecompute<S>>(parts_, cache)) {}
 
 template <class S>
-void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool save_for_backward) {
+void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool save_for_backward,
+                         const DropoutPlace& dropout) {
   check_batch(config_, batch);
+  dropout_ = dropout;
   plan({.B = batch.batch,
         .T = batch.positions,
         .R = batch.positions,
@@ -263,6 +265,7 @@ void ForwardPass<S>::attend(int64_t l, Taps& taps) {
   taps.offer(name("attn/context"), at(buf.context, l));
   linear(buf.attn_out, at(buf.context, l).as({input.shape[0], H * Dh}), layer(l).wo);
   taps.offer(name("attn/out"), buf.attn_out);
+  drop(l, "attn", buf.attn_out);
 }
 
 // Y_l = X_l + O_l; methods 2, 4.x and the plans, l >= 1: their sum of o_{j>l} as well. And z =
@@ -310,6 +313,12 @@ void ForwardPass<S>::run_mlp(int64_t l, Taps& taps) {
   taps.offer(name("mlp/act"), buf.act);
   linear(buf.mlp_out, buf.act, w.w_down);
   taps.offer(name("mlp/out"), buf.mlp_out);
+  drop(l, "mlp", buf.mlp_out);
+}
+
+template <class S>
+void ForwardPass<S>::drop(int64_t l, const char* branch, View<S, 2> own) {
+  if (dropout_.drops()) dropout<S, S>(own, own, 1.0, mask_of(l, branch), queue_);
 }
 
 // X_{l+1} = Y_l + U_l; methods 1 and 3.x, l >= 1: their sum of r_{j>l} as well. With norms after

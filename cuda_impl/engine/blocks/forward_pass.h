@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda_impl/engine/blocks/dropout_masks.h"
 #include "cuda_impl/engine/blocks/stacked_recompute.h"
 #include "cuda_impl/engine/cache/cache.h"
 #include "cuda_impl/engine/interface/model.h"
@@ -35,7 +36,9 @@ class ForwardPass {
 
   // Computes every tensor of golden::tensor_list in order; with `save_for_backward` up to the last
   // stream, and what a backward pass reads stays in the buffers: logits and loss are its to form.
-  void run(const Batch& batch, Probe* probe, bool save_for_backward);
+  // The backward pass behind it drops what this one has dropped.
+  void run(const Batch& batch, Probe* probe, bool save_for_backward,
+           const DropoutPlace& dropout = {});
   // Puts a chunk that stands at the cache's positions into the cache. Returns the logits [B,V]
   // behind each row's last position.
   View<const S, 2> run(const Chunk& chunk);
@@ -74,6 +77,11 @@ class ForwardPass {
   void run_mlp(int64_t l, Taps& taps);
   void recompute_attention(int64_t l, int64_t j, View<S, 2> out, Taps& taps);
   void recompute_mlp(int64_t l, int64_t j, Taps& taps);
+  // O_l or U_l where it enters the stream; nothing without dropout.
+  void drop(int64_t l, const char* branch, View<S, 2> own);
+  DropoutMask mask_of(int64_t l, const char* branch) const {
+    return dropout_.mask(l, branch, buffers_.T * config_.hidden_size);
+  }
   void layer_epilogue(int64_t l, Taps& taps);
   void epilogue(Taps& taps);
   // The final norm of rows of the last stream, in attn_norm; without one the rows themselves.
@@ -147,6 +155,7 @@ class ForwardPass {
   // For [B,H,T,T] and [N,V], only if a probe ever wants one.
   Arena arena_, matrix_arena_, logits_arena_;
   Buffers<S> buffers_;
+  DropoutPlace dropout_;  // of the last pass
   std::unique_ptr<StackedRecompute<S>> stacked_;  // null: earlier layers run one after the other
   std::vector<golden::TensorInfo> list_;          // what a pass of the planned shape computes
   simt::LaunchGraph chunk_graph_;                 // of chunks of the planned shape

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cuda_impl/engine/blocks/backward.h"
+#include "cuda_impl/engine/interface/trainer.h"
 #include "cuda_impl/engine/training/trained_arrays.h"
 #include "cuda_impl/engine/weights/learned_arrays.h"
 
@@ -25,7 +26,7 @@ class TrainedTransformer {
   };
 
   TrainedTransformer(const golden::ModelConfig& config, golden::Precision precision,
-                     const golden::WeightSource& weights, const ModelOptions& options);
+                     const golden::WeightSource& weights, const TrainingOptions& options);
 
   const golden::ModelConfig& config() const { return parts_->config; }
   Stream queue() const { return parts_->queue; }
@@ -37,7 +38,7 @@ class TrainedTransformer {
   std::vector<FlatArray<S>> stored() const;
   std::vector<FlatArray<A>> clear_gradients();
 
-  void add_gradients(const Batch& batch, double scale);
+  void add_gradients(const Batch& batch, double scale, const DropoutPlace& dropout);
   View<const A, 1> loss() const { return backward_.loss(); }
   void form_gradients();
   void follow(const Numbers& master);
