@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "cli/train/losses.h"
+#include "cuda_impl/engine/interface/backend_name.h"
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
 #include "golden/contract/precision.h"
@@ -206,7 +207,8 @@ std::unique_ptr<TrainBackend> make_train_backend(const TrainRunOptions& options,
                                        .weight_decay = options.weight_decay,
                                        .max_norm = options.clip,
                                        .dropout = options.dropout,
-                                       .dropout_seed = options.model.seed};
+                                       .dropout_seed = options.model.seed,
+                                       .model = {.keep = cuda::parse_keep("--keep", options.keep)}};
   const std::string precision = options.precision.empty() ? "fp32" : options.precision;
   return std::make_unique<EngineBackend>(config, weights, golden::parse_precision(precision),
                                          training, on_device);

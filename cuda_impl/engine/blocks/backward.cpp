@@ -30,6 +30,7 @@ void Backward<S>::add_gradients(double scale) {
   prepare();
   head(scale);
   for (int64_t l = pass_.config_.num_hidden_layers - 1; l >= 0; --l) {
+    pass_.run_again(l);
     mlp_site(l);
     attention_site(l);
   }
@@ -293,14 +294,15 @@ template <class S>
 View<const S, 2> Backward<S>::recompute_context(int64_t l, int64_t j) {
   Buffers<S>& buf = pass_.buffers_;
   const LayerWeights<S>& w = pass_.layer(j);
+  pass_.form_scores_again(j);
   View<S, 2> h = pass_.stream(l);
   if (pass_.pre_norm()) {
     pass_.norm(buf.attn_norm, h, {}, w.attn_norm);
     h = buf.attn_norm;
   }
   pass_.project_heads(buf.recompute_v, h, w.wv, false);
-  replay_attention<S>(buf.recompute_context, at(buf.lse, j), pass_.scores_of(j), buf.recompute_v,
-                      pass_.queue_);
+  replay_attention<S>(buf.recompute_context, pass_.stored_lse_of(j), pass_.stored_scores_of(j),
+                      buf.recompute_v, pass_.queue_);
   return h;
 }
 

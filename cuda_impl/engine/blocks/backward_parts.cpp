@@ -44,11 +44,12 @@ void Backward<S>::attend(int64_t l, const Affine<S>& wo, AffineGradient<A>& g, V
              pass_.parts_->operands);
   attention_delta<S>(scratch_.delta, context, scratch_.d_context, pass_.queue_);
 
-  const AttentionBackwardArguments<S> arguments{.scores = pass_.scores_of(l),
-                                                .lse = at(pass_.buffers_.lse, l),
-                                                .v = v,
-                                                .dcontext = scratch_.d_context,
-                                                .delta = scratch_.delta};
+  const AttentionBackwardArguments<S> arguments{
+      .scores = own ? pass_.scores_of(l) : pass_.stored_scores_of(l),
+      .lse = own ? at(pass_.buffers_.lse, l) : pass_.stored_lse_of(l),
+      .v = v,
+      .dcontext = scratch_.d_context,
+      .delta = scratch_.delta};
   ScoreGradients<A> into;
   if (own || !pass_.method_.detach_stored) {
     const int64_t first = pass_.method_.all_layers_score ? 0 : l;

@@ -131,7 +131,7 @@ void ForwardPass<S>::project_heads(View<S, 4> heads, View<const S, 2> x, const A
 }
 
 template <class S>
-void ForwardPass<S>::project_scored(int64_t l, const char* tensor, std::vector<View<S, 4>>& plain,
+void ForwardPass<S>::project_scored(int64_t l, const char* tensor, View<S, 4> plain,
                                     View<S, 4> heads, View<const S, 2> x, const Affine<S>& by,
                                     const Norm<S>& norm, Taps& taps) {
   const std::string name = golden::layer_name(l, tensor);
@@ -141,11 +141,10 @@ void ForwardPass<S>::project_scored(int64_t l, const char* tensor, std::vector<V
     return;
   }
   const auto [B, H, T, Dh] = heads.shape;
-  const View<S, 4> projected = at(plain, l);
-  project_heads(projected, x, by, false);
-  taps.offer(name + "_proj", projected);
-  rms_norm(heads.as({B * H * T, Dh}), projected.as({B * H * T, Dh}), norm.gain,
-           config_.rms_norm_eps, queue_);
+  project_heads(plain, x, by, false);
+  taps.offer(name + "_proj", plain);
+  rms_norm(heads.as({B * H * T, Dh}), plain.as({B * H * T, Dh}), norm.gain, config_.rms_norm_eps,
+           queue_);
   taps.offer(name + "_norm", heads);
   turn_heads(heads, heads, buffers_.cosines, buffers_.sines, position_offset(), false, queue_);
   taps.offer(name, heads);
@@ -204,8 +203,11 @@ void ForwardPass<S>::project(int64_t l, View<const S, 2> input, Taps& taps) {
   const auto name = [l](const char* tensor) { return golden::layer_name(l, tensor); };
   const LayerWeights<S>& w = layer(l);
   Buffers<S>& buf = buffers_;
-  project_scored(l, "attn/q", buf.q_proj, at(buf.q, l), input, w.wq, w.q_norm, taps);
-  project_scored(l, "attn/k", buf.k_proj, at(buf.k, l), input, w.wk, w.k_norm, taps);
+  const auto plain = [&](std::vector<View<S, 4>>& of) {
+    return config_.qk_norm ? at(of, l) : View<S, 4>{};
+  };
+  project_scored(l, "attn/q", plain(buf.q_proj), at(buf.q, l), input, w.wq, w.q_norm, taps);
+  project_scored(l, "attn/k", plain(buf.k_proj), at(buf.k, l), input, w.wk, w.k_norm, taps);
   project_heads(at(buf.v, l), input, w.wv, false);
   taps.offer(name("attn/v"), at(buf.v, l));
   if (method_.gated_scores) form_score_factors(l, input);

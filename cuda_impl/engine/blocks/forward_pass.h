@@ -65,6 +65,11 @@ class ForwardPass {
   // False if the buffers stood already: every launch has the arguments it had in the last pass.
   bool plan(const PassShape& shape);
   void enqueue_chunk();
+  // Behind a pass that keeps less than all: forms what a backward pass reads of layer l, from its
+  // input, with the bits that the pass had.
+  void run_again(int64_t l);
+  // With Keep::inputs: what A_j is rebuilt from, from the input of layer j.
+  void form_scores_again(int64_t j);
   void attend(int64_t l, Taps& taps);
   void project(int64_t l, View<const S, 2> input, Taps& taps);
   void append_kv(int64_t l);
@@ -130,10 +135,9 @@ class ForwardPass {
   // heads [B,H,T,Dh] of x [N,D], rotated or not
   void project_heads(View<S, 4> heads, View<const S, 2> x, const Affine<S>& by, bool rotate);
   // Heads of q or k of layer l, turned, and where the model norms them from their projections,
-  // which go to plain[l].
-  void project_scored(int64_t l, const char* tensor, std::vector<View<S, 4>>& plain,
-                      View<S, 4> heads, View<const S, 2> x, const Affine<S>& by,
-                      const Norm<S>& norm, Taps& taps);
+  // which go to `plain`.
+  void project_scored(int64_t l, const char* tensor, View<S, 4> plain, View<S, 4> heads,
+                      View<const S, 2> x, const Affine<S>& by, const Norm<S>& norm, Taps& taps);
   // buffers_.sum = what a method adds at its site in layer l; own is the layer's own output.
   void form_sum(int64_t l, View<const S, 2> own, Taps& taps);
   // y = that sum, with the residual and the layer's own output where the method keeps them
@@ -141,6 +145,11 @@ class ForwardPass {
 
   // What layer l attends with: its own q and k, or those of layers 0 .. l.
   ScoreOperands<S> scores_of(int64_t l) const;
+  // What layer j attended with and its lse [B,H,T], for a later layer that runs it again.
+  ScoreOperands<S> stored_scores_of(int64_t j) const;
+  View<A, 3> stored_lse_of(int64_t j) const {
+    return buffers_.forms_again() ? buffers_.again_lse : at(buffers_.lse, j);
+  }
   Coefficients<A> gate_coefficients(int64_t l) const;
   View<A, 4> matrix();  // [B,H,T,T], for a tap
 
