@@ -49,8 +49,8 @@ TrainedCase train_clean_case(const CleanCase& c, const std::string& golden_path)
   options.rule.max_norm = draw.of({0, between, between, 0.1 * between, 10 * between});
   const std::string name = draw.below(8) == 0 ? "reference" : c.subject;
   if (c.config.method != "pt") options.dropout.rate = draw.of({0, 0, 0.1, 0.5});
-  const auto subject = make_training_subject(name, c.precision, c.config, golden, options.rule,
-                                             options.dropout, {});
+  const auto subject =
+      make_training_subject(name, c.precision, c.config, golden, options.rule, options.dropout, {});
   return {fmt::format("{}: {} steps of {} micro-batches, rate {:g}, betas {:g} {:g}, eps {:g}, "
                       "decay {:g}, largest norm {:.3g}, dropout {:g}",
                       name, options.steps, options.micro_batches, options.rate, options.rule.beta1,

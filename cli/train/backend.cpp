@@ -77,6 +77,7 @@ class ReferenceBackend : public TrainBackend {
     read_weights(weights.receive());
     trainer_.restore(weights, first, second, progress.steps);
   }
+  int64_t peak_bytes() const override { return reference::peak_bytes(); }
   golden::Element element() const override { return golden::Element::f64; }
 
  private:
@@ -157,6 +158,7 @@ class EngineBackend : public TrainBackend {
                const golden::WeightSource& second) override {
     trainer_->restore(progress, first, second);
   }
+  int64_t peak_bytes() const override { return static_cast<int64_t>(trainer_->bytes()); }
   golden::Element element() const override {
     return precision_ == golden::Precision::fp64 ? golden::Element::f64 : golden::Element::f32;
   }

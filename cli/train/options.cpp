@@ -30,8 +30,7 @@ void add_rule_options(CLI::App& command, TrainRunOptions& options) {
   command.add_option("--clip", options.clip, "largest norm of all gradients; 0: no clipping")
       ->capture_default_str();
   command
-      .add_option("--dropout", options.dropout,
-                  "share of O_l and U_l that is dropped, by counters")
+      .add_option("--dropout", options.dropout, "share of O_l and U_l that is dropped, by counters")
       ->capture_default_str();
   command.add_option("--beta1", options.beta1, "of AdamW")->capture_default_str();
   command.add_option("--beta2", options.beta2, "of AdamW")->capture_default_str();

@@ -15,12 +15,9 @@ namespace assay::cli {
 // InputError for one that cannot train (a dump, a library, a program that is started for each
 // answer or does not say that it can) and for dropout where the subject or the method has none,
 // NoDevice for a device that is not there.
-std::unique_ptr<verify::TrainingSubject> make_training_subject(const std::string& name,
-                                                               golden::Precision precision,
-                                                               const golden::ModelConfig& config,
-                                                               const golden::WeightSource& weights,
-                                                               const reference::AdamwRule& rule,
-                                                               const reference::Dropout& dropout,
-                                                               const SubjectOptions& options);
+std::unique_ptr<verify::TrainingSubject> make_training_subject(
+    const std::string& name, golden::Precision precision, const golden::ModelConfig& config,
+    const golden::WeightSource& weights, const reference::AdamwRule& rule,
+    const reference::Dropout& dropout, const SubjectOptions& options);
 
 }  // namespace assay::cli

@@ -115,8 +115,7 @@ std::vector<std::string> GradientSource::backward_order(const Batch& batch) cons
 const reference::Graph& GradientSource::graph_of(const Batch& batch) const {
   auto& graph = graphs_[{batch.batch, batch.positions}];
   if (graph == nullptr) {
-    const auto build =
-        dropout_.rate > 0 ? reference::build_with_dropout : reference::build_model;
+    const auto build = dropout_.rate > 0 ? reference::build_with_dropout : reference::build_model;
     graph = build(config_, batch.batch, batch.positions);
   }
   return *graph;
@@ -131,6 +130,8 @@ reference::Bindings GradientSource::bindings(const Batch& batch,
     const int64_t row = mask.size() / input.shape()[0];
     reference::dropout_mask(dropout_, place.step, input.name,
                             static_cast<uint64_t>(place.first_row * row), mask.values());
+    if (place.is_scaled) return mask;
+    for (double& x : mask.values()) x *= 1 - dropout_.rate;
     return mask;
   };
 }

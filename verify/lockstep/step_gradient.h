@@ -34,6 +34,7 @@ struct StepGradient {
 struct MaskPlace {
   int64_t step = 1;       // from 1
   int64_t first_row = 0;  // of the step's rows: the first one of the first micro-batch
+  bool is_scaled = true;  // else what is kept is not divided by 1 - p
 };
 
 class GradientSource {

@@ -164,7 +164,7 @@ class ForwardPass {
   // For [B,H,T,T] and [N,V], only if a probe ever wants one.
   Arena arena_, matrix_arena_, logits_arena_;
   Buffers<S> buffers_;
-  DropoutPlace dropout_;  // of the last pass
+  DropoutPlace dropout_;                          // of the last pass
   std::unique_ptr<StackedRecompute<S>> stacked_;  // null: earlier layers run one after the other
   std::vector<golden::TensorInfo> list_;          // what a pass of the planned shape computes
   simt::LaunchGraph chunk_graph_;                 // of chunks of the planned shape

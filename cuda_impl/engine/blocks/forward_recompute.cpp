@@ -130,11 +130,11 @@ void ForwardPass<S>::add_sum(View<S, 2> y, View<const S, 2> residual, View<const
   add(y, terms[0], terms[1], terms[2], queue_);
 }
 
-#define ASSAY_INSTANTIATE(S)                                                \
+#define ASSAY_INSTANTIATE(S)                                                 \
   template ScoreOperands<S> ForwardPass<S>::stored_scores_of(int64_t) const; \
-  template void ForwardPass<S>::run_again(int64_t);                         \
-  template void ForwardPass<S>::form_scores_again(int64_t);                 \
-  template void ForwardPass<S>::form_sum(int64_t, View<const S, 2>, Taps&); \
+  template void ForwardPass<S>::run_again(int64_t);                          \
+  template void ForwardPass<S>::form_scores_again(int64_t);                  \
+  template void ForwardPass<S>::form_sum(int64_t, View<const S, 2>, Taps&);  \
   template void ForwardPass<S>::add_sum(View<S, 2>, View<const S, 2>, View<const S, 2>);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE

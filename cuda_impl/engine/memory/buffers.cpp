@@ -125,9 +125,8 @@ template <class S>
 bool plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
                   const Method& method, const PassShape& shape, Stream stream) {
   // A pass that somebody looks into has every layer's own q, k and lse: forced, they are read.
-  const bool serves =
-      buffers.saved_for_backward >= shape.save_for_backward &&
-      (shape.save_for_backward || !buffers.forms_again());
+  const bool serves = buffers.saved_for_backward >= shape.save_for_backward &&
+                      (shape.save_for_backward || !buffers.forms_again());
   if (buffers.B == shape.B && buffers.T == shape.T && buffers.R == shape.R && serves) return false;
   buffers.B = 0;  // if the allocation throws, nothing stands
   Buffers<S> planned;

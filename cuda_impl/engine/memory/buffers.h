@@ -50,10 +50,10 @@ struct Buffers {
   View<S, 4> again_q, again_k;  // [B,H,T,Dh], [B,Hkv,T,Dh]
   View<S, 4> again_proj;        // [B,H,T,Dh], of either before its norm
   View<A, 3> again_lse;         // [B,H,T]
-  View<S, 2> last;                 // [B,D], in decoding: each row's last position
-  View<S, 2> logits;               // [rows,V] of as many positions as head_bytes holds
-  View<A, 2> losses;               // [B,T]
-  View<A, 1> loss;                 // [1]
+  View<S, 2> last;              // [B,D], in decoding: each row's last position
+  View<S, 2> logits;            // [rows,V] of as many positions as head_bytes holds
+  View<A, 2> losses;            // [B,T]
+  View<A, 1> loss;              // [1]
 
   // Intermediates without a name are not rounded to S.
   View<A, 2> score_factors;       // [N,L], of methods 5.1D, 5.1E, D-base

@@ -24,6 +24,7 @@ inline namespace SIMT_BACKEND {
 //   read_gradients(..)      to a caller, by the weights' names
 //   follow(master)          what the kernels read beside stored(), from the masters after a step
 //   read_back(numbers, ..)  to a caller, by the weights' names
+//   bytes()                       of what passes and gradients take
 //   label_shift()                 from a position to the label that it predicts
 // Everything but the arrays of a pass is allocated at construction, those at the first micro-batch
 // of the largest shape; later ones only launch. A step waits for the device once, for loss and
@@ -39,6 +40,7 @@ class AdamwTrainer final : public Trainer {
   void read_weights(const ReceiveTensor& receive) const override;
   void read_moments(const ReceiveTensor& first, const ReceiveTensor& second) const override;
   Progress progress() const override { return progress_; }
+  std::size_t bytes() const override { return subject_.bytes(); }
   void restore(const Progress& progress, const golden::WeightSource& first,
                const golden::WeightSource& second) override;
 

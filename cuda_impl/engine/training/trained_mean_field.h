@@ -28,6 +28,7 @@ class TrainedMeanField {
   Stream queue() const { return parts_->queue; }
   int label_shift() const { return parts_->schedule.label_shift(); }
   int64_t allocations() const { return pass_.allocations() + backward_.allocations(); }
+  std::size_t bytes() const { return pass_.bytes() + backward_.bytes(); }
 
   Numbers numbers(const golden::WeightSource& source) const { return {config(), source}; }
   std::vector<FlatArray<A>> arrays(Numbers& numbers) const;

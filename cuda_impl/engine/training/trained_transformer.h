@@ -32,6 +32,7 @@ class TrainedTransformer {
   Stream queue() const { return parts_->queue; }
   int label_shift() const { return 1; }
   int64_t allocations() const { return pass_.allocations() + backward_.allocations(); }
+  std::size_t bytes() const { return pass_.bytes() + backward_.bytes(); }
 
   Numbers numbers(const golden::WeightSource& source) const;
   std::vector<FlatArray<A>> arrays(Numbers& numbers) const;

@@ -78,9 +78,9 @@ void dropout(View<S, 2> y, In<Operand, 2> x, double scale, const DropoutMask& ma
 
 #define ASSAY_INSTANTIATE(S) \
   template void dropout<S, S>(View<S, 2>, In<S, 2>, double, const DropoutMask&, Stream);
-#define ASSAY_INSTANTIATE_WIDE(S)                                                           \
-  template void dropout<S, accum_t<S>>(View<S, 2>, In<accum_t<S>, 2>, double,               \
-                                       const DropoutMask&, Stream);
+#define ASSAY_INSTANTIATE_WIDE(S)                                                                 \
+  template void dropout<S, accum_t<S>>(View<S, 2>, In<accum_t<S>, 2>, double, const DropoutMask&, \
+                                       Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 ASSAY_FOR_NARROW_TYPES(ASSAY_INSTANTIATE_WIDE)
 #undef ASSAY_INSTANTIATE_WIDE

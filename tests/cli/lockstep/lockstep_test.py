@@ -136,7 +136,7 @@ def ours():
     for golden, subject, precision in (("g.h5", "reference", "fp64"), ("g.h5", "simt", "fp64"),
                                        ("m.h5", "simt:keep=inputs", "fp32"),
                                        ("m.h5", "simt:keep=shared:stacked", "fp32"),
-                                       ("tied.h5", "simt:keep=inputs", "fp16")):
+                                       ("tied.h5", "simt:keep=inputs", "fp32")):
         ASSAY.expect(0, "verdict: pass", "verify", golden, "--train", "3", "--dropout", "0.3",
                      "--subject", subject, "--precision", precision)
 
