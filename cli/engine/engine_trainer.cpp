@@ -8,7 +8,7 @@ namespace assay::cli {
 namespace {
 
 cuda::ReceiveTensor trained_into(verify::Tensors& tensors) {
-  return [&tensors](const std::string& name, golden::TensorView value) {
+  return [&tensors](const std::string& name, const golden::TensorView& value) {
     tensors[name] = {value.shape, {value.values.begin(), value.values.end()}};
   };
 }

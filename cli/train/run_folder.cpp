@@ -1,6 +1,8 @@
 #include "cli/train/run_folder.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -185,6 +187,16 @@ RunFolder::RunFolder(std::string folder) : folder_(std::move(folder)) {}
 
 RunFolder::~RunFolder() {
   if (curves_ != nullptr) std::fclose(curves_);
+  if (lock_ >= 0) close(lock_);
+}
+
+// Goes with the process, however it ends. A file system without locks is taken as it is.
+void RunFolder::lock() {
+  lock_ = open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock_ < 0 || flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  throw InputError(fmt::format(
+      "--out {}: another 'assay train' is writing it: wait for its end, or name another folder",
+      folder_));
 }
 
 void RunFolder::check(const TrainRunOptions& options) const {
@@ -225,6 +237,7 @@ void RunFolder::begin(const RunStart& start, const TrainRunOptions& options,
   if (error) {
     throw InputError(fmt::format("--out {}: cannot be made: {}", folder_, error.message()));
   }
+  lock();
   for (const std::string& name : names_in(folder_)) {
     if (checkpoint_step(name) >= 0) fs::remove_all(file(name));
   }
@@ -263,6 +276,7 @@ void RunFolder::open_curves() {
 }
 
 void RunFolder::resume(int64_t step, int64_t last) {
+  lock();
   const std::string path = file("curves.jsonl");
   std::string text;
   if (fs::is_regular_file(path) && fs::file_size(path) > 0) {

@@ -78,12 +78,15 @@ class RunFolder {
 
  private:
   std::string file(const std::string& name) const { return folder_ + "/" + name; }
+  // Throws InputError where another process trains into the folder.
+  void lock();
   void open_curves();
   void write_curve_arrays() const;
 
   std::string folder_;
   std::vector<CurveRow> rows_;
   std::FILE* curves_ = nullptr;
+  int lock_ = -1;  // the folder itself, open
 };
 
 }  // namespace assay::cli

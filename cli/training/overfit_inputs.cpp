@@ -14,6 +14,7 @@
 #include "golden/contract/strict_json.h"
 #include "golden/file/files.h"
 #include "verify/training/readers/arrays.h"
+#include "verify/training/readers/event_files.h"
 #include "verify/training/readers/text_logs.h"
 #include "verify/training/readers/token_sets.h"
 
@@ -39,6 +40,7 @@ std::vector<std::string> files_in(const std::string& folder) {
     if (fs::is_regular_file(path)) found.push_back(path.string());
   }
   if (!found.empty()) return found;
+  if (!training::event_files_in(folder).empty()) return {folder};
   // The latest checkpoint of Hugging Face has the whole history.
   int64_t latest = -1;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
@@ -54,9 +56,11 @@ std::vector<std::string> files_in(const std::string& folder) {
     found = {(entry.path() / "trainer_state.json").string()};
   }
   if (found.empty()) {
-    throw InputError(folder +
-                     ": expected a run's folder with trainer_state.json, curves.jsonl, curves.csv, "
-                     "main.log or losses.h5, got none of them; name the file itself");
+    throw InputError(
+        folder +
+        ": expected a run's folder with trainer_state.json, curves.jsonl, curves.csv, "
+        "main.log, losses.h5 or event files of TensorBoard, got none of them; name the file "
+        "itself");
   }
   return found;
 }
@@ -132,7 +136,9 @@ class Gatherer {
   double scale() const { return options_.unit == "bits" ? std::log(2.0) : 1.0; }
 
   void read(const std::string& path, int set) {
-    if (!training::is_array_file(path)) return take_curve(training::read_curve(path), path);
+    if (fs::is_directory(path) || !training::is_array_file(path)) {
+      return take_curve(training::read_curve(path), path);
+    }
     std::vector<training::NamedArray> arrays = training::read_arrays(path);
     bool any = false;
     if (const auto curve = training::curve_in_arrays(path, arrays)) {

@@ -33,19 +33,31 @@ int64_t checked_capacity(const golden::ModelConfig& config, int64_t sequences, i
   return capacity;
 }
 
+int64_t checked_chunk(int64_t chunk, int64_t capacity) {
+  if (chunk >= 0 && chunk <= capacity) return chunk == 0 ? capacity : chunk;
+  throw InputError(
+      fmt::format("decoder: chunk: expected 0 .. the capacity {}, got {}", capacity, chunk));
+}
+
 }  // namespace
 
 template <class Pass>
 CachedDecoder<Pass>::CachedDecoder(std::shared_ptr<const Parts> parts, int64_t sequences,
-                                   int64_t capacity)
+                                   int64_t capacity, int64_t chunk)
     : parts_(std::move(parts)),
       capacity_(checked_capacity(parts_->config, sequences, capacity)),
-      cache_(*parts_, sequences, capacity),
+      chunk_(checked_chunk(chunk, capacity)),
+      cache_(*parts_, sequences, cache_extent(parts_->config, capacity, chunk_)),
       pass_(parts_, &cache_),
       lengths_(static_cast<std::size_t>(sequences)) {}
 
 template <class Pass>
 void CachedDecoder<Pass>::append(const Chunk& chunk, std::span<double> logits) {
+  if (chunk.positions > chunk_) {
+    throw InputError(fmt::format(
+        "chunk: C: expected at most the {} positions that the decoder was made for, got {}", chunk_,
+        chunk.positions));
+  }
   check_chunk(parts_->config, chunk, lengths_, capacity_);
   const auto B = static_cast<int64_t>(lengths_.size());
   if (const int64_t expected = B * parts_->config.vocab_size;

@@ -19,11 +19,13 @@ class CachedDecoder final : public cuda::Decoder {
   using Scalar = typename Pass::Scalar;
   using Parts = typename Pass::OwnParts;
 
-  CachedDecoder(std::shared_ptr<const Parts> parts, int64_t sequences, int64_t capacity);
+  CachedDecoder(std::shared_ptr<const Parts> parts, int64_t sequences, int64_t capacity,
+                int64_t chunk);
   void append(const Chunk& chunk, std::span<double> logits) override;
   void reset(int64_t sequence) override;
   std::span<const int64_t> lengths() const override { return lengths_; }
   int64_t cache_bytes() const override { return cache_.bytes(); }
+  int64_t cache_rows() const override { return cache_.padding_mask.shape[1]; }
   int64_t vocab_size() const override { return parts_->config.vocab_size; }
 
   int64_t allocations() const { return pass_.allocations(); }
@@ -33,7 +35,7 @@ class CachedDecoder final : public cuda::Decoder {
                    std::span<double> logits) const;
 
   std::shared_ptr<const Parts> parts_;
-  int64_t capacity_;
+  int64_t capacity_, chunk_;
   typename Pass::OwnCache cache_;
   Pass pass_;
   std::vector<int64_t> lengths_;  // [B]

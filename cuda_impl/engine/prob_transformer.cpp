@@ -46,9 +46,10 @@ void ProbTransformer<S>::forward(const Batch& batch, Probe* probe) {
 }
 
 template <class S>
-std::unique_ptr<cuda::Decoder> ProbTransformer<S>::decoder(int64_t sequences, int64_t capacity) {
+std::unique_ptr<cuda::Decoder> ProbTransformer<S>::decoder(int64_t sequences, int64_t capacity,
+                                                           int64_t chunk) {
   check_decodes(parts_->schedule.pt);
-  return std::make_unique<CachedDecoder<MeanFieldPass<S>>>(parts_, sequences, capacity);
+  return std::make_unique<CachedDecoder<MeanFieldPass<S>>>(parts_, sequences, capacity, chunk);
 }
 
 template <class S>

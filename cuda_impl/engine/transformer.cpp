@@ -46,8 +46,9 @@ std::size_t Transformer<S>::bytes() const {
 }
 
 template <class S>
-std::unique_ptr<cuda::Decoder> Transformer<S>::decoder(int64_t sequences, int64_t capacity) {
-  return std::make_unique<CachedDecoder<ForwardPass<S>>>(parts_, sequences, capacity);
+std::unique_ptr<cuda::Decoder> Transformer<S>::decoder(int64_t sequences, int64_t capacity,
+                                                       int64_t chunk) {
+  return std::make_unique<CachedDecoder<ForwardPass<S>>>(parts_, sequences, capacity, chunk);
 }
 
 #define ASSAY_INSTANTIATE(S) template class Transformer<S>;

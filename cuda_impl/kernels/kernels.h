@@ -128,13 +128,40 @@ struct Coefficients {
   int64_t layer = 0, batch = 0, query = 0, key = 0;
 };
 
+// The rows of a cache that keeps a window of a sequence: the first positions have rows of their own,
+// those behind them take `round` rows in turn, the newest in the place of the oldest. A tile of keys
+// that begins at a multiple of kRingTile is one piece of it, in order.
+inline constexpr int kRingTile = 64;
+struct Ring {
+  int kept = 0, round = 0;  // multiples of kRingTile; round 0: every position has its own row
+
+  SIMT_HD int row_of(int position) const {
+    return round == 0 || position < kept ? position : kept + (position - kept) % round;
+  }
+};
+
+// Of a cache of R rows.
+inline void expect_ring(const char* kernel, const Ring& ring, int64_t R) {
+  if (ring.kept == 0 && ring.round == 0) return;
+  if (ring.kept >= 0 && ring.round > 0 && ring.kept % kRingTile == 0 &&
+      ring.round % kRingTile == 0 && int64_t{ring.kept} + ring.round == R) {
+    return;
+  }
+  throw simt::Error(std::string(kernel) + ": ring: expected multiples of " +
+                    std::to_string(kRingTile) + " that are R = " + std::to_string(R) +
+                    " together, got kept " + std::to_string(ring.kept) + ", round " +
+                    std::to_string(ring.round));
+}
+
 // What attention scores are made of:  sum_{i < layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t],
 // key s visible to query t iff s <= t, padding_mask[b,s] and, with a window, t - window < s or s <
 // sinks.
 // Ordinary attention has layers = 1 and c = 1/sqrt(Dh); methods 5.x have l + 1 layers.
 // t and s are positions. A whole sequence has queries and keys at positions 0 .. R-1. In decoding
 // the keys come from a cache of R >= T rows, and row b's T queries stand at positions
-// position_offset[b] ..; what comes out for a query at a position >= R means nothing.
+// position_offset[b] ..; what comes out for a query at a position >= `positions` means nothing. With
+// a ring the rows hold the last ring.round positions behind the kept ones, those of the queries
+// written before; coefficients with a stride for a query or key are by row, too.
 template <class S>
 struct ScoreOperands {
   const S* const* q = nullptr;               // device table [layers] of arrays [B,H,T,Dh]
@@ -146,6 +173,8 @@ struct ScoreOperands {
   int64_t layers = 1;
   int64_t H = 0, Hkv = 0, Dh = 0;
   int64_t window = 0, sinks = 0;  // 0: every earlier key is visible; sinks with a window only
+  int64_t positions = 0;          // that there are; 0: R
+  Ring ring = {};                 // with a window, and sinks <= ring.kept
 };
 
 // Of kernels that know no cache.
@@ -239,12 +268,12 @@ void score_gate(View<accum_t<S>, 2> factors, In<S, 2> h, const GateWeights<S>& g
                 double scale, Stream stream);
 
 // What a cache takes up of a chunk, rows a table [B,H,C,W]:
-//   cache[b,h,position_offset[b] + t] = rows[b,h,t] for t < counts[b]
+//   cache[b,h,ring.row_of(position_offset[b] + t)] = rows[b,h,t] for t < counts[b]
 // with cache [B,H,R,W], position_offset and counts (device) [B]. The caller has checked
-// position_offset[b] + counts[b] <= R and counts[b] <= C.
+// counts[b] <= C and, without a ring, position_offset[b] + counts[b] <= R.
 template <class T>
 void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* position_offset,
-                 const int32_t* counts, Stream stream);
+                 const int32_t* counts, Stream stream, const Ring& ring = {});
 
 // y [B,D] = x[b,counts[b] - 1], of x [B,C,D]; row 0 where counts[b] (device [B]) is 0.
 template <class S>

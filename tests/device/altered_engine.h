@@ -64,8 +64,9 @@ class Altered final : public cuda::Model {
       receive(name, tensor.view());
     });
   }
-  std::unique_ptr<cuda::Decoder> decoder(int64_t sequences, int64_t capacity) override {
-    return inner_->decoder(sequences, capacity);
+  std::unique_ptr<cuda::Decoder> decoder(int64_t sequences, int64_t capacity,
+                                         int64_t chunk) override {
+    return inner_->decoder(sequences, capacity, chunk);
   }
   golden::PrecisionSchedule precision() const override { return inner_->precision(); }
 

@@ -43,9 +43,12 @@ void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool save_for_backwar
 
 template <class S>
 View<const S, 2> ForwardPass<S>::run(const Chunk& chunk) {
-  const auto [B, R] = cache_->padding_mask.shape;
-  if (plan({.B = B, .T = chunk.positions, .R = R, .decode = true, .options = parts_->options}))
-    chunk_graph_.forget();
+  const PassShape shape{.B = cache_->padding_mask.shape[0],
+                        .T = chunk.positions,
+                        .R = cache_->positions,
+                        .decode = true,
+                        .options = parts_->options};
+  if (plan(shape)) chunk_graph_.forget();
   simt::copy_in(buffers_.tokens.data, chunk.tokens.data(), chunk.tokens.size_bytes(), queue_);
   simt::copy_in(buffers_.padding_mask.data, chunk.attention_mask.data(),
                 chunk.attention_mask.size_bytes(), queue_);
@@ -57,7 +60,8 @@ View<const S, 2> ForwardPass<S>::run(const Chunk& chunk) {
 template <class S>
 void ForwardPass<S>::enqueue_chunk() {
   const int64_t B = buffers_.B, C = buffers_.T;
-  append(cache_->padding_mask.as({B, 1, buffers_.R, 1}), buffers_.padding_mask.as({B, 1, C, 1}));
+  append(cache_->padding_mask.as({B, 1, cache_->padding_mask.shape[1], 1}),
+         buffers_.padding_mask.as({B, 1, C, 1}));
   Taps taps(nullptr, list_, queue_);
   run_layers(taps);
   last_rows(buffers_.last, stream(config_.num_hidden_layers).as({B, C, config_.hidden_size}),
@@ -154,7 +158,8 @@ template <class S>
 Coefficients<accum_t<S>> ForwardPass<S>::gate_coefficients(int64_t l) const {
   const int64_t outputs = layer(l).gate.bias.shape[0];
   const A* data = decodes() ? at(cache_->factors, l).data : buffers_.score_factors.data;
-  Coefficients<A> c{.data = data, .layer = 1, .batch = buffers_.R * outputs};
+  const int64_t rows = decodes() ? at(cache_->factors, l).shape[2] : buffers_.T;
+  Coefficients<A> c{.data = data, .layer = 1, .batch = rows * outputs};
   (method_.score_axes == ScoreAxes::key ? c.key : c.query) = outputs;
   return c;
 }
@@ -182,7 +187,9 @@ ScoreOperands<S> ForwardPass<S>::scores_of(int64_t l) const {
           .Hkv = config_.num_key_value_heads,
           .Dh = config_.head_dim,
           .window = window,
-          .sinks = window == 0 ? 0 : config_.sink_tokens};
+          .sinks = window == 0 ? 0 : config_.sink_tokens,
+          .positions = decodes() ? cache_->positions : 0,
+          .ring = decodes() ? cache_->ring : Ring{}};
 }
 
 template <class S>
@@ -233,6 +240,16 @@ void ForwardPass<S>::form_score_factors(int64_t l, View<const S, 2> input) {
                 queue_);
 }
 
+template <class S>
+void ForwardPass<S>::attend_in_parts(int64_t l, const ScoreOperands<S>& scores, View<S, 4> values) {
+  const auto span = static_cast<int64_t>(parts_->options.key_span);
+  const int64_t parts = attention_parts(scores.positions, scores.window, scores.sinks, span);
+  const View<A, 3> partial{buffers_.partial.data,
+                           {buffers_.B * scores.H, parts, config_.head_dim + 2}};
+  attention_split<S>(at(buffers_.context, l), at(buffers_.lse, l), partial, scores, values, span,
+                     queue_);
+}
+
 // O_l = concat_h(A_l V_l) Wo_l,  q, k and v of attn_norm_l(X_l), with post norm of X_l
 template <class S>
 void ForwardPass<S>::attend(int64_t l, Taps& taps) {
@@ -249,8 +266,12 @@ void ForwardPass<S>::attend(int64_t l, Taps& taps) {
 
   const ScoreOperands<S> scores = scores_of(l);
   const int64_t H = scores.H, Dh = scores.Dh;
-  attention(at(buf.context, l), at(buf.lse, l), scores, decodes() ? at(cache_->v, l) : at(buf.v, l),
-            queue_);
+  const View<S, 4> values = decodes() ? at(cache_->v, l) : at(buf.v, l);
+  if (buf.partial.shape[0] > 0) {
+    attend_in_parts(l, scores, values);
+  } else {
+    attention(at(buf.context, l), at(buf.lse, l), scores, values, queue_);
+  }
   if (buf.stores_probs() && l + 1 < config_.num_hidden_layers) {
     store_probs(buf.probs_of(l), scores, at(buf.lse, l), queue_);
   }

@@ -71,11 +71,13 @@ class ForwardPass {
   // With Keep::inputs: what A_j is rebuilt from, from the input of layer j.
   void form_scores_again(int64_t j);
   void attend(int64_t l, Taps& taps);
+  void attend_in_parts(int64_t l, const ScoreOperands<S>& scores, View<S, 4> values);
   void project(int64_t l, View<const S, 2> input, Taps& taps);
   void append_kv(int64_t l);
   template <class T>
   void append(View<T, 4> cache, View<T, 4> rows) {
-    append_rows(cache, rows, cache_->position_offset.data, cache_->counts.data, queue_);
+    append_rows(cache, rows, cache_->position_offset.data, cache_->counts.data, queue_,
+                cache_->ring);
   }
   void form_score_factors(int64_t l, View<const S, 2> input);
   void add_attention(int64_t l, Taps& taps);

@@ -136,7 +136,7 @@ void StackedRecompute<S>::form_values(const Input& input, const Group& group, Pl
   split_heads(v, wide.as({B_, T_, heads * Dh}), queue_);
   if (cache_ != nullptr) {
     append_rows<S>(cache_->recompute_v_stack(input.l), v, cache_->position_offset.data,
-                   cache_->counts.data, queue_);
+                   cache_->counts.data, queue_, cache_->ring);
   }
 }
 

@@ -30,8 +30,10 @@ void Cache<S>::carve(Carver& carver, const Parts<S>& parts, int64_t B, int64_t R
 }
 
 template <class S>
-Cache<S>::Cache(const Parts<S>& parts, int64_t B, int64_t R) : queue_(parts.queue) {
-  arena_.plan([&](Carver& carver) { carve(carver, parts, B, R); });
+Cache<S>::Cache(const Parts<S>& parts, int64_t B, const CacheExtent& extent) : queue_(parts.queue) {
+  positions = extent.positions;
+  ring = extent.ring;
+  arena_.plan([&](Carver& carver) { carve(carver, parts, B, extent.rows); });
   std::vector<const S*> keys;
   for (const View<S, 4>& array : k) keys.push_back(array.data);
   simt::copy_in(k_table, keys.data(), keys.size() * sizeof(const S*), queue_);

@@ -16,7 +16,7 @@ template <class S>
 struct Cache : CachePlaces {
   using A = accum_t<S>;
 
-  Cache(const Parts<S>& parts, int64_t B, int64_t R);
+  Cache(const Parts<S>& parts, int64_t B, const CacheExtent& extent);
 
   // With stacked recomputes, of all j < l: [B,l*Hkv,R,Dh].
   const View<S, 4>& recompute_v_stack(int64_t l) const {

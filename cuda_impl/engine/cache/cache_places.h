@@ -10,7 +10,21 @@
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
+// What a cache holds of a sequence: `rows` of its `positions`, all of them or by a ring.
+struct CacheExtent {
+  int64_t positions = 0, rows = 0;
+  Ring ring;
+};
+
+// Of a decoder for sequences of up to `positions`, read in chunks of up to `chunk`. A ring where
+// every layer has a window, no parameter has a value for each position, and it is smaller.
+//   kept  = sinks;  round = window + chunk - 1 + 63: the oldest position that the chunk's first query
+//   sees, and those before it in its tile of keys, are there beside the chunk; multiples of 64
+CacheExtent cache_extent(const golden::ModelConfig& config, int64_t positions, int64_t chunk);
+
 struct CachePlaces {
+  int64_t positions = 0;             // that a sequence may have
+  Ring ring;                         // in whose rows they are
   View<uint8_t, 2> padding_mask;     // [B,R], 0 = padding, or nothing yet
   View<int32_t, 1> position_offset;  // [B]: where this step's positions begin
   View<int32_t, 1> counts;           // [B]: how many of a chunk's a row has

@@ -1,7 +1,8 @@
 // The name of a back end with what is asked of it, as command line and C interface take it:
-//   NAME[:stacked][:stored=BYTES][:stack=BYTES][:head=BYTES][:keep=all|shared|inputs][:fast-atomics]
+//   NAME[:stacked][:stored=BYTES][:stack=BYTES][:head=BYTES][:span=KEYS][:keep=all|shared|inputs]
+//   [:fast-atomics]
 // in any order: Recompute::stacked, and of ModelOptions stored_bytes, stack_bytes, head_bytes,
-// keep, fast_atomics.
+// key_span, keep, fast_atomics.
 #pragma once
 
 #include <string>

@@ -50,6 +50,10 @@ struct ModelOptions {
   // the bits of a narrow type's recomputes change.
   std::size_t stored_bytes = 0;
   Keep keep = Keep::all;
+  // In decoding, a chunk of one position: its keys are read in parts of so many positions, a
+  // multiple of 32, by blocks of their own, so that one query with many keys fills a GPU. 0: one
+  // block reads them all, and the bits are those of the forward pass.
+  std::size_t key_span = 0;
 };
 
 struct Batch {
@@ -100,12 +104,13 @@ class Decoder {
   virtual ~Decoder() = default;
   // Appends the chunk to its sequences, and unless `logits` is empty fills it [B,V] with those
   // behind each one's last new position; a row with count 0 gets zeros. Throws InputError, with
-  // nothing appended, for a chunk that does not fit the config or the capacity.
+  // nothing appended, for a chunk that does not fit the config, the capacity or the largest chunk.
   virtual void append(const Chunk& chunk, std::span<double> logits) = 0;
   // Empties the sequence.
   virtual void reset(int64_t sequence) = 0;
   virtual std::span<const int64_t> lengths() const = 0;  // [B], in positions
   virtual int64_t cache_bytes() const = 0;
+  virtual int64_t cache_rows() const = 0;  // of a sequence: how many positions it can keep
   virtual int64_t vocab_size() const = 0;  // V
 };
 
@@ -120,11 +125,15 @@ class Model {
   // A forward and a backward pass; returns the loss. With an empty `receive` the gradients stay
   // where they are formed.
   virtual double gradients(const Batch& batch, const ReceiveGradient& receive) = 0;
-  // For `sequences` rows of up to `capacity` positions each. It stays valid without the model.
+  // For `sequences` rows of up to `capacity` positions each, read in chunks of up to `chunk`
+  // positions; 0: of any. Where `chunk` is given and every layer has a window, the cache keeps what
+  // the window needs and no more: the sinks, and window + chunk - 1 positions, both rounded up to a
+  // multiple of 64. It stays valid without the model.
   // Throws InputError where the config ends before the capacity: max_position_embeddings, or a
   // parameter with a value for every position (5.1A, 5.1B, 5.1C, C-base); Unsupported for pt unless
   // its heads are causal: a word would hear from later ones.
-  virtual std::unique_ptr<Decoder> decoder(int64_t sequences, int64_t capacity) = 0;
+  virtual std::unique_ptr<Decoder> decoder(int64_t sequences, int64_t capacity,
+                                           int64_t chunk = 0) = 0;
   virtual golden::PrecisionSchedule precision() const = 0;
 };
 

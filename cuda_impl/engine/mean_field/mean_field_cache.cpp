@@ -19,9 +19,11 @@ void MeanFieldCache<S>::carve(Carver& carver, const MeanFieldSchedule& schedule,
 }
 
 template <class S>
-MeanFieldCache<S>::MeanFieldCache(const MeanFieldParts<S>& parts, int64_t B, int64_t R)
+MeanFieldCache<S>::MeanFieldCache(const MeanFieldParts<S>& parts, int64_t B,
+                                  const CacheExtent& extent)
     : queue_(parts.queue), before_(static_cast<std::size_t>(B)), words_(before_) {
-  arena_.plan([&](Carver& carver) { carve(carver, parts.schedule, B, R); });
+  positions = extent.positions;
+  arena_.plan([&](Carver& carver) { carve(carver, parts.schedule, B, extent.rows); });
   clear(queue_);
 }
 

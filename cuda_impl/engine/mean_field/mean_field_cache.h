@@ -19,7 +19,7 @@ inline namespace SIMT_BACKEND {
 // over it costs, but for the heads, which read the cache.
 template <class S>
 struct MeanFieldCache : CachePlaces {
-  MeanFieldCache(const MeanFieldParts<S>& parts, int64_t B, int64_t R);
+  MeanFieldCache(const MeanFieldParts<S>& parts, int64_t B, const CacheExtent& extent);
 
   // CachePlaces::place, and the chunk's words.
   void place(std::span<const int64_t> lengths, const Chunk& chunk);

@@ -5,6 +5,7 @@
 
 #include "cuda_impl/engine/memory/convert.h"
 #include "cuda_impl/engine/memory/rope_table.h"
+#include "cuda_impl/kernels/attention/attention_variants.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -35,6 +36,12 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   }
   for (View<S, 2>* array : {&x.up, &x.act}) *array = carver.view<S>({N, F});
   x.gate = carver.view<S>({llama ? N : 0, F});
+  const bool in_parts = reads_in_parts(shape);
+  const int64_t parts =
+      in_parts ? attention_parts(x.R, c.full_layers.empty() ? c.window : 0, c.sink_tokens,
+                                 static_cast<int64_t>(shape.options.key_span))
+               : 0;
+  x.partial = carver.view<A>({in_parts ? B * H : 0, parts, Dh + 2});
   x.last = carver.view<S>({shape.decode ? B : 0, D});
   const auto most = static_cast<int64_t>(shape.options.head_bytes / sizeof(S)) / V;
   x.logits = carver.view<S>({shape.decode ? B : std::clamp<int64_t>(most, 1, N), V});

@@ -50,6 +50,7 @@ struct Buffers {
   View<S, 4> again_q, again_k;  // [B,H,T,Dh], [B,Hkv,T,Dh]
   View<S, 4> again_proj;        // [B,H,T,Dh], of either before its norm
   View<A, 3> again_lse;         // [B,H,T]
+  View<A, 3> partial;           // [B*H,parts,Dh+2], where a step reads its keys in parts
   View<S, 2> last;              // [B,D], in decoding: each row's last position
   View<S, 2> logits;            // [rows,V] of as many positions as head_bytes holds
   View<A, 2> losses;            // [B,T]
@@ -104,6 +105,11 @@ struct PassShape {
   bool decode = false;             // logits are wanted of one position a row, and no loss
   ModelOptions options;
 };
+
+// Whether a step of decoding reads its keys in parts (ModelOptions::key_span).
+inline bool reads_in_parts(const PassShape& shape) {
+  return shape.decode && shape.T == 1 && shape.options.key_span > 0;
+}
 
 // Whether a pass over whole sequences [B,T] keeps the probabilities that its recomputes read.
 template <class S>

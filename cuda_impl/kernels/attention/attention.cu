@@ -13,6 +13,7 @@
 //   padding_mask     [B,R]       0 = padding
 //   position_offset  [B]         the position of query 0: t above is position_offset + its row.
 //                                Null: 0, and R = T
+//   ring                         where in the R rows of k, v and padding_mask a key's position is
 //   lse              [B,H,T]     accum_t<S>; -inf for a row without a visible key, whose
 //                                context is 0
 //   context          [B,T,H*Dh]  stored as S, heads concatenated
@@ -76,12 +77,14 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
   const int start = p.window.next_tile(0, position_offset + query0, kKeys);
   for (int key0 = start; key0 < end;
        key0 = p.window.next_tile(key0 + kKeys, position_offset + query0, kKeys)) {
+    const int key_row = p.ring.row_of(key0);
     __syncthreads();  // every thread has read the key and value tiles before
     for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
-      s_v[i] = key0 + i / p.Dh < end ? simt::to_accum(g_v_head[int64_t{key0} * p.Dh + i]) : A(0);
+      s_v[i] = key0 + i / p.Dh < end ? simt::to_accum(g_v_head[int64_t{key_row} * p.Dh + i]) : A(0);
     }
     if (tid < kKeys) {
-      s_padding_mask[tid] = key0 + tid < end && p.padding_mask[int64_t{b} * p.R + key0 + tid] != 0;
+      s_padding_mask[tid] =
+          key0 + tid < end && p.padding_mask[int64_t{b} * p.R + key_row + tid] != 0;
     }
     A r_score[kRowsPerWarp];
     tile.scores(r_score, p, b, h, query0, position_offset, key0, key0 > start);

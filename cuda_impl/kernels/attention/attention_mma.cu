@@ -14,6 +14,7 @@
 //   padding_mask     [B,R]       0 = padding
 //   position_offset  [B]         the position of query 0: t above is position_offset + its row.
 //                                Null: 0, and R = T
+//   ring                         where in the R rows of k, v and padding_mask a key's position is
 //   lse              [B,H,T]     float; -inf for a row without a visible key, whose context is 0
 //   context          [B,T,H*Dh]  stored as S, heads concatenated
 // Rounding: scores, their exponentials and all sums are float, as in attention.cu; but every
@@ -24,7 +25,7 @@
 // must be finite.
 // Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64 that
 // one of them may see. Any B, T, layers >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
-// Registers 135 or 139, 154 or 164, 184 or 194, 228 or 234 by Dh, no spills; shared memory 8704,
+// Registers 133 or 139, 156 or 164, 186 or 194, 230 or 234 by Dh, no spills; shared memory 8704,
 // 15104, 27904, 53504 bytes; two blocks per SM or more. (nvcc 13.0, sm_90; its time on a GPU is not
 // measured.)
 // Longest addition chain: scores Dh + layers; lse 16 ceil(T/64) + 2; context T, rescaled ceil(T/64)
@@ -133,7 +134,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
     const int row = row0 + simt::mma_d_place(lane, 2 * r).row;
     if (row >= p.T) continue;
     if (kReplay) rows.highest[r] = g_lse[row];
-    if (p.offset != nullptr && position_offset + row < p.R)
+    if (p.offset != nullptr && position_offset + row < p.positions)
       r_offset[r] = p.offset[position_offset + row];
   }
 
@@ -143,8 +144,9 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
   for (int key0 = start; key0 < end;
        key0 = p.window.next_tile(key0 + kBlockKeys, position_offset + query0, kBlockKeys)) {
     __syncthreads();  // every thread has read the key and value tiles before
-    const uint8_t* g_padding_mask = p.padding_mask + int64_t{b} * p.R + key0;
-    load_turned<kDh, kBlockKeys>(s_values, g_v + int64_t{key0} * kDh, kDh, g_padding_mask,
+    const int key_row = p.ring.row_of(key0);
+    const uint8_t* g_padding_mask = p.padding_mask + int64_t{b} * p.R + key_row;
+    load_turned<kDh, kBlockKeys>(s_values, g_v + int64_t{key_row} * kDh, kDh, g_padding_mask,
                                  end - key0);
     if (tid < kBlockKeys) s_padding_mask[tid] = key0 + tid < end && g_padding_mask[tid] != 0;
 
@@ -158,7 +160,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
         load_rows<kDh>(s_queries, kMmaRows, p.q[layer] + (query_head * p.T + query0) * kDh, kDh,
                        p.T - query0);
       }
-      load_rows<kDh>(s_keys, kBlockKeys, p.k[layer] + (key_head * p.R + key0) * kDh, kDh,
+      load_rows<kDh>(s_keys, kBlockKeys, p.k[layer] + (key_head * p.R + key_row) * kDh, kDh,
                      end - key0);
       __syncthreads();  // the layer's tiles, the values and s_padding_mask are complete
       if (!is_used) continue;

@@ -1,11 +1,12 @@
 // Rows of a chunk into and out of what decoding keeps:
-//   append_rows  cache[b,h,position_offset[b]+t,w] = rows[b,h,t,w] for t < counts[b]
+//   append_rows  cache[b,h,ring.row_of(position_offset[b]+t),w] = rows[b,h,t,w] for t < counts[b]
 //   last_rows    y[b,d] = x[b,max(counts[b],1)-1,d]
 //
 //   cache   [B,H,R,W], rows [B,H,C,W]  of any element, copied bit for bit
 //   y       [B,D], x [B,C,D]           stored as S, likewise
-//   position_offset, counts  [B]       position_offset[b] + counts[b] <= R and counts[b] <= C: the
-//                                      caller checks them
+//   position_offset, counts  [B]       counts[b] <= C and, without a ring, position_offset[b] +
+//                                      counts[b] <= R: the caller checks them
+//   ring                               of R rows, at least C of them taken in turn
 // Launch: one thread per element of rows or y. Any extents >= 1.
 // Longest addition chain 0.
 // CPU counterpart: none: the reference forms a whole sequence at once.
@@ -21,13 +22,14 @@ template <class T>
 __global__ void append_rows_kernel(T* __restrict__ cache, const T* __restrict__ rows,
                                    const int32_t* __restrict__ position_offset,
                                    const int32_t* __restrict__ counts, int64_t elements, int H,
-                                   int C, int R, int W) {
+                                   int C, int R, int W, Ring ring) {
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= elements) return;
   const int64_t row = i / W;  // (b*H + h)*C + t
   const int t = static_cast<int>(row % C);
   const int64_t head = row / C, b = head / H;
-  if (t < counts[b]) cache[(head * R + position_offset[b] + t) * W + i % W] = rows[i];
+  if (t >= counts[b]) return;
+  cache[(head * R + ring.row_of(position_offset[b] + t)) * W + i % W] = rows[i];
 }
 
 template <class S>
@@ -51,12 +53,13 @@ void expect_counts(const char* kernel, const int32_t* counts) {
 
 template <class T>
 void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* position_offset,
-                 const int32_t* counts, Stream stream) {
+                 const int32_t* counts, Stream stream, const Ring& ring) {
   const auto [B, H, R, W] = cache.shape;
   const int64_t C = rows.shape[2];
   expect_shape("append_rows", "cache [B,H,R,W]", cache, {B, H, R, W});
   expect_shape("append_rows", "rows [B,H,C,W]", rows, {B, H, C, W});
-  expect_at_most("append_rows", "C", C, R);
+  expect_ring("append_rows", ring, R);
+  expect_at_most("append_rows", "C", C, ring.round == 0 ? R : ring.round);
   expect_counts("append_rows", counts);
   if (position_offset == nullptr) {
     throw simt::Error("append_rows: position_offset: expected memory, got a null pointer");
@@ -64,7 +67,7 @@ void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* position_offset
   const int64_t elements = B * H * C * W;
   simt::launch(LaunchName("append_rows", rows.shape).text, append_rows_kernel<T>,
                dim3(blocks_for(elements, kThreads)), dim3(kThreads), 0, stream, cache.data,
-               rows.data, position_offset, counts, elements, H, C, R, W);
+               rows.data, position_offset, counts, elements, H, C, R, W, ring);
 }
 
 template <class S>
@@ -79,12 +82,14 @@ void last_rows(View<S, 2> y, In<S, 3> x, const int32_t* counts, Stream stream) {
                B * D, C, D);
 }
 
-#define ASSAY_INSTANTIATE(S)                                                               \
-  template void append_rows(View<S, 4>, In<S, 4>, const int32_t*, const int32_t*, Stream); \
+#define ASSAY_INSTANTIATE(S)                                                              \
+  template void append_rows(View<S, 4>, In<S, 4>, const int32_t*, const int32_t*, Stream, \
+                            const Ring&);                                                 \
   template void last_rows(View<S, 2>, In<S, 3>, const int32_t*, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
-template void append_rows(View<uint8_t, 4>, In<uint8_t, 4>, const int32_t*, const int32_t*, Stream);
+template void append_rows(View<uint8_t, 4>, In<uint8_t, 4>, const int32_t*, const int32_t*, Stream,
+                          const Ring&);
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -31,7 +31,9 @@ struct ScoreParams {
   Coefficients<accum_t<S>> coefficients;
   const accum_t<S>* offset;
   Window window;
+  Ring ring;
   int layers, H, Hkv, T, R, Dh;
+  int positions;
 
   // The position of batch row b's query 0.
   SIMT_DEVICE int position_offset(int b) const {
@@ -40,7 +42,7 @@ struct ScoreParams {
   // One past the last position that a query before `row` may see.
   SIMT_DEVICE int key_end(int position_offset, int row) const {
     const int end = position_offset + (row < T ? row : T);
-    return end < R ? end : R;
+    return end < positions ? end : positions;
   }
 };
 
@@ -80,7 +82,7 @@ struct ScoreTile {
     const int64_t query_head = int64_t{b} * p.H + h;
     const int64_t key_head = int64_t{b} * p.Hkv + h / (p.H / p.Hkv);
     const int position0 = position_offset + query0 + warp * kRowsPerWarp, key = key0 + lane;
-    const int end = p.key_end(position_offset, p.T);
+    const int end = p.key_end(position_offset, p.T), key_row = p.ring.row_of(key0);
     for (int r = 0; r < kRowsPerWarp; ++r) {
       r_score[r] = p.offset != nullptr && position0 + r < end ? p.offset[position0 + r] : A(0);
     }
@@ -94,7 +96,7 @@ struct ScoreTile {
           s_q[d * kQueryStride + row] = query0 + row < p.T ? simt::to_accum(g_q[i]) : A(0);
         }
       }
-      const S* g_k = p.k[layer] + (key_head * p.R + key0) * p.Dh;
+      const S* g_k = p.k[layer] + (key_head * p.R + key_row) * p.Dh;
       for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
         const int row = i / p.Dh, d = i % p.Dh;
         s_k[row * (p.Dh + 1) + d] = key0 + row < end ? simt::to_accum(g_k[i]) : A(0);
@@ -112,9 +114,10 @@ struct ScoreTile {
       }
       if (key >= end) continue;  // no such key: nobody reads its score
       const Coefficients<A>& c = p.coefficients;
-      const A* g_c = c.data + layer * c.layer + b * c.batch + position0 * c.query + key * c.key;
+      const A* g_c = c.data + layer * c.layer + b * c.batch + (key_row + lane) * c.key;
       SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) {
-        if (position0 + r < end) r_score[r] += g_c[r * c.query] * r_product[r];
+        if (position0 + r >= end) continue;
+        r_score[r] += g_c[p.ring.row_of(position0 + r) * c.query] * r_product[r];
       }
     }
   }
@@ -126,7 +129,18 @@ template <class S>
 ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores, int64_t T) {
   const auto [B, R] = scores.padding_mask.shape;
   expect_shape(kernel, "padding_mask [B,R]", scores.padding_mask, {B, R});
+  const int64_t positions = scores.positions == 0 ? R : scores.positions;
+  expect_ring(kernel, scores.ring, R);
   expect_at_most(kernel, "T", T, R);
+  if (scores.ring.round == 0) expect_at_most(kernel, "positions", positions, R);
+  if (scores.ring.round > 0 && (scores.window == 0 || scores.sinks > scores.ring.kept ||
+                                scores.window + T - 1 > scores.ring.round)) {
+    throw simt::Error(std::string(kernel) + ": ring: expected a window, sinks that are kept, and " +
+                      "at least window + T - 1 rows taken in turn, got window " +
+                      std::to_string(scores.window) + ", sinks " + std::to_string(scores.sinks) +
+                      ", T " + std::to_string(T) + ", kept " + std::to_string(scores.ring.kept) +
+                      ", round " + std::to_string(scores.ring.round));
+  }
   if (scores.position_offset == nullptr && T != R) {
     throw simt::Error(std::string(kernel) + ": T: expected as many queries as keys (" +
                       std::to_string(R) + ") where position_offset is null, got " +
@@ -153,13 +167,15 @@ ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores, 
           .position_offsets = scores.position_offset,
           .coefficients = scores.coefficients,
           .offset = scores.offset,
-          .window = window_of(kernel, scores, R),
+          .window = window_of(kernel, scores, positions),
+          .ring = scores.ring,
           .layers = static_cast<int>(scores.layers),
           .H = static_cast<int>(scores.H),
           .Hkv = static_cast<int>(scores.Hkv),
           .T = static_cast<int>(T),
           .R = static_cast<int>(R),
-          .Dh = static_cast<int>(scores.Dh)};
+          .Dh = static_cast<int>(scores.Dh),
+          .positions = static_cast<int>(positions)};
 }
 
 template <class S>

@@ -10,7 +10,7 @@ namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 struct Window {
-  int width;  // 1 .. R; R hides nothing
+  int width;  // 1 .. positions; all of them hides nothing
   int sinks;
 
   SIMT_DEVICE bool sees(int t, int s) const { return s <= t && (t - width < s || s < sinks); }
@@ -39,17 +39,17 @@ struct Window {
   }
 };
 
-// Of operands whose keys stand at R positions.
+// Of operands whose keys stand at `positions` positions.
 template <class S>
-Window window_of(const char* kernel, const ScoreOperands<S>& scores, int64_t R) {
+Window window_of(const char* kernel, const ScoreOperands<S>& scores, int64_t positions) {
   if (scores.window < 0 || scores.sinks < 0 || (scores.sinks > 0 && scores.window == 0)) {
     throw simt::Error(std::string(kernel) +
                       ": window, sinks: expected numbers >= 0, and sinks with a window only, got " +
                       std::to_string(scores.window) + " and " + std::to_string(scores.sinks));
   }
-  const int64_t width = scores.window == 0 ? R : scores.window;
-  return {.width = static_cast<int>(width < R ? width : R),
-          .sinks = static_cast<int>(scores.sinks < R ? scores.sinks : R)};
+  const int64_t width = scores.window == 0 ? positions : scores.window;
+  return {.width = static_cast<int>(width < positions ? width : positions),
+          .sinks = static_cast<int>(scores.sinks < positions ? scores.sinks : positions)};
 }
 
 }  // namespace SIMT_BACKEND

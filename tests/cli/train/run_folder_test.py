@@ -175,6 +175,9 @@ def test_interrupt(root):
     curves = run / "curves.jsonl"
     while process.poll() is None and not (curves.exists() and curves.stat().st_size > 1000):
         time.sleep(0.01)
+    code, text = train(run, *SMALL, "--steps", 1, "--force")
+    expect("a folder that is being written is refused",
+           code == 2 and "another 'assay train'" in text, text)
     process.send_signal(signal.SIGINT)
     text, _ = process.communicate()
     expect("Ctrl-C saves and ends with 3", process.returncode == 3, text)

@@ -112,8 +112,8 @@ BOOST_AUTO_TEST_CASE(names_of_back_ends_carry_options) {
   BOOST_TEST((cuda::parse_backend_name("host:keep=shared").options.keep == cuda::Keep::shared));
   BOOST_TEST((cuda::parse_backend_name("host:keep=inputs").options.keep == cuda::Keep::inputs));
   const std::string options =
-      "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :keep=all|shared|inputs, "
-      ":fast-atomics, each at most once, got ";
+      "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :span=KEYS, "
+      ":keep=all|shared|inputs, :fast-atomics, each at most once, got ";
   for (const auto& [text, message] : std::map<std::string, std::string>{
            {"host:stack", options + "':stack'"},
            {"host:", options + "':'"},

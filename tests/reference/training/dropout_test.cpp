@@ -75,9 +75,10 @@ BOOST_AUTO_TEST_CASE(masks_stand_on_the_residual_branches) {
   const Values weights = weights_of(trainer);
   const double plain = step_on(trainer, rows, 0).loss;
   BOOST_TEST(loss_with(config, weights, rows, [](const std::string&) { return 1.0; }) == plain);
-  for (const auto& [branch, projection] :
+  for (const auto& row :
        {std::pair{"dropout/layers/1/attn", "model.layers.1.self_attn.o_proj.weight"},
         {"dropout/layers/1/mlp", "model.layers.1.mlp.down_proj.weight"}}) {
+    const std::string branch = row.first, projection = row.second;
     Values without = weights;
     std::fill(without.at(projection).begin(), without.at(projection).end(), 0.0);
     Trainer cut(config, HeldWeights(without));

@@ -10,6 +10,7 @@
 
 #include "golden/contract/error.h"
 #include "golden/file/files.h"
+#include "verify/training/readers/event_files.h"
 #include "verify/training/readers/names.h"
 
 namespace assay::verify::training {
@@ -230,11 +231,6 @@ bool looks_like_jsonl(const std::string& path, const std::string& text) {
 }
 
 void refuse_binary(const std::string& text, const std::string& path) {
-  if (path.find("tfevents") != std::string::npos) {
-    throw InputError(path +
-                     ": expected a curve, got an event file of TensorBoard: download the "
-                     "scalars as CSV or JSON there");
-  }
   if (text.find('\0') == std::string::npos) return;
   throw InputError(path +
                    ": expected a curve as text (trainer_state.json, CSV, JSONL, a log), got "
@@ -244,6 +240,7 @@ void refuse_binary(const std::string& text, const std::string& path) {
 }  // namespace
 
 Curve read_curve(const std::string& path) {
+  if (is_event_file(path) || !event_files_in(path).empty()) return read_event_curve(path);
   // A run of 'assay train' writes a row a step.
   const uint64_t most_bytes = uint64_t{1} << (path.ends_with("curves.jsonl") ? 32 : 26);
   const std::string text = golden::read_text(path, "a curve", most_bytes);
