@@ -22,8 +22,10 @@ ForwardPass<S>::ForwardPass(std::shared_ptr<const Parts<S>> parts, const Cache<S
                                           : std::make_unique<StackedRecompute<S>>(parts_, cache)) {}
 
 template <class S>
-void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool save_for_backward) {
+void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool save_for_backward,
+                         const DropoutPlace& dropout) {
   check_batch(config_, batch);
+  dropout_ = dropout;
   plan({.B = batch.batch,
         .T = batch.positions,
         .R = batch.positions,
@@ -134,7 +136,7 @@ void ForwardPass<S>::project_heads(View<S, 4> heads, View<const S, 2> x, const A
 }
 
 template <class S>
-void ForwardPass<S>::project_scored(int64_t l, const char* tensor, std::vector<View<S, 4>>& plain,
+void ForwardPass<S>::project_scored(int64_t l, const char* tensor, View<S, 4> plain,
                                     View<S, 4> heads, View<const S, 2> x, const Affine<S>& by,
                                     const Norm<S>& norm, Taps& taps) {
   const std::string name = golden::layer_name(l, tensor);
@@ -144,11 +146,10 @@ void ForwardPass<S>::project_scored(int64_t l, const char* tensor, std::vector<V
     return;
   }
   const auto [B, H, T, Dh] = heads.shape;
-  const View<S, 4> projected = at(plain, l);
-  project_heads(projected, x, by, false);
-  taps.offer(name + "_proj", projected);
-  rms_norm(heads.as({B * H * T, Dh}), projected.as({B * H * T, Dh}), norm.gain,
-           config_.rms_norm_eps, queue_);
+  project_heads(plain, x, by, false);
+  taps.offer(name + "_proj", plain);
+  rms_norm(heads.as({B * H * T, Dh}), plain.as({B * H * T, Dh}), norm.gain, config_.rms_norm_eps,
+           queue_);
   taps.offer(name + "_norm", heads);
   turn_heads(heads, heads, buffers_.cosines, buffers_.sines, position_offset(), false, queue_);
   taps.offer(name, heads);
@@ -210,8 +211,11 @@ void ForwardPass<S>::project(int64_t l, View<const S, 2> input, Taps& taps) {
   const auto name = [l](const char* tensor) { return golden::layer_name(l, tensor); };
   const LayerWeights<S>& w = layer(l);
   Buffers<S>& buf = buffers_;
-  project_scored(l, "attn/q", buf.q_proj, at(buf.q, l), input, w.wq, w.q_norm, taps);
-  project_scored(l, "attn/k", buf.k_proj, at(buf.k, l), input, w.wk, w.k_norm, taps);
+  const auto plain = [&](std::vector<View<S, 4>>& of) {
+    return config_.qk_norm ? at(of, l) : View<S, 4>{};
+  };
+  project_scored(l, "attn/q", plain(buf.q_proj), at(buf.q, l), input, w.wq, w.q_norm, taps);
+  project_scored(l, "attn/k", plain(buf.k_proj), at(buf.k, l), input, w.wk, w.k_norm, taps);
   project_heads(at(buf.v, l), input, w.wv, false);
   taps.offer(name("attn/v"), at(buf.v, l));
   if (method_.gated_scores) form_score_factors(l, input);
@@ -291,6 +295,7 @@ void ForwardPass<S>::attend(int64_t l, Taps& taps) {
   taps.offer(name("attn/context"), at(buf.context, l));
   linear(buf.attn_out, at(buf.context, l).as({input.shape[0], H * Dh}), layer(l).wo);
   taps.offer(name("attn/out"), buf.attn_out);
+  drop(l, "attn", buf.attn_out);
 }
 
 // Y_l = X_l + O_l; methods 2, 4.x and the plans, l >= 1: their sum of o_{j>l} as well. And z =
@@ -338,6 +343,12 @@ void ForwardPass<S>::run_mlp(int64_t l, Taps& taps) {
   taps.offer(name("mlp/act"), buf.act);
   linear(buf.mlp_out, buf.act, w.w_down);
   taps.offer(name("mlp/out"), buf.mlp_out);
+  drop(l, "mlp", buf.mlp_out);
+}
+
+template <class S>
+void ForwardPass<S>::drop(int64_t l, const char* branch, View<S, 2> own) {
+  if (dropout_.drops()) dropout<S, S>(own, own, 1.0, mask_of(l, branch), queue_);
 }
 
 // X_{l+1} = Y_l + U_l; methods 1 and 3.x, l >= 1: their sum of r_{j>l} as well. With norms after
