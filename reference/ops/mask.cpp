@@ -35,6 +35,24 @@ void for_allowed(const Rule& rule, const Shape& scores, const A& attention_mask,
   });
 }
 
+// The same of a chunk's rows: attention_mask [B,S] is of the keys, of which the queries are the
+// last. A row or key without a position takes part in nothing.
+template <class Rule, class Body>
+void for_allowed_at(const Rule& rule, const Places& at, const Shape& scores,
+                    const Array& attention_mask, Body&& body) {
+  const int64_t queries = at.queries, keys = at.keys, batch_rows = scores[1] * queries;
+  for_rows(golden::element_count(scores) / keys, keys, [&](int64_t row) {
+    const int64_t b = row / batch_rows, t = at.query_at(b, row % queries);
+    const double* real = attention_mask.data() + b * keys;
+    const bool query =
+        t != kNoPosition && (!Rule::kQueryIsReal || real[keys - queries + row % queries] != 0);
+    for (int64_t i = 0; i < keys; ++i) {
+      const int64_t s = at.key_at(b, i);
+      body(row * keys + i, query && s != kNoPosition && rule.allows(t, s) && real[i] != 0);
+    }
+  });
+}
+
 // A pair that no mask allows is excluded; the others depend on the mask's entries.
 template <class Rule>
 void mask_dependence(const Rule& rule, const Relation& attention_mask, Relation& out) {
@@ -71,6 +89,13 @@ class Mask final : public Differentiated<Mask<Rule>> {
     using X = typename A::Element;
     for_allowed(rule_, out.shape(), in[1], [&](int64_t i, bool allowed) {
       out.data()[i] = allowed ? in[0].data()[i] : X(-INFINITY);
+    });
+  }
+
+  bool reads_keys(std::size_t operand, std::size_t) const override { return operand == 1; }
+  void value_at(const Places& at, std::span<const Array> in, Array& out) const override {
+    for_allowed_at(rule_, at, out.shape(), in[1], [&](int64_t i, bool allowed) {
+      out.data()[i] = allowed ? in[0].data()[i] : -INFINITY;
     });
   }
 
@@ -121,6 +146,15 @@ class EvenHeadScores final : public Differentiated<EvenHeadScores> {
     using X = typename A::Element;
     for_allowed(rule_, out.shape(), in[0],
                 [&](int64_t i, bool allowed) { out.data()[i] = allowed ? X(0.0) : X(-INFINITY); });
+  }
+
+  bool reads_keys(std::size_t, std::size_t) const override { return true; }
+  Operand result_at(const Places& at, std::span<const Operand>) const override {
+    return {{at.batch, channels_, at.queries, at.keys}, "BHTS"};
+  }
+  void value_at(const Places& at, std::span<const Array> in, Array& out) const override {
+    for_allowed_at(rule_, at, out.shape(), in[0],
+                   [&](int64_t i, bool allowed) { out.data()[i] = allowed ? 0.0 : -INFINITY; });
   }
 
   template <class A>

@@ -108,6 +108,11 @@ class Decoder {
   virtual void append(const Chunk& chunk, std::span<double> logits) = 0;
   // Empties the sequence.
   virtual void reset(int64_t sequence) = 0;
+  // Makes sequence `to` the first `positions` of sequence `from`, whatever it was before: what the
+  // cache holds of them is copied, bit for bit what reading them again would give. false, with
+  // nothing changed, where the cache has not kept all of them. Throws InputError for sequences that
+  // do not exist or are one, and more positions than there are.
+  virtual bool share(int64_t from, int64_t to, int64_t positions) = 0;
   virtual std::span<const int64_t> lengths() const = 0;  // [B], in positions
   virtual int64_t cache_bytes() const = 0;
   virtual int64_t cache_rows() const = 0;  // of a sequence: how many positions it can keep
