@@ -73,7 +73,7 @@ std::vector<ModelConfig> trained_models(int64_t layers = 3) {
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(gradients_have_the_bits_of_a_pass_that_keeps_all) {
-  const Tokens tokens = padded(3, 7);
+  const Tokens tokens = padded(3, 5);
   int turn = 0;
   for (const ModelConfig& config : sampled(trained_models())) {
     const int i = turn++;
@@ -143,7 +143,7 @@ BOOST_AUTO_TEST_CASE(a_forward_pass_behind_a_backward_pass_is_as_it_was) {
 // Two steps of two unequal micro-batches, weights and moments to the last bit; dropout has the
 // forward pass's masks again.
 BOOST_AUTO_TEST_CASE(a_trainer_that_keeps_less_trains_as_one_that_keeps_all) {
-  const Tokens first = padded(3, 7), second = padded(1, 5);
+  const Tokens first = padded(3, 5), second = padded(1, 3);
   int turn = 0;
   for (const ModelConfig& config : sampled(trained_models())) {
     if (!is_typical(config.method)) continue;
