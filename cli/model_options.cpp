@@ -42,6 +42,8 @@ void add_method_options(CLI::App& command, ModelOptions& options) {
       "eps of the gate's norm, default 2^-52");
   add("--score-positions", options.score_positions, "score_positions",
       "positions that parameters are for, default with a preset: --seq");
+  add("--pt-output", options.pt_output, "pt",
+      "mlm (default), or causal: the next token, from heads before their words");
   command.add_option(
       "--params", options.params,
       "learned parameters of the method: generic (default), away from where training "
@@ -135,6 +137,20 @@ golden::Params parse_params(const std::string& text) {
   throw InputError("--params " + text + ": expected generic or initial");
 }
 
+// The next token is predicted from earlier words alone: causal heads, and a message that has no
+// part of dependents.
+void set_output(const std::string& text, golden::ProbTransformer& pt) {
+  using Output = golden::ProbTransformer::Output;
+  using Message = golden::ProbTransformer::Message;
+  if (text != "mlm" && text != "causal") {
+    throw InputError("--pt-output " + text + ": expected mlm or causal");
+  }
+  pt.output = text == "causal" ? Output::causal : Output::mlm;
+  if (pt.output != Output::causal) return;
+  pt.causal_heads = true;
+  if (pt.message == Message::full) pt.message = Message::symmetric;
+}
+
 // Options that are given, one by one, so that a complaint names what was typed.
 void set_method_options(const ModelOptions& options, golden::ModelConfig& config) {
   const golden::MethodInfo& method = golden::find_method(config.method);
@@ -164,6 +180,9 @@ void set_method_options(const ModelOptions& options, golden::ModelConfig& config
   } else if (options.config_path.empty() && options.checkpoint.empty() &&
              method.takes("score_positions")) {
     config.score_positions = options.positions;
+  }
+  if (given("--pt-output", "pt", !options.pt_output.empty())) {
+    set_output(options.pt_output, config.pt);
   }
   if (!options.params.empty()) config.params = parse_params(options.params);
 }

@@ -27,6 +27,7 @@ struct ModelOptions {
   bool detach_stored = false;
   std::optional<double> score_gate_eps;
   std::optional<int64_t> score_positions;
+  std::string pt_output;  // of method pt; empty: what the config says
   std::string params;
   int64_t batch = 1;
   int64_t positions = 64;

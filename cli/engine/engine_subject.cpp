@@ -98,7 +98,11 @@ std::string EngineSubject::describe() const {
       options_.head_bytes == usual.head_bytes
           ? ""
           : ", logits within " + std::to_string(options_.head_bytes) + " bytes";
-  return backend_ + stacked + groups + stored + tiles + ", " +
+  const std::string parts =
+      options_.key_span == 0
+          ? ""
+          : ", decoding in parts of " + std::to_string(options_.key_span) + " keys";
+  return backend_ + stacked + groups + stored + tiles + parts + ", " +
          golden::precision_name(schedule.storage) + " storage" + factors + ", " +
          golden::precision_name(schedule.accumulate) + " accumulation";
 }

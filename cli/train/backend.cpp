@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cli/train/known_wrong.h"
 #include "cli/train/losses.h"
+#include "cuda_impl/engine/interface/backend_name.h"
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
 #include "golden/contract/precision.h"
@@ -35,8 +37,8 @@ class ReferenceBackend : public TrainBackend {
  public:
   ReferenceBackend(const golden::ModelConfig& config, const golden::WeightSource& weights,
                    const reference::AdamwRule& rule, reference::Keep keep,
-                   const reference::Dropout& dropout)
-      : trainer_(config, weights, rule, keep, dropout) {}
+                   const reference::Dropout& dropout, const reference::BuildGraph& build)
+      : trainer_(config, weights, rule, keep, dropout, build) {}
 
   void accumulate(const TrainRows& rows) override { trainer_.accumulate(batch_of(rows)); }
 
@@ -76,6 +78,7 @@ class ReferenceBackend : public TrainBackend {
     read_weights(weights.receive());
     trainer_.restore(weights, first, second, progress.steps);
   }
+  int64_t peak_bytes() const override { return reference::peak_bytes(); }
   golden::Element element() const override { return golden::Element::f64; }
 
  private:
@@ -156,6 +159,7 @@ class EngineBackend : public TrainBackend {
                const golden::WeightSource& second) override {
     trainer_->restore(progress, first, second);
   }
+  int64_t peak_bytes() const override { return static_cast<int64_t>(trainer_->bytes()); }
   golden::Element element() const override {
     return precision_ == golden::Precision::fp64 ? golden::Element::f64 : golden::Element::f32;
   }
@@ -171,6 +175,15 @@ class EngineBackend : public TrainBackend {
 reference::Keep keep_of(const std::string& name) {
   if (name == "shared") return reference::Keep::shared;
   return name == "inputs" ? reference::Keep::inputs : reference::Keep::all;
+}
+
+reference::BuildGraph build_of(const TrainRunOptions& options, const golden::ModelConfig& config) {
+  if (options.known_wrong.empty()) return {};
+  build_known_wrong(options.known_wrong, config, 1, 2);  // throws where a method has no such form
+  return
+      [name = options.known_wrong](const golden::ModelConfig& c, int64_t batch, int64_t positions) {
+        return build_known_wrong(name, c, batch, positions);
+      };
 }
 
 }  // namespace
@@ -194,7 +207,12 @@ std::unique_ptr<TrainBackend> make_train_backend(const TrainRunOptions& options,
                                     .max_norm = options.clip};
     return std::make_unique<ReferenceBackend>(
         config, weights, rule, keep_of(options.keep),
-        reference::Dropout{.rate = options.dropout, .seed = options.model.seed});
+        reference::Dropout{.rate = options.dropout, .seed = options.model.seed},
+        build_of(options, config));
+  }
+  if (!options.known_wrong.empty()) {
+    throw InputError(fmt::format("{}: a form for --backend reference, got {}", options.known_wrong,
+                                 options.backend));
   }
   const bool on_device = options.backend == "cuda";
   if (const std::string why = on_device ? cuda::device_unavailable() : ""; !why.empty()) {
@@ -204,7 +222,10 @@ std::unique_ptr<TrainBackend> make_train_backend(const TrainRunOptions& options,
                                        .beta2 = options.beta2,
                                        .eps = options.eps,
                                        .weight_decay = options.weight_decay,
-                                       .max_norm = options.clip};
+                                       .max_norm = options.clip,
+                                       .dropout = options.dropout,
+                                       .dropout_seed = options.model.seed,
+                                       .model = {.keep = cuda::parse_keep("--keep", options.keep)}};
   const std::string precision = options.precision.empty() ? "fp32" : options.precision;
   return std::make_unique<EngineBackend>(config, weights, golden::parse_precision(precision),
                                          training, on_device);

@@ -144,7 +144,9 @@ class TrainLoop {
       const bool last = step == options_.steps;
       if (last || step % eval_every == 0) evaluate(step, report, progress);
       const bool stops = stop_signal != 0 || step == options_.stop_after;
-      if (last || stops || step % save_every == 0) folder_.save(backend_, config_, step);
+      if (last || stops || step % save_every == 0) {
+        folder_.save(backend_, config_, options_.known_wrong, step);
+      }
       if (stops && !last) {
         progress.say(fmt::format("saved after step {}; --resume goes on", step));
         return false;
@@ -210,13 +212,12 @@ class TrainLoop {
     }
     folder_.write_losses(sets, source_.text);
     const uint64_t seed = fresh_seed(source_.seed);
-    const bool of_reference = options_.backend == "reference";
     const nlohmann::json result = {{"steps", options_.steps},
                                    {"mean_losses", means},
                                    {"standard_errors", errors},
                                    {"fresh_seed", seed},
                                    {"fresh_seed_commitment", datasets::seed_commitment(seed)},
-                                   {"peak_bytes", of_reference ? reference::peak_bytes() : 0},
+                                   {"peak_bytes", backend_.peak_bytes()},
                                    {"seconds_of_last_part", progress.seconds()},
                                    {"tokens_per_second", progress.tokens_per_second()}};
     folder_.write_result(result.dump(2) + "\n");
@@ -240,10 +241,16 @@ class TrainLoop {
 
 bool train(const TrainRunOptions& typed, const GivenOptions& given) {
   TrainRunOptions options = typed;
-  RunStart start{.options = given, .config = "", .tokens_hash = ""};
+  RunStart start{.options = given, .config = "", .tokens_hash = "", .known_wrong = ""};
   if (typed.resume) {
     if (typed.force) throw InputError("--force: expected one of --resume and --force, got both");
     start = read_run_start(typed.out);
+    if (start.known_wrong != typed.known_wrong) {
+      throw InputError(fmt::format(
+          "--resume: {}: expected a run of the method, got one of its form {}, which is known to "
+          "be wrong; only the study that began it goes on with it: --method all",
+          typed.out, start.known_wrong.empty() ? "as it is" : start.known_wrong));
+    }
     options = resumed_options(start.options, given, typed);
   }
   check_train_options(options);

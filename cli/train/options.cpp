@@ -13,8 +13,8 @@ namespace {
 
 // Of one part of a run, not of the run.
 const std::set<std::string>& session_options() {
-  static const std::set<std::string> kNames{"--out",   "--resume",     "--force",
-                                            "--quiet", "--stop-after", "--help"};
+  static const std::set<std::string> kNames{"--out",        "--resume", "--force", "--quiet",
+                                            "--stop-after", "--seeds",  "--help"};
   return kNames;
 }
 
@@ -30,8 +30,7 @@ void add_rule_options(CLI::App& command, TrainRunOptions& options) {
   command.add_option("--clip", options.clip, "largest norm of all gradients; 0: no clipping")
       ->capture_default_str();
   command
-      .add_option("--dropout", options.dropout,
-                  "share of O_l and U_l that is dropped, by counters; --backend reference")
+      .add_option("--dropout", options.dropout, "share of O_l and U_l that is dropped, by counters")
       ->capture_default_str();
   command.add_option("--beta1", options.beta1, "of AdamW")->capture_default_str();
   command.add_option("--beta2", options.beta2, "of AdamW")->capture_default_str();
@@ -62,8 +61,8 @@ void add_run_options(CLI::App& command, TrainRunOptions& options) {
                      "of simt and cuda: fp64 (simt), fp32 (default), tf32, bf16, fp16");
   command
       .add_option("--keep", options.keep,
-                  "of the reference's forward pass for the backward one: all; shared (layers' "
-                  "inputs, and A_j that later layers read); inputs (layers' inputs alone)")
+                  "of a forward pass for the backward one: all; shared (layers' inputs, and what "
+                  "later layers read: A_j); inputs (layers' inputs alone)")
       ->capture_default_str();
   command.add_option("--out", options.out, "folder of the run")->required();
   command.add_flag("--resume", options.resume, "go on with the run in --out from where it saved");
@@ -73,6 +72,10 @@ void add_run_options(CLI::App& command, TrainRunOptions& options) {
                      "steps between losses of val; default: a tenth of the run");
   command.add_option("--stop-after", options.stop_after,
                      "save and stop after this step, as Ctrl-C does");
+  command
+      .add_option("--seeds", options.seeds,
+                  "of --method all: runs of each method, with --seed and the seeds behind it")
+      ->capture_default_str();
   command.add_flag("--force", options.force, "replace the run in --out");
   command.add_flag("--quiet", options.quiet, "print nothing but errors");
 }
@@ -135,6 +138,7 @@ TrainRunOptions resumed_options(const GivenOptions& stored, const GivenOptions& 
   if (given.contains("--steps")) options.steps = now.steps;
   options.quiet = now.quiet;
   options.stop_after = now.stop_after;
+  options.known_wrong = now.known_wrong;
   if (given.contains("--save-every")) options.save_every = now.save_every;
   return options;
 }
@@ -159,6 +163,7 @@ void check_train_options(const TrainRunOptions& options) {
   at_least("--save-every", options.save_every, 0);
   at_least("--eval-every", options.eval_every, 0);
   at_least("--stop-after", options.stop_after, 0);
+  at_least("--seeds", options.seeds, 1);
   positive("--rows", options.rows);
   positive("--val-rows", options.val_rows);
   positive("--vocab", options.vocab);
@@ -194,13 +199,6 @@ void check_train_options(const TrainRunOptions& options) {
   }
   if (options.keep != "all" && options.keep != "shared" && options.keep != "inputs") {
     throw InputError(fmt::format("--keep {}: expected all, shared or inputs", options.keep));
-  }
-  if (!reference && options.dropout > 0) {
-    throw InputError(
-        fmt::format("--dropout {}: an option of --backend reference", options.dropout));
-  }
-  if (!reference && options.keep != "all") {
-    throw InputError(fmt::format("--keep {}: an option of --backend reference", options.keep));
   }
 }
 

@@ -21,7 +21,9 @@ struct TrainRunOptions {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   std::string backend = "reference", precision, keep = "all";
   int64_t save_every = 0, eval_every = 0, stop_after = 0;  // 0: a tenth of the steps; never
+  int64_t seeds = 1;                                       // of --method all: runs of each method
   bool resume = false, force = false, quiet = false;
+  std::string known_wrong;  // form of known_wrong.h; no option says it
 };
 
 void add_train_run_options(CLI::App& command, TrainRunOptions& options);

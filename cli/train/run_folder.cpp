@@ -1,6 +1,8 @@
 #include "cli/train/run_folder.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -73,20 +75,6 @@ int64_t checkpoint_step(const std::string& name) {
   return error == std::errc() && at == to ? step : -1;
 }
 
-std::vector<std::string> names_in(const std::string& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  fs::directory_iterator entry(folder, error);
-  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
-    names.push_back(entry->path().filename().string());
-  }
-  if (error && error != std::errc::no_such_file_or_directory) {
-    throw InputError(fmt::format("{}: expected a folder that can be read: {}",
-                                 golden::printable(folder), error.message()));
-  }
-  return names;
-}
-
 // Moments of a file by the names of their weights.
 class Moments : public golden::WeightSource {
  public:
@@ -147,6 +135,21 @@ json training_of(const TrainRunOptions& options) {
 
 }  // namespace
 
+std::vector<std::string> names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  fs::directory_iterator entry(folder, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    throw InputError(fmt::format("{}: expected a folder that can be read: {}",
+                                 golden::printable(folder), error.message()));
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 json read_object(const std::string& path, const std::string& kind) {
   const std::string text = golden::read_text(path, kind);
   return json::parse(golden::parse_strict_json(text, path, golden::kHandWritten).dump());
@@ -166,9 +169,10 @@ RunStart read_run_start(const std::string& folder) {
   }
   try {
     const json& data = document.at("data");
-    return {document.at("options").get<GivenOptions>(), document.at("model").dump(),
-            document.at("parameters").get<int64_t>(), data.at("train_rows").get<int64_t>(),
-            data.value("tokens_hash", std::string())};
+    return {
+        document.at("options").get<GivenOptions>(), document.at("model").dump(),
+        document.at("parameters").get<int64_t>(),   data.at("train_rows").get<int64_t>(),
+        data.value("tokens_hash", std::string()),   document.value("known_wrong", std::string())};
   } catch (const json::exception& error) {
     throw InputError(fmt::format("{}: {}", path, error.what()));
   }
@@ -185,6 +189,16 @@ RunFolder::RunFolder(std::string folder) : folder_(std::move(folder)) {}
 
 RunFolder::~RunFolder() {
   if (curves_ != nullptr) std::fclose(curves_);
+  if (lock_ >= 0) close(lock_);
+}
+
+// Goes with the process, however it ends. A file system without locks is taken as it is.
+void RunFolder::lock() {
+  lock_ = open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock_ < 0 || flock(lock_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  throw InputError(fmt::format(
+      "--out {}: another 'assay train' is writing it: wait for its end, or name another folder",
+      folder_));
 }
 
 void RunFolder::check(const TrainRunOptions& options) const {
@@ -225,6 +239,7 @@ void RunFolder::begin(const RunStart& start, const TrainRunOptions& options,
   if (error) {
     throw InputError(fmt::format("--out {}: cannot be made: {}", folder_, error.message()));
   }
+  lock();
   for (const std::string& name : names_in(folder_)) {
     if (checkpoint_step(name) >= 0) fs::remove_all(file(name));
   }
@@ -251,6 +266,7 @@ void RunFolder::write_config(const RunStart& start, const TrainRunOptions& optio
                      {"tokens_hash", source.tokens_hash}}},
                    {"fresh_seed_commitment", datasets::seed_commitment(fresh_seed(source.seed))},
                    {"provenance", provenance}};
+  if (!options.known_wrong.empty()) document["known_wrong"] = options.known_wrong;
   write_whole(file("config.json"), document.dump(2) + "\n");
 }
 
@@ -263,6 +279,7 @@ void RunFolder::open_curves() {
 }
 
 void RunFolder::resume(int64_t step, int64_t last) {
+  lock();
   const std::string path = file("curves.jsonl");
   std::string text;
   if (fs::is_regular_file(path) && fs::file_size(path) > 0) {
@@ -326,7 +343,8 @@ void RunFolder::write_curve_arrays() const {
       true);
 }
 
-void RunFolder::save(const TrainBackend& backend, const golden::ModelConfig& config, int64_t step) {
+void RunFolder::save(const TrainBackend& backend, const golden::ModelConfig& config,
+                     const std::string& known_wrong, int64_t step) {
   const std::string name = fmt::format("checkpoint-{}", step);
   const std::string partial = file(fmt::format(".{}.partial-{}", name, getpid()));
   fs::remove_all(partial);
@@ -334,7 +352,9 @@ void RunFolder::save(const TrainBackend& backend, const golden::ModelConfig& con
   Held weights, moments;
   backend.read_weights(into(weights, ""));
   backend.read_moments(into(moments, "first/"), into(moments, "second/"));
-  write_whole(partial + "/config.json", golden::to_json(config) + "\n");
+  json model = json::parse(golden::to_json(config));
+  if (!known_wrong.empty()) model["assay"]["known_wrong"] = known_wrong;
+  write_whole(partial + "/config.json", model.dump() + "\n");
   write_tensors(partial + "/model.safetensors", weights, backend.element());
   write_tensors(partial + "/moments.safetensors", moments, backend.element());
   const TrainBackend::Progress progress = backend.progress();

@@ -33,7 +33,12 @@ struct RunStart {
   std::string config;  // golden::to_json
   int64_t parameters = 0, train_rows = 0;
   std::string tokens_hash;  // as TrainSource
+  std::string known_wrong;  // as TrainRunOptions
 };
+
+// What stands in a folder, in ascending order; nothing where there is none. Throws InputError for
+// one that cannot be read.
+std::vector<std::string> names_in(const std::string& folder);
 
 // The object of a JSON file. Throws InputError for anything else; kind: "config.json of a run".
 nlohmann::json read_object(const std::string& path, const std::string& kind);
@@ -63,7 +68,10 @@ class RunFolder {
                     const TrainSource& source);
 
   void add(const CurveRow& row);
-  void save(const TrainBackend& backend, const golden::ModelConfig& config, int64_t step);
+  // known_wrong: as TrainRunOptions. A checkpoint of such a form says so, and no other command
+  // reads it.
+  void save(const TrainBackend& backend, const golden::ModelConfig& config,
+            const std::string& known_wrong, int64_t step);
   // Throws InputError for damage.
   void load(TrainBackend& backend, const std::string& checkpoint) const;
 
@@ -78,12 +86,15 @@ class RunFolder {
 
  private:
   std::string file(const std::string& name) const { return folder_ + "/" + name; }
+  // Throws InputError where another process trains into the folder.
+  void lock();
   void open_curves();
   void write_curve_arrays() const;
 
   std::string folder_;
   std::vector<CurveRow> rows_;
   std::FILE* curves_ = nullptr;
+  int lock_ = -1;  // the folder itself, open
 };
 
 }  // namespace assay::cli

@@ -2,17 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "cli/train/loop.h"
 #include "cli/train/run_folder.h"
-#include "cli/training/overfit_inputs.h"
+#include "cli/train/study_pictures.h"
+#include "cli/train/study_rows.h"
 #include "golden/contract/error.h"
 #include "golden/contract/methods.h"
 #include "verify/report/report.h"
-#include "verify/training/judge.h"
 
 namespace assay::cli {
 namespace {
@@ -20,116 +21,65 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-struct StudyRun {
-  std::string name, method, residual;  // residual "" is the method's default
-};
-
-std::vector<StudyRun> study_runs() {
-  std::vector<StudyRun> all;
+// The method itself, its forms, and what is known to be wrong of some of them.
+std::vector<StudyForm> study_forms() {
+  std::vector<StudyForm> forms, wrong;
   for (const golden::MethodInfo& method : golden::methods()) {
-    all.push_back({method.id, method.id, ""});
-    if (method.takes("residual")) all.push_back({method.id + "-replace", method.id, "replace"});
+    const std::string& id = method.id;
+    forms.push_back({id, id, "", "", ""});
+    if (method.takes("residual")) forms.push_back({id + "-replace", id, "replace", "", ""});
+    if (method.takes("pt")) forms.push_back({id + "-causal", id, "", "causal", ""});
   }
-  return all;
-}
-
-struct StudyRow {
-  std::string name, verdict, problem;
-  int64_t parameters = 0, peak_bytes = 0;
-  double fresh = NAN, error = NAN, tokens_per_second = NAN;
-  double first_norm = NAN, last_norm = NAN;  // gradient of the first and the last layer, at the end
-};
-
-// At the last step, of the layer with the lowest and the highest number.
-void take_norms(const verify::training::Curve& curve, StudyRow& row) {
-  for (int layer = 0;; ++layer) {
-    const auto series = curve.layers.find(fmt::format("layers_{}", layer));
-    if (series == curve.layers.end() || series->second.empty()) return;
-    if (layer == 0) row.first_norm = series->second.values.back();
-    row.last_norm = series->second.values.back();
+  for (const char* id : {"plain", "1", "5.1"}) {
+    wrong.push_back({fmt::format("{}-lost-mask", id), id, "", "", "lost-mask"});
   }
-}
-
-void take_results(const std::string& folder, StudyRow& row) {
-  const json result = read_object(folder + "/result.json", "a file of a run");
-  row.parameters =
-      read_object(folder + "/config.json", "a file of a run").at("parameters").get<int64_t>();
-  const auto number = [](const json& value) {
-    return value.is_number() ? value.get<double>() : NAN;
-  };
-  row.fresh = number(result.at("mean_losses").at("fresh"));
-  row.error = number(result.at("standard_errors").at("fresh"));
-  row.peak_bytes = result.at("peak_bytes").get<int64_t>();
-  row.tokens_per_second = number(result.at("tokens_per_second"));
-  OverfitOptions inputs;
-  inputs.inputs = {folder};
-  const verify::training::Evidence evidence = gather_evidence(inputs);
-  take_norms(evidence.curve, row);
-  row.verdict = verify::training::verdict_name(verify::training::judge(evidence).verdict);
-}
-
-std::string study_table(const std::vector<StudyRow>& rows) {
-  std::string text =
-      "| method | fresh loss, nats a token | parameters | tokens/s | MiB | "
-      "gradient norm, first and last layer | verdict |\n"
-      "|---|---|---|---|---|---|---|\n";
-  for (const StudyRow& row : rows) {
-    if (!row.problem.empty()) {
-      text += fmt::format("| {} | | | | | | not trained: {} |\n", row.name, row.problem);
-      continue;
-    }
-    const std::string memory =
-        row.peak_bytes > 0 ? fmt::format("{:.1f}", static_cast<double>(row.peak_bytes) / (1 << 20))
-                           : "";
-    const std::string norms = std::isnan(row.first_norm)
-                                  ? ""  // not told by layers
-                                  : fmt::format("{:.3g}, {:.3g}", row.first_norm, row.last_norm);
-    text +=
-        fmt::format("| {} | {:.4f} +- {:.4f} | {} | {:.0f} | {} | {} | {} |\n", row.name, row.fresh,
-                    row.error, row.parameters, row.tokens_per_second, memory, norms, row.verdict);
+  for (const char* id : {"1", "2"}) {
+    wrong.push_back({fmt::format("{}-re-softmax", id), id, "", "", "re-softmax"});
   }
-  return text;
+  wrong.push_back({"1-replace-re-softmax", "1", "replace", "", "re-softmax"});
+  forms.insert(forms.end(), wrong.begin(), wrong.end());
+  return forms;
 }
 
-json study_json(const std::vector<StudyRow>& rows) {
-  json list = json::array();
-  for (const StudyRow& row : rows) {
-    list.push_back({{"method", row.name},
-                    {"fresh_loss", row.fresh},
-                    {"standard_error", row.error},
-                    {"parameters", row.parameters},
-                    {"tokens_per_second", row.tokens_per_second},
-                    {"peak_bytes", row.peak_bytes},
-                    {"gradient_norm_first_layer", row.first_norm},
-                    {"gradient_norm_last_layer", row.last_norm},
-                    {"verdict", row.verdict},
-                    {"problem", row.problem}});
-  }
-  return {{"assay_study", 1}, {"methods", list}};
-}
-
-TrainRunOptions run_options(const TrainRunOptions& options, const StudyRun& wanted) {
+TrainRunOptions run_options(const TrainRunOptions& options, const StudyForm& form, int64_t run) {
   TrainRunOptions own = options;
-  own.model.method = wanted.method;
-  own.model.residual = wanted.residual;
-  own.out = (fs::path(options.out) / wanted.name).string();
+  own.model.method = form.method;
+  own.model.residual = form.residual;
+  own.model.pt_output = form.pt_output;
+  own.model.seed += static_cast<uint64_t>(run);
+  own.known_wrong = form.known_wrong;
+  const std::string name =
+      run == 0 ? form.name : fmt::format("{}-seed-{}", form.name, own.model.seed);
+  own.out = (fs::path(options.out) / name).string();
   own.quiet = true;
   own.resume = options.resume && fs::is_regular_file(own.out + "/config.json");
   return own;
 }
 
-GivenOptions run_given(const GivenOptions& given, const StudyRun& wanted) {
-  GivenOptions own = given;
-  own["--method"] = {wanted.method};
-  own.erase("--residual");
-  if (!wanted.residual.empty()) own["--residual"] = {wanted.residual};
-  return own;
+GivenOptions run_given(const GivenOptions& given, const StudyForm& form, const TrainRunOptions& own,
+                       int64_t run) {
+  GivenOptions all = given;
+  const auto give = [&](const char* name, const std::string& value) {
+    all.erase(name);
+    if (!value.empty()) all[name] = {value};
+  };
+  give("--method", form.method);
+  give("--residual", form.residual);
+  give("--pt-output", form.pt_output);
+  if (run > 0) give("--seed", std::to_string(own.model.seed));
+  return all;
 }
 
 // Whether it ended as these options say. Throws InputError where it was started with others.
 bool has_ended(const TrainRunOptions& own, const GivenOptions& given) {
   if (!own.resume) return false;
-  const GivenOptions stored = read_run_start(own.out).options;
+  const RunStart start = read_run_start(own.out);
+  const GivenOptions& stored = start.options;
+  if (start.known_wrong != own.known_wrong) {
+    throw InputError(fmt::format("--resume: {}: expected a run of {}, got one of {}", own.out,
+                                 own.known_wrong.empty() ? "the method" : own.known_wrong,
+                                 start.known_wrong.empty() ? "the method" : start.known_wrong));
+  }
   const TrainRunOptions whole = resumed_options(stored, given, own);
   for (const auto& [name, values] : stored) {  // methods that are not there yet would go without
     if (name == "--save-every" || given.contains(name)) continue;
@@ -141,41 +91,93 @@ bool has_ended(const TrainRunOptions& own, const GivenOptions& given) {
          read_object(result, "a file of a run").at("steps").get<int64_t>() == whole.steps;
 }
 
-}  // namespace
+// Trains one run of a form, or finds it trained. False where it was stopped.
+bool take_run(const TrainRunOptions& options, const GivenOptions& given, int64_t run, bool is_first,
+              StudyRow& row) {
+  const TrainRunOptions own = run_options(options, row.form, run);
+  const GivenOptions own_given = run_given(given, row.form, own, run);
+  if (!has_ended(own, own_given)) {
+    try {
+      if (!train(own, own_given)) return false;
+    } catch (const InputError& error) {
+      if (fs::exists(own.out) || is_first) throw;
+      row.problem = error.what();  // an option that this method does not take
+    }
+  }
+  if (row.problem.empty()) row.runs.push_back(read_study_run(own.out, own.model.seed));
+  if (options.quiet) return true;
+  std::string text = row.problem;
+  if (text.empty()) {
+    const StudyRun& last = row.runs.back();
+    text = fmt::format("seed {}  fresh {:.4f} +- {:.4f}  {}", last.seed, last.fresh,
+                       last.fresh_error, last.verdict);
+  }
+  fmt::print("{:<22} {}\n", row.form.name, text);
+  std::fflush(stdout);
+  return true;
+}
 
-bool study(const TrainRunOptions& options, const GivenOptions& given) {
+// Whether a study makes a file or folder of that name.
+bool is_of_study(const std::string& name) {
+  static const std::set<std::string> kFiles{"study.md", "study.json", "losses.svg",
+                                            "gradients.svg"};
+  if (kFiles.contains(name)) return true;
+  for (const StudyForm& form : study_forms()) {
+    const std::string others = form.name + "-seed-";
+    const bool is_number = name.size() > others.size() &&
+                           name.find_first_not_of("0123456789", others.size()) == name.npos;
+    if (name == form.name || (name.starts_with(others) && is_number)) return true;
+  }
+  return false;
+}
+
+void check_folder(const std::string& folder) {
+  if (fs::exists(folder) && !fs::is_directory(folder)) {
+    throw InputError(fmt::format("--out {}: expected a folder, got a file", folder));
+  }
+  for (const std::string& name : names_in(folder)) {
+    if (is_of_study(name)) continue;
+    throw InputError(
+        fmt::format("--out {}: expected a new folder or one of --method all, got a folder with {} "
+                    "in it",
+                    folder, golden::printable(name)));
+  }
+}
+
+void check_study(const TrainRunOptions& options) {
   if (!options.model.residual.empty()) {
     throw InputError("--residual: --method all trains with and without it: leave it out");
   }
+  if (!options.model.pt_output.empty()) {
+    throw InputError("--pt-output: --method all trains pt with each: leave it out");
+  }
   check_train_options(options);
+  check_folder(options.out);
+  if (static_cast<uint64_t>(options.seeds - 1) >
+      std::numeric_limits<uint64_t>::max() - options.model.seed) {
+    throw InputError(fmt::format("--seeds {}: expected at most those from --seed {} to 2^64 - 1",
+                                 options.seeds, options.model.seed));
+  }
+}
+
+}  // namespace
+
+bool study(const TrainRunOptions& options, const GivenOptions& given) {
+  check_study(options);
   std::vector<StudyRow> rows;
-  for (const StudyRun& wanted : study_runs()) {
-    const TrainRunOptions own = run_options(options, wanted);
-    StudyRow row{.name = wanted.name, .verdict = "", .problem = ""};
-    const GivenOptions own_given = run_given(given, wanted);
-    if (!has_ended(own, own_given)) {
-      bool over = true;
-      try {
-        over = train(own, own_given);
-      } catch (const InputError& error) {
-        if (fs::exists(own.out) || rows.empty()) throw;
-        row.problem = error.what();  // an option that this method does not take
-      }
-      if (!over) return false;
+  for (const StudyForm& form : study_forms()) rows.push_back({form, "", {}});
+  for (int64_t run = 0; run < options.seeds; ++run) {
+    for (StudyRow& row : rows) {
+      if (!row.problem.empty()) continue;
+      const bool is_first = run == 0 && &row == &rows.front();
+      if (!take_run(options, given, run, is_first, row)) return false;
     }
-    if (row.problem.empty()) take_results(own.out, row);
-    if (!options.quiet) {
-      fmt::print("{:<14} {}\n", row.name,
-                 row.problem.empty()
-                     ? fmt::format("fresh {:.4f} +- {:.4f}  {}", row.fresh, row.error, row.verdict)
-                     : row.problem);
-      std::fflush(stdout);
-    }
-    rows.push_back(std::move(row));
   }
   const std::string table = study_table(rows);
   verify::write_report(table, options.out + "/study.md");
   verify::write_report(study_json(rows).dump(2) + "\n", options.out + "/study.json");
+  verify::write_report(study_losses_svg(rows), options.out + "/losses.svg");
+  verify::write_report(study_gradients_svg(rows), options.out + "/gradients.svg");
   if (!options.quiet) fmt::print("\n{}", table);
   return true;
 }

@@ -7,6 +7,7 @@
 #include "cli/train/loop.h"
 #include "cli/train/options.h"
 #include "cli/train/study.h"
+#include "golden/contract/error.h"
 
 namespace assay::cli {
 namespace {
@@ -26,8 +27,11 @@ void add_train(CLI::App& app, Outcome& outcome) {
       "compares them. docs/train.md says what stands in the folder.");
   command->callback([options, command, &outcome] {
     const GivenOptions given = given_options(*command);
-    const bool over =
-        options->model.method == "all" ? study(*options, given) : train(*options, given);
+    const bool is_study = options->model.method == "all";
+    if (options->seeds != 1 && !is_study) {
+      throw InputError(fmt::format("--seeds {}: an option of --method all", options->seeds));
+    }
+    const bool over = is_study ? study(*options, given) : train(*options, given);
     outcome.exit_code = over ? 0 : kStopped;
   });
 }

@@ -108,13 +108,16 @@ int64_t counted_positions(const golden::ModelConfig& config, const TrainingBatch
 }
 
 Trainer::Trainer(const golden::ModelConfig& config, const golden::WeightSource& weights,
-                 const AdamwRule& rule, Keep keep, const Dropout& dropout)
-    : config_(config), rule_(rule), keep_(keep), dropout_(dropout) {
+                 const AdamwRule& rule, Keep keep, const Dropout& dropout, BuildGraph build)
+    : config_(config), rule_(rule), keep_(keep), dropout_(dropout), build_(std::move(build)) {
   golden::validate(config_, "config");
   validate(rule_, "trainer");
   if (!(dropout_.rate >= 0 && dropout_.rate < 1)) {
     throw InputError(
         fmt::format("trainer: dropout: expected 0 or more and less than 1, got {}", dropout_.rate));
+  }
+  if (dropout_.rate > 0 && build_) {
+    throw InputError("trainer: dropout: expected 0 with a graph of another form");
   }
   if (dropout_.rate > 0) build_with_dropout(config_, 1, 1);  // throws where a method has none
   list_ = golden::weight_list(config_);
@@ -127,7 +130,8 @@ Trainer::Trainer(const golden::ModelConfig& config, const golden::WeightSource& 
 
 const Graph& Trainer::kept_graph(KeptGraph& kept, const golden::Shape& shape, bool dropout) const {
   if (kept.graph == nullptr || kept.shape != shape) {
-    kept.graph = (dropout ? build_with_dropout : build_model)(config_, shape[0], shape[1]);
+    const BuildGraph build = dropout ? build_with_dropout : build_ ? build_ : build_model;
+    kept.graph = build(config_, shape[0], shape[1]);
     kept.shape = shape;
   }
   return *kept.graph;

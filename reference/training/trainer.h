@@ -48,12 +48,17 @@ struct TrainingStep {
   bool skipped = false;      // it was not finite: no weight, moment or count has changed
 };
 
+// Builds the graph of batches [B,T] in place of build_model (methods/registry.h).
+using BuildGraph = std::function<std::unique_ptr<Graph>(const golden::ModelConfig& config,
+                                                        int64_t batch, int64_t positions)>;
+
 class Trainer {
  public:
   // What is kept for backward passes changes no bit. Throws InputError for a config, rule or weight
-  // that does not fit.
+  // that does not fit, and for `build` with dropout.
   Trainer(const golden::ModelConfig& config, const golden::WeightSource& weights,
-          const AdamwRule& rule = {}, Keep keep = Keep::all, const Dropout& dropout = {});
+          const AdamwRule& rule = {}, Keep keep = Keep::all, const Dropout& dropout = {},
+          BuildGraph build = {});
 
   // A forward and a backward pass over a micro-batch. One in which no position counts adds nothing.
   // Throws InputError, with nothing added, for a batch that does not fit the config.
@@ -112,6 +117,7 @@ class Trainer {
   AdamwRule rule_;
   Keep keep_;
   Dropout dropout_;
+  BuildGraph build_;
   std::vector<golden::TensorInfo> list_;
   std::unordered_map<std::string, std::size_t> index_;  // of a name in list_
   State state_;

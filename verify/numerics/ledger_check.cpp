@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "golden/contract/error.h"
@@ -61,6 +62,41 @@ std::string advice_on_missing(const Ledger& ledger) {
                      only.size() <= left_out.size() ? only : left_out);
 }
 
+// Characters to insert, delete or replace (Levenshtein).
+std::size_t edits_between(const std::string& one, const std::string& other) {
+  std::vector<std::size_t> row(other.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < one.size(); ++i) {
+    std::size_t diagonal = row[0]++;
+    for (std::size_t j = 0; j < other.size(); ++j) {
+      const std::size_t replaced = diagonal + (one[i] == other[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+// The tensor of the same layer that was not handed over and is called nearly so; "" if none is.
+std::string perhaps_meant(const std::string& extra, const std::set<std::string>& absent) {
+  constexpr std::size_t kTypingErrors = 2;
+  const auto layer_of = [](const std::string& name) {
+    const std::string rest = of_every_layer(name);
+    return rest == name ? "" : name.substr(0, name.find('/', std::string("layers/").size()));
+  };
+  std::string nearest;
+  std::size_t fewest = kTypingErrors + 1;
+  for (const std::string& name : absent) {
+    if (layer_of(name) != layer_of(extra)) continue;
+    const std::size_t edits = edits_between(extra, name);
+    if (edits < fewest) {
+      fewest = edits;
+      nearest = name;
+    }
+  }
+  return nearest;
+}
+
 // What a subject that hands over a part has left out, or has beside what is declared.
 void say_what_is_left_out(const Ledger& ledger, Check& check) {
   constexpr std::size_t kNamed = 8, kCharacters = 240;
@@ -84,6 +120,13 @@ void say_what_is_left_out(const Ledger& ledger, Check& check) {
       fmt::format("extra, and not judged: {} tensors that the golden file does not declare: {}{}; "
                   "--strict makes that a failure",
                   extras.size(), fmt::join(named, ", "), extras.size() > kNamed ? ", .." : ""));
+  for (std::size_t i = 0, told = 0; i < extras.size() && told < kNamed; ++i) {
+    const std::string meant = perhaps_meant(extras[i], ledger.absent());
+    if (meant.empty()) continue;
+    check.details.push_back(fmt::format("  {}: is it {}, which was not handed over?",
+                                        golden::printable(extras[i]), meant));
+    ++told;
+  }
 }
 
 void say_what_containers_hold(const Ledger& ledger, Check& check) {

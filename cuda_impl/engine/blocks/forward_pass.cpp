@@ -2,6 +2,7 @@
 
 #include "cuda_impl/engine/memory/batch.h"
 #include "cuda_impl/kernels/attention/attention_variants.h"
+#include "golden/contract/error.h"
 #include "cuda_impl/kernels/attention/stored_attention.h"
 
 namespace assay::cuda {
@@ -21,8 +22,10 @@ ForwardPass<S>::ForwardPass(std::shared_ptr<const Parts<S>> parts, const Cache<S
                                           : std::make_unique<StackedRecompute<S>>(parts_, cache)) {}
 
 template <class S>
-void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool save_for_backward) {
+void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool save_for_backward,
+                         const DropoutPlace& dropout) {
   check_batch(config_, batch);
+  dropout_ = dropout;
   plan({.B = batch.batch,
         .T = batch.positions,
         .R = batch.positions,
@@ -133,7 +136,7 @@ void ForwardPass<S>::project_heads(View<S, 4> heads, View<const S, 2> x, const A
 }
 
 template <class S>
-void ForwardPass<S>::project_scored(int64_t l, const char* tensor, std::vector<View<S, 4>>& plain,
+void ForwardPass<S>::project_scored(int64_t l, const char* tensor, View<S, 4> plain,
                                     View<S, 4> heads, View<const S, 2> x, const Affine<S>& by,
                                     const Norm<S>& norm, Taps& taps) {
   const std::string name = golden::layer_name(l, tensor);
@@ -143,11 +146,10 @@ void ForwardPass<S>::project_scored(int64_t l, const char* tensor, std::vector<V
     return;
   }
   const auto [B, H, T, Dh] = heads.shape;
-  const View<S, 4> projected = at(plain, l);
-  project_heads(projected, x, by, false);
-  taps.offer(name + "_proj", projected);
-  rms_norm(heads.as({B * H * T, Dh}), projected.as({B * H * T, Dh}), norm.gain,
-           config_.rms_norm_eps, queue_);
+  project_heads(plain, x, by, false);
+  taps.offer(name + "_proj", plain);
+  rms_norm(heads.as({B * H * T, Dh}), plain.as({B * H * T, Dh}), norm.gain, config_.rms_norm_eps,
+           queue_);
   taps.offer(name + "_norm", heads);
   turn_heads(heads, heads, buffers_.cosines, buffers_.sines, position_offset(), false, queue_);
   taps.offer(name, heads);
@@ -209,8 +211,11 @@ void ForwardPass<S>::project(int64_t l, View<const S, 2> input, Taps& taps) {
   const auto name = [l](const char* tensor) { return golden::layer_name(l, tensor); };
   const LayerWeights<S>& w = layer(l);
   Buffers<S>& buf = buffers_;
-  project_scored(l, "attn/q", buf.q_proj, at(buf.q, l), input, w.wq, w.q_norm, taps);
-  project_scored(l, "attn/k", buf.k_proj, at(buf.k, l), input, w.wk, w.k_norm, taps);
+  const auto plain = [&](std::vector<View<S, 4>>& of) {
+    return config_.qk_norm ? at(of, l) : View<S, 4>{};
+  };
+  project_scored(l, "attn/q", plain(buf.q_proj), at(buf.q, l), input, w.wq, w.q_norm, taps);
+  project_scored(l, "attn/k", plain(buf.k_proj), at(buf.k, l), input, w.wk, w.k_norm, taps);
   project_heads(at(buf.v, l), input, w.wv, false);
   taps.offer(name("attn/v"), at(buf.v, l));
   if (method_.gated_scores) form_score_factors(l, input);
@@ -236,6 +241,22 @@ void ForwardPass<S>::form_score_factors(int64_t l, View<const S, 2> input) {
                 queue_);
 }
 
+template <class S>
+void ForwardPass<S>::attend_in_parts([[maybe_unused]] int64_t l,
+                                     [[maybe_unused]] const ScoreOperands<S>& scores,
+                                     [[maybe_unused]] View<S, 4> values) {
+  if constexpr (simt::HookedScalar<S>) {
+    throw Unsupported("keys in parts: the kernel is not built for this scalar");
+  } else {
+    const auto span = static_cast<int64_t>(parts_->options.key_span);
+    const int64_t parts = attention_parts(scores.positions, scores.window, scores.sinks, span);
+    const View<A, 3> partial{buffers_.partial.data,
+                             {buffers_.B * scores.H, parts, config_.head_dim + 2}};
+    attention_split<S>(at(buffers_.context, l), at(buffers_.lse, l), partial, scores, values, span,
+                       queue_);
+  }
+}
+
 // O_l = concat_h(A_l V_l) Wo_l,  q, k and v of attn_norm_l(X_l), with post norm of X_l
 template <class S>
 void ForwardPass<S>::attend(int64_t l, Taps& taps) {
@@ -252,8 +273,12 @@ void ForwardPass<S>::attend(int64_t l, Taps& taps) {
 
   const ScoreOperands<S> scores = scores_of(l);
   const int64_t H = scores.H, Dh = scores.Dh;
-  attention(at(buf.context, l), at(buf.lse, l), scores, decodes() ? at(cache_->v, l) : at(buf.v, l),
-            queue_);
+  const View<S, 4> values = decodes() ? at(cache_->v, l) : at(buf.v, l);
+  if (buf.partial.shape[0] > 0) {
+    attend_in_parts(l, scores, values);
+  } else {
+    attention(at(buf.context, l), at(buf.lse, l), scores, values, queue_);
+  }
   if (buf.stores_probs() && l + 1 < config_.num_hidden_layers) {
     store_probs(buf.probs_of(l), scores, at(buf.lse, l), queue_);
   }
@@ -270,6 +295,7 @@ void ForwardPass<S>::attend(int64_t l, Taps& taps) {
   taps.offer(name("attn/context"), at(buf.context, l));
   linear(buf.attn_out, at(buf.context, l).as({input.shape[0], H * Dh}), layer(l).wo);
   taps.offer(name("attn/out"), buf.attn_out);
+  drop(l, "attn", buf.attn_out);
 }
 
 // Y_l = X_l + O_l; methods 2, 4.x and the plans, l >= 1: their sum of o_{j>l} as well. And z =
@@ -317,6 +343,12 @@ void ForwardPass<S>::run_mlp(int64_t l, Taps& taps) {
   taps.offer(name("mlp/act"), buf.act);
   linear(buf.mlp_out, buf.act, w.w_down);
   taps.offer(name("mlp/out"), buf.mlp_out);
+  drop(l, "mlp", buf.mlp_out);
+}
+
+template <class S>
+void ForwardPass<S>::drop(int64_t l, const char* branch, View<S, 2> own) {
+  if (dropout_.drops()) dropout<S, S>(own, own, 1.0, mask_of(l, branch), queue_);
 }
 
 // X_{l+1} = Y_l + U_l; methods 1 and 3.x, l >= 1: their sum of r_{j>l} as well. With norms after

@@ -9,26 +9,37 @@ namespace assay::cuda {
 namespace {
 
 constexpr const char* kOptions =
-    "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :fast-atomics, each at most once";
+    "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :span=KEYS, "
+    ":keep=all|shared|inputs, :fast-atomics, each at most once";
 
-std::size_t parse_bytes(const std::string& backend, const std::string& key,
-                        const std::string& text) {
-  std::size_t bytes = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
-  if (error == std::errc{} && end == text.data() + text.size()) return bytes;
-  throw InputError("backend " + backend + ": " + key + ": expected a number of bytes, got '" +
-                   text + "'");
+std::size_t parse_number(const std::string& backend, const std::string& key,
+                         const std::string& text) {
+  std::size_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool whole = error == std::errc{} && end == text.data() + text.size();
+  const bool span = key == "span";
+  if (whole && (!span || (number % 32 == 0 && number <= 1U << 30))) return number;
+  throw InputError("backend " + backend + ": " + key + ": expected " +
+                   (span ? "a multiple of 32" : "a number of bytes") + ", got '" + text + "'");
 }
 
-// The option that a key with "=BYTES" sets; nullptr for any other key.
-std::size_t* bytes_of(ModelOptions& options, const std::string& key) {
+// The option that a key with "=NUMBER" sets; nullptr for any other key.
+std::size_t* number_of(ModelOptions& options, const std::string& key) {
   if (key == "stored") return &options.stored_bytes;
   if (key == "stack") return &options.stack_bytes;
   if (key == "head") return &options.head_bytes;
+  if (key == "span") return &options.key_span;
   return nullptr;
 }
 
 }  // namespace
+
+Keep parse_keep(const std::string& where, const std::string& word) {
+  if (word == "all") return Keep::all;
+  if (word == "shared") return Keep::shared;
+  if (word == "inputs") return Keep::inputs;
+  throw InputError(where + ": expected all, shared or inputs, got '" + word + "'");
+}
 
 BackendName parse_backend_name(const std::string& text) {
   BackendName parsed;
@@ -44,9 +55,11 @@ BackendName parse_backend_name(const std::string& text) {
       parsed.options.recompute = Recompute::stacked;
     } else if (option == "fast-atomics") {
       parsed.options.fast_atomics = true;
-    } else if (std::size_t* bytes = bytes_of(parsed.options, key);
-               bytes != nullptr && equals != std::string::npos) {
-      *bytes = parse_bytes(text, key, option.substr(equals + 1));
+    } else if (key == "keep" && equals != std::string::npos) {
+      parsed.options.keep = parse_keep("backend " + text + ": keep", option.substr(equals + 1));
+    } else if (std::size_t* number = number_of(parsed.options, key);
+               number != nullptr && equals != std::string::npos) {
+      *number = parse_number(text, key, option.substr(equals + 1));
     } else {
       throw InputError("backend " + text + ": " + kOptions + ", got ':" + option + "'");
     }

@@ -25,7 +25,7 @@
 // must be finite.
 // Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64 that
 // one of them may see. Any B, T, layers >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
-// Registers 135 or 139, 154 or 164, 184 or 194, 228 or 234 by Dh, no spills; shared memory 8704,
+// Registers 133 or 139, 156 or 164, 186 or 194, 230 or 234 by Dh, no spills; shared memory 8704,
 // 15104, 27904, 53504 bytes; two blocks per SM or more. (nvcc 13.0, sm_90; its time on a GPU is not
 // measured.)
 // Longest addition chain: scores Dh + layers; lse 16 ceil(T/64) + 2; context T, rescaled ceil(T/64)

@@ -31,6 +31,21 @@ template <class S>
 void replay_attention_mma(View<S, 3> context, In<float, 3> lse, const ScoreOperands<S>& scores,
                           In<S, 4> v, Stream stream, const ReplayLayout<float>& layout = {});
 
+// S: any storage type. For the one query of a step of decoding: its keys are cut into parts of
+// `span` positions, a multiple of 32, that blocks of their own read and that are added up at the
+// end. A row's bits depend on span, and on nothing that is not its own; they are not those of the
+// other variants. partial [B*H*T,attention_parts(..),Dh+2] is written over.
+template <class S>
+void attention_split(View<S, 3> context, View<accum_t<S>, 3> lse, View<accum_t<S>, 3> partial,
+                     const ScoreOperands<S>& scores, In<S, 4> v, int64_t span, Stream stream);
+// Of keys at up to `positions` positions: those of the sinks and of a window wherever it begins.
+inline int64_t attention_parts(int64_t positions, int64_t window, int64_t sinks, int64_t span) {
+  const auto up = [span](int64_t n) { return (n + span - 1) / span; };
+  const int64_t all = up(positions);
+  const int64_t seen = window == 0 ? all : up(sinks) + up(window) + 1;
+  return seen < all ? seen : all;
+}
+
 // The same types and head sizes; probabilities are stored in S anyway.
 template <class S>
 void stored_attention_mma(View<S, 3> context, In<S, 4> probs, const ScoreOperands<S>& scores,

@@ -70,6 +70,9 @@ def parts(model):
     dump(t, mine=np.zeros(3))
     expect(0, ["extra, and not judged: 1 tensors", "verdict: pass"], *judged, "--require", "all")
     expect(1, "extra: d.npz: mine", *judged, "--strict")
+    dump([name for name in t if name != "layers/1/attn/q"],
+         **{"layers/1/atn/q": t["layers/1/attn/q"]})
+    expect(0, "layers/1/atn/q: is it layers/1/attn/q, which was not handed over?", *judged)
     # Ours in another spelling are a slip.
     dump([name for name in t if name != "layers/1/attn/q"],
          **{"layers.1.attn.q": t["layers/1/attn/q"]})

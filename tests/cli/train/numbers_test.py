@@ -104,38 +104,6 @@ def test_overfit(root):
     expect("an oracle that is given counts", "uniform:vocab=8" in text, text)
 
 
-def test_study(root):
-    """Every method on the same data: a table, and no method is accused."""
-    out = root / "study"
-    arguments = ["--method", "all", *SMALL, "--steps", 12]
-    code, text = train(out, *arguments)
-    expect("a study ends with 0", code == 0, text)
-    study = json.loads((out / "study.json").read_text())["methods"]
-    names = [row["method"] for row in study]
-    known = {}  # what is told of each method
-    for line in assay("methods")[1].splitlines():
-        if line and not line.startswith(" "):
-            method = line.split()[0]
-        known[method] = known.get(method, "") + line
-    expected = [*known, *(f"{method}-replace" for method, text in known.items()
-                          if "residual = keep | replace" in text)]
-    expect("every method is there, once", sorted(names) == sorted(expected), (names, expected))
-    for row in study:
-        expect(f"{row['method']} was trained", not row["problem"] and row["parameters"] > 0, row)
-        expect(f"{row['method']} is not accused", "LEAK" not in row["verdict"], row)
-    expect("the table is written", (out / "study.md").read_text().count("\n") == len(names) + 2)
-    code, text = train(out, *arguments)
-    expect("a study that is there is refused", code == 2 and "--resume" in text, text)
-    code, text = train(out, *arguments, "--resume", "--clip", 0.5)
-    expect("runs of other options are not mixed in", code == 2 and "--clip 0.5" in text, text)
-    code, text = train(out, *arguments[:-2], "--resume")
-    expect("nor of options that are left out", code == 2 and "--steps 12" in text, text)
-    code, text = train(out, *arguments, "--resume")
-    again = json.loads((out / "study.json").read_text())["methods"]
-    expect("runs that are over stay", code == 0 and [r["fresh_loss"] for r in again]
-           == [r["fresh_loss"] for r in study], text)
-
-
 def test_overflow(root):
     """A learning rate that sends fp16 out of its range: skipped steps change nothing."""
     run = root / "overflow"
@@ -155,5 +123,4 @@ def test_overflow(root):
 
 
 if __name__ == "__main__":
-    sys.exit(run_tests("numbers_test", test_adamw, test_same_numbers, test_overfit, test_study,
-                       test_overflow))
+    sys.exit(run_tests("numbers_test", test_adamw, test_same_numbers, test_overfit, test_overflow))

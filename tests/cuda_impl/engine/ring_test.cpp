@@ -1,6 +1,7 @@
-// Decoders that keep a window of a sequence: what comes out is what a forward pass over the whole
-// sequence computes, long after the first positions have been overwritten.
+// Decoders that keep a window of a sequence compute what a forward pass over all of it does, long
+// after the first positions have been overwritten; those that read their keys in parts nearly so.
 #include <boost/test/unit_test.hpp>
+#include <cmath>
 
 #include "decoding.h"
 #include "models.h"
@@ -10,6 +11,7 @@ using namespace assay;
 using namespace assay::engine_test;
 using golden::ModelConfig;
 using golden::Precision;
+using Values = std::vector<double>;
 
 namespace {
 
@@ -132,4 +134,52 @@ BOOST_AUTO_TEST_CASE(a_chunk_larger_than_promised_is_refused_and_nothing_is_lost
       },
       "chunk: C: expected at most the 8 positions that the decoder was made for, got 9");
   reader.read({8, 1});
+}
+
+namespace {
+
+// The logits [steps,V] of a sequence of `tokens` behind a prompt, one position at a time.
+Values steps_of(const ModelConfig& config, const cuda::ModelOptions& options, int64_t row,
+                int64_t rows, int64_t capacity, const Tokens& tokens) {
+  const auto model = make(config, Precision::fp64, options);
+  const auto decoder = model->decoder(rows, capacity, 64);
+  const auto b = static_cast<std::size_t>(row), V = static_cast<std::size_t>(kV);
+  Values out, logits(static_cast<std::size_t>(rows) * V);
+  for (int64_t t = 0; t < tokens.T;) {
+    const int64_t C = t < 192 ? 64 : 1;
+    std::vector<int32_t> ids(static_cast<std::size_t>(rows * C), 1);
+    std::copy_n(tokens.tokens.begin() + t, C, ids.begin() + row * C);
+    decoder->append({C, ids, {}, {}}, logits);
+    t += C;
+    if (C == 1) out.insert(out.end(), logits.begin() + b * V, logits.begin() + (b + 1) * V);
+  }
+  return out;
+}
+
+}  // namespace
+
+// Other sums than those of one block: equal within what fp64 rounds. A row has the same bits
+// whatever stands beside it, and however large its cache is.
+BOOST_AUTO_TEST_CASE(keys_in_parts_give_the_same_whoever_is_beside) {
+  const Tokens tokens(1, 210);
+  for (const char* method : {"plain", "1", "5.1", "5.1E"}) {
+    for (const int64_t window : {0, 40}) {
+      ModelConfig config = tiny(method, 2);
+      config.max_position_embeddings = 400;
+      config.window = window;
+      config.sink_tokens = window == 0 ? 0 : 3;
+      BOOST_TEST_INFO_SCOPE(text_of(config));
+      const cuda::ModelOptions parts{.key_span = 64};
+      const Values whole = steps_of(config, {}, 0, 1, 210, tokens);
+      const Values split = steps_of(config, parts, 0, 1, 210, tokens);
+      const Values beside = steps_of(config, parts, 2, 3, 400, tokens);
+      BOOST_TEST((split == beside));
+      double largest = 0;
+      for (std::size_t i = 0; i < whole.size(); ++i) {
+        largest = std::max(largest, std::fabs(split[i] - whole[i]));
+      }
+      BOOST_TEST(largest < 1e-12);
+      BOOST_TEST(largest > 0);
+    }
+  }
 }

@@ -1,5 +1,6 @@
-// attention_tiled, its replay and stored_attention_tiled, the same three on tensor cores,
+// attention_tiled, attention_split, replay_attention_tiled and stored_attention_tiled, the same three on tensor cores,
 // attention_scores, attention_probs, store_probs
+#include <functional>
 #include <memory>
 
 #include "attention_problem.h"
@@ -15,7 +16,8 @@ using namespace attention;
 // Launches attention or a replay as a kernel of that name; the outputs are context and lse or
 // context alone.
 template <class S>
-using Attend = void (*)(View<S, 3> context, View<accum_t<S>, 3> lse, const OnDevice<S>& g);
+using Attend =
+    std::function<void(View<S, 3> context, View<accum_t<S>, 3> lse, const OnDevice<S>& g)>;
 template <class S>
 Case attention_case(const char* kernel, bool is_replay,
                     const std::shared_ptr<const Problem<S>>& problem, Attend<S> attend,
@@ -112,6 +114,18 @@ void add_cases_of(const Shape& s, std::vector<Case>& cases) {
                                       cuda::replay_attention_tiled<S>(context, lse, g.scores(),
                                                                       g.values(), nullptr);
                                     }));
+  for (const int64_t span : {32, 64}) {
+    cases.push_back(attention_case<S>(
+        "attention_split", false, problem,
+        [span](View<S, 3> context, View<A, 3> lse, const OnDevice<S>& g) {
+          const Shape& of = g.shape;
+          const int64_t parts = cuda::attention_parts(of.T, of.window, of.sinks, span);
+          const int64_t rows = of.B * of.H * of.queries();
+          const simt::Buffer<A> partial(at(rows * parts * (of.Dh + 2)));
+          cuda::attention_split<S>(context, lse, {partial.get(), {rows, parts, of.Dh + 2}},
+                                   g.scores(), g.values(), span, nullptr);
+        }));
+  }
   if (s.chunk != 0) return;  // no cache
   cases.push_back(
       stored_case<S>("stored_attention_tiled", cuda::stored_attention_tiled<S>, problem));

@@ -14,6 +14,24 @@ namespace {
 
 constexpr double kWidth = 720, kHeight = 260, kLeft = 64, kRight = 12, kTop = 12, kBottom = 40;
 constexpr std::array<const char*, 4> kDashes{"none", "6 3", "2 3", "9 3 2 3"};
+constexpr double kLegend = 200, kTitle = 26;  // of a file of several plots
+
+// The page's colours for both kinds of screens, as numbers: not every viewer knows variables.
+constexpr const char* kFileStyle = R"css(
+text { font: 11px ui-monospace, monospace; fill: #5c6670; }
+.title { font: 600 14px system-ui, sans-serif; fill: #1b1f24; }
+.page { fill: #ffffff; } .ground { fill: #f5f7f9; } .grid { stroke: #d5dae0; }
+.level { stroke: #1b1f24; stroke-dasharray: 3 3; }
+.line0, .line1, .line2, .line3 { stroke-width: 1.6; }
+.line0 { stroke: #1f5fa8; } .line1 { stroke: #b3261e; } .line2 { stroke: #1a7f4b; }
+.line3 { stroke: #8a5a00; } polyline { fill: none; } circle { fill: #ffffff; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #98a2ad; } .title { fill: #e4e8ec; } .page, circle { fill: #14171b; }
+  .ground { fill: #1d2228; } .grid { stroke: #333a42; } .level { stroke: #e4e8ec; }
+  .line0 { stroke: #79b4f2; } .line1 { stroke: #ff8a80; } .line2 { stroke: #5fcf94; }
+  .line3 { stroke: #e6b450; }
+}
+)css";
 
 struct Range {
   double low = std::numeric_limits<double>::infinity();
@@ -75,20 +93,41 @@ class Drawing {
 
   std::string svg() const {
     if (is_empty_) return "";
-    std::string text = fmt::format(
-        "<figure><figcaption>{0}</figcaption>\n<svg class=\"plot\" role=\"img\" "
-        "aria-label=\"{0}\" width=\"{1}\" height=\"{2}\" viewBox=\"0 0 {1} {2}\">\n",
-        escape_markup(plot_.title), kWidth, kHeight);
-    text += axes();
+    return fmt::format(
+               "<figure><figcaption>{0}</figcaption>\n<svg class=\"plot\" role=\"img\" "
+               "aria-label=\"{0}\" width=\"{1}\" height=\"{2}\" viewBox=\"0 0 {1} {2}\">\n",
+               escape_markup(plot_.title), kWidth, kHeight) +
+           inside() + "</svg>\n" + legend() + "</figure>\n";
+  }
+
+  bool is_empty() const { return is_empty_; }
+
+  // Axes, lines and levels.
+  std::string inside() const {
+    std::string text = axes();
     for (std::size_t i = 0; i < plot_.lines.size(); ++i) text += line(i);
     for (const auto& [name, level] : plot_.levels) {
       text += fmt::format(
           "<line class=\"level\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>\n"
-          "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n",
-          kLeft, kWidth - kRight, at_y(level), at_y(level), kWidth - kRight - 4, at_y(level) - 4,
+          "<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n",
+          kLeft, kWidth - kRight, at_y(level), at_y(level), kLeft + 4, at_y(level) - 4,
           escape_markup(name));
     }
-    return text + "</svg>\n" + legend() + "</figure>\n";
+    return text;
+  }
+
+  // A line below the other, to the right of the plot.
+  std::string legend_beside() const {
+    std::string text;
+    for (std::size_t i = 0; i < plot_.lines.size(); ++i) {
+      const double y = kTop + 8 + 17 * static_cast<double>(i);
+      text += fmt::format(
+          "<line class=\"line{}\" stroke-dasharray=\"{}\" x1=\"{}\" x2=\"{}\" y1=\"{}\" "
+          "y2=\"{}\"/>\n<text x=\"{}\" y=\"{}\">{}</text>\n",
+          i % 4, dashes(i), kWidth + 4, kWidth + 36, y, y, kWidth + 42, y + 4,
+          escape_markup(plot_.lines[i].name));
+    }
+    return text;
   }
 
  private:
@@ -122,6 +161,9 @@ class Drawing {
                kHeight / 2 - 10, kHeight / 2 - 10, escape_markup(plot_.y_name));
   }
 
+  // Colour and dashes together are those of 16 lines.
+  static const char* dashes(std::size_t index) { return kDashes[(index + index / 4) % 4]; }
+
   // At most some hundred points; of many, the least and the largest of each part are kept.
   std::string line(std::size_t index) const {
     const Line& drawn = plot_.lines[index];
@@ -146,7 +188,7 @@ class Drawing {
       if (low != high) put(std::max(low, high));
     }
     return fmt::format("<polyline class=\"line{}\" stroke-dasharray=\"{}\" points=\"{}\"/>\n{}",
-                       index % 4, kDashes[index % 4], points, marks);
+                       index % 4, dashes(index), points, marks);
   }
 
   std::string legend() const {
@@ -155,7 +197,7 @@ class Drawing {
       text += fmt::format(
           "<span><svg width=\"28\" height=\"10\"><line class=\"line{}\" stroke-dasharray=\"{}\" "
           "x1=\"0\" x2=\"28\" y1=\"5\" y2=\"5\"/></svg> {}</span> ",
-          i % 4, kDashes[i % 4], escape_markup(plot_.lines[i].name));
+          i % 4, dashes(i), escape_markup(plot_.lines[i].name));
     }
     return text + "</p>\n";
   }
@@ -168,5 +210,26 @@ class Drawing {
 }  // namespace
 
 std::string plot_svg(const Plot& plot) { return Drawing(plot).svg(); }
+
+std::string plots_svg(const std::string& title, const std::vector<Plot>& plots) {
+  std::string body;
+  double top = kTitle;
+  for (const Plot& plot : plots) {
+    const Drawing drawing(plot);
+    if (drawing.is_empty()) continue;
+    body += fmt::format(
+        "<text class=\"title\" x=\"{}\" y=\"{}\">{}</text>\n<g transform=\"translate(0 {})\">\n",
+        kLeft, top + 18, escape_markup(plot.title), top + kTitle);
+    body += drawing.inside() + drawing.legend_beside() + "</g>\n";
+    top += kTitle + kHeight;
+  }
+  return fmt::format(
+             "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" aria-label=\"{0}\" "
+             "width=\"{1}\" height=\"{2}\" viewBox=\"0 0 {1} {2}\">\n<style>{3}</style>\n"
+             "<rect class=\"page\" width=\"{1}\" height=\"{2}\"/>\n"
+             "<text class=\"title\" x=\"12\" y=\"18\">{0}</text>\n",
+             escape_markup(title), kWidth + kLegend, top, kFileStyle) +
+         body + "</svg>\n";
+}
 
 }  // namespace assay::verify::training

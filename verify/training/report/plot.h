@@ -23,4 +23,8 @@ struct Plot {
 // nothing is told by colour alone. "" where there is nothing to draw.
 std::string plot_svg(const Plot& plot);
 
+// A file of its own: the plots that have something to draw, one below the other, each with its
+// legend beside it.
+std::string plots_svg(const std::string& title, const std::vector<Plot>& plots);
+
 }  // namespace assay::verify::training
