@@ -35,6 +35,8 @@ void add_campaign(CLI::App& app, Outcome& outcome);
 void add_data(CLI::App& app, Outcome& outcome);
 void add_train(CLI::App& app, Outcome& outcome);
 void add_overfit(CLI::App& app, Outcome& outcome);
+void add_serve_sim(CLI::App& app, Outcome& outcome);
+void add_stream(CLI::App& app, Outcome& outcome);
 void add_subjects(CLI::App& app, Outcome& outcome);
 
 }  // namespace assay::cli

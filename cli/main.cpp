@@ -73,6 +73,8 @@ int run(int argc, char** argv) {
   assay::cli::add_data(app, outcome);
   assay::cli::add_train(app, outcome);
   assay::cli::add_overfit(app, outcome);
+  assay::cli::add_serve_sim(app, outcome);
+  assay::cli::add_stream(app, outcome);
   assay::cli::add_subjects(app, outcome);
   assay::cli::add_map(app, outcome);
   try {

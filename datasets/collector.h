@@ -1,18 +1,26 @@
-// Takes tokens as a file has them and keeps the [B,T] that are wanted.
+// Takes tokens as a file has them and keeps the [B,T] that are wanted, or hands them on in blocks.
 #pragma once
 
 #include <fmt/format.h>
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "datasets/tokens.h"
 #include "golden/contract/error.h"
 
 namespace assay::datasets {
 
 class Collector {
  public:
+  // Hands up to `most` tokens on, `block` at a time; rows are parts of one stream.
+  Collector(std::string path, int64_t vocab_size, int64_t most, int64_t block, TakeTokens take)
+      : Collector(std::move(path), 1, most, vocab_size) {
+    block_ = block;
+    take_ = std::move(take);
+  }
   Collector(std::string path, int64_t batch, int64_t positions, int64_t vocab_size)
       : path_(std::move(path)), batch_(batch), positions_(positions), vocab_size_(vocab_size) {}
 
@@ -22,7 +30,7 @@ class Collector {
     in_row_ = 0;
   }
   void end_row() {
-    if (in_row_ < positions_) {
+    if (in_row_ < positions_ && !is_stream()) {
       throw InputError(fmt::format("{}: row {}: expected at least {} tokens, got {}", path_, rows_,
                                    positions_, in_row_));
     }
@@ -30,23 +38,33 @@ class Collector {
   }
 
   void add(int64_t token) {
-    if (is_full() || (is_rows_ && in_row_ >= positions_)) return;
+    if (is_full() || (is_rows_ && in_row_ >= positions_ && !is_stream())) return;
     if (token < 0 || token >= vocab_size_) {
       throw InputError(fmt::format("{}: {}: expected a token in 0 .. {}, got {}", path_, place(),
                                    vocab_size_ - 1, token));
     }
     values_.push_back(static_cast<int32_t>(token));
+    ++count_;
     ++in_row_;
+    if (is_stream() && static_cast<int64_t>(values_.size()) == block_) hand_on();
   }
 
-  bool is_full() const { return static_cast<int64_t>(values_.size()) == wanted(); }
+  // The block that is not full yet.
+  void hand_on() {
+    const std::vector<int32_t> block = std::exchange(values_, {});
+    if (!block.empty()) take_(block);
+  }
+
+  bool is_full() const { return count_ == wanted(); }
+  bool is_stream() const { return block_ > 0; }
+  int64_t count() const { return count_; }
   int64_t batch() const { return batch_; }
   int64_t wanted() const { return batch_ * positions_; }
 
   // "row 1, position 5" of the file, "token 37" of a stream.
   std::string place() const {
     return is_rows_ ? fmt::format("row {}, position {}", rows_, in_row_)
-                    : fmt::format("token {}", values_.size());
+                    : fmt::format("token {}", count_);
   }
 
   // Throws InputError if there are too few.
@@ -64,7 +82,9 @@ class Collector {
   int64_t batch_, positions_, vocab_size_;
   std::vector<int32_t> values_;
   bool is_rows_ = false;
-  int64_t rows_ = 0, in_row_ = 0;
+  int64_t rows_ = 0, in_row_ = 0, count_ = 0;
+  int64_t block_ = 0;  // of a stream
+  TakeTokens take_;
 };
 
 }  // namespace assay::datasets

@@ -14,7 +14,9 @@ constexpr int64_t kLongestRow = int64_t{1} << 24;  // numbers; a longer line is 
 class NumberReader {
  public:
   NumberReader(std::istream& in, const std::string& path, Collector& collector)
-      : in_(in), path_(path), collector_(collector) {}
+      : in_(in), path_(path), collector_(collector) {
+    if (collector.is_stream()) kind_ = Kind::stream;  // rows are parts of it
+  }
 
   bool read() {
     constexpr int kEnd = std::istream::traits_type::eof();

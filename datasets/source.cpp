@@ -18,7 +18,13 @@ constexpr std::size_t kBufferBytes = 1 << 16;
 }  // namespace
 
 Source::Source(const std::string& path)
-    : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)), buffer_(kBufferBytes) {
+    : Source(path, ::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
+
+Source::Source(int descriptor, const std::string& name)
+    : Source(name, ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0)) {}
+
+Source::Source(const std::string& path, int descriptor)
+    : path_(path), descriptor_(descriptor), buffer_(kBufferBytes) {
   struct stat status {};
   if (descriptor_ < 0 || fstat(descriptor_, &status) != 0) {
     throw InputError(fmt::format("{}: cannot be read: {}: expected a file of tokens or text", path,
@@ -51,6 +57,7 @@ std::size_t Source::fill() {
     if (got == 0) break;
     filled += static_cast<std::size_t>(got);
   }
+  filled_ += filled;
   setg(buffer_.data(), buffer_.data(), buffer_.data() + filled);
   return filled;
 }

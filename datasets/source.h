@@ -14,6 +14,8 @@ class Source : public std::streambuf {
  public:
   // Throws InputError for what cannot be opened and for a folder.
   explicit Source(const std::string& path);
+  // What comes in through a descriptor, which stays open; `name` stands in messages.
+  Source(int descriptor, const std::string& name);
   ~Source() override;
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
@@ -22,16 +24,19 @@ class Source : public std::streambuf {
   // The first bytes, up to 64 KiB. Valid until anything is read.
   std::string_view head() const { return {eback(), static_cast<std::size_t>(egptr() - eback())}; }
   std::optional<uint64_t> bytes() const { return bytes_; }  // nothing of what is no regular file
+  uint64_t consumed() const { return filled_ - static_cast<uint64_t>(egptr() - gptr()); }
 
  protected:
   int_type underflow() override;
 
  private:
+  Source(const std::string& path, int descriptor);  // takes the descriptor over
   std::size_t fill();
 
   std::string path_;
   int descriptor_;
   std::optional<uint64_t> bytes_;
+  uint64_t filled_ = 0;  // bytes read so far
   std::vector<char> buffer_;
 };
 

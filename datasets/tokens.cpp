@@ -54,7 +54,20 @@ std::string read_text(Source& source, std::istream& in, Collector& collector, in
        c = in.get()) {
     collector.add(c);
   }
-  return fmt::format("text, a byte a token, {} bytes", share(collector.wanted(), source.bytes()));
+  return fmt::format("text, a byte a token, {} bytes", share(collector.count(), source.bytes()));
+}
+
+// A stream may end behind a whole number, and behind as many as a header says.
+void check_end(const Source& source, std::streamsize rest, std::optional<uint64_t> said,
+               uint64_t got) {
+  if (rest != 0) {
+    throw InputError(fmt::format("{}: token {}: ends in the middle of a number, {} bytes of it",
+                                 source.path(), got, rest));
+  }
+  if (said && got < *said) {
+    throw InputError(fmt::format("{}: ends too early: expected {} tokens by its header, got {}",
+                                 source.path(), *said, got));
+  }
 }
 
 template <class T>
@@ -77,13 +90,16 @@ std::string read_binary(Source& source, std::istream& in, Collector& collector) 
   }
   T value = 0;
   for (uint64_t i = 0; !collector.is_full() && (!header || i < *all); ++i) {
-    if (!in.read(reinterpret_cast<char*>(&value), sizeof value)) break;
+    if (!in.read(reinterpret_cast<char*>(&value), sizeof value)) {
+      if (collector.is_stream()) check_end(source, in.gcount(), header ? all : std::nullopt, i);
+      break;
+    }
     collector.add(static_cast<int64_t>(value));
   }
   return fmt::format("uint{}{}, {} tokens", 8 * sizeof(T),
                      header ? fmt::format(" behind a header of llm.c, version {}", header->version)
                             : " without a header, as nanoGPT has it",
-                     share(collector.wanted(), all));
+                     share(collector.count(), all));
 }
 
 // Values of an array of shape [N] or [rows, columns], of which `next` gives one after another.
@@ -182,6 +198,47 @@ std::string read_dump(const Source& source, Collector& collector) {
   return "tokens of a dump, " + golden::shape_text(tokens.shape);
 }
 
+// Reads the source in a format that is not `automatic`; returns what it was read as.
+std::string read_into(Source& source, TokensFormat format, int64_t vocab_size,
+                      Collector& collector) {
+  std::istream in(&source);
+  in.exceptions(std::ios::badbit);  // of what the source throws
+  switch (format) {
+    case TokensFormat::automatic:
+    case TokensFormat::text:
+      return read_text(source, in, collector, vocab_size);
+    case TokensFormat::numbers:
+      return read_number_tokens(in, source.path(), collector) ? "numbers, a row a line"
+                                                              : "numbers, one after the other";
+    case TokensFormat::json:
+      read_json_tokens(in, source.path(), collector);
+      return "lists in JSON";
+    case TokensFormat::jsonl:
+      read_jsonl_tokens(in, source.path(), collector);
+      return "lists in JSON, a row a line";
+    case TokensFormat::uint16:
+      return read_binary<uint16_t>(source, in, collector);
+    case TokensFormat::uint32:
+      return read_binary<uint32_t>(source, in, collector);
+    case TokensFormat::npy:
+      return read_npy(source, in, collector);
+    case TokensFormat::npz:
+      return read_npz(source, collector);
+    case TokensFormat::dump:
+      return read_dump(source, collector);
+  }
+  return "";
+}
+
+// Of a pipe nothing but the first bytes is known.
+void check_is_file(const Source& source, TokensFormat format) {
+  const bool whole = format == TokensFormat::npz || format == TokensFormat::dump;
+  if (!whole || source.bytes()) return;
+  throw InputError(fmt::format(
+      "{}: expected tokens one after another, got an archive, which is read as a file: name it",
+      source.path()));
+}
+
 }  // namespace
 
 Tokens read_tokens(const std::string& path, TokensFormat format, int64_t batch, int64_t positions,
@@ -192,43 +249,26 @@ Tokens read_tokens(const std::string& path, TokensFormat format, int64_t batch, 
   if (format == TokensFormat::automatic) format = format_of(source, vocab_size);
   if (format != TokensFormat::npz && format != TokensFormat::dump)
     check_length(source, collector, batch, positions);
-  std::istream in(&source);
-  in.exceptions(std::ios::badbit);  // of what the source throws
   Tokens result;
-  switch (format) {
-    case TokensFormat::automatic:
-    case TokensFormat::text:
-      result.read_as = read_text(source, in, collector, vocab_size);
-      break;
-    case TokensFormat::numbers:
-      result.read_as = read_number_tokens(in, path, collector) ? "numbers, a row a line"
-                                                               : "numbers, one after the other";
-      break;
-    case TokensFormat::json:
-      read_json_tokens(in, path, collector);
-      result.read_as = "lists in JSON";
-      break;
-    case TokensFormat::jsonl:
-      read_jsonl_tokens(in, path, collector);
-      result.read_as = "lists in JSON, a row a line";
-      break;
-    case TokensFormat::uint16:
-      result.read_as = read_binary<uint16_t>(source, in, collector);
-      break;
-    case TokensFormat::uint32:
-      result.read_as = read_binary<uint32_t>(source, in, collector);
-      break;
-    case TokensFormat::npy:
-      result.read_as = read_npy(source, in, collector);
-      break;
-    case TokensFormat::npz:
-      result.read_as = read_npz(source, collector);
-      break;
-    case TokensFormat::dump:
-      result.read_as = read_dump(source, collector);
-      break;
-  }
+  result.read_as = read_into(source, format, vocab_size, collector);
   result.values = collector.take();
+  return result;
+}
+
+TokenStream stream_tokens(Source& source, TokensFormat format, int64_t vocab_size, int64_t most,
+                          int64_t block, const TakeTokens& take) {
+  if (format == TokensFormat::automatic) format = format_of(source, vocab_size);
+  check_is_file(source, format);
+  Collector collector(source.path(), vocab_size, most, block, take);
+  TokenStream result;
+  try {
+    result.read_as = read_into(source, format, vocab_size, collector);
+  } catch (const InputError&) {
+    collector.hand_on();  // what stands in front of the fault
+    throw;
+  }
+  collector.hand_on();
+  result.tokens = collector.count();
   return result;
 }
 

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace assay::datasets {
+
+class Source;  // datasets/source.h
 
 // How a file holds tokens. A file with rows gives the first B of them, cut to T; a stream of tokens
 // is cut into B rows of T that follow one another.
@@ -36,5 +40,19 @@ struct Tokens {
 // (named where it is known), is too short, or holds anything but whole numbers in [0, vocab_size).
 Tokens read_tokens(const std::string& path, TokensFormat format, int64_t batch, int64_t positions,
                    int64_t vocab_size);
+
+using TakeTokens = std::function<void(std::span<const int32_t>)>;
+
+struct TokenStream {
+  std::string read_as;
+  int64_t tokens = 0;
+};
+
+// Gives the tokens of a source, up to `most`, one block after another; the last may be shorter.
+// Rows are parts of one stream. Memory is a block, but for .npz files and dumps, which are read
+// whole and not from a pipe, and for .jsonl, of which it is a line. Throws InputError as
+// read_tokens does, once all tokens in front of the fault have been given.
+TokenStream stream_tokens(Source& source, TokensFormat format, int64_t vocab_size, int64_t most,
+                          int64_t block, const TakeTokens& take);
 
 }  // namespace assay::datasets

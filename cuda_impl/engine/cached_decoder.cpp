@@ -91,12 +91,31 @@ void CachedDecoder<Pass>::read_logits(View<const Scalar, 2> stored, std::span<co
 }
 
 template <class Pass>
+void CachedDecoder<Pass>::check_sequence(int64_t sequence) const {
+  if (sequence >= 0 && sequence < static_cast<int64_t>(lengths_.size())) return;
+  throw InputError(
+      fmt::format("decoder: sequence: expected 0 .. {}, got {}", lengths_.size() - 1, sequence));
+}
+
+template <class Pass>
 void CachedDecoder<Pass>::reset(int64_t sequence) {
-  if (sequence < 0 || sequence >= static_cast<int64_t>(lengths_.size())) {
-    throw InputError(
-        fmt::format("decoder: sequence: expected 0 .. {}, got {}", lengths_.size() - 1, sequence));
-  }
+  check_sequence(sequence);
   lengths_[static_cast<std::size_t>(sequence)] = 0;
+}
+
+template <class Pass>
+bool CachedDecoder<Pass>::share(int64_t from, int64_t to, int64_t positions) {
+  check_sequence(from);
+  check_sequence(to);
+  const int64_t length = lengths_[static_cast<std::size_t>(from)];
+  if (from == to || positions < 0 || positions > length) {
+    throw InputError(fmt::format(
+        "decoder: share: expected 0 .. {} positions of another sequence, got {} of {} for {}",
+        length, positions, from, to));
+  }
+  if (!cache_.holds_all(length) || !cache_.copy_prefix(from, to, positions, length)) return false;
+  lengths_[static_cast<std::size_t>(to)] = positions;
+  return true;
 }
 
 #define ASSAY_INSTANTIATE(S)                    \

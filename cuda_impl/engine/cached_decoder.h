@@ -23,6 +23,7 @@ class CachedDecoder final : public cuda::Decoder {
                 int64_t chunk);
   void append(const Chunk& chunk, std::span<double> logits) override;
   void reset(int64_t sequence) override;
+  bool share(int64_t from, int64_t to, int64_t positions) override;
   std::span<const int64_t> lengths() const override { return lengths_; }
   int64_t cache_bytes() const override { return cache_.bytes(); }
   int64_t cache_rows() const override { return cache_.padding_mask.shape[1]; }
@@ -31,6 +32,7 @@ class CachedDecoder final : public cuda::Decoder {
   int64_t allocations() const { return pass_.allocations(); }
 
  private:
+  void check_sequence(int64_t sequence) const;
   void read_logits(View<const Scalar, 2> stored, std::span<const int32_t> counts,
                    std::span<double> logits) const;
 

@@ -16,6 +16,7 @@
 
 #include "golden/contract/precision.h"
 #include "reference/graph/graph.h"
+#include "reference/graph/places.h"
 #include "reference/numbers/array.h"
 #include "reference/numbers/double_double.h"
 #include "reference/numbers/dual.h"
@@ -79,6 +80,16 @@ class Op {
   virtual void extended(std::span<const Field<DoubleDouble>> in,
                         Field<DoubleDouble>& out) const = 0;
   virtual void rounded(std::span<const Field<Rounded>> in, Field<Rounded>& out) const = 0;
+
+  // On part of a sequence (reference/streaming/): whether the operation can be evaluated on rows
+  // alone, which of its operands it reads at keys, [.., S, ..] in place of the rows [.., T, ..], its
+  // result there, and its value, which differs from value() where positions enter.
+  virtual bool streams() const { return true; }
+  virtual bool reads_keys(std::size_t /*operand*/, std::size_t /*operands*/) const { return false; }
+  virtual Operand result_at(const Places&, std::span<const Operand> in) const { return result(in); }
+  virtual void value_at(const Places&, std::span<const Array> in, Array& out) const {
+    value(in, out);
+  }
 
   // Whose values the gradient rule reads. The others it gets without values: shapes only.
   virtual bool gradient_reads(std::size_t /*operand*/) const { return true; }

@@ -20,6 +20,10 @@ class Attend final : public Differentiated<Attend> {
     return {{in[0].shape[0], in[0].shape[5 - from], in[0].shape[1] * in[1].shape[3]}, "BTD"};
   }
 
+  // Back, a row hears later ones.
+  bool streams() const override { return !back_; }
+  bool reads_keys(std::size_t operand, std::size_t) const override { return operand == 1; }
+
   template <class A>
   void compute(std::span<const A> in, A& out) const {
     using X = typename A::Element;

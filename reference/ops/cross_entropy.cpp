@@ -20,6 +20,8 @@ class CrossEntropy final : public Differentiated<CrossEntropy> {
     return {{}, ""};
   }
 
+  bool streams() const override { return false; }  // rows are counted over the whole sequence
+
   template <class A>
   void compute(std::span<const A> in, A& out) const {
     using X = typename A::Element;

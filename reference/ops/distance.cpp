@@ -7,18 +7,38 @@
 namespace assay::reference {
 namespace {
 
-// body(index in [B,C,T,S], index in [B,K*C,T,S] of the group of its pair) for every index.
-template <class Body>
-void for_pairs(const DistanceGroups& groups, const Shape& narrow, Body&& body) {
+// body(index in [B,C,T,S], index in [B,K*C,T,S] of the group of its pair) for every index;
+// group_of(b, t, s) is that group.
+template <class GroupOf, class Body>
+void for_pairs_of(const DistanceGroups& groups, const Shape& narrow, GroupOf&& group_of,
+                  Body&& body) {
   const int64_t channels = narrow[1], queries = narrow[2], keys = narrow[3];
   for_rows(narrow[0] * channels * queries, keys, [&](int64_t row) {
     const int64_t t = row % queries, plane = row / queries;
     const int64_t b = plane / channels, c = plane % channels;
     for (int64_t s = 0; s < keys; ++s) {
-      const int64_t head = (b * groups.count() + groups.of(t, s)) * channels + c;
+      const int64_t head = (b * groups.count() + group_of(b, t, s)) * channels + c;
       body(row * keys + s, (head * queries + t) * keys + s);
     }
   });
+}
+
+template <class Body>
+void for_pairs(const DistanceGroups& groups, const Shape& narrow, Body&& body) {
+  for_pairs_of(
+      groups, narrow, [&](int64_t, int64_t t, int64_t s) { return groups.of(t, s); }, body);
+}
+
+// Rows and keys that stand at positions of their own.
+template <class Body>
+void for_pairs_at(const Places& at, const DistanceGroups& groups, const Shape& narrow,
+                  Body&& body) {
+  for_pairs_of(
+      groups, narrow,
+      [&](int64_t b, int64_t t, int64_t s) {
+        return groups.of(at.query_at(b, t), at.key_at(b, s));
+      },
+      body);
 }
 
 class PickByDistance final : public Differentiated<PickByDistance> {
@@ -38,6 +58,11 @@ class PickByDistance final : public Differentiated<PickByDistance> {
   void compute(std::span<const A> in, A& out) const {
     for_pairs(groups_, out.shape(),
               [&](int64_t to, int64_t from) { out.data()[to] = in[0].data()[from]; });
+  }
+
+  void value_at(const Places& at, std::span<const Array> in, Array& out) const override {
+    for_pairs_at(at, groups_, out.shape(),
+                 [&](int64_t to, int64_t from) { out.data()[to] = in[0].data()[from]; });
   }
 
   template <class A>
@@ -85,6 +110,12 @@ class SpreadByDistance final : public Differentiated<SpreadByDistance> {
     std::fill(out.data(), out.data() + out.size(), X(0.0));
     for_pairs(groups_, in[0].shape(),
               [&](int64_t from, int64_t to) { out.data()[to] = in[0].data()[from]; });
+  }
+
+  void value_at(const Places& at, std::span<const Array> in, Array& out) const override {
+    std::fill(out.values().begin(), out.values().end(), 0.0);
+    for_pairs_at(at, groups_, in[0].shape(),
+                 [&](int64_t from, int64_t to) { out.data()[to] = in[0].data()[from]; });
   }
 
   template <class A>

@@ -1,5 +1,7 @@
 #include "reference/ops/mask.h"
 
+#include <cstdlib>
+
 #include "reference/ops/rules.h"
 
 namespace assay::reference {
@@ -18,7 +20,10 @@ struct HeadRule {
   static constexpr const char* kName = "head_mask";
   static constexpr bool kQueryIsReal = true;
   Heads heads;
-  bool allows(int64_t t, int64_t s) const { return heads == Heads::earlier_word ? s < t : s != t; }
+  int64_t reach = kEveryWord;
+  bool allows(int64_t t, int64_t s) const {
+    return (heads == Heads::earlier_word ? s < t : s != t) && std::abs(s - t) <= reach;
+  }
 };
 
 // body(i, allowed) for every score i of [B,H,T,T], by its rule and attention_mask [B,T].
@@ -31,6 +36,24 @@ void for_allowed(const Rule& rule, const Shape& scores, const A& attention_mask,
     const bool query = !Rule::kQueryIsReal || to_double(real[t]) != 0;
     for (int64_t s = 0; s < keys; ++s) {
       body(row * keys + s, query && rule.allows(t, s) && to_double(real[s]) != 0);
+    }
+  });
+}
+
+// The same of a chunk's rows: attention_mask [B,S] is of the keys, of which the queries are the
+// last. A row or key without a position takes part in nothing.
+template <class Rule, class Body>
+void for_allowed_at(const Rule& rule, const Places& at, const Shape& scores,
+                    const Array& attention_mask, Body&& body) {
+  const int64_t queries = at.queries, keys = at.keys, batch_rows = scores[1] * queries;
+  for_rows(golden::element_count(scores) / keys, keys, [&](int64_t row) {
+    const int64_t b = row / batch_rows, t = at.query_at(b, row % queries);
+    const double* real = attention_mask.data() + b * keys;
+    const bool query =
+        t != kNoPosition && (!Rule::kQueryIsReal || real[keys - queries + row % queries] != 0);
+    for (int64_t i = 0; i < keys; ++i) {
+      const int64_t s = at.key_at(b, i);
+      body(row * keys + i, query && s != kNoPosition && rule.allows(t, s) && real[i] != 0);
     }
   });
 }
@@ -74,6 +97,13 @@ class Mask final : public Differentiated<Mask<Rule>> {
     });
   }
 
+  bool reads_keys(std::size_t operand, std::size_t) const override { return operand == 1; }
+  void value_at(const Places& at, std::span<const Array> in, Array& out) const override {
+    for_allowed_at(rule_, at, out.shape(), in[1], [&](int64_t i, bool allowed) {
+      out.data()[i] = allowed ? in[0].data()[i] : -INFINITY;
+    });
+  }
+
   template <class A>
   void backward(std::span<const A> in, const A& out, const A& grad_out,
                 std::span<A> grad_in) const {
@@ -108,7 +138,7 @@ class Mask final : public Differentiated<Mask<Rule>> {
 
 class EvenHeadScores final : public Differentiated<EvenHeadScores> {
  public:
-  EvenHeadScores(int64_t channels, Heads heads) : channels_(channels), rule_{heads} {}
+  EvenHeadScores(int64_t channels, const HeadRule& rule) : channels_(channels), rule_(rule) {}
   std::string name() const override { return "even_head_scores"; }
 
   Operand result(std::span<const Operand> in) const override {
@@ -121,6 +151,15 @@ class EvenHeadScores final : public Differentiated<EvenHeadScores> {
     using X = typename A::Element;
     for_allowed(rule_, out.shape(), in[0],
                 [&](int64_t i, bool allowed) { out.data()[i] = allowed ? X(0.0) : X(-INFINITY); });
+  }
+
+  bool reads_keys(std::size_t, std::size_t) const override { return true; }
+  Operand result_at(const Places& at, std::span<const Operand>) const override {
+    return {{at.batch, channels_, at.queries, at.keys}, "BHTS"};
+  }
+  void value_at(const Places& at, std::span<const Array> in, Array& out) const override {
+    for_allowed_at(rule_, at, out.shape(), in[0],
+                   [&](int64_t i, bool allowed) { out.data()[i] = allowed ? 0.0 : -INFINITY; });
   }
 
   template <class A>
@@ -156,13 +195,14 @@ const KeyWindow* key_window_of(const Op& op) {
   return mask == nullptr ? nullptr : &mask->rule().keys;
 }
 
-Node head_mask(Node scores, Node attention_mask, Heads heads) {
-  return scores.graph->add(std::make_shared<Mask<HeadRule>>(HeadRule{heads}),
+Node head_mask(Node scores, Node attention_mask, Heads heads, int64_t reach) {
+  return scores.graph->add(std::make_shared<Mask<HeadRule>>(HeadRule{heads, reach}),
                            {scores, attention_mask});
 }
 
-Node even_head_scores(Node attention_mask, int64_t channels, Heads heads) {
-  return attention_mask.graph->add(std::make_shared<EvenHeadScores>(channels, heads),
+Node even_head_scores(Node attention_mask, int64_t channels, Heads heads, int64_t reach) {
+  const HeadRule rule{heads, reach};
+  return attention_mask.graph->add(std::make_shared<EvenHeadScores>(channels, rule),
                                    {attention_mask});
 }
 

@@ -34,6 +34,17 @@ class AddPositions final : public Differentiated<AddPositions> {
     });
   }
 
+  void value_at(const Places& at, std::span<const Array> in, Array& out) const override {
+    const int64_t width = out.shape()[2];
+    for_rows(out.size() / width, width, [&](int64_t row) {
+      const int64_t t = at.query[static_cast<std::size_t>(row)];
+      const double* position = in[1].data() + std::max<int64_t>(t, 0) * width;
+      for (int64_t d = 0; d < width; ++d) {
+        out.data()[row * width + d] = in[0].data()[row * width + d] + position[d];
+      }
+    });
+  }
+
   template <class A>
   void backward(std::span<const A>, const A& out, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;

@@ -33,6 +33,15 @@ class QueryBias final : public Differentiated<QueryBias> {
     });
   }
 
+  void value_at(const Places& at, std::span<const Array> in, Array& out) const override {
+    const int64_t keys = out.shape()[3], batch_rows = out.shape()[1] * out.shape()[2];
+    for_rows(out.size() / keys, keys, [&](int64_t row) {
+      const int64_t t = at.query_at(row / batch_rows, row % at.queries);
+      const double c = t == kNoPosition ? 0 : in[1].data()[t];
+      for (int64_t i = row * keys; i < (row + 1) * keys; ++i) out.data()[i] = in[0].data()[i] + c;
+    });
+  }
+
   template <class A>
   void backward(std::span<const A>, const A&, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;

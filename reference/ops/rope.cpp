@@ -57,6 +57,26 @@ class Rope final : public Differentiated<Rope> {
     });
   }
 
+  // The same rotations, each row by its own position.
+  void value_at(const Places& at, std::span<const Array> in, Array& out) const override {
+    const int64_t heads = out.shape()[1], size = out.shape()[3], half = size / 2;
+    const std::vector<double> frequency = frequencies<double>(size, theta_, scaling_);
+    for_rows(at.batch * at.queries, heads * size, [&](int64_t row) {
+      const int64_t b = row / at.queries, t = row % at.queries;
+      const auto position = static_cast<double>(std::max<int64_t>(at.query_at(b, t), 0));
+      for (int64_t i = 0; i < half; ++i) {
+        const double angle_rad = position * frequency[static_cast<std::size_t>(i)];
+        const double c = cosine(angle_rad), s = sine(angle_rad);
+        for (int64_t head = 0; head < heads; ++head) {
+          const int64_t i1 = ((b * heads + head) * at.queries + t) * size + i, i2 = i1 + half;
+          const double x1 = in[0].data()[i1], x2 = in[0].data()[i2];
+          out.data()[i1] = x1 * c - x2 * s;
+          out.data()[i2] = x2 * c + x1 * s;
+        }
+      }
+    });
+  }
+
   template <class A>
   void backward(std::span<const A>, const A& out, const A& grad_out, std::span<A> grad_in) const {
     using X = typename A::Element;

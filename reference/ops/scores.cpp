@@ -17,6 +17,8 @@ class Scores final : public Differentiated<Scores> {
     return {{in[0].shape[0], in[0].shape[1], in[0].shape[2], in[1].shape[2]}, "BHTS"};
   }
 
+  bool reads_keys(std::size_t operand, std::size_t) const override { return operand == 1; }
+
   template <class A>
   void compute(std::span<const A> in, A& out) const {
     using X = typename A::Element;

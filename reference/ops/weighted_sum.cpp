@@ -53,6 +53,33 @@ class WeightedSum final : public Differentiated<WeightedSum> {
     });
   }
 
+  bool reads_keys(std::size_t operand, std::size_t operands) const override {
+    return which_ == Factor::key_feature && operand + 1 == operands;
+  }
+  // Parameters by position: f[i,t,s], f[i,s] or f[i,t] at the places of row and key.
+  void value_at(const Places& at, std::span<const Array> in, Array& out) const override {
+    const bool of_key = which_ == Factor::element || which_ == Factor::key;
+    const bool of_query = which_ == Factor::element || which_ == Factor::query;
+    if (!of_key && !of_query) return value(in, out);
+    const Shape& x = out.shape();  // [B,H,T,S]
+    const int64_t last = in.back().shape().back(), keys = x[3];
+    const int64_t term = which_ == Factor::element ? last * last : last;
+    for_rows(out.size() / keys, static_cast<int64_t>(in.size()) * keys, [&](int64_t row) {
+      const int64_t b = row / (x[1] * x[2]), t = std::max<int64_t>(at.query_at(b, row % x[2]), 0);
+      const int64_t first = which_ == Factor::element ? t * last : of_query ? t : 0;
+      for (int64_t s = 0; s < keys; ++s) {
+        const double* f = in.back().data() + first;
+        if (of_key) f += std::max<int64_t>(at.key_at(b, s), 0);
+        const int64_t i = row * keys + s;
+        double y = f[0] * in[0].data()[i];
+        for (std::size_t j = 1; j + 1 < in.size(); ++j) {
+          y += f[static_cast<int64_t>(j) * term] * in[j].data()[i];
+        }
+        out.data()[i] = y;
+      }
+    });
+  }
+
   template <class A>
   void backward(std::span<const A> in, const A& out, const A& grad_out,
                 std::span<A> grad_in) const {
@@ -132,7 +159,10 @@ class WeightedSum final : public Differentiated<WeightedSum> {
   }
 
   bool fits(int64_t terms, const Shape& x, const Operand& f) const {
-    if (by_feature()) return f.axes == "BTD" && f.shape == Shape{x[0], x[2], terms};
+    if (by_feature()) {
+      return f.axes == "BTD" &&
+             f.shape == Shape{x[0], x[which_ == Factor::key_feature ? 3 : 2], terms};
+    }
     if (f.axes.find_first_not_of('D') != std::string::npos) return false;
     Shape shape = f.shape;  // of a single term the first axis may be left out
     const std::size_t rank = which_ == Factor::term ? 1 : which_ == Factor::element ? 3 : 2;
@@ -157,7 +187,7 @@ class WeightedSum final : public Differentiated<WeightedSum> {
       case Factor::query:
         return {.term = last, .first = t, .key = 0};
       case Factor::key_feature:
-        return {.term = 1, .first = b * x[2] * last, .key = last};
+        return {.term = 1, .first = b * x[3] * last, .key = last};
       default:
         return {.term = 1, .first = (b * x[2] + t) * last, .key = 0};
     }

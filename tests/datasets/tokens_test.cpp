@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "datasets/source.h"
 #include "golden/contract/error.h"
 #include "golden/exchange/npz.h"
 #include "tests/golden/sample.h"
@@ -243,6 +244,66 @@ BOOST_AUTO_TEST_CASE(a_large_file_is_read_no_further_than_needed) {
                                                        : TokensFormat::uint16;
     BOOST_TEST(read(path, 1, 6, format).values == kStream);
   }
+}
+
+// Every format gives, block by block, what it gives at once, rows one after another.
+BOOST_AUTO_TEST_CASE(a_stream_gives_the_tokens_of_every_format) {
+  const Files f;
+  const std::string numbers = packed<uint16_t>(counted(7));
+  const auto streamed = [](Source& source, int64_t most, int64_t block, Values& values,
+                           TokensFormat format = TokensFormat::automatic) {
+    return stream_tokens(source, format, kVocabulary, most, block,
+                         [&](std::span<const int32_t> tokens) {
+                           BOOST_TEST(static_cast<int64_t>(tokens.size()) <= block);
+                           values.insert(values.end(), tokens.begin(), tokens.end());
+                         });
+  };
+  const Values seven{300, 301, 302, 303, 304, 305, 306};
+  for (const std::string& path :
+       {f.put("a.bin", numbers), f.put("b.bin", llmc(20240520, 1, 7, numbers)),
+        f.put("a.npy", npy("<u2", "(7,)", numbers)), f.put("b.npy", npy("<u2", "(7, 1)", numbers)),
+        f.put("a.csv", "300,301,302\n303,304\n305,306"),
+        f.put("a.txt", "300 301 302 303 304 305 306"),
+        f.put("a.json", "[[300, 301, 302], [303, 304], [305, 306]]"),
+        f.put("a.jsonl", "[300, 301, 302]\n{\"input_ids\": [303, 304, 305, 306]}\n")}) {
+    for (const int64_t block : {1, 3, 7, 100}) {
+      Values values;
+      Source source(path);
+      BOOST_TEST(streamed(source, INT64_MAX, block, values).tokens == 7, path);
+      BOOST_TEST(values == seven, tt::per_element());
+    }
+    Values values;
+    Source source(path);
+    BOOST_TEST(streamed(source, 4, 3, values).tokens == 4, path);
+    BOOST_TEST(values == (Values{300, 301, 302, 303}), tt::per_element());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_stream_gives_what_stands_in_front_of_a_fault) {
+  const Files f;
+  const auto check_fault = [&](const std::string& path, const std::string& message,
+                               std::size_t given, TokensFormat format = TokensFormat::automatic) {
+    std::size_t got = 0;
+    Source source(path);
+    const std::string said = complaint([&] {
+      stream_tokens(source, format, kVocabulary, INT64_MAX, 4,
+                    [&](std::span<const int32_t> tokens) { got += tokens.size(); });
+    });
+    BOOST_TEST(contains(said, message), said);
+    BOOST_TEST(got == given);
+  };
+  check_fault(f.put("a.txt", "1 2 3 4 5 6 99999 7"), "token 6: expected a token in 0 .. 50256", 6);
+  check_fault(f.put("b.txt", "1 2 3 4 5 x"), "expected a whole number, got 'x'", 5,
+              TokensFormat::numbers);
+  check_fault(f.put("a.bin", packed<uint16_t>(counted(5)) + "x"), "whole numbers of 2 bytes", 0);
+  check_fault(f.put("b.bin", llmc(20240520, 1, 9, packed<uint16_t>(counted(5)))),
+              "expected 9 tokens by its header, got 5", 5);
+  check_fault(f.put("c.bin", llmc(20240520, 1, 9, packed<uint16_t>(counted(5)) + "x")),
+              "token 5: ends in the middle of a number", 5);
+  check_fault(f.put("a.json", "[1, 2, 3, 4, 5, \"six\"]"), "expected a whole number", 5);
+  check_fault(f.put("empty.txt", ""), "empty: expected tokens or text", 0);
+  check_fault(f.put("cut.npy", npy("<u2", "(9,)", packed<uint16_t>(counted(5)))), "ends too early",
+              5);
 }
 
 BOOST_AUTO_TEST_CASE(formats_have_names) {

@@ -40,6 +40,16 @@ Cache<S>::Cache(const Parts<S>& parts, int64_t B, const CacheExtent& extent) : q
   clear(queue_);
 }
 
+template <class S>
+bool Cache<S>::copy_prefix(int64_t from, int64_t to, int64_t count, int64_t) {
+  copy_mask(from, to, count, queue_);
+  for (const auto* arrays : {&k, &v, &recompute_values}) {
+    for (const View<S, 4>& array : *arrays) copy_rows(array, from, to, count, queue_);
+  }
+  for (const View<A, 4>& array : factors) copy_rows(array, from, to, count, queue_);
+  return true;
+}
+
 #define ASSAY_INSTANTIATE(S) template struct Cache<S>;
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE

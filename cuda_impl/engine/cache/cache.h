@@ -28,6 +28,8 @@ struct Cache : CachePlaces {
   void place(std::span<const int64_t> lengths, const Chunk& chunk) const {
     CachePlaces::place(lengths, chunk, queue_);
   }
+  // Of a sequence of `length` positions.
+  bool copy_prefix(int64_t from, int64_t to, int64_t count, int64_t length);
   int64_t bytes() const { return static_cast<int64_t>(arena_.bytes()); }
 
   std::vector<View<S, 4>> k, v;              // [L] of [B,Hkv,R,Dh]

@@ -40,6 +40,26 @@ struct CachePlaces {
         static_cast<std::size_t>(padding_mask.shape[0] * padding_mask.shape[1]), 0);
     simt::copy_in(padding_mask.data, unread.data(), unread.size(), stream);
   }
+  // Whether no row of a sequence of that length has been written twice: position p is in row p.
+  bool holds_all(int64_t length) const {
+    return ring.round == 0 || length <= int64_t{ring.kept} + ring.round;
+  }
+  // The first rows of sequence `from` to those of `to`: of the mask, and of an array.
+  void copy_mask(int64_t from, int64_t to, int64_t count, Stream stream) const {
+    const int64_t R = padding_mask.shape[1];
+    simt::device_copy(padding_mask.data + to * R, padding_mask.data + from * R,
+                      static_cast<std::size_t>(count), stream);
+  }
+  template <class T>
+  static void copy_rows(const View<T, 4>& array, int64_t from, int64_t to, int64_t count,
+                        Stream stream) {
+    const auto [B, heads, R, W] = array.shape;
+    for (int64_t h = 0; h < heads; ++h) {
+      simt::device_copy(array.data + (to * heads + h) * R * W,
+                        array.data + (from * heads + h) * R * W,
+                        static_cast<std::size_t>(count * W) * sizeof(T), stream);
+    }
+  }
   // For a chunk whose counts are there, behind sequences of these lengths [B].
   void place(std::span<const int64_t> lengths, const Chunk& chunk, Stream stream) const {
     const std::vector<int32_t> begin(lengths.begin(), lengths.end());

@@ -22,6 +22,15 @@ enum class Recompute {
   stacked,  // all at once (stacked_recompute.h): faster, and no tensor below recompute/ exists
 };
 
+// What a forward pass keeps of a layer for the backward pass. The rest is formed again, a layer at
+// a time, to the same bits: gradients do not depend on it, only memory and time (docs/engine.md).
+enum class Keep {
+  all,     // what the backward pass reads: no checkpointing
+  shared,  // its input, and what later layers read of it: q and k, of methods 1 to 4 lse too
+  inputs   // its input alone. Of methods 1 to 4 every layer that reads A_j forms it again; scores
+           // of 5.x are sums over all layers' q and k, which stand side by side: as shared
+};
+
 struct ModelOptions {
   Recompute recompute = Recompute::each;
   // The gradient of embeddings is added up in the order of arrival: faster, and with other bits
@@ -40,6 +49,7 @@ struct ModelOptions {
   // Memory for them is taken only where they fit. Kept ones are rounded to the storage type: there
   // the bits of a narrow type's recomputes change.
   std::size_t stored_bytes = 0;
+  Keep keep = Keep::all;
   // In decoding, a chunk of one position: its keys are read in parts of so many positions, a
   // multiple of 32, by blocks of their own, so that one query with many keys fills a GPU. 0: one
   // block reads them all, and the bits are those of the forward pass.
@@ -98,6 +108,11 @@ class Decoder {
   virtual void append(const Chunk& chunk, std::span<double> logits) = 0;
   // Empties the sequence.
   virtual void reset(int64_t sequence) = 0;
+  // Makes sequence `to` the first `positions` of sequence `from`, whatever it was before: what the
+  // cache holds of them is copied, bit for bit what reading them again would give. false, with
+  // nothing changed, where the cache has not kept all of them. Throws InputError for sequences that
+  // do not exist or are one, and more positions than there are.
+  virtual bool share(int64_t from, int64_t to, int64_t positions) = 0;
   virtual std::span<const int64_t> lengths() const = 0;  // [B], in positions
   virtual int64_t cache_bytes() const = 0;
   virtual int64_t cache_rows() const = 0;  // of a sequence: how many positions it can keep

@@ -39,6 +39,19 @@ void MeanFieldCache<S>::place(std::span<const int64_t> lengths, const Chunk& chu
   }
 }
 
+template <class S>
+bool MeanFieldCache<S>::copy_prefix(int64_t from, int64_t to, int64_t count, int64_t length) {
+  if (words_[static_cast<std::size_t>(from)] != length) return false;
+  copy_mask(from, to, count, queue_);
+  for (const std::vector<View<S, 4>>& round : k_) {
+    for (const View<S, 4>& array : round) {
+      if (array.data != nullptr) copy_rows(array, from, to, count, queue_);
+    }
+  }
+  words_[static_cast<std::size_t>(to)] = count;
+  return true;
+}
+
 #define ASSAY_INSTANTIATE(S) template struct MeanFieldCache<S>;
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE

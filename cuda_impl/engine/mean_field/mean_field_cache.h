@@ -23,6 +23,9 @@ struct MeanFieldCache : CachePlaces {
 
   // CachePlaces::place, and the chunk's words.
   void place(std::span<const int64_t> lengths, const Chunk& chunk);
+  // Of a sequence of `length` positions. false where some are padding: which of the first are words
+  // is not kept.
+  bool copy_prefix(int64_t from, int64_t to, int64_t count, int64_t length);
   int64_t bytes() const { return static_cast<int64_t>(arena_.bytes()); }
 
   // Of a round, from 1, in which the group speaks: [B,K*C,R,r].

@@ -269,3 +269,56 @@ BOOST_AUTO_TEST_CASE(steps_do_not_allocate) {
   check_steps_do_not_allocate<cuda::ForwardPass<float>>(tiny("1"));
   check_steps_do_not_allocate<cuda::MeanFieldPass<float>>(prob_transformers().front());
 }
+
+// Row 1 begins like row 0 and goes on by itself.
+BOOST_AUTO_TEST_CASE(a_shared_beginning_is_as_good_as_read) {
+  Tokens tokens(2, 20);
+  std::copy_n(tokens.tokens.begin(), 11, tokens.tokens.begin() + 20);
+  std::vector<ModelConfig> configs = decoding_models();
+  for (const ModelConfig& config : sampled(windowed_models())) configs.push_back(config);
+  for (const ModelConfig& config : sampled(configs)) {
+    BOOST_TEST_INFO_SCOPE(text_of(config));
+    const auto model = make(config, Precision::fp32);
+    Reader reader(*model, tokens, 20);
+    reader.read({0, 3});
+    reader.decoder().reset(1);
+    reader.read({13, 0});
+    BOOST_TEST(reader.decoder().share(0, 1, 11));
+    BOOST_TEST(reader.decoder().lengths()[1] == 11);
+    reader.read({2, 4});
+    reader.read({1, 1});
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_be_shared_is_refused) {
+  const Tokens tokens(2, 8);
+  const auto model = make(tiny("plain"), Precision::fp32);
+  Reader reader(*model, tokens, 8);
+  reader.read({4, 2});
+  const auto refused = [&](int64_t from, int64_t to, int64_t positions, const std::string& why) {
+    check_refused([&] { reader.decoder().share(from, to, positions); }, why);
+  };
+  const std::string share = "decoder: share: expected 0 .. 4 positions of another sequence, got ";
+  refused(0, 1, 5, share + "5 of 0 for 1");
+  refused(0, 1, -1, share + "-1 of 0 for 1");
+  refused(0, 0, 2, share + "2 of 0 for 0");
+  refused(2, 1, 2, "decoder: sequence: expected 0 .. 1, got 2");
+  refused(0, -1, 2, "decoder: sequence: expected 0 .. 1, got -1");
+  reader.read({1, 1});
+}
+
+// A ring that has written over some of its rows has not kept them.
+BOOST_AUTO_TEST_CASE(what_a_ring_has_not_kept_is_not_shared) {
+  ModelConfig config = tiny("plain");
+  config.window = 8;
+  config.max_position_embeddings = 512;
+  const auto model = make(config, Precision::fp32);
+  const auto decoder = model->decoder(2, 512, 4);
+  const std::vector<int32_t> ids(8, 1);
+  for (int64_t read = 0; read < decoder->cache_rows(); read += 4) {
+    decoder->append({4, ids, {}, {}}, {});
+  }
+  BOOST_TEST(decoder->share(0, 1, 5));
+  decoder->append({4, ids, {}, {}}, {});
+  BOOST_TEST(!decoder->share(0, 1, 5));
+}

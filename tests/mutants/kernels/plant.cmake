@@ -1,4 +1,4 @@
-# Writes a kernel's source with one planted defect:
+# Writes a source with one planted defect, a kernel's or another one ("source" of the defect, below KERNELS):
 #   cmake -D DEFECTS=FILE.json -D NAME=defect -D KERNELS=cuda_impl/kernels -D OUT=FILE -P plant.cmake
 # The text "from" of the defect, which has to stand in its source exactly once, becomes "to".
 file(READ ${DEFECTS} list)
@@ -18,7 +18,10 @@ string(JSON from GET "${defect}" from)
 string(JSON to GET "${defect}" to)
 string(JSON changed ERROR_VARIABLE no_header GET "${defect}" header)
 if(no_header)
-  string(JSON changed GET "${defect}" kernels 0)
+  string(JSON changed ERROR_VARIABLE no_source GET "${defect}" source)
+  if(no_source)
+    string(JSON changed GET "${defect}" kernels 0)
+  endif()
 endif()
 file(READ ${KERNELS}/${changed} text)
 string(FIND "${text}" "${from}" first)

@@ -12,63 +12,9 @@
 #include "golden/file/files.h"
 #include "verify/training/readers/event_files.h"
 #include "verify/training/readers/names.h"
+#include "verify/training/readers/table.h"
 
 namespace assay::verify::training {
-namespace {
-
-// A whole field as a number: "2.3", "nan", "-inf".
-std::optional<double> field_number(std::string field) {
-  if (!field.empty() && field.front() == '+') field.erase(0, 1);
-  double value = 0;
-  const auto [at, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-  if (error == std::errc::result_out_of_range) return INFINITY;
-  if (error != std::errc() || at != field.data() + field.size() || field.empty()) {
-    return std::nullopt;
-  }
-  return value;
-}
-
-std::string trimmed(const std::string& text) {
-  const std::size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string::npos) return "";
-  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
-}
-
-// Fields of a line; a quoted one may hold the separator, and "" a quote.
-std::vector<std::string> fields_of(const std::string& line, char separator) {
-  std::vector<std::string> fields(1);
-  bool quoted = false;
-  for (std::size_t i = 0; i < line.size(); ++i) {
-    if (line[i] == '"') {
-      if (quoted && i + 1 < line.size() && line[i + 1] == '"') {
-        fields.back() += line[++i];
-      } else {
-        quoted = !quoted;
-      }
-    } else if (line[i] == separator && !quoted) {
-      fields.emplace_back();
-    } else {
-      fields.back() += line[i];
-    }
-  }
-  for (std::string& field : fields) field = trimmed(field);
-  return fields;
-}
-
-char separator_of(const std::string& header) {
-  char best = ',';
-  int64_t most = 0;
-  for (const char c : {',', '\t', ';'}) {
-    const int64_t count = std::count(header.begin(), header.end(), c);
-    if (count > most) {
-      most = count;
-      best = c;
-    }
-  }
-  return best;
-}
-
-}  // namespace
 
 std::vector<Record> csv_records(const std::string& text, const std::string& path) {
   std::istringstream lines(text);

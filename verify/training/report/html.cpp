@@ -10,16 +10,6 @@
 namespace assay::verify::training {
 namespace {
 
-constexpr const char* kPlotStyle = R"css(
-figure { margin: 1rem 0; } figcaption { font-weight: 600; }
-.plot { max-width: 100%; height: auto; }
-.plot text { font: 11px ui-monospace, monospace; fill: var(--faint); }
-.grid { stroke: var(--line); } .level { stroke: var(--ink); stroke-dasharray: 3 3; }
-polyline { fill: none; stroke-width: 1.6; } .legend line { stroke-width: 2; }
-.line0 { stroke: var(--past); } .line1 { stroke: var(--bad); } .line2 { stroke: var(--good); }
-.line3 { stroke: var(--warn); } circle { fill: var(--ground); stroke-width: 1.6; }
-)css";
-
 const char* class_of(State state) {
   switch (state) {
     case State::fired:
@@ -156,7 +146,7 @@ std::string html_text(const Evidence& evidence, const Judgement& judgement,
   std::string html = page_start(code == 0   ? Status::pass
                                 : code == 1 ? Status::fail
                                             : Status::inconclusive,
-                                name, "Training run", kPlotStyle);
+                                name, "Training run", plot_style());
   html += "<p>" + escape_markup(judgement.reason) + "</p>\n";
   for (const Flag& flag : judgement.flags) {
     html += fmt::format("<p>Also <b>{}</b>: {}</p>\n", escape_markup(verdict_name(flag.verdict)),

@@ -12,6 +12,16 @@
 namespace assay::verify::training {
 namespace {
 
+constexpr const char* kPlotStyle = R"css(
+figure { margin: 1rem 0; } figcaption { font-weight: 600; }
+.plot { max-width: 100%; height: auto; }
+.plot text { font: 11px ui-monospace, monospace; fill: var(--faint); }
+.grid { stroke: var(--line); } .level { stroke: var(--ink); stroke-dasharray: 3 3; }
+polyline { fill: none; stroke-width: 1.6; } .legend line { stroke-width: 2; }
+.line0 { stroke: var(--past); } .line1 { stroke: var(--bad); } .line2 { stroke: var(--good); }
+.line3 { stroke: var(--warn); } circle { fill: var(--ground); stroke-width: 1.6; }
+)css";
+
 constexpr double kWidth = 720, kHeight = 260, kLeft = 64, kRight = 12, kTop = 12, kBottom = 40;
 constexpr std::array<const char*, 4> kDashes{"none", "6 3", "2 3", "9 3 2 3"};
 constexpr double kLegend = 200, kTitle = 26;  // of a file of several plots
@@ -210,6 +220,8 @@ class Drawing {
 }  // namespace
 
 std::string plot_svg(const Plot& plot) { return Drawing(plot).svg(); }
+
+const char* plot_style() { return kPlotStyle; }
 
 std::string plots_svg(const std::string& title, const std::vector<Plot>& plots) {
   std::string body;

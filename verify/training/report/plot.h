@@ -23,6 +23,9 @@ struct Plot {
 // nothing is told by colour alone. "" where there is nothing to draw.
 std::string plot_svg(const Plot& plot);
 
+// What a page with such charts adds to its style (verify/report/page.h).
+const char* plot_style();
+
 // A file of its own: the plots that have something to draw, one below the other, each with its
 // legend beside it.
 std::string plots_svg(const std::string& title, const std::vector<Plot>& plots);

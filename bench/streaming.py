@@ -1,0 +1,163 @@
+"""Streams measured: memory along a long one, bytes of a cache by method, streams beside whole
+passes.
+
+usage: streaming.py ASSAY [--tokens N] [--method-tokens N] [--longest T]
+
+Prints the tables of docs/streaming.md. Runs `assay stream` on text that is drawn here, through a
+pipe. Needs nothing but Python.
+"""
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+SMALL = {"model_type": "llama", "hidden_size": 16, "intermediate_size": 24,
+         "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
+         "vocab_size": 256, "rms_norm_eps": 1e-5, "max_position_embeddings": 2048,
+         "tie_word_embeddings": False, "rope_theta": 10000.0}
+LARGER = dict(SMALL, hidden_size=64, intermediate_size=128, num_hidden_layers=4,
+              num_attention_heads=4, num_key_value_heads=2, head_dim=16)
+METHODS = ["plain", "1", "2", "3.1", "3.2", "4.1", "4.2", "1-plan-a", "1-plan-b", "5.1", "5.2",
+           "5.3", "5.4", "5.5", "5.6", "5.7", "5.8", "5.1A", "5.1B", "5.1C", "5.1D", "5.1E",
+           "C-base", "D-base"]
+
+
+def text_of(count, seed=1):
+    """Bytes with some structure: words of a small vocabulary."""
+    draw = random.Random(seed)
+    words = ["".join(draw.choice("abcdefghijklmnop") for _ in range(draw.randint(1, 8)))
+             for _ in range(500)]
+    out, size = [], 0
+    while size < count:
+        out.append(draw.choice(words))
+        size += len(out[-1]) + 1
+    return (" ".join(out) + "\n").encode()[:count]
+
+
+def stream(assay, folder, config, text, *options):
+    """The report of a stream through a pipe, and its largest resident memory in bytes."""
+    path, report = os.path.join(folder, "config.json"), os.path.join(folder, "report.json")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    command = [assay, "stream", "--config", path, "--tokens", "-", "--tokens-format", "text",
+               "--json", report, "--quiet", *options]
+    with tempfile.TemporaryFile() as pipe:
+        pipe.write(text)
+        pipe.seek(0)
+        feed = subprocess.Popen(["cat"], stdin=pipe, stdout=subprocess.PIPE)
+        done = subprocess.run(command, stdin=feed.stdout, capture_output=True, text=True,
+                              check=False)
+        feed.stdout.close()
+        feed.wait()
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}: {done.stderr}")
+    with open(report, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def long_streams(assay, folder, tokens, method_tokens):
+    print("| method | model | window | tokens | loss | tokens/s | resident at 10 points, MB "
+          "| most over least behind the first |")
+    print("|---|---|---|---|---|---|---|---|")
+    for method, name, config, window, count in (
+            ("plain", "D=16, L=3", SMALL, 32, tokens),
+            ("1", "D=64, L=4", LARGER, 64, method_tokens),
+            ("5.1", "D=64, L=4", LARGER, 64, method_tokens)):
+        got = stream(assay, folder, config, text_of(count), "--method", method, "--window",
+                     str(window), "--every", str(count // 10))
+        memory = [sample["resident_bytes"] / 1e6 for sample in got["samples"]]
+        spread = max(memory[1:]) / min(memory[1:]) - 1
+        print(f"| {method} | {name} | {window} | {got['tokens']} | {got['loss_nats']:.4f} "
+              f"| {got['tokens'] / got['seconds']:.0f} "
+              f"| {', '.join(f'{m:.1f}' for m in memory)} | {100 * spread:.2f} % |", flush=True)
+
+
+def bytes_by_formula(config, method):
+    """Of a position: K and V of every layer, values of layers run again, factors of keys, and a
+    byte that says whether the position is real."""
+    layers = config["num_hidden_layers"]
+    head = config["num_key_value_heads"] * config["head_dim"]
+    numbers = 2 * layers * head
+    if method == "1-plan-a":  # nothing reads the last layer's keys, nor values behind the first's
+        numbers = layers * head
+    if method[0] in "1234":
+        numbers += layers * (layers - 1) // 2 * head
+    if method == "5.1E":
+        numbers += layers * (layers + 1) // 2
+    return 8 * numbers + 1
+
+
+def cache_bytes(assay, folder, capacity):
+    """Resident memory of a cache that is full, beside one of a window."""
+    print(f"\n| method | bytes a position, formula | `cache.bytes` / capacity | resident memory, "
+          f"{capacity} positions less 64 |")
+    print("|---|---|---|---|")
+    text = text_of(capacity)
+    for method in METHODS:
+        sized = method in ("5.1A", "5.1B", "5.1C", "C-base")
+        # A parameter for each of so many positions would outgrow the cache.
+        if method == "5.1A":
+            count = 1024
+        else:
+            count = capacity
+        options = ["--method", method, "--window", "16", "--chunk", "64"]
+        options += ["--score-positions", str(count)] if sized else []
+        full = stream(assay, folder, LARGER, text[:count], *options, "--capacity", str(count))
+        few = stream(assay, folder, LARGER, text[:count], *options)
+        measured = (full["resident_bytes"] - few["resident_bytes"]) / (count - 64)
+        print(f"| {method} | {bytes_by_formula(LARGER, method)} "
+              f"| {full['cache']['bytes'] / full['cache']['capacity']:.0f} | {measured:.0f} |",
+              flush=True)
+
+
+def beside_whole_passes(assay, folder, longest):
+    """Time and largest memory of one pass over T tokens, and of a stream of them."""
+    print("\n| T | whole pass, s | largest memory, MB | stream, window 128, s "
+          "| resident memory, MB |")
+    print("|---|---|---|---|---|")
+    positions = 1024
+    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
+        json.dump(SMALL, file)
+    while positions <= 65536:
+        text = text_of(positions)
+        whole, memory = "-", "-"
+        if positions <= longest:
+            path = os.path.join(folder, "text.data")
+            with open(path, "wb") as file:
+                file.write(text)
+            start = time.monotonic()
+            child = subprocess.Popen(
+                [assay, "generate", "--config", os.path.join(folder, "config.json"), "--tokens",
+                 path, "--tokens-format", "text", "--seq", str(positions), "--capture", "hash",
+                 "--quiet", "--force", "--out", os.path.join(folder, "whole.h5")])
+            _, status, usage = os.wait4(child.pid, 0)
+            if status != 0:
+                sys.exit(f"assay generate: status {status}")
+            whole = f"{time.monotonic() - start:.2f}"
+            memory = f"{usage.ru_maxrss * 1024 / 1e6:.0f}"
+        got = stream(assay, folder, SMALL, text, "--window", "128", "--chunk", "128")
+        print(f"| {positions} | {whole} | {memory} | {got['seconds']:.2f} "
+              f"| {got['resident_bytes'] / 1e6:.1f} |", flush=True)
+        positions *= 2
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("assay")
+    parser.add_argument("--tokens", type=int, default=1000000)
+    parser.add_argument("--method-tokens", type=int, default=100000)
+    parser.add_argument("--capacity", type=int, default=20000)
+    parser.add_argument("--longest", type=int, default=4096, help="of whole passes")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        long_streams(options.assay, folder, options.tokens, options.method_tokens)
+        cache_bytes(options.assay, folder, options.capacity)
+        beside_whole_passes(options.assay, folder, options.longest)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+#include "cli/serving/trace.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+
+#include "golden/contract/error.h"
+#include "golden/file/files.h"
+#include "verify/training/readers/table.h"
+
+namespace assay::cli {
+namespace {
+
+// Letters and digits alone, lower case: "Context Tokens" and "context_tokens" are one name.
+std::string letters_of(const std::string& name) {
+  std::string letters;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (std::isalnum(byte) != 0) letters += static_cast<char>(std::tolower(byte));
+  }
+  return letters;
+}
+
+struct NamesOfField {
+  TraceField field;
+  std::vector<const char*> names;
+};
+
+const std::vector<NamesOfField>& names_of_fields() {
+  static const std::vector<NamesOfField> kNames{
+      {TraceField::id, {"id", "requestid", "reqid", "uuid", "conversationid"}},
+      {TraceField::arrival,
+       {"arrivals", "arrivalms", "arrival", "arrivaltime", "arrivaltimes", "arrivaltimems",
+        "arrivedat", "arrivaltimestamp", "timestamp", "timestampms", "timestamps", "time",
+        "starttime"}},
+      {TraceField::prompt,
+       {"tokens", "prompttokenids", "inputids", "contexttokens", "prompttokens", "inputtokens",
+        "requesttokens", "numprefilltokens", "numprompttokens", "numinputtokens", "promptlength",
+        "promptlen", "inputlength", "inputlen", "contextlength", "contextlen", "prompt"}},
+      {TraceField::new_tokens,
+       {"maxnewtokens", "generatedtokens", "newtokens", "outputtokens", "completiontokens",
+        "responsetokens", "numdecodetokens", "numgeneratedtokens", "numoutputtokens",
+        "outputlength", "outputlen", "generatedlength", "generationlength", "responselength",
+        "completionlength", "maxtokens"}},
+      {TraceField::stop_token, {"stoptoken", "stoptokenid", "eostokenid"}},
+      {TraceField::cancel, {"cancels", "cancelms", "cancel", "canceltime", "cancelledat"}},
+      {TraceField::conversation, {"conversations", "conversation", "messages"}},
+  };
+  return kNames;
+}
+
+// Digits only, so many of them; -1 for anything else.
+int digits_at(const std::string& text, std::size_t from, std::size_t count) {
+  int value = -1;
+  if (from + count > text.size()) return -1;
+  const char* const first = text.data() + from;
+  const auto [end, error] = std::from_chars(first, first + count, value);
+  return error == std::errc() && end == first + count && *first != '-' ? value : -1;
+}
+
+// "Z", "+01:00", "-0800", "": seconds east of UTC.
+std::optional<double> zone_seconds(const std::string& zone) {
+  if (zone.empty() || zone == "Z" || zone == "z" || zone == "UTC") return 0;
+  if (zone[0] != '+' && zone[0] != '-') return std::nullopt;
+  const bool colon = zone.size() == 6 && zone[3] == ':';
+  if (!colon && zone.size() != 5) return std::nullopt;
+  const int hours = digits_at(zone, 1, 2), minutes = digits_at(zone, colon ? 4 : 3, 2);
+  if (hours < 0 || minutes < 0) return std::nullopt;
+  return (zone[0] == '-' ? -60.0 : 60.0) * (60 * hours + minutes);
+}
+
+// "2023-11-16 18:17:03.9799600", with a zone or without.
+std::optional<double> date_seconds(const std::string& text) {
+  const int year = digits_at(text, 0, 4), month = digits_at(text, 5, 2),
+            day = digits_at(text, 8, 2);
+  const int hour = digits_at(text, 11, 2), minute = digits_at(text, 14, 2),
+            second = digits_at(text, 17, 2);
+  if (std::min({year, month, day, hour, minute, second}) < 0) return std::nullopt;
+  const bool shaped = text[4] == text[7] && (text[4] == '-' || text[4] == '/') &&
+                      (text[10] == ' ' || text[10] == 'T') && text[13] == ':' && text[16] == ':';
+  const std::chrono::year_month_day date{std::chrono::year(year),
+                                         std::chrono::month(static_cast<unsigned>(month)),
+                                         std::chrono::day(static_cast<unsigned>(day))};
+  if (!shaped || !date.ok() || hour > 23 || minute > 59 || second > 60) return std::nullopt;
+  std::size_t at = 19;
+  double fraction = 0, digit = 0.1;
+  if (at < text.size() && text[at] == '.') {
+    for (++at; at < text.size() && std::isdigit(static_cast<unsigned char>(text[at])) != 0; ++at) {
+      fraction += digit * (text[at] - '0');
+      digit /= 10;
+    }
+  }
+  const std::optional<double> zone = zone_seconds(verify::training::trimmed(text.substr(at)));
+  if (!zone) return std::nullopt;
+  using std::chrono::sys_days;
+  constexpr std::chrono::year_month_day kFirst{std::chrono::year(2020), std::chrono::January,
+                                               std::chrono::day(1)};
+  const auto days = (sys_days(date) - sys_days(kFirst)).count();
+  return 86400.0 * static_cast<double>(days) + 3600.0 * hour + 60.0 * minute + second + fraction -
+         *zone;
+}
+
+// Times from the first one on; all rows have one or none has.
+void settle_arrivals(std::vector<TraceRow>& rows) {
+  const auto has = [](const TraceRow& row) { return row.arrival_s.has_value(); };
+  const bool any = std::any_of(rows.begin(), rows.end(), has);
+  if (!any) return;
+  for (const TraceRow& row : rows) {
+    if (has(row)) continue;
+    throw InputError(row.where + ": expected an arrival as in other rows, got none");
+  }
+  double first = *rows.front().arrival_s;
+  for (const TraceRow& row : rows) first = std::min(first, *row.arrival_s);
+  for (TraceRow& row : rows) {
+    *row.arrival_s -= first;
+    if (row.cancel_s) *row.cancel_s -= first;
+  }
+}
+
+}  // namespace
+
+TraceName trace_name(const std::string& name) {
+  const std::string letters = letters_of(name);
+  for (const NamesOfField& row : names_of_fields()) {
+    for (std::size_t i = 0; i < row.names.size(); ++i) {
+      if (letters != row.names[i]) continue;
+      const bool time = row.field == TraceField::arrival || row.field == TraceField::cancel;
+      // "arrival_s" and "timestamps" differ by what stands in front of the last letter alone.
+      const bool seconds = time && name.size() > 2 && name.ends_with("_s");
+      const double unit_s = time && letters.ends_with("ms") ? 1e-3 : seconds ? 1.0 : 0.0;
+      return {row.field, static_cast<int>(i), unit_s};
+    }
+  }
+  return {};
+}
+
+std::optional<double> trace_seconds(const std::string& text, double time_unit_s) {
+  const std::optional<double> number = verify::training::field_number(text);
+  if (number) return std::isfinite(*number) ? std::optional(*number * time_unit_s) : std::nullopt;
+  return date_seconds(text);
+}
+
+int64_t trace_count(double value, const std::string& where, const std::string& name) {
+  if (value >= 0 && value <= 0x1p53 && value == std::floor(value)) {
+    return static_cast<int64_t>(value);
+  }
+  throw InputError(fmt::format("{}: {}: expected a whole number of tokens, got {}", where,
+                               golden::printable(name), value));
+}
+
+Trace read_trace(const std::string& path, double time_unit_s) {
+  const std::string text = golden::read_text(path, "a trace of requests", uint64_t{1} << 31);
+  const std::size_t start = text.find_first_not_of(" \t\r\n\xef\xbb\xbf");
+  if (start == std::string::npos) throw InputError(path + ": empty: expected a trace of requests");
+  Trace trace;
+  const std::size_t end = std::min(text.find('\n', start), text.size());
+  const std::string first = verify::training::trimmed(text.substr(start, end - start));
+  const bool goes_on = text.find_first_not_of(" \t\r\n", end) != std::string::npos;
+  const bool whole_object = first.front() == '{' && first.back() == '}' && goes_on;
+  if (text[start] == '{' && (whole_object || path.ends_with(".jsonl"))) {
+    trace.rows = read_jsonl_trace(text, path, time_unit_s, trace.read_as);
+  } else if (text[start] == '[' || text[start] == '{') {
+    trace.rows = read_json_trace(text, path, time_unit_s, trace.read_as);
+  } else {
+    trace.rows = read_csv_trace(text, path, time_unit_s, trace.read_as);
+  }
+  if (trace.rows.empty()) throw InputError(path + ": expected requests, got none");
+  settle_arrivals(trace.rows);
+  return trace;
+}
+
+}  // namespace assay::cli

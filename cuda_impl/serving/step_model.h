@@ -1,0 +1,36 @@
+// What a server needs of a model: sequences in slots, and a step that several of them take at once.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace assay::serving {
+
+// What the sequence of a slot goes on with: at least one token.
+struct SlotTokens {
+  int64_t slot = 0;
+  std::span<const int32_t> tokens;
+};
+
+class StepModel {
+ public:
+  virtual ~StepModel() = default;
+  virtual int64_t slots() const = 0;
+  virtual int64_t capacity() const = 0;    // positions of the longest sequence, if it runs alone
+  virtual int64_t vocab_size() const = 0;  // V
+
+  // Makes room in a slot without a sequence for one of up to `positions`, until release(). false:
+  // others hold what it needs. Throws InputError or std::bad_alloc where it cannot be had at all;
+  // the slot then stays without a sequence.
+  virtual bool reserve(int64_t slot, int64_t positions) = 0;
+  virtual void release(int64_t slot) = 0;
+  // Begins the empty sequence of slot `to` with the first `positions` of that of `from`, as if
+  // their tokens had been read. false: it cannot, and nothing has changed.
+  virtual bool share(int64_t /*from*/, int64_t /*to*/, int64_t /*positions*/) { return false; }
+
+  // Appends to sequences of different slots, each at its own position, and fills `logits`
+  // [batch,V] with those behind each one's last token. Where it throws, nothing is appended.
+  virtual void step(std::span<const SlotTokens> batch, std::span<double> logits) = 0;
+};
+
+}  // namespace assay::serving

@@ -1,0 +1,24 @@
+// Where the rows of a chunk stand, for operations that are evaluated on part of a sequence: queries
+// are the chunk's rows, keys are rows of earlier chunks followed by the chunk's own, so that the
+// last rows of `keys` are the queries.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace assay::reference {
+
+// At a row that fills up a chunk, or a key that is not there.
+inline constexpr int64_t kNoPosition = -1;
+
+struct Places {
+  int64_t batch = 0, queries = 0, keys = 0;  // B, T, S
+  std::vector<int64_t> query, key;           // [B,T] [B,S]: absolute positions, or kNoPosition
+
+  int64_t query_at(int64_t b, int64_t t) const {
+    return query[static_cast<std::size_t>(b * queries + t)];
+  }
+  int64_t key_at(int64_t b, int64_t s) const { return key[static_cast<std::size_t>(b * keys + s)]; }
+};
+
+}  // namespace assay::reference

@@ -1,0 +1,277 @@
+"""`assay serve-sim`: formats of traces, what is rejected and what is an error, numbers of the
+report, checks.
+
+usage: serve_test.py ASSAY
+"""
+
+import json
+import pathlib
+import random
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from command import Command  # noqa: E402
+
+AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
+2023-11-16 18:17:03.9799600,14,4
+2023-11-16 18:17:04.0319600,36,9
+2023-11-16 18:17:04.0781800,9,5
+"""
+BURST = """Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
+5,ChatGPT,12,4,16,Conversation log
+45,GPT-4,7,3,10,API log
+"""
+VIDUR = "arrived_at,num_prefill_tokens,num_decode_tokens\n0.0,3,2\n0.25,4,2\n"
+SHAREGPT = [
+    {"id": "a", "conversations": [{"from": "human", "value": "hello"},
+                                  {"from": "gpt", "value": "hi"},
+                                  {"from": "human", "value": "more"}]},
+    {"id": "b", "conversations": [{"from": "human", "value": "?", "tokens": 9},
+                                  {"from": "gpt", "value": "!", "tokens": 3}]},
+]
+PAIRS = [{"prompt_len": 5, "output_len": 2}, {"prompt_len": 6, "output_len": 3}]
+MOONCAKE = [{"timestamp": 100, "input_length": 9, "output_length": 2, "hash_ids": [0]},
+            {"timestamp": 350, "input_length": 4, "output_length": 2, "hash_ids": [1]}]
+
+
+def lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+class Runs:
+    def __init__(self, path, folder):
+        self.command, self.folder = Command(path, stops=True), folder
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+    def report(self, trace, *options, code=0, parts=()):
+        """The JSON of a replay."""
+        out = str(self.folder / "out.json")
+        self.command.expect(code, list(parts), "serve-sim", "--trace", trace, *options,
+                            "--json", out)
+        return json.loads(pathlib.Path(out).read_text())
+
+
+def close(a, b):
+    return abs(a - b) < 1e-9
+
+
+def test_formats(runs):
+    cases = [("azure.csv", AZURE, [], [(14, 4), (36, 9), (9, 5)], [0, 0.052, 0.09822]),
+             ("azure_crlf.csv", "\ufeff" + AZURE.replace("\n", "\r\n"), [],
+              [(14, 4), (36, 9), (9, 5)], [0, 0.052, 0.09822]),
+             ("zones.csv", "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+              "2024-05-10 00:00:00.25+00:00,2,1\n2024-05-10T02:00:00.5+02:00,3,1\n", [],
+              [(2, 1), (3, 1)], [0, 0.25]),
+             ("burst.csv", BURST, [], [(12, 4), (7, 3)], [0, 40]),
+             ("vidur.csv", VIDUR, [], [(3, 2), (4, 2)], [0, 0.25]),
+             ("tabs.tsv", VIDUR.replace(",", "\t"), [], [(3, 2), (4, 2)], [0, 0.25]),
+             ("share.json", json.dumps(SHAREGPT), [], [(5, 2), (9, 3)], [0, 0]),
+             ("share_indented.json", json.dumps(SHAREGPT, indent=1), [], [(5, 2), (9, 3)], [0, 0]),
+             ("pairs.json", json.dumps(PAIRS), [], [(5, 2), (6, 3)], [0, 0]),
+             ("under_a_key.json", json.dumps({"about": "x", "requests": PAIRS}), [],
+              [(5, 2), (6, 3)], [0, 0]),
+             ("mooncake.jsonl", lines(MOONCAKE), ["--time-unit", "ms"], [(9, 2), (4, 2)],
+              [0, 0.25]),
+             ("own.jsonl", lines([{"id": "x", "arrival_ms": 30, "tokens": [1, 2, 3],
+                                   "max_new_tokens": 2}]), [], [(3, 2)], [0])]
+    for name, text, options, lengths, arrivals in cases:
+        report = runs.report(runs.write(name, text), *options, "--check", "all")
+        got = [(r["prompt_tokens"], r["max_new_tokens"]) for r in report["requests"]]
+        assert got == lengths, (name, got)
+        for request, arrival, (_, new) in zip(report["requests"], arrivals, lengths):
+            assert abs(request["arrived_s"] - arrival) < 1e-7, (name, request)
+            assert len(request["tokens"]) == new, (name, request)
+        assert report["verdict"] == "pass" and len(report["checks"]) == 3, report["checks"]
+
+
+def test_bad_traces(runs):
+    cases = [("", "empty: expected a trace"),
+             ("\n\n", "empty: expected a trace"),
+             ("hello world\n1 2\n", "expected columns of arrival, prompt tokens"),
+             ("TIMESTAMP,ContextTokens\n1,2\n", "expected columns of arrival, prompt tokens"),
+             ("TIMESTAMP,ContextTokens,GeneratedTokens\n", "expected requests, got none"),
+             (AZURE + "2023-11-16 18:17:05,1\n", "line 5: expected 3 fields as in the header, got"),
+             (AZURE + "2023-13-16 18:17:05,1,1\n", "5: TIMESTAMP: expected a number or a date"),
+             (AZURE + ",1,1\n", "line 5: expected an arrival as in other rows, got none"),
+             (AZURE + "2023-11-16 18:17:05,-1,1\n",
+              "line 5: ContextTokens: expected a whole number of tokens, got -1"),
+             (AZURE + "2023-11-16 18:17:05,1,1.5\n", "GeneratedTokens: expected a whole number"),
+             (AZURE + "2023-11-16 18:17:05,many,1\n", "ContextTokens: expected a whole number"),
+             (AZURE + "nan,1,1\n", "line 5: TIMESTAMP: expected a number or a date"),
+             ('{"tokens": [1], "max_new_tokens": 1}\n{"tokens": [1]}\n',
+              "line 2: expected a number of new tokens"),
+             ('{"max_new_tokens": 1}\n', "line 1: expected a prompt"),
+             ('{"tokens": [1.5], "max_new_tokens": 1}\n', "line 1: tokens: expected whole numbers"),
+             ('{"tokens": {}, "max_new_tokens": 1}\n', "line 1: tokens: expected a list of tokens"),
+             ('{"tokens": [1], "max_new_tokens": "x"}\n', "max_new_tokens: expected a number"),
+             ('{"tokens": [1], "max_new_tokens": 1, "arrival_s": "soon"}\n',
+              "expected a number or"),
+             ('{"tokens": [1], "max_new_tokens": 1}\n{"tokens": [1', "line 2"),
+             ("[]", "expected requests, got none"),
+             ("[1]", "request 0: request: expected an object"),
+             ('{ "a":\n1}', "expected a list of requests, got an object without one")]
+    for text, words in cases:
+        path = runs.write("bad.jsonl" if text.startswith('{"') else "bad.trace", text)
+        runs.command.expect(2, words, "serve-sim", "--trace", path)
+    runs.command.expect(2, "nowhere", "serve-sim", "--trace", str(runs.folder / "nowhere"))
+
+
+def test_bad_options(runs):
+    trace = runs.write("azure.csv", AZURE)
+    for options, words in [(["--check", "0"], "--check 0: expected all, or a number"),
+                           (["--check", "some"], "--check some: expected all"),
+                           (["--clock", "sun"], "--clock sun: expected simulated or wall"),
+                           (["--backend", "gpu"], "expected reference, simt or cuda"),
+                           (["--backend", "reference:up"], "expected reference or reference:left"),
+                           (["--precision", "bf16"], "the reference computes in fp64"),
+                           (["--max-wait-ms", "-1"], "--max-wait-ms -1: expected a number >= 0"),
+                           (["--max-wait-ms", "nan"], "--max-wait-ms nan: expected a number >= 0"),
+                           (["--rate", "0"], "--rate 0: expected a number > 0"),
+                           (["--speed", "-2"], "--speed -2: expected a number > 0"),
+                           (["--shrink", "0"], "--shrink 0: expected a whole number of at least 1"),
+                           (["--batch", "0"], "--batch 0"),
+                           (["--cache-blocks", "0"], "--cache-blocks 0: expected"),
+                           (["--time-unit", "h"], "--time-unit h: expected s, ms or us"),
+                           (["--method", "pt"], "expected causal_heads"),
+                           (["--json", trace], trace)]:
+        runs.command.expect(2, words, "serve-sim", "--trace", trace, *options)
+
+
+def test_rejected(runs):
+    """Each for what is wrong with it; the others get what they get without them."""
+    good = [{"id": f"g{i}", "arrival_s": 0.01 * i, "tokens": [i, i + 1], "max_new_tokens": 5}
+            for i in range(6)]
+    bad = [({"id": "g1", "tokens": [3], "max_new_tokens": 1}, "there is one of that id"),
+           ({"id": "b0", "tokens": [], "max_new_tokens": 1}, "tokens: expected at least 1"),
+           ({"id": "b1", "tokens": [64], "max_new_tokens": 1}, "tokens at 0: expected 0 .. 63"),
+           ({"id": "b2", "tokens": [-1], "max_new_tokens": 1}, "tokens at 0: expected 0 .. 63"),
+           ({"id": "b3", "tokens": [1], "max_new_tokens": 64}, "at most 64 positions"),
+           ({"id": "b4", "prompt_tokens": 10 ** 15, "max_new_tokens": 2},
+            "got 1000000000000000 of the prompt and 2 new"),
+           ({"id": "b5", "tokens": [1], "max_new_tokens": 10 ** 15}, "at most 64 positions"),
+           ({"id": "b6", "tokens": [1], "max_new_tokens": 0}, "max_new_tokens: expected at least"),
+           ({"id": "", "tokens": [1], "max_new_tokens": 1}, None),  # is given a name
+           ({"id": "b7", "tokens": [1], "max_new_tokens": 1, "stop_token": 99}, "stop_token")]
+    alone = runs.report(runs.write("good.jsonl", lines(good)))
+    rows = good + [dict(row, arrival_s=0.03) for row, _ in bad]
+    report = runs.report(runs.write("mixed.jsonl", lines(rows)), "--check", "all")
+    for before, after in zip(alone["requests"], report["requests"]):
+        assert before["tokens"] == after["tokens"], (before, after)
+    for (_, words), request in zip(bad, report["requests"][len(good):]):
+        if words is None:
+            assert request["end"] == "length", request
+        else:
+            assert request["end"] == "rejected" and words in request["why"], request
+    assert report["totals"]["finished"] == 7 and report["totals"]["rejected"] == 9
+    only_bad = runs.write("bad.jsonl", lines([row for row, words in bad[1:8] if words]))
+    assert runs.report(only_bad, code=3)["verdict"] == "inconclusive"
+
+
+def test_stops_and_cancellation(runs):
+    row = {"id": "a", "arrival_s": 0, "tokens": [1, 2], "max_new_tokens": 20}
+    tokens = runs.report(runs.write("a.jsonl", lines([row])))["requests"][0]["tokens"]
+    stopped = runs.report(runs.write("a.jsonl", lines([dict(row, stop_token=tokens[3])])))
+    request = stopped["requests"][0]
+    assert request["end"] == "stop", request
+    assert request["tokens"] == tokens[:tokens.index(tokens[3]) + 1], request
+    # 10 ms of waiting, then steps of 5.1 and 5.2 ms: 4 are over when it is cancelled.
+    cancelled = runs.report(runs.write("a.jsonl", lines([dict(row, cancel_s=0.0305)])), code=3)
+    assert cancelled["requests"][0]["end"] == "cancelled"
+    assert cancelled["requests"][0]["tokens"] == tokens[:4], cancelled["requests"][0]
+    waiting = runs.report(runs.write("a.jsonl", lines([dict(row, cancel_s=0.001)])), code=3)
+    assert waiting["requests"][0]["tokens"] == [] and waiting["totals"]["steps"] == 0
+
+
+def test_numbers(runs):
+    """Two requests by hand: a batch of 2 starts when it is full."""
+    rows = [{"id": "a", "arrival_s": 0, "tokens": [1, 2, 3], "max_new_tokens": 3},
+            {"id": "b", "arrival_s": 0.004, "tokens": [4], "max_new_tokens": 2}]
+    trace = runs.write("two.jsonl", lines(rows))
+    report = runs.report(trace, "--batch", "2", "--step-ms", "10", "--token-ms", "1")
+    # starts at 4 ms; steps of 14, 12 and 11 ms end at 18, 30 and 41 ms.
+    a, b = report["requests"]
+    assert close(a["wait_s"], 0.004) and close(b["wait_s"], 0)
+    assert close(a["first_token_s"], 0.018) and close(b["first_token_s"], 0.014)
+    assert close(a["total_s"], 0.041) and close(b["total_s"], 0.026)
+    assert close(report["latency"]["per token"]["p50_s"], 0.012)
+    assert close(report["latency"]["time to first token"]["p99_s"], 0.018)
+    totals = report["totals"]
+    assert totals["steps"] == 3 and close(totals["batch_size"]["mean"], 5 / 3)
+    assert totals["prompt_tokens"] == 4 and totals["new_tokens"] == 5
+    assert close(totals["busy_s"], 0.037)
+    assert close(totals["new_tokens_per_second"], 5 / 0.037)
+    assert close(totals["wait_s"]["mean"], 0.002)
+
+
+def test_traffic(runs):
+    """Many requests, few blocks: the same tokens whatever batch, chunk, filling and back end."""
+    draw = random.Random(3)
+    rows = [{"id": f"r{i}", "arrival_s": 0.002 * i, "prompt_tokens": draw.randint(1, 40),
+             "max_new_tokens": draw.randint(1, 9)} for i in range(60)]
+    trace = runs.write("many.jsonl", lines(rows))
+    tokens = None
+    for options in (["--batch", "1"], ["--batch", "7", "--check", "all"],
+                    ["--batch", "4", "--prefill-chunk", "5", "--cache-blocks", "9",
+                     "--block-size", "8", "--overtaking", "2", "--check", "12"],
+                    ["--backend", "reference:left", "--check", "all"]):
+        report = runs.report(trace, *options)
+        got = [request["tokens"] for request in report["requests"]]
+        tokens = tokens or got
+        assert got == tokens, options
+        assert report["totals"]["finished"] == 60, options
+        bound = 2 if "2" in options else 8
+        assert max(request["overtaken"] for request in report["requests"]) <= bound, options
+    simt = runs.report(trace, "--backend", "simt", "--precision", "fp64", "--requests", "8",
+                       "--check", "all")
+    assert len(simt["requests"]) == 8
+    wall = runs.report(trace, "--clock", "wall", "--rate", "1000", "--requests", "20")
+    assert wall["totals"]["busy_s"] > 0 and wall["totals"]["finished"] == 20
+    assert [request["tokens"] for request in wall["requests"]] == tokens[:20]
+
+
+def test_prefixes(runs):
+    """Prompts that begin alike: less is read, and the tokens are the same."""
+    head = [7, 3, 9, 12, 40, 2, 2, 31]
+    rows = [{"id": f"r{i}", "arrival_s": 0.01 * i, "tokens": head + [i, i % 3, 5],
+             "max_new_tokens": 8} for i in range(9)]
+    trace = runs.write("alike.jsonl", lines(rows))
+    for backend in ("reference", "simt"):
+        plain = runs.report(trace, "--backend", backend)
+        shared = runs.report(trace, "--backend", backend, "--share-prefix", "4", "--check", "all")
+        assert [r["tokens"] for r in plain["requests"]] == [r["tokens"] for r in shared["requests"]]
+        assert plain["totals"]["shared_tokens"] == 0 and plain["totals"]["prompt_tokens"] == 99
+        assert shared["totals"]["shared_tokens"] >= 4 * 8, shared["totals"]
+        total = shared["totals"]["shared_tokens"] + shared["totals"]["prompt_tokens"]
+        assert total == 99, shared["totals"]
+    none = runs.report(trace, "--share-prefix", "11", "--check", "all")
+    assert none["totals"]["shared_tokens"] == 0, none["totals"]
+
+
+def test_reports(runs):
+    trace = runs.write("azure.csv", AZURE)
+    page, junit = runs.folder / "page.html", runs.folder / "junit.xml"
+    runs.command.expect(0, ["time to first token", "p99", "per token"], "serve-sim",
+                        "--trace", trace, "--report", str(page), "--junit", str(junit))
+    text = page.read_text()
+    assert text.count("<figcaption>") == 4 and "Requests in a step" in text, text[:200]
+    assert "serving: requests" in junit.read_text()
+    said = runs.command.expect(0, [], "serve-sim", "--trace", trace, "--quiet")
+    assert said == "", said
+
+
+def main():
+    tests = [value for name, value in globals().items() if name.startswith("test_")]
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Runs(sys.argv[1], pathlib.Path(folder))
+        for test in tests:
+            test(runs)
+    print(f"serve_test: {len(tests)} tests passed")
+
+
+if __name__ == "__main__":
+    main()
