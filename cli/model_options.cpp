@@ -68,6 +68,9 @@ void add_block_options(CLI::App& command, ModelOptions& options, CLI::Option* co
                      "key/value heads: a divisor of the heads, 1 for MQA");
   command.add_option("--window", options.window,
                      "positions that a query sees, itself the last; 0 (default): all before it");
+  command.add_option("--window-kind", options.window_kind,
+                     "fixed (default), or centred: as many positions on either side, of method pt "
+                     "without causal heads");
   command.add_option("--sink-tokens", options.sink_tokens,
                      "first positions, which stay visible behind every window; default 0");
   command
@@ -106,6 +109,9 @@ void set_block_options(const ModelOptions& options, golden::ModelConfig& config)
   if (options.kv_heads) config.num_key_value_heads = *options.kv_heads;
   if (options.window) config.window = *options.window;
   if (options.window && config.window == 0) config.full_layers.clear();
+  if (!options.window_kind.empty()) {
+    config.window_kind = golden::parse_window_kind(options.window_kind, "--window-kind");
+  }
   if (!options.full_layers.empty()) config.full_layers = options.full_layers;
   if (!options.attention_bias.empty()) {
     config.attention_bias = golden::parse_attention_bias(options.attention_bias, "options");

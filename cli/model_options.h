@@ -21,7 +21,7 @@ struct ModelOptions {
   std::string norm, activation;  // of the GPT-2 block; "" leaves what the config says
   std::optional<int64_t> kv_heads, window, sink_tokens;  // empty: what the config says
   std::vector<int64_t> full_layers;                      // likewise, and of the next two
-  std::string attention_bias, qk_norm;
+  std::string attention_bias, qk_norm, window_kind;
   std::string method;          // "" leaves what the config says
   std::string residual, form;  // options of the method; empty: what the config says
   bool detach_stored = false;

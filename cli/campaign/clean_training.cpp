@@ -48,12 +48,14 @@ TrainedCase train_clean_case(const CleanCase& c, const std::string& golden_path)
   const double between = verify::telling_max_norm(golden, options);
   options.rule.max_norm = draw.of({0, between, between, 0.1 * between, 10 * between});
   const std::string name = draw.below(8) == 0 ? "reference" : c.subject;
-  const auto subject = make_training_subject(name, c.precision, c.config, golden, options.rule, {});
+  if (c.config.method != "pt") options.dropout.rate = draw.of({0, 0, 0.1, 0.5});
+  const auto subject =
+      make_training_subject(name, c.precision, c.config, golden, options.rule, options.dropout, {});
   return {fmt::format("{}: {} steps of {} micro-batches, rate {:g}, betas {:g} {:g}, eps {:g}, "
-                      "decay {:g}, largest norm {:.3g}",
+                      "decay {:g}, largest norm {:.3g}, dropout {:g}",
                       name, options.steps, options.micro_batches, options.rate, options.rule.beta1,
                       options.rule.beta2, options.rule.eps, options.rule.weight_decay,
-                      options.rule.max_norm),
+                      options.rule.max_norm, options.dropout.rate),
           verify_lockstep(golden, *subject, options).checks};
 }
 

@@ -16,12 +16,15 @@ cuda::ReceiveTensor trained_into(verify::Tensors& tensors) {
 }  // namespace
 
 cuda::TrainingOptions engine_rule(const reference::AdamwRule& rule,
+                                  const reference::Dropout& dropout,
                                   const cuda::ModelOptions& model) {
   return {.beta1 = rule.beta1,
           .beta2 = rule.beta2,
           .eps = rule.eps,
           .weight_decay = rule.weight_decay,
           .max_norm = rule.max_norm,
+          .dropout = dropout.rate,
+          .dropout_seed = dropout.seed,
           .model = model};
 }
 

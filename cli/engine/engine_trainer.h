@@ -8,11 +8,13 @@
 #include "cuda_impl/engine/interface/trainer.h"
 #include "golden/contract/config.h"
 #include "reference/training/adamw.h"
+#include "reference/training/dropout.h"
 #include "verify/subjects/training/training_subject.h"
 
 namespace assay::cli {
 
 cuda::TrainingOptions engine_rule(const reference::AdamwRule& rule,
+                                  const reference::Dropout& dropout,
                                   const cuda::ModelOptions& model);
 
 class EngineTrainer : public verify::TrainingSubject {

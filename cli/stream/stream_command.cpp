@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -14,6 +15,7 @@
 #include "datasets/source.h"
 #include "datasets/tokens.h"
 #include "golden/contract/error.h"
+#include "golden/contract/methods.h"
 #include "golden/exchange/checkpoint.h"
 #include "golden/file/files.h"
 #include "verify/report/report.h"
@@ -51,6 +53,13 @@ int64_t at_least_one(const char* flag, std::optional<int64_t> value, int64_t oth
   return value.value_or(otherwise);
 }
 
+// The longest sequence that the engine takes.
+int64_t engine_positions(const golden::ModelConfig& config) {
+  const bool sized = golden::find_method(config.method).takes("score_positions");
+  return sized ? std::min(config.max_position_embeddings, golden::score_positions_of(config))
+               : config.max_position_embeddings;
+}
+
 std::unique_ptr<Streamer> make_streamer(const StreamCommandOptions& options,
                                         const golden::ModelConfig& config,
                                         const golden::WeightSource& weights, int64_t chunk) {
@@ -61,13 +70,19 @@ std::unique_ptr<Streamer> make_streamer(const StreamCommandOptions& options,
     stream.capacity = capacity;
     return make_reference_streamer(config, weights, stream);
   }
-  if (capacity == 0) {
+  const bool engine = options.subject.starts_with("simt") || options.subject.starts_with("cuda");
+  const bool ring = engine && config.window > 0 && config.full_layers.empty();
+  if (capacity == 0 && !ring) {
     throw InputError(fmt::format(
         "--subject {}: its cache keeps every position: expected --capacity, the longest sequence",
         options.subject));
   }
-  auto subject = make_subject(options.subject, golden::parse_precision(options.precision), config,
-                              weights, options.elsewhere);
+  const golden::Precision precision = golden::parse_precision(options.precision);
+  if (engine) {
+    return make_engine_streamer(options.subject, precision, config, weights,
+                                capacity == 0 ? engine_positions(config) : capacity, chunk);
+  }
+  auto subject = make_subject(options.subject, precision, config, weights, options.elsewhere);
   return make_subject_streamer(std::move(subject), capacity, config.vocab_size);
 }
 

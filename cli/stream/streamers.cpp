@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/model_options.h"
+#include "cuda_impl/engine/interface/backend_name.h"
+#include "cuda_impl/engine/interface/model.h"
 #include "golden/contract/error.h"
 
 namespace assay::cli {
@@ -29,6 +33,43 @@ class ReferenceStreamer final : public Streamer {
 
  private:
   reference::StreamedModel model_;
+  std::vector<double> logits_;
+};
+
+class EngineStreamer final : public Streamer {
+ public:
+  EngineStreamer(std::string name, const cuda::Model& model, std::unique_ptr<cuda::Decoder> decoder)
+      : name_(std::move(name)),
+        precision_(model.precision()),
+        decoder_(std::move(decoder)),
+        logits_(static_cast<std::size_t>(decoder_->vocab_size())) {}
+
+  std::string describe() const override {
+    return fmt::format("{}, {} storage", name_, golden::precision_name(precision_.storage));
+  }
+
+  std::span<const double> append(std::span<const int32_t> tokens) override {
+    decoder_->append({.positions = static_cast<int64_t>(tokens.size()),
+                      .tokens = tokens,
+                      .attention_mask = {},
+                      .counts = {}},
+                     logits_);
+    return logits_;
+  }
+
+  StreamedCache cache() const override {
+    const int64_t length = decoder_->lengths()[0], rows = decoder_->cache_rows();
+    const int64_t held = std::min(length, rows);
+    return {.held = held,
+            .capacity = rows,
+            .evictions = length - held,
+            .bytes = decoder_->cache_bytes()};
+  }
+
+ private:
+  std::string name_;
+  golden::PrecisionSchedule precision_;
+  std::unique_ptr<cuda::Decoder> decoder_;
   std::vector<double> logits_;
 };
 
@@ -83,6 +124,19 @@ std::unique_ptr<Streamer> make_reference_streamer(const golden::ModelConfig& con
                                                   const golden::WeightSource& weights,
                                                   const reference::StreamOptions& options) {
   return std::make_unique<ReferenceStreamer>(config, weights, options);
+}
+
+std::unique_ptr<Streamer> make_engine_streamer(const std::string& name, golden::Precision precision,
+                                               const golden::ModelConfig& config,
+                                               const golden::WeightSource& weights,
+                                               int64_t capacity, int64_t chunk) {
+  const cuda::ModelOptions options = cuda::parse_backend_name(name).options;
+  const bool device = name.starts_with("cuda");
+  const std::string missing = device ? cuda::device_unavailable() : "";
+  if (!missing.empty()) throw NoDevice("--subject cuda: skipped: " + missing);
+  const auto model = device ? cuda::make_device_model(config, precision, weights, options)
+                            : cuda::make_host_model(config, precision, weights, options);
+  return std::make_unique<EngineStreamer>(name, *model, model->decoder(1, capacity, chunk));
 }
 
 std::unique_ptr<Streamer> make_subject_streamer(std::unique_ptr<verify::Subject> subject,

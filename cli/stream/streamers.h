@@ -28,6 +28,14 @@ std::unique_ptr<Streamer> make_reference_streamer(const golden::ModelConfig& con
                                                   const golden::WeightSource& weights,
                                                   const reference::StreamOptions& options);
 
+// Our engine, "simt" or "cuda" and what may follow it, with the logits of a chunk's last position.
+// With a window in every layer its cache is a ring, else `capacity` positions. Throws NoDevice
+// where there is no GPU.
+std::unique_ptr<Streamer> make_engine_streamer(const std::string& name, golden::Precision precision,
+                                               const golden::ModelConfig& config,
+                                               const golden::WeightSource& weights,
+                                               int64_t capacity, int64_t chunk);
+
 // A subject that keeps `capacity` positions. Throws InputError for one that does not decode.
 std::unique_ptr<Streamer> make_subject_streamer(std::unique_ptr<verify::Subject> subject,
                                                 int64_t capacity, int64_t vocab_size);

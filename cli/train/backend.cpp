@@ -7,6 +7,7 @@
 
 #include "cli/train/known_wrong.h"
 #include "cli/train/losses.h"
+#include "cuda_impl/engine/interface/backend_name.h"
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
 #include "golden/contract/precision.h"
@@ -77,6 +78,7 @@ class ReferenceBackend : public TrainBackend {
     read_weights(weights.receive());
     trainer_.restore(weights, first, second, progress.steps);
   }
+  int64_t peak_bytes() const override { return reference::peak_bytes(); }
   golden::Element element() const override { return golden::Element::f64; }
 
  private:
@@ -157,6 +159,7 @@ class EngineBackend : public TrainBackend {
                const golden::WeightSource& second) override {
     trainer_->restore(progress, first, second);
   }
+  int64_t peak_bytes() const override { return static_cast<int64_t>(trainer_->bytes()); }
   golden::Element element() const override {
     return precision_ == golden::Precision::fp64 ? golden::Element::f64 : golden::Element::f32;
   }
@@ -219,7 +222,10 @@ std::unique_ptr<TrainBackend> make_train_backend(const TrainRunOptions& options,
                                        .beta2 = options.beta2,
                                        .eps = options.eps,
                                        .weight_decay = options.weight_decay,
-                                       .max_norm = options.clip};
+                                       .max_norm = options.clip,
+                                       .dropout = options.dropout,
+                                       .dropout_seed = options.model.seed,
+                                       .model = {.keep = cuda::parse_keep("--keep", options.keep)}};
   const std::string precision = options.precision.empty() ? "fp32" : options.precision;
   return std::make_unique<EngineBackend>(config, weights, golden::parse_precision(precision),
                                          training, on_device);

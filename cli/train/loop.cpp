@@ -212,13 +212,12 @@ class TrainLoop {
     }
     folder_.write_losses(sets, source_.text);
     const uint64_t seed = fresh_seed(source_.seed);
-    const bool of_reference = options_.backend == "reference";
     const nlohmann::json result = {{"steps", options_.steps},
                                    {"mean_losses", means},
                                    {"standard_errors", errors},
                                    {"fresh_seed", seed},
                                    {"fresh_seed_commitment", datasets::seed_commitment(seed)},
-                                   {"peak_bytes", of_reference ? reference::peak_bytes() : 0},
+                                   {"peak_bytes", backend_.peak_bytes()},
                                    {"seconds_of_last_part", progress.seconds()},
                                    {"tokens_per_second", progress.tokens_per_second()}};
     folder_.write_result(result.dump(2) + "\n");

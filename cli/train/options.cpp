@@ -30,8 +30,7 @@ void add_rule_options(CLI::App& command, TrainRunOptions& options) {
   command.add_option("--clip", options.clip, "largest norm of all gradients; 0: no clipping")
       ->capture_default_str();
   command
-      .add_option("--dropout", options.dropout,
-                  "share of O_l and U_l that is dropped, by counters; --backend reference")
+      .add_option("--dropout", options.dropout, "share of O_l and U_l that is dropped, by counters")
       ->capture_default_str();
   command.add_option("--beta1", options.beta1, "of AdamW")->capture_default_str();
   command.add_option("--beta2", options.beta2, "of AdamW")->capture_default_str();
@@ -62,8 +61,8 @@ void add_run_options(CLI::App& command, TrainRunOptions& options) {
                      "of simt and cuda: fp64 (simt), fp32 (default), tf32, bf16, fp16");
   command
       .add_option("--keep", options.keep,
-                  "of the reference's forward pass for the backward one: all; shared (layers' "
-                  "inputs, and A_j that later layers read); inputs (layers' inputs alone)")
+                  "of a forward pass for the backward one: all; shared (layers' inputs, and what "
+                  "later layers read: A_j); inputs (layers' inputs alone)")
       ->capture_default_str();
   command.add_option("--out", options.out, "folder of the run")->required();
   command.add_flag("--resume", options.resume, "go on with the run in --out from where it saved");
@@ -200,13 +199,6 @@ void check_train_options(const TrainRunOptions& options) {
   }
   if (options.keep != "all" && options.keep != "shared" && options.keep != "inputs") {
     throw InputError(fmt::format("--keep {}: expected all, shared or inputs", options.keep));
-  }
-  if (!reference && options.dropout > 0) {
-    throw InputError(
-        fmt::format("--dropout {}: an option of --backend reference", options.dropout));
-  }
-  if (!reference && options.keep != "all") {
-    throw InputError(fmt::format("--keep {}: an option of --backend reference", options.keep));
   }
 }
 

@@ -12,13 +12,13 @@
 
 #include <cstdio>
 #include <map>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
 #include "cli/train/backend.h"
 #include "cli/train/options.h"
 #include "cli/train/rows.h"
+#include "cli/train/run_start.h"
 
 namespace assay::cli {
 
@@ -26,25 +26,6 @@ struct CurveRow {
   double step = 0;
   std::vector<std::pair<std::string, double>> values;
 };
-
-// What a run was started as.
-struct RunStart {
-  GivenOptions options;
-  std::string config;  // golden::to_json
-  int64_t parameters = 0, train_rows = 0;
-  std::string tokens_hash;  // as TrainSource
-  std::string known_wrong;  // as TrainRunOptions
-};
-
-// What stands in a folder, in ascending order; nothing where there is none. Throws InputError for
-// one that cannot be read.
-std::vector<std::string> names_in(const std::string& folder);
-
-// The object of a JSON file. Throws InputError for anything else; kind: "config.json of a run".
-nlohmann::json read_object(const std::string& path, const std::string& kind);
-
-// Throws InputError where there is no run, or no readable one.
-RunStart read_run_start(const std::string& folder);
 
 // Where the latest checkpoint is, and its step; "" and 0 without one.
 std::pair<std::string, int64_t> latest_checkpoint(const std::string& folder);

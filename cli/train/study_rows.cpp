@@ -13,7 +13,6 @@ namespace assay::cli {
 namespace {
 
 using nlohmann::json;
-using verify::training::Series;
 
 constexpr double kNormal95 = 1.959963985;  // two-sided
 

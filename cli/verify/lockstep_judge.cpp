@@ -41,6 +41,10 @@ void add_lockstep_options(CLI::App& command, LockstepTyped& options) {
           "with --train: of the moments; default 0.9 0.999")
       ->expected(2);
   other("--eps", lockstep.rule.eps, "with --train: of the denominator")->capture_default_str();
+  other("--dropout", lockstep.dropout.rate,
+        "with --train: the share of O_l and U_l that is dropped, by counters; simt, cuda, "
+        "reference")
+      ->capture_default_str();
   other("--micro-batches", lockstep.micro_batches,
         "with --train: of a step, which count unequal numbers of positions")
       ->capture_default_str();
@@ -50,8 +54,8 @@ void check_lockstep_options(const JudgeOptions& judge, const LockstepTyped& opti
   if (!options.asked()) {
     if (!options.any_other) return;
     throw InputError(
-        "--lr, --weight-decay, --clip, --betas, --eps, --micro-batches: expected together with "
-        "--train N, got no --train");
+        "--lr, --weight-decay, --clip, --betas, --eps, --dropout, --micro-batches: expected "
+        "together with --train N, got no --train");
   }
   const auto refuse = [](bool given, const char* option) {
     if (!given) return;
@@ -85,7 +89,7 @@ verify::RunReport judge_training(const JudgeOptions& judge, const LockstepTyped&
   try {
     const auto subject =
         make_training_subject(judge.subject, judge.precision, golden.header().config, golden,
-                              lockstep.rule, of_batch(judge.elsewhere, golden));
+                              lockstep.rule, lockstep.dropout, of_batch(judge.elsewhere, golden));
     report.subject = subject->describe();
     report.title = fmt::format("method {}, {}; training in lockstep", golden.header().config.method,
                                report.subject);

@@ -18,7 +18,7 @@ struct LockstepTyped {
   bool asked() const { return steps.has_value(); }
 };
 
-// --train, --lr, --weight-decay, --clip, --betas, --eps, --micro-batches.
+// --train, --lr, --weight-decay, --clip, --betas, --eps, --dropout, --micro-batches.
 void add_lockstep_options(CLI::App& command, LockstepTyped& options);
 
 // Throws InputError for what does not go together with --train, and for the options of training

@@ -305,6 +305,17 @@ void sum_epilogue(View<S, 2> y, In<accum_t<S>, 2> x, const TermBiases<S>& biases
                   const TermWeights<accum_t<S>>& terms, const S* own, double own_weight,
                   Stream stream);
 
+// Which elements of an array dropout keeps: word first + i of the stream decides of element i.
+struct DropoutMask {
+  double rate = 0;  // p, in [0, 1): the share that is dropped
+  uint64_t seed = 0, stream = 0, first = 0;
+};
+
+// y [N,D] = scale x / (1 - p) where the mask keeps an element, else 0. y may be x, which is stored
+// as Operand: S, or accum_t<S>.
+template <class S, class Operand>
+void dropout(View<S, 2> y, In<Operand, 2> x, double scale, const DropoutMask& mask, Stream stream);
+
 // loss [1] = mean over counted (b,t) of log sum exp logits[b,t] -
 // logits[b,t,labels[b,t+label_shift]].
 // Counted: t + label_shift < T and labels[b,t+label_shift] != -100; label_shift is 1 or 0. No

@@ -43,10 +43,21 @@ Params parse_params(const std::string& text, const std::string& where) {
 
 // "note" is what an exported model says to its reader.
 void refuse_other_extensions(const JsonKeys& keys, BlockKind block) {
-  std::vector<std::string> known{"method",      "residual",    "detach_stored",  "form",
-                                 "params",      "window",      "score_gate_eps", "score_positions",
-                                 "sink_tokens", "full_layers", "attention_bias", "qk_norm",
-                                 "pt",          "note"};
+  std::vector<std::string> known{"method",
+                                 "residual",
+                                 "detach_stored",
+                                 "form",
+                                 "params",
+                                 "window",
+                                 "score_gate_eps",
+                                 "score_positions",
+                                 "sink_tokens",
+                                 "full_layers",
+                                 "attention_bias",
+                                 "qk_norm",
+                                 "pt",
+                                 "window_kind",
+                                 "note"};
   if (block == BlockKind::gpt2)
     known.insert(known.end(), {"norm", "num_key_value_heads", "head_dim"});
   keys.only(known);
@@ -54,6 +65,7 @@ void refuse_other_extensions(const JsonKeys& keys, BlockKind block) {
 
 void parse_attention(const JsonKeys& keys, ModelConfig& c) {
   c.window = keys.integer("window", c.window);
+  c.window_kind = parse_window_kind(keys.text("window_kind", "fixed"), keys.where());
   c.sink_tokens = keys.integer("sink_tokens", c.sink_tokens);
   if (keys.has("full_layers")) c.full_layers = keys.integers("full_layers");
   c.attention_bias = parse_attention_bias(keys.text("attention_bias", "none"), keys.where());
@@ -86,6 +98,7 @@ json method_json(const ModelConfig& c) {
   if (method.takes("score_positions")) options["score_positions"] = score_positions_of(c);
   if (c.params == Params::initial) options["params"] = "initial";
   if (c.window != 0) options["window"] = c.window;
+  if (c.window_kind != WindowKind::fixed) options["window_kind"] = window_kind_name(c.window_kind);
   if (c.sink_tokens != 0) options["sink_tokens"] = c.sink_tokens;
   if (!c.full_layers.empty()) options["full_layers"] = c.full_layers;
   if (c.attention_bias != AttentionBias::none) {
@@ -144,6 +157,24 @@ void validate_full_layers(const ModelConfig& c, const std::string& where) {
   }
 }
 
+void validate_window_kind(const ModelConfig& c, const std::string& where) {
+  if (c.window_kind == WindowKind::fixed) return;
+  const bool causal = c.method != "pt" || c.pt.causal_heads;
+  if (causal) {
+    throw InputError(fmt::format(
+        "{}: window_kind: a centred window sees later positions: expected fixed in a causal model, "
+        "which {} is, got centred; it is of method pt without causal_heads",
+        where, c.method == "pt" ? "pt with causal_heads" : "method " + c.method));
+  }
+  if (c.window == 0) {
+    throw InputError(where + ": window_kind: expected a window that is centred, got window 0");
+  }
+  if (c.sink_tokens != 0 || !c.full_layers.empty()) {
+    throw InputError(fmt::format("{}: {}: expected none with a centred window", where,
+                                 c.sink_tokens != 0 ? "sink_tokens" : "full_layers"));
+  }
+}
+
 void validate_window(const ModelConfig& c, const std::string& where) {
   const auto count = [&](const char* key, int64_t value, const char* zero) {
     if (value < 0 || value > (int64_t{1} << 31)) {
@@ -158,7 +189,8 @@ void validate_window(const ModelConfig& c, const std::string& where) {
         "{}: sink_tokens: expected 0 without a window, which hides none of them, got {}", where,
         c.sink_tokens));
   }
-  if (c.window != 0 && c.method == "pt") {
+  validate_window_kind(c, where);
+  if (c.window != 0 && c.method == "pt" && c.window_kind == WindowKind::fixed) {
     throw InputError(fmt::format(
         "{}: window: method pt has no attention to narrow: expected 0, got {}", where, c.window));
   }
@@ -285,6 +317,18 @@ ModelConfig family_preset(const std::string& name, const std::string& family,
   if (family == "qwen2") c.attention_bias = AttentionBias::qkv;
   if (family == "qwen3") c.qk_norm = true;
   return c;
+}
+
+std::string window_kind_name(WindowKind kind) {
+  return kind == WindowKind::fixed ? "fixed" : "centred";
+}
+
+WindowKind parse_window_kind(const std::string& name, const std::string& where) {
+  for (const WindowKind kind : {WindowKind::fixed, WindowKind::centred}) {
+    if (name == window_kind_name(kind)) return kind;
+  }
+  throw InputError(
+      fmt::format("{}: window_kind: expected fixed or centred, got \"{}\"", where, name));
 }
 
 std::string attention_bias_name(AttentionBias bias) {

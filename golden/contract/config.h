@@ -33,6 +33,11 @@ enum class AttentionBias { none, qkv, all };
 // Of the GPT-2 block's MLP: GELU with tanh (gelu_new) or with erf (gelu). Llama's is SwiGLU.
 enum class Activation { gelu_new, gelu };
 
+// Which positions a window of W lets a query t see: fixed, t-W < s <= t; centred, |s-t| <=
+// floor(W/2),
+// of bidirectional models alone, for it sees later positions.
+enum class WindowKind { fixed, centred };
+
 // Whether a recompute method keeps the block's own residual at its site in layers l >= 1.
 enum class Residual { keep, replace };
 
@@ -63,8 +68,10 @@ struct ModelConfig {
 
   // The keys of attention in every layer: query t sees real keys s with t - window < s <= t, and
   // those with s < sink_tokens. window 0: all real keys s <= t.
+  // Of method pt the window is centred and of its heads, which stand within it.
   int64_t window = 0;
-  int64_t sink_tokens = 0;                // with a window only
+  WindowKind window_kind = WindowKind::fixed;
+  int64_t sink_tokens = 0;                // with a fixed window only
   std::vector<int64_t> full_layers = {};  // layers that the window is not of, ascending
 
   // Of the Llama block.
@@ -125,6 +132,10 @@ ModelConfig family_preset(const std::string& preset_name, const std::string& fam
 // "none" | "qkv" | "all". Parsing throws InputError "where: attention_bias: ..".
 std::string attention_bias_name(AttentionBias bias);
 AttentionBias parse_attention_bias(const std::string& name, const std::string& where);
+
+// "fixed" | "centred"
+std::string window_kind_name(WindowKind kind);
+WindowKind parse_window_kind(const std::string& name, const std::string& where);
 
 // "llama" | "gpt2". Parsing throws InputError "--block mamba: no such block; ..".
 std::string block_name(BlockKind block);

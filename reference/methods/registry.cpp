@@ -47,7 +47,8 @@ Method make_method(const golden::ModelConfig& c) {
 Method with_dropout(const Method& method) {
   const auto dropped = [](const Site& site, Node branch, const std::string& part) {
     const std::string name = "dropout/" + golden::layer_name(site.layer.index, part);
-    return times(branch, branch.graph->input(name, branch.shape(), branch.data().result.axes));
+    const Node mask = branch.graph->input(name, branch.shape(), branch.data().result.axes);
+    return named(site, times(branch, mask), part + "/dropped");
   };
   return {.scores = method.scores,
           .after_attention =

@@ -1,5 +1,7 @@
 #include "reference/ops/mask.h"
 
+#include <cstdlib>
+
 #include "reference/ops/rules.h"
 
 namespace assay::reference {
@@ -18,7 +20,10 @@ struct HeadRule {
   static constexpr const char* kName = "head_mask";
   static constexpr bool kQueryIsReal = true;
   Heads heads;
-  bool allows(int64_t t, int64_t s) const { return heads == Heads::earlier_word ? s < t : s != t; }
+  int64_t reach = kEveryWord;
+  bool allows(int64_t t, int64_t s) const {
+    return (heads == Heads::earlier_word ? s < t : s != t) && std::abs(s - t) <= reach;
+  }
 };
 
 // body(i, allowed) for every score i of [B,H,T,T], by its rule and attention_mask [B,T].
@@ -133,7 +138,7 @@ class Mask final : public Differentiated<Mask<Rule>> {
 
 class EvenHeadScores final : public Differentiated<EvenHeadScores> {
  public:
-  EvenHeadScores(int64_t channels, Heads heads) : channels_(channels), rule_{heads} {}
+  EvenHeadScores(int64_t channels, const HeadRule& rule) : channels_(channels), rule_(rule) {}
   std::string name() const override { return "even_head_scores"; }
 
   Operand result(std::span<const Operand> in) const override {
@@ -190,13 +195,14 @@ const KeyWindow* key_window_of(const Op& op) {
   return mask == nullptr ? nullptr : &mask->rule().keys;
 }
 
-Node head_mask(Node scores, Node attention_mask, Heads heads) {
-  return scores.graph->add(std::make_shared<Mask<HeadRule>>(HeadRule{heads}),
+Node head_mask(Node scores, Node attention_mask, Heads heads, int64_t reach) {
+  return scores.graph->add(std::make_shared<Mask<HeadRule>>(HeadRule{heads, reach}),
                            {scores, attention_mask});
 }
 
-Node even_head_scores(Node attention_mask, int64_t channels, Heads heads) {
-  return attention_mask.graph->add(std::make_shared<EvenHeadScores>(channels, heads),
+Node even_head_scores(Node attention_mask, int64_t channels, Heads heads, int64_t reach) {
+  const HeadRule rule{heads, reach};
+  return attention_mask.graph->add(std::make_shared<EvenHeadScores>(channels, rule),
                                    {attention_mask});
 }
 

@@ -10,7 +10,8 @@
 //
 // with the messages F (2) and G (3) of messages.h, both from Qz of the round before. async: G from
 // the round's own Qh; sync: from Qh of the round before. The mask excludes the word itself,
-// padding, and with causal heads every later word; a word without any possible head has Qh = 0 and
+// padding, with causal heads every later word, and with a centred window of W words those with
+// |s - t| > floor(W/2); a word without any possible head has Qh = 0 and
 // hears nothing.
 //
 //   Head groups   G = sum_g G_g, each group with heads and factors of its own. In turn, a round
@@ -77,7 +78,8 @@ class Inference {
         pt_(golden::prob_transformer_of(config)),
         graph_(graph),
         attention_mask_(attention_mask),
-        rule_(pt_.causal_heads ? Heads::earlier_word : Heads::any_word) {
+        rule_(pt_.causal_heads ? Heads::earlier_word : Heads::any_word),
+        reach_(config.window == 0 ? kEveryWord : config.window / 2) {
     for (int64_t m = 0; m < pt_.label_groups; ++m) add_label_group(tokens, m);
     for (int64_t g = 0; g < pt_.head_groups; ++g) add_head_group(g);
   }
@@ -154,7 +156,7 @@ class Inference {
       if (pt_.distances) group.factors.back().distances = {*pt_.distances, !pt_.causal_heads};
     }
     if (starts_even()) {
-      const Node scores = even_head_scores(attention_mask_, pt_.channels, rule_);
+      const Node scores = even_head_scores(attention_mask_, pt_.channels, rule_, reach_);
       group.heads = named(0, head_tensor("heads", g), softmax(scores));  // (4)
     }
     heads_.push_back(std::move(group));
@@ -182,7 +184,7 @@ class Inference {
     }
     Node message = messages.size() == 1 ? messages[0] : sum(messages);
     message = damped(group.message, message, pt_.head_damping);  // (5)
-    const Node scores = head_mask(scale(message, 1 / pt_.lambda_h), attention_mask_, rule_);
+    const Node scores = head_mask(scale(message, 1 / pt_.lambda_h), attention_mask_, rule_, reach_);
     const Node fresh = softmax(named(n, head_tensor("scores", g), scores));
     group.heads =
         named(n, head_tensor("heads", g), stepped(group.heads, fresh, pt_.head_step));  // (6)
@@ -214,6 +216,7 @@ class Inference {
   Graph& graph_;
   Node attention_mask_;
   Heads rule_;
+  int64_t reach_;  // words between a head and its word, of a centred window
   std::vector<HeadGroup> heads_;
   std::vector<LabelGroup> labels_;
 };

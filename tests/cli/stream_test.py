@@ -125,10 +125,13 @@ def check_subject(folder, config, text):
     theirs = report(folder, *options, "--subject", "simt", "--capacity", "64")["loss_nats"]
     if not abs(ours - theirs) < 1e-4:
         ASSAY.fail(f"simt: expected {ours}, got {theirs}")
-    ASSAY.expect(2, "its cache keeps every position: expected --capacity", "stream", *options,
-                 "--subject", "simt")
-    ASSAY.expect(2, "expected at most 20 positions", "stream", *options, "--subject", "simt",
-                 "--capacity", "20")
+    ring = report(folder, *options, "--subject", "simt")
+    if ring["loss_nats"] != theirs or ring["cache"]["capacity"] > 128:
+        ASSAY.fail(f"simt, a ring: {ring}")
+    everywhere = ["--config", config, "--tokens", text, "--subject"]
+    ASSAY.expect(2, "its cache keeps every position: expected --capacity", "stream", *everywhere,
+                 "simt")
+    ASSAY.expect(2, ["20 tokens", "capacity"], "stream", *everywhere, "simt", "--capacity", "20")
 
 
 def main():

@@ -274,6 +274,45 @@ BOOST_AUTO_TEST_CASE(a_window_and_its_sinks_are_read_and_written) {
   }
 }
 
+// It sees later positions: a leak in a model that has to be causal.
+BOOST_AUTO_TEST_CASE(a_centred_window_is_of_bidirectional_models_alone) {
+  ModelConfig config = preset("tiny");
+  config.method = "pt";
+  config.window = 5;
+  config.window_kind = WindowKind::centred;
+  const ModelConfig again = parse_config(to_json(config), "again");
+  BOOST_TEST((again.window_kind == WindowKind::centred));
+  BOOST_TEST(again.window == 5);
+  const auto refused = [](ModelConfig c, const std::string& reason) {
+    try {
+      validate(c, "options");
+    } catch (const InputError& error) {
+      BOOST_TEST(std::string(error.what()).find(reason) != std::string::npos, error.what());
+      return;
+    }
+    BOOST_ERROR("expected a refusal: " + reason);
+  };
+  for (const char* method : {"plain", "1", "5.1", "5.1E"}) {
+    ModelConfig causal = preset("tiny");
+    causal.method = method;
+    causal.window = 5;
+    causal.window_kind = WindowKind::centred;
+    refused(causal, "window_kind: a centred window sees later positions: expected fixed");
+    causal.window = 0;
+    refused(causal, "sees later positions");
+  }
+  ModelConfig heads = config;
+  heads.pt.message = ProbTransformer::Message::head;
+  heads.pt.causal_heads = true;
+  refused(heads, "which pt with causal_heads is");
+  ModelConfig none = config;
+  none.window = 0;
+  refused(none, "expected a window that is centred");
+  ModelConfig sinks = config;
+  sinks.sink_tokens = 2;
+  refused(sinks, "sink_tokens: expected none with a centred window");
+}
+
 BOOST_AUTO_TEST_CASE(a_window_that_makes_no_sense_is_refused) {
   const auto refused = [](json options, const std::string& message) {
     check_refused([&](json& d) { d["assay"] = options; }, message);
@@ -287,6 +326,8 @@ BOOST_AUTO_TEST_CASE(a_window_that_makes_no_sense_is_refused) {
   refused({{"window", 2.5}}, "config.json: assay: window: expected a whole number, got 2.5");
   refused({{"method", "pt"}, {"window", 4}},
           "config.json: window: method pt has no attention to narrow: expected 0, got 4");
+  refused({{"window", 4}, {"window_kind", "round"}},
+          "config.json: assay: window_kind: expected fixed or centred, got \"round\"");
 }
 
 BOOST_AUTO_TEST_CASE(an_option_that_the_method_does_not_take_is_refused) {

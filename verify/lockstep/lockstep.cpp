@@ -23,6 +23,8 @@ void validate(const LockstepOptions& options) {
   expect("--micro-batches", options.micro_batches >= 1, "1 or more a step", options.micro_batches);
   expect("--lr", options.rate > 0 && std::isfinite(options.rate),
          "a positive number: without steps nothing is judged", options.rate);
+  expect("--dropout", options.dropout.rate >= 0 && options.dropout.rate < 1,
+         "0 or more and less than 1", options.dropout.rate);
   reference::validate(options.rule, "--train");
 }
 
@@ -39,7 +41,7 @@ double rate_of(const LockstepOptions& options, int64_t step) {
 
 double telling_max_norm(const golden::GoldenReader& golden, const LockstepOptions& options) {
   const golden::ModelConfig& config = golden.header().config;
-  reference::Trainer trainer(config, golden, {});
+  reference::Trainer trainer(config, golden, {}, reference::Keep::all, options.dropout);
   const Batch batch = read_batch(golden);
   double sum = 0;
   for (int64_t step = 0; step < 2; ++step) {

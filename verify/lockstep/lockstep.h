@@ -19,6 +19,7 @@
 
 #include "golden/file/golden_file.h"
 #include "reference/training/adamw.h"
+#include "reference/training/dropout.h"
 #include "verify/numerics/checkpoint_row.h"
 #include "verify/subjects/training/training_subject.h"
 #include "verify/verdict.h"
@@ -29,6 +30,7 @@ struct LockstepOptions {
   int64_t steps = 4;
   int64_t micro_batches = 2;  // a step
   reference::AdamwRule rule = {};
+  reference::Dropout dropout = {};  // of O_l and U_l; subject and reference have its masks
   double rate = 1e-2;  // the largest: linear warm-up over half of the steps, then a cosine
   double false_alarm_rate = 1e-6;          // of the whole report
   std::vector<std::string> required = {};  // patterns of what may not be missing, "all"

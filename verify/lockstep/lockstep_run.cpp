@@ -114,7 +114,7 @@ LockstepRun::LockstepRun(const golden::GoldenReader& golden, TrainingSubject& su
             .arithmetic = subject.arithmetic(),
             .tolerance = tolerance_.rule(),
             .reach = tolerance_.reach()},
-      source_(config_, rule_.arithmetic, rule_.reach),
+      source_(config_, rule_.arithmetic, rule_.reach, options.dropout),
       rows_(source_.backward_order(batch_)) {
   require_names(options.required, rows_.names());
   if (golden::round_to(rule_.arithmetic.master, options.rule.eps) == 0) {
@@ -154,13 +154,16 @@ const StepGradient& LockstepRun::gradient(int64_t step) const {
 StepGradient LockstepRun::gradient_at(int64_t step, const Tensors& weights,
                                       const GradientSource::WeightDeviation& deviation,
                                       bool sampled) const {
-  return source_.of(weights, batches_[static_cast<std::size_t>(step - 1)], deviation, sampled);
+  return source_.of(weights, batches_[static_cast<std::size_t>(step - 1)], {.step = step},
+                    deviation, sampled);
 }
 
 std::vector<StepGradient> LockstepRun::micro_gradients(int64_t step, const Tensors& weights) const {
   std::vector<StepGradient> parts;
+  MaskPlace place{.step = step};
   for (const Batch& batch : batches_[static_cast<std::size_t>(step - 1)]) {
-    parts.push_back(source_.of(weights, {batch}));
+    parts.push_back(source_.of(weights, {batch}, place));
+    place.first_row += batch.batch;
   }
   return parts;
 }

@@ -54,6 +54,13 @@ class LockstepRun {
     return gradient_at(step, before.weights);
   }
   std::vector<StepGradient> micro_gradients(int64_t step, const Tensors& weights) const;
+  // What other masks would give.
+  StepGradient masked_gradient(int64_t step, const Tensors& weights, const MaskPlace& place,
+                               const reference::Dropout& dropout) const {
+    return GradientSource(config_, rule_.arithmetic, rule_.reach, dropout)
+        .of(weights, batches_[static_cast<std::size_t>(step - 1)], place);
+  }
+  const reference::Dropout& dropout() const { return options_.dropout; }
   int64_t steps() const { return options_.steps; }
   const std::vector<std::string>& faults() const { return faults_; }  // of what was handed over
   const std::set<std::string>& missing() const { return missing_; }   // names of StepRows

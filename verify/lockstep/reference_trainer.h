@@ -10,8 +10,8 @@ namespace assay::verify {
 class ReferenceTrainer : public TrainingSubject {
  public:
   ReferenceTrainer(const golden::ModelConfig& config, const golden::WeightSource& weights,
-                   const reference::AdamwRule& rule)
-      : trainer_(config, weights, rule) {}
+                   const reference::AdamwRule& rule, const reference::Dropout& dropout = {})
+      : trainer_(config, weights, rule, reference::Keep::all, dropout) {}
 
   std::string describe() const override { return "reference, fp64"; }
   TrainingArithmetic arithmetic() const override {

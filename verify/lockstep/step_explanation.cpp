@@ -114,18 +114,42 @@ std::string of_scaled(const Question& q) {
   return text;
 }
 
+// Of the question's tensor, the loss or a gradient.
+Values values_of(const Question& q, const StepGradient& gradient) {
+  if (q.kind == "loss") return {gradient.loss};
+  const auto values = gradient.values.at(q.weight).values();
+  return {values.begin(), values.end()};
+}
+
+// Other masks of dropout.
+std::string of_masks(const Question& q) {
+  const reference::Dropout& dropout = q.run.dropout();
+  if (dropout.rate == 0) return "";
+  const int64_t step = q.row.step;
+  const auto is_of = [&](const MaskPlace& place, double rate) {
+    return fits(q, values_of(q, q.run.masked_gradient(step, q.before.weights, place,
+                                                      {.rate = rate, .seed = dropout.seed})));
+  };
+  if (is_of({.step = step}, 0)) return "equals what is due without dropout";
+  if (is_of({.step = step, .is_scaled = false}, dropout.rate)) {
+    return "equals what is due with elements that are kept not divided by 1 - p";
+  }
+  if (is_of({.step = step - 1}, dropout.rate)) {
+    return "equals what is due with the masks of the step before";
+  }
+  if (is_of({.step = step + 1}, dropout.rate)) {
+    return "equals what is due with the masks of the next step";
+  }
+  return "";
+}
+
 // Other ways to put micro-batches together, of a tensor that they share linearly.
 std::string of_micro_batches(const Question& q) {
   const std::vector<StepGradient> parts = q.run.micro_gradients(q.row.step, q.before.weights);
-  const auto values_of = [&](const StepGradient& gradient) {
-    if (q.kind == "loss") return Values{gradient.loss};
-    const auto values = gradient.values.at(q.weight).values();
-    return Values(values.begin(), values.end());
-  };
   if (parts.size() < 2) return "";
   Values mean(q.got.size()), sum(q.got.size());
   for (const StepGradient& part : parts) {
-    const Values values = values_of(part);
+    const Values values = values_of(q, part);
     for (std::size_t i = 0; i < mean.size(); ++i) {
       mean[i] += values[i] / static_cast<double>(parts.size());
       sum[i] += values[i];
@@ -137,7 +161,7 @@ std::string of_micro_batches(const Question& q) {
   }
   if (fits(q, sum)) return "equals the sum of the micro-batches' means";
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    if (fits(q, values_of(parts[i]))) {
+    if (fits(q, values_of(q, parts[i]))) {
       return fmt::format("equals that of micro-batch {} of {} alone", i + 1, parts.size());
     }
   }
@@ -147,6 +171,7 @@ std::string of_micro_batches(const Question& q) {
 std::string of_gradient(const Question& q) {
   if (std::string text = of_scaled(q); !text.empty()) return text;
   if (std::string text = of_micro_batches(q); !text.empty()) return text;
+  if (std::string text = of_masks(q); !text.empty()) return text;
   if (q.row.step == 1) return "";
   const TrainedStep* last = q.run.handed(q.view, q.row.step - 1);
   const auto found = last == nullptr ? q.handed.gradients.end() : last->gradients.find(q.weight);
@@ -195,7 +220,10 @@ std::string explanation_of(const LockstepRun& run, const StepRow& row, StepView 
   const Question question{
       run, row, view, *before, *handed, kind, weight, *seen.find(row.name), step.at(row.name),
       step};
-  if (kind == "loss") return of_micro_batches(question);
+  if (kind == "loss") {
+    const std::string text = of_micro_batches(question);
+    return text.empty() ? of_masks(question) : text;
+  }
   if (kind == "grad/") return of_gradient(question);
   if (kind == "grad_norm") return of_norm(question);
   return of_update(question);

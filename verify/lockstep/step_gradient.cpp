@@ -8,6 +8,7 @@
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
 #include "reference/interpreters/gradient_error.h"
+#include "reference/methods/dropout.h"
 #include "reference/methods/registry.h"
 #include "verify/gradients/gradient_noise.h"
 #include "verify/lockstep/micro_batches.h"
@@ -20,12 +21,14 @@ namespace {
 using reference::Array;
 using reference::NodeData;
 
+bool is_mask(const NodeData& node) { return node.name.starts_with("dropout/"); }
+
 // What one micro-batch gives.
 class MicroBatchGradient : public reference::GradientErrorObserver {
  public:
-  MicroBatchGradient(const std::string& method, golden::Precision storage,
+  MicroBatchGradient(const std::string& method, const golden::PrecisionSchedule& schedule,
                      const GradientSource::WeightDeviation& deviation)
-      : method_(method), storage_(storage), deviation_(deviation) {}
+      : method_(method), schedule_(schedule), deviation_(deviation) {}
 
   bool wants(const NodeData& node) override { return node.name == "loss"; }
   void observe(const NodeData&, const Array& value, const Array& error) override {
@@ -33,7 +36,8 @@ class MicroBatchGradient : public reference::GradientErrorObserver {
     loss_deviation = error.absent() ? 0 : error.data()[0];
   }
   Array error_of_input(const NodeData& node, const Array& value) override {
-    Array own = learned_rounding(method_, storage_, node, value);
+    if (is_mask(node)) return mask_error(value);
+    Array own = learned_rounding(method_, schedule_.storage, node, value);
     Array beside = node.weight && deviation_ ? deviation_(node.name) : Array();
     if (own.absent() || beside.absent()) return own.absent() ? beside : own;
     for (int64_t i = 0; i < own.size(); ++i) {
@@ -52,8 +56,17 @@ class MicroBatchGradient : public reference::GradientErrorObserver {
   std::map<std::string, Array> values, deviations;
 
  private:
+  // 1 / (1 - p) is rounded before anything is multiplied with it.
+  Array mask_error(const Array& mask) const {
+    const double unit =
+        golden::unit_roundoff(schedule_.eager ? schedule_.storage : schedule_.accumulate);
+    Array error = Array::copy_of(mask.shape(), mask.values());
+    for (double& x : error.values()) x *= unit;
+    return error;
+  }
+
   const std::string& method_;
-  golden::Precision storage_;
+  const golden::PrecisionSchedule& schedule_;
   const GradientSource::WeightDeviation& deviation_;
 };
 
@@ -81,8 +94,9 @@ void add_share(Array& sum, double share, const Array& x, double per_size, const 
 }  // namespace
 
 GradientSource::GradientSource(const golden::ModelConfig& config,
-                               const TrainingArithmetic& arithmetic, double reach)
-    : config_(config), arithmetic_(arithmetic), reach_(reach) {}
+                               const TrainingArithmetic& arithmetic, double reach,
+                               const reference::Dropout& dropout)
+    : config_(config), arithmetic_(arithmetic), reach_(reach), dropout_(dropout) {}
 
 std::vector<std::string> GradientSource::backward_order(const Batch& batch) const {
   const reference::Graph& graph = graph_of(batch);
@@ -100,12 +114,31 @@ std::vector<std::string> GradientSource::backward_order(const Batch& batch) cons
 
 const reference::Graph& GradientSource::graph_of(const Batch& batch) const {
   auto& graph = graphs_[{batch.batch, batch.positions}];
-  if (graph == nullptr) graph = reference::build_model(config_, batch.batch, batch.positions);
+  if (graph == nullptr) {
+    const auto build = dropout_.rate > 0 ? reference::build_with_dropout : reference::build_model;
+    graph = build(config_, batch.batch, batch.positions);
+  }
   return *graph;
 }
 
+reference::Bindings GradientSource::bindings(const Batch& batch,
+                                             const golden::WeightSource& weights,
+                                             const MaskPlace& place) const {
+  return [this, plain = bind(batch, weights), place](const NodeData& input) {
+    if (!is_mask(input)) return plain(input);
+    Array mask = Array::uninitialized(input.shape());
+    const int64_t row = mask.size() / input.shape()[0];
+    reference::dropout_mask(dropout_, place.step, input.name,
+                            static_cast<uint64_t>(place.first_row * row), mask.values());
+    if (place.is_scaled) return mask;
+    for (double& x : mask.values()) x *= 1 - dropout_.rate;
+    return mask;
+  };
+}
+
 StepGradient GradientSource::of(const Tensors& weights, const std::vector<Batch>& micro_batches,
-                                const WeightDeviation& deviation, bool sampled) const {
+                                const MaskPlace& place, const WeightDeviation& deviation,
+                                bool sampled) const {
   const golden::PrecisionSchedule& schedule = arithmetic_.schedule;
   const HeldTensors masters(weights);
   const HeldWeights held(masters, config_.method, schedule.storage);
@@ -123,13 +156,15 @@ StepGradient GradientSource::of(const Tensors& weights, const std::vector<Batch>
   const double sums = static_cast<double>(micro_batches.size()) + 3;
   const double unit =
       golden::unit_roundoff(schedule.eager ? schedule.storage : schedule.accumulate);
+  MaskPlace own = place;
   for (const Batch& batch : micro_batches) {
     const reference::Graph& graph = graph_of(batch);
-    const reference::Bindings bindings = bind(batch, held);
-    MicroBatchGradient part(config_.method, schedule.storage, deviation);
-    reference::evaluate_gradient_with_error(graph, bindings, graph.find("loss"), schedule, part,
+    const reference::Bindings bound = bindings(batch, held, own);
+    own.first_row += batch.batch;
+    MicroBatchGradient part(config_.method, schedule, deviation);
+    reference::evaluate_gradient_with_error(graph, bound, graph.find("loss"), schedule, part,
                                             reach_);
-    if (sampled) widen(part, free_gradient_noise({graph, bindings, config_.method}, schedule));
+    if (sampled) widen(part, free_gradient_noise({graph, bound, config_.method}, schedule));
     const double share =
         static_cast<double>(reference::counted_positions(config_, training_batch(batch))) / counted;
     step.loss += share * part.loss;

@@ -15,7 +15,9 @@
 
 #include "golden/contract/config.h"
 #include "reference/graph/graph.h"
+#include "reference/interpreters/value.h"
 #include "reference/numbers/array.h"
+#include "reference/training/dropout.h"
 #include "verify/subjects/training/training_subject.h"
 
 namespace assay::verify {
@@ -28,29 +30,41 @@ struct StepGradient {
   std::map<std::string, reference::Array> values, deviations;
 };
 
+// Where micro-batches stand in a run, for the masks of dropout.
+struct MaskPlace {
+  int64_t step = 1;       // from 1
+  int64_t first_row = 0;  // of the step's rows: the first one of the first micro-batch
+  bool is_scaled = true;  // else what is kept is not divided by 1 - p
+};
+
 class GradientSource {
  public:
   // Deviations of a weight beside those that its type makes; absent: none.
   using WeightDeviation = std::function<reference::Array(const std::string& name)>;
 
   // reach: how many deviations a bound spans.
+  // Throws InputError for dropout of a method that has none.
   GradientSource(const golden::ModelConfig& config, const TrainingArithmetic& arithmetic,
-                 double reach);
+                 double reach, const reference::Dropout& dropout = {});
 
   // weights: the masters; what is computed with are these rounded to the storage type.
   // sampled: widened to what errors that are alike give (verify/gradients/gradient_noise.h).
   StepGradient of(const Tensors& weights, const std::vector<Batch>& micro_batches,
-                  const WeightDeviation& deviation = {}, bool sampled = false) const;
+                  const MaskPlace& place, const WeightDeviation& deviation = {},
+                  bool sampled = false) const;
 
   // All weights, from the loss backwards.
   std::vector<std::string> backward_order(const Batch& batch) const;
 
  private:
   const reference::Graph& graph_of(const Batch& batch) const;
+  reference::Bindings bindings(const Batch& batch, const golden::WeightSource& weights,
+                               const MaskPlace& place) const;
 
   golden::ModelConfig config_;
   TrainingArithmetic arithmetic_;
   double reach_;
+  reference::Dropout dropout_;
   mutable std::map<golden::Shape, std::unique_ptr<reference::Graph>> graphs_;  // by [B,T]
 };
 

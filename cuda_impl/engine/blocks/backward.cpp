@@ -30,6 +30,7 @@ void Backward<S>::add_gradients(double scale) {
   prepare();
   head(scale);
   for (int64_t l = pass_.config_.num_hidden_layers - 1; l >= 0; --l) {
+    pass_.run_again(l);
     mlp_site(l);
     attention_site(l);
   }
@@ -208,9 +209,12 @@ void Backward<S>::own_mlp(int64_t l, double weight) {
   const View<S, 2> y = at(buf.attn_residual, l);
   const bool mixed = learned_mix() && pass_.method_.recomputes_mlp() && l > 0;
   pass_.norm(buf.mlp_norm, y, {}, mlp_norm_of(w));
-  round(scratch_.d_next, weight);
+  round_own(l, "mlp", scratch_.d_next, weight);
   mlp(w, g, buf.mlp_norm, mixed ? buf.mlp_out : View<S, 2>{});
-  if (mixed) mix_gradient(l, l, scratch_.d_next, buf.mlp_out);
+  if (mixed) {
+    pass_.drop(l, "mlp", buf.mlp_out);
+    mix_gradient(l, l, scratch_.d_next, buf.mlp_out);
+  }
   if (pass_.pre_norm()) {
     norm(scratch_.d_norm, y, {}, w.mlp_norm, g.mlp_norm);
     add_to(scratch_.d_residual, scratch_.d_term);
@@ -232,6 +236,7 @@ void Backward<S>::own_attention(int64_t l, double weight) {
   }
   if (learned_mix() && pass_.method_.recomputes_attention() && l > 0) {
     pass_.linear(buf.attn_out, context.as({x.shape[0], context.shape[2]}), w.wo);
+    pass_.drop(l, "attn", buf.attn_out);
     mix_gradient(l, l, scratch_.d_residual, buf.attn_out);
   }
   View<const S, 2> h = x;
@@ -240,7 +245,7 @@ void Backward<S>::own_attention(int64_t l, double weight) {
     h = buf.attn_norm;
   }
   if (pass_.method_.gated_scores) pass_.form_score_factors(l, h);
-  round(scratch_.d_residual, weight);
+  round_own(l, "attn", scratch_.d_residual, weight);
   attend(l, w.wo, g.wo, at(buf.v, l), context, true);
   const bool normed = pass_.config_.qk_norm;
   const View<const S, 4> q = normed ? at(buf.q_proj, l) : View<S, 4>{};
@@ -289,14 +294,15 @@ template <class S>
 View<const S, 2> Backward<S>::recompute_context(int64_t l, int64_t j) {
   Buffers<S>& buf = pass_.buffers_;
   const LayerWeights<S>& w = pass_.layer(j);
+  pass_.form_scores_again(j);
   View<S, 2> h = pass_.stream(l);
   if (pass_.pre_norm()) {
     pass_.norm(buf.attn_norm, h, {}, w.attn_norm);
     h = buf.attn_norm;
   }
   pass_.project_heads(buf.recompute_v, h, w.wv, false);
-  replay_attention<S>(buf.recompute_context, at(buf.lse, j), pass_.scores_of(j), buf.recompute_v,
-                      pass_.queue_);
+  replay_attention<S>(buf.recompute_context, pass_.stored_lse_of(j), pass_.stored_scores_of(j),
+                      buf.recompute_v, pass_.queue_);
   return h;
 }
 

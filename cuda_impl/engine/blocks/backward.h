@@ -109,6 +109,8 @@ class Backward {
   void gate(int64_t l, View<const S, 2> h);
   void mix_gradient(int64_t l, int64_t term, View<const A, 2> d, View<const S, 2> value);
   void round(View<const A, 2> x, double scale);  // rounded = scale * x
+  // The same of the gradient of layer l's own O_l or U_l, behind its dropout.
+  void round_own(int64_t l, const char* branch, View<const A, 2> x, double scale);
   void add_to(View<A, 2> sum, View<const A, 2> x) { accumulate(sum, x, 1.0, pass_.queue_); }
   template <int R>
   void zero(View<A, R> view) {

@@ -44,11 +44,12 @@ void Backward<S>::attend(int64_t l, const Affine<S>& wo, AffineGradient<A>& g, V
              pass_.parts_->operands);
   attention_delta<S>(scratch_.delta, context, scratch_.d_context, pass_.queue_);
 
-  const AttentionBackwardArguments<S> arguments{.scores = pass_.scores_of(l),
-                                                .lse = at(pass_.buffers_.lse, l),
-                                                .v = v,
-                                                .dcontext = scratch_.d_context,
-                                                .delta = scratch_.delta};
+  const AttentionBackwardArguments<S> arguments{
+      .scores = own ? pass_.scores_of(l) : pass_.stored_scores_of(l),
+      .lse = own ? at(pass_.buffers_.lse, l) : pass_.stored_lse_of(l),
+      .v = v,
+      .dcontext = scratch_.d_context,
+      .delta = scratch_.delta};
   ScoreGradients<A> into;
   if (own || !pass_.method_.detach_stored) {
     const int64_t first = pass_.method_.all_layers_score ? 0 : l;
@@ -171,6 +172,12 @@ void Backward<S>::round(View<const A, 2> x, double scale) {
   scaled<S>(scratch_.rounded, x, scale, pass_.queue_);
 }
 
+template <class S>
+void Backward<S>::round_own(int64_t l, const char* branch, View<const A, 2> x, double scale) {
+  if (!pass_.dropout_.drops()) return round(x, scale);
+  dropout<S, A>(scratch_.rounded, x, scale, pass_.mask_of(l, branch), pass_.queue_);
+}
+
 #define ASSAY_INSTANTIATE(S)                                                                       \
   template void Backward<S>::mlp(const LayerWeights<S>&, LayerGradients<accum_t<S>>&,              \
                                  View<const S, 2>, View<S, 2>);                                    \
@@ -188,7 +195,8 @@ void Backward<S>::round(View<const A, 2> x, double scale) {
   template void Backward<S>::gate(int64_t, View<const S, 2>);                                      \
   template void Backward<S>::mix_gradient(int64_t, int64_t, View<const accum_t<S>, 2>,             \
                                           View<const S, 2>);                                       \
-  template void Backward<S>::round(View<const accum_t<S>, 2>, double);
+  template void Backward<S>::round(View<const accum_t<S>, 2>, double);                             \
+  template void Backward<S>::round_own(int64_t, const char*, View<const accum_t<S>, 2>, double);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 

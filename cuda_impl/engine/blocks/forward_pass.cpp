@@ -21,8 +21,10 @@ ForwardPass<S>::ForwardPass(std::shared_ptr<const Parts<S>> parts, const Cache<S
                                           : std::make_unique<StackedRecompute<S>>(parts_, cache)) {}
 
 template <class S>
-void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool save_for_backward) {
+void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool save_for_backward,
+                         const DropoutPlace& dropout) {
   check_batch(config_, batch);
+  dropout_ = dropout;
   plan({.B = batch.batch,
         .T = batch.positions,
         .R = batch.positions,
@@ -37,34 +39,6 @@ void ForwardPass<S>::run(const Batch& batch, Probe* probe, bool save_for_backwar
   if (save_for_backward) return;
   epilogue(taps);
   taps.finish();
-}
-
-template <class S>
-View<const S, 2> ForwardPass<S>::run(const Chunk& chunk) {
-  const PassShape shape{.B = cache_->padding_mask.shape[0],
-                        .T = chunk.positions,
-                        .R = cache_->positions,
-                        .decode = true,
-                        .options = parts_->options};
-  if (plan(shape)) chunk_graph_.forget();
-  simt::copy_in(buffers_.tokens.data, chunk.tokens.data(), chunk.tokens.size_bytes(), queue_);
-  simt::copy_in(buffers_.padding_mask.data, chunk.attention_mask.data(),
-                chunk.attention_mask.size_bytes(), queue_);
-  chunk_graph_.run(queue_, [this] { enqueue_chunk(); });
-  return buffers_.logits;
-}
-
-// Where in the cache it goes is read from the cache itself: no argument of a launch depends on it.
-template <class S>
-void ForwardPass<S>::enqueue_chunk() {
-  const int64_t B = buffers_.B, C = buffers_.T;
-  append(cache_->padding_mask.as({B, 1, cache_->padding_mask.shape[1], 1}),
-         buffers_.padding_mask.as({B, 1, C, 1}));
-  Taps taps(nullptr, list_, queue_);
-  run_layers(taps);
-  last_rows(buffers_.last, stream(config_.num_hidden_layers).as({B, C, config_.hidden_size}),
-            cache_->counts.data, queue_);
-  form_logits(buffers_.logits, final_norm(buffers_.last));
 }
 
 template <class S>
@@ -133,7 +107,7 @@ void ForwardPass<S>::project_heads(View<S, 4> heads, View<const S, 2> x, const A
 }
 
 template <class S>
-void ForwardPass<S>::project_scored(int64_t l, const char* tensor, std::vector<View<S, 4>>& plain,
+void ForwardPass<S>::project_scored(int64_t l, const char* tensor, View<S, 4> plain,
                                     View<S, 4> heads, View<const S, 2> x, const Affine<S>& by,
                                     const Norm<S>& norm, Taps& taps) {
   const std::string name = golden::layer_name(l, tensor);
@@ -143,11 +117,10 @@ void ForwardPass<S>::project_scored(int64_t l, const char* tensor, std::vector<V
     return;
   }
   const auto [B, H, T, Dh] = heads.shape;
-  const View<S, 4> projected = at(plain, l);
-  project_heads(projected, x, by, false);
-  taps.offer(name + "_proj", projected);
-  rms_norm(heads.as({B * H * T, Dh}), projected.as({B * H * T, Dh}), norm.gain,
-           config_.rms_norm_eps, queue_);
+  project_heads(plain, x, by, false);
+  taps.offer(name + "_proj", plain);
+  rms_norm(heads.as({B * H * T, Dh}), plain.as({B * H * T, Dh}), norm.gain, config_.rms_norm_eps,
+           queue_);
   taps.offer(name + "_norm", heads);
   turn_heads(heads, heads, buffers_.cosines, buffers_.sines, position_offset(), false, queue_);
   taps.offer(name, heads);
@@ -209,23 +182,15 @@ void ForwardPass<S>::project(int64_t l, View<const S, 2> input, Taps& taps) {
   const auto name = [l](const char* tensor) { return golden::layer_name(l, tensor); };
   const LayerWeights<S>& w = layer(l);
   Buffers<S>& buf = buffers_;
-  project_scored(l, "attn/q", buf.q_proj, at(buf.q, l), input, w.wq, w.q_norm, taps);
-  project_scored(l, "attn/k", buf.k_proj, at(buf.k, l), input, w.wk, w.k_norm, taps);
+  const auto plain = [&](std::vector<View<S, 4>>& of) {
+    return config_.qk_norm ? at(of, l) : View<S, 4>{};
+  };
+  project_scored(l, "attn/q", plain(buf.q_proj), at(buf.q, l), input, w.wq, w.q_norm, taps);
+  project_scored(l, "attn/k", plain(buf.k_proj), at(buf.k, l), input, w.wk, w.k_norm, taps);
   project_heads(at(buf.v, l), input, w.wv, false);
   taps.offer(name("attn/v"), at(buf.v, l));
   if (method_.gated_scores) form_score_factors(l, input);
   if (decodes()) append_kv(l);
-}
-
-// What the queries of later chunks read of layer l.
-template <class S>
-void ForwardPass<S>::append_kv(int64_t l) {
-  append(at(cache_->k, l), at(buffers_.k, l));
-  append(at(cache_->v, l), at(buffers_.v, l));
-  if (!method_.gated_scores) return;
-  const auto [B, H, R, outputs] = at(cache_->factors, l).shape;
-  append(at(cache_->factors, l),
-         View<A, 4>{buffers_.score_factors.data, {B, 1, buffers_.T, outputs}});
 }
 
 template <class S>
@@ -234,16 +199,6 @@ void ForwardPass<S>::form_score_factors(int64_t l, View<const S, 2> input) {
   score_gate<S>({buffers_.score_factors.data, {input.shape[0], gate.bias.shape[0]}}, input, gate,
                 config_.score_gate_eps, 1 / std::sqrt(static_cast<double>(config_.head_dim)),
                 queue_);
-}
-
-template <class S>
-void ForwardPass<S>::attend_in_parts(int64_t l, const ScoreOperands<S>& scores, View<S, 4> values) {
-  const auto span = static_cast<int64_t>(parts_->options.key_span);
-  const int64_t parts = attention_parts(scores.positions, scores.window, scores.sinks, span);
-  const View<A, 3> partial{buffers_.partial.data,
-                           {buffers_.B * scores.H, parts, config_.head_dim + 2}};
-  attention_split<S>(at(buffers_.context, l), at(buffers_.lse, l), partial, scores, values, span,
-                     queue_);
 }
 
 // O_l = concat_h(A_l V_l) Wo_l,  q, k and v of attn_norm_l(X_l), with post norm of X_l
@@ -284,6 +239,7 @@ void ForwardPass<S>::attend(int64_t l, Taps& taps) {
   taps.offer(name("attn/context"), at(buf.context, l));
   linear(buf.attn_out, at(buf.context, l).as({input.shape[0], H * Dh}), layer(l).wo);
   taps.offer(name("attn/out"), buf.attn_out);
+  drop(l, "attn", buf.attn_out);
 }
 
 // Y_l = X_l + O_l; methods 2, 4.x and the plans, l >= 1: their sum of o_{j>l} as well. And z =
@@ -331,6 +287,12 @@ void ForwardPass<S>::run_mlp(int64_t l, Taps& taps) {
   taps.offer(name("mlp/act"), buf.act);
   linear(buf.mlp_out, buf.act, w.w_down);
   taps.offer(name("mlp/out"), buf.mlp_out);
+  drop(l, "mlp", buf.mlp_out);
+}
+
+template <class S>
+void ForwardPass<S>::drop(int64_t l, const char* branch, View<S, 2> own) {
+  if (dropout_.drops()) dropout<S, S>(own, own, 1.0, mask_of(l, branch), queue_);
 }
 
 // X_{l+1} = Y_l + U_l; methods 1 and 3.x, l >= 1: their sum of r_{j>l} as well. With norms after

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda_impl/engine/blocks/dropout_masks.h"
 #include "cuda_impl/engine/blocks/stacked_recompute.h"
 #include "cuda_impl/engine/cache/cache.h"
 #include "cuda_impl/engine/interface/model.h"
@@ -35,7 +36,9 @@ class ForwardPass {
 
   // Computes every tensor of golden::tensor_list in order; with `save_for_backward` up to the last
   // stream, and what a backward pass reads stays in the buffers: logits and loss are its to form.
-  void run(const Batch& batch, Probe* probe, bool save_for_backward);
+  // The backward pass behind it drops what this one has dropped.
+  void run(const Batch& batch, Probe* probe, bool save_for_backward,
+           const DropoutPlace& dropout = {});
   // Puts a chunk that stands at the cache's positions into the cache. Returns the logits [B,V]
   // behind each row's last position.
   View<const S, 2> run(const Chunk& chunk);
@@ -62,6 +65,11 @@ class ForwardPass {
   // False if the buffers stood already: every launch has the arguments it had in the last pass.
   bool plan(const PassShape& shape);
   void enqueue_chunk();
+  // Behind a pass that keeps less than all: forms what a backward pass reads of layer l, from its
+  // input, with the bits that the pass had.
+  void run_again(int64_t l);
+  // With Keep::inputs: what A_j is rebuilt from, from the input of layer j.
+  void form_scores_again(int64_t j);
   void attend(int64_t l, Taps& taps);
   void attend_in_parts(int64_t l, const ScoreOperands<S>& scores, View<S, 4> values);
   void project(int64_t l, View<const S, 2> input, Taps& taps);
@@ -76,6 +84,11 @@ class ForwardPass {
   void run_mlp(int64_t l, Taps& taps);
   void recompute_attention(int64_t l, int64_t j, View<S, 2> out, Taps& taps);
   void recompute_mlp(int64_t l, int64_t j, Taps& taps);
+  // O_l or U_l where it enters the stream; nothing without dropout.
+  void drop(int64_t l, const char* branch, View<S, 2> own);
+  DropoutMask mask_of(int64_t l, const char* branch) const {
+    return dropout_.mask(l, branch, buffers_.T * config_.hidden_size);
+  }
   void layer_epilogue(int64_t l, Taps& taps);
   void epilogue(Taps& taps);
   // The final norm of rows of the last stream, in attn_norm; without one the rows themselves.
@@ -124,10 +137,9 @@ class ForwardPass {
   // heads [B,H,T,Dh] of x [N,D], rotated or not
   void project_heads(View<S, 4> heads, View<const S, 2> x, const Affine<S>& by, bool rotate);
   // Heads of q or k of layer l, turned, and where the model norms them from their projections,
-  // which go to plain[l].
-  void project_scored(int64_t l, const char* tensor, std::vector<View<S, 4>>& plain,
-                      View<S, 4> heads, View<const S, 2> x, const Affine<S>& by,
-                      const Norm<S>& norm, Taps& taps);
+  // which go to `plain`.
+  void project_scored(int64_t l, const char* tensor, View<S, 4> plain, View<S, 4> heads,
+                      View<const S, 2> x, const Affine<S>& by, const Norm<S>& norm, Taps& taps);
   // buffers_.sum = what a method adds at its site in layer l; own is the layer's own output.
   void form_sum(int64_t l, View<const S, 2> own, Taps& taps);
   // y = that sum, with the residual and the layer's own output where the method keeps them
@@ -135,6 +147,11 @@ class ForwardPass {
 
   // What layer l attends with: its own q and k, or those of layers 0 .. l.
   ScoreOperands<S> scores_of(int64_t l) const;
+  // What layer j attended with and its lse [B,H,T], for a later layer that runs it again.
+  ScoreOperands<S> stored_scores_of(int64_t j) const;
+  View<A, 3> stored_lse_of(int64_t j) const {
+    return buffers_.forms_again() ? buffers_.again_lse : at(buffers_.lse, j);
+  }
   Coefficients<A> gate_coefficients(int64_t l) const;
   View<A, 4> matrix();  // [B,H,T,T], for a tap
 
@@ -149,6 +166,7 @@ class ForwardPass {
   // For [B,H,T,T] and [N,V], only if a probe ever wants one.
   Arena arena_, matrix_arena_, logits_arena_;
   Buffers<S> buffers_;
+  DropoutPlace dropout_;                          // of the last pass
   std::unique_ptr<StackedRecompute<S>> stacked_;  // null: earlier layers run one after the other
   std::vector<golden::TensorInfo> list_;          // what a pass of the planned shape computes
   simt::LaunchGraph chunk_graph_;                 // of chunks of the planned shape

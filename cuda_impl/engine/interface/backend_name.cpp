@@ -9,9 +9,8 @@ namespace assay::cuda {
 namespace {
 
 constexpr const char* kOptions =
-    "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :span=KEYS, :fast-atomics, each "
-    "at "
-    "most once";
+    "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :span=KEYS, "
+    ":keep=all|shared|inputs, :fast-atomics, each at most once";
 
 std::size_t parse_number(const std::string& backend, const std::string& key,
                          const std::string& text) {
@@ -35,6 +34,13 @@ std::size_t* number_of(ModelOptions& options, const std::string& key) {
 
 }  // namespace
 
+Keep parse_keep(const std::string& where, const std::string& word) {
+  if (word == "all") return Keep::all;
+  if (word == "shared") return Keep::shared;
+  if (word == "inputs") return Keep::inputs;
+  throw InputError(where + ": expected all, shared or inputs, got '" + word + "'");
+}
+
 BackendName parse_backend_name(const std::string& text) {
   BackendName parsed;
   std::size_t colon = text.find(':');
@@ -49,6 +55,8 @@ BackendName parse_backend_name(const std::string& text) {
       parsed.options.recompute = Recompute::stacked;
     } else if (option == "fast-atomics") {
       parsed.options.fast_atomics = true;
+    } else if (key == "keep" && equals != std::string::npos) {
+      parsed.options.keep = parse_keep("backend " + text + ": keep", option.substr(equals + 1));
     } else if (std::size_t* number = number_of(parsed.options, key);
                number != nullptr && equals != std::string::npos) {
       *number = parse_number(text, key, option.substr(equals + 1));

@@ -1,7 +1,8 @@
 // The name of a back end with what is asked of it, as command line and C interface take it:
-//   NAME[:stacked][:stored=BYTES][:stack=BYTES][:head=BYTES][:fast-atomics]
+//   NAME[:stacked][:stored=BYTES][:stack=BYTES][:head=BYTES][:span=KEYS][:keep=all|shared|inputs]
+//   [:fast-atomics]
 // in any order: Recompute::stacked, and of ModelOptions stored_bytes, stack_bytes, head_bytes,
-// fast_atomics.
+// key_span, keep, fast_atomics.
 #pragma once
 
 #include <string>
@@ -15,7 +16,11 @@ struct BackendName {
   ModelOptions options;
 };
 
-// Throws InputError for an option that is not one of these, stands twice or has no number of bytes.
+// Throws InputError for an option that is not one of these, stands twice or has no number of bytes
+// or no word of Keep.
 BackendName parse_backend_name(const std::string& text);
+
+// all, shared, inputs. Throws InputError "where: expected .." for another word.
+Keep parse_keep(const std::string& where, const std::string& word);
 
 }  // namespace assay::cuda

@@ -185,8 +185,8 @@ assay_status assay_model_gradients(assay_model* model, const assay_batch* batch,
 
 assay_training_options assay_training_defaults(void) {
   const cuda::TrainingOptions defaults;
-  return {defaults.beta1,        defaults.beta2,    defaults.eps,
-          defaults.weight_decay, defaults.max_norm, defaults.loss_scale};
+  return {defaults.beta1,    defaults.beta2,      defaults.eps,     defaults.weight_decay,
+          defaults.max_norm, defaults.loss_scale, defaults.dropout, defaults.dropout_seed};
 }
 
 assay_status assay_trainer_create(const char* config_json, const char* backend,
@@ -205,6 +205,8 @@ assay_status assay_trainer_create(const char* config_json, const char* backend,
                                        .weight_decay = given.weight_decay,
                                        .max_norm = given.max_norm,
                                        .loss_scale = given.loss_scale,
+                                       .dropout = given.dropout,
+                                       .dropout_seed = given.dropout_seed,
                                        .model = source.options})};
   });
 }

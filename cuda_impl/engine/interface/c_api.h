@@ -37,6 +37,7 @@ typedef struct assay_model assay_model;
      ":stored=BYTES"  recomputes read stored probabilities where they fit into so many bytes
      ":stack=BYTES"   stacked recomputes in groups that fit into so many bytes, a layer at least
      ":head=BYTES"    logits in tiles of positions that fit, where the loss alone is asked for
+     ":keep=WORD"     all, shared or inputs: what a forward pass keeps for the backward pass
      ":fast-atomics"  the gradient of embeddings is added up in the order of arrival
    precision, of stored tensors: "fp32", "bf16", "fp16", on the host also "fp64"; or "tf32", which
    is fp32 whose gemms with weights read their factors as tf32. Weights are read before it
@@ -77,9 +78,11 @@ typedef struct {
   double weight_decay; /* decoupled; of weights with two dimensions or more */
   double max_norm;     /* of all gradients together; 0: no clipping */
   double loss_scale;   /* of fp16 alone: the first one; it then follows the overflows */
+  double dropout;      /* share of O_l and U_l that is dropped; 0: none; of pt always */
+  uint64_t dropout_seed;
 } assay_training_options;
 
-/* 0.9, 0.999, 1e-8, 0, 0 and 65536 */
+/* 0.9, 0.999, 1e-8, 0, 0, 65536, 0 and 1 */
 assay_training_options assay_training_defaults(void);
 
 /* As assay_model_create; options NULL: the defaults. */

@@ -22,6 +22,15 @@ enum class Recompute {
   stacked,  // all at once (stacked_recompute.h): faster, and no tensor below recompute/ exists
 };
 
+// What a forward pass keeps of a layer for the backward pass. The rest is formed again, a layer at
+// a time, to the same bits: gradients do not depend on it, only memory and time (docs/engine.md).
+enum class Keep {
+  all,     // what the backward pass reads: no checkpointing
+  shared,  // its input, and what later layers read of it: q and k, of methods 1 to 4 lse too
+  inputs   // its input alone. Of methods 1 to 4 every layer that reads A_j forms it again; scores
+           // of 5.x are sums over all layers' q and k, which stand side by side: as shared
+};
+
 struct ModelOptions {
   Recompute recompute = Recompute::each;
   // The gradient of embeddings is added up in the order of arrival: faster, and with other bits
@@ -40,6 +49,7 @@ struct ModelOptions {
   // Memory for them is taken only where they fit. Kept ones are rounded to the storage type: there
   // the bits of a narrow type's recomputes change.
   std::size_t stored_bytes = 0;
+  Keep keep = Keep::all;
   // In decoding, a chunk of one position: its keys are read in parts of so many positions, a
   // multiple of 32, by blocks of their own, so that one query with many keys fills a GPU. 0: one
   // block reads them all, and the bits are those of the forward pass.

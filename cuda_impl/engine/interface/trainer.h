@@ -20,6 +20,11 @@ struct TrainingOptions {
   // In fp16 alone: what the loss is multiplied by at first. A step that overflows is skipped and
   // halves it; 2000 good steps in a row double it.
   double loss_scale = 65536;
+  // The share of O_l and U_l that is dropped where they enter the stream, others being divided by 1
+  // - dropout; what earlier layers are run again for is not, and pt has no such branches. Masks are
+  // pure functions of seed, step, branch and element (blocks/dropout_masks.h).
+  double dropout = 0;
+  uint64_t dropout_seed = 1;
   ModelOptions model = {};
 };
 
@@ -57,6 +62,9 @@ class Trainer {
   // another one and restored from the rest of its state goes on as that one would, bit for bit.
   virtual void read_moments(const ReceiveTensor& first, const ReceiveTensor& second) const = 0;
   virtual Progress progress() const = 0;
+  // Of device memory for passes and gradients so far, beside weights and moments: ModelOptions::keep
+  // says what it depends on.
+  virtual std::size_t bytes() const = 0;
   virtual void restore(const Progress& progress, const golden::WeightSource& first,
                        const golden::WeightSource& second) = 0;
 };

@@ -35,6 +35,7 @@ class MeanFieldBackward {
   int64_t allocations() const {
     return gradient_arena_.allocations() + scratch_arena_.allocations();
   }
+  std::size_t bytes() const { return gradient_arena_.bytes() + scratch_arena_.bytes(); }
 
  private:
   // Arrays for one [B,T]; N = B*T, P = K*C*r.

@@ -37,6 +37,7 @@ class MeanFieldPass {
   View<const S, 2> run(const Chunk& chunk);
 
   int64_t allocations() const { return arena_.allocations() + matrix_arena_.allocations(); }
+  std::size_t bytes() const { return arena_.bytes() + matrix_arena_.bytes(); }
 
  private:
   using A = accum_t<S>;

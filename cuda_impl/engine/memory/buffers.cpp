@@ -23,6 +23,8 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   const bool post = c.norm == golden::NormPosition::post;
   const bool looks_back = method.recomputes() || method.all_layers_score;
   const bool each = shape.options.recompute == Recompute::each;
+  const bool saved = x.saved_for_backward, keeps_all = saved && shape.options.keep == Keep::all;
+  const bool forms_again = saved && shape.options.keep == Keep::inputs && method.recomputes();
 
   x.tokens = carver.view<int32_t>({B, T});
   x.padding_mask = carver.view<uint8_t>({B, T});
@@ -51,23 +53,23 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   x.score_factors = carver.view<A>({method.gated_scores ? N : 0, L});
 
   const auto layers = [L](bool all) { return static_cast<std::size_t>(all ? L : 1); };
-  x.stream.resize(x.saved_for_backward ? layers(true) + 1 : 2);
-  x.attn_residual.resize(layers(x.saved_for_backward));
-  x.mlp_residual.resize(post ? layers(x.saved_for_backward) : 0);
-  x.v.resize(layers(x.saved_for_backward));
-  x.context.resize(layers(x.saved_for_backward));
-  x.q.resize(layers(x.saved_for_backward || looks_back));
+  x.stream.resize(saved ? layers(true) + 1 : 2);
+  x.attn_residual.resize(layers(keeps_all));
+  x.mlp_residual.resize(post ? layers(keeps_all) : 0);
+  x.v.resize(layers(keeps_all));
+  x.context.resize(layers(keeps_all));
+  x.q.resize(layers(keeps_all || (looks_back && !forms_again)));
   x.k.resize(x.q.size());
-  x.q_proj.resize(c.qk_norm ? layers(x.saved_for_backward) : 0);
+  x.q_proj.resize(c.qk_norm ? layers(keeps_all) : 0);
   x.k_proj.resize(x.q_proj.size());
-  x.lse.resize(layers(x.saved_for_backward || method.recomputes()));
+  x.lse.resize(layers(keeps_all || (method.recomputes() && !forms_again)));
   x.recompute_out.resize(method.recomputes() && each ? layers(true) - 1 : 0);
   for (auto* streams : {&x.stream, &x.attn_residual, &x.mlp_residual}) {
     for (View<S, 2>& stream : *streams) stream = carver.view<S>({N, D});
   }
   for (View<S, 4>& v : x.v) v = carver.view<S>({B, Hkv, T, Dh});
   for (View<S, 3>& context : x.context) context = carver.view<S>({B, T, H * Dh});
-  const bool recomputes = x.saved_for_backward && method.recomputes() && each;
+  const bool recomputes = saved && method.recomputes() && each;
   x.recompute_v = recomputes ? carver.view<S>({B, Hkv, T, Dh}) : x.v[0];
   x.recompute_context = recomputes ? carver.view<S>({B, T, H * Dh}) : x.context[0];
   for (View<S, 4>& q : x.q) q = carver.view<S>({B, H, T, Dh});
@@ -80,11 +82,16 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
     if (next_lse != nullptr) next_lse += B * H * T;  // null while the arena is measured
   }
   for (View<S, 2>& r : x.recompute_out) r = carver.view<S>({N, D});
+  const int64_t again = forms_again ? B : 0;
+  x.again_q = carver.view<S>({again, H, T, Dh});
+  x.again_k = carver.view<S>({again, Hkv, T, Dh});
+  x.again_proj = carver.view<S>({c.qk_norm ? again : 0, H, T, Dh});
+  x.again_lse = carver.view<A>({again, H, T});
   if (!shape.decode && stores_probs<S>(c, method, shape.options, B, T)) {
     x.probs = carver.view<S>({L - 1, B, H, T, T});
   }
-  x.q_table = carver.take<const S*>(L);
-  x.k_table = carver.take<const S*>(L);
+  x.q_table = carver.take<const S*>(L + 1);
+  x.k_table = carver.take<const S*>(L + 1);
   x.recompute_table = carver.take<const S*>(L);
 }
 
@@ -99,6 +106,8 @@ void fill_tables(Buffers<S>& x, const golden::ModelConfig& c, Stream stream) {
     q.push_back(at(x.q, l).data);
     k.push_back(at(x.k, l).data);
   }
+  q.push_back(x.again_q.data);
+  k.push_back(x.again_k.data);
   for (const View<S, 2>& r : x.recompute_out) recompute_out.push_back(r.data);
   fill(x.q_table, q);
   fill(x.k_table, k);
@@ -122,10 +131,10 @@ void fill_tables(Buffers<S>& x, const golden::ModelConfig& c, Stream stream) {
 template <class S>
 bool plan_buffers(Buffers<S>& buffers, Arena& arena, const golden::ModelConfig& config,
                   const Method& method, const PassShape& shape, Stream stream) {
-  if (buffers.B == shape.B && buffers.T == shape.T && buffers.R == shape.R &&
-      buffers.saved_for_backward >= shape.save_for_backward) {
-    return false;
-  }
+  // A pass that somebody looks into has every layer's own q, k and lse: forced, they are read.
+  const bool serves = buffers.saved_for_backward >= shape.save_for_backward &&
+                      (shape.save_for_backward || !buffers.forms_again());
+  if (buffers.B == shape.B && buffers.T == shape.T && buffers.R == shape.R && serves) return false;
   buffers.B = 0;  // if the allocation throws, nothing stands
   Buffers<S> planned;
   planned.B = shape.B;

@@ -24,6 +24,9 @@ inline namespace SIMT_BACKEND {
 //             after the residuals, (H + Hkv) Dh more with norms of q and k, D of the recompute's
 //             output likewise, (H + Hkv) Dh of dq and dk where layers look back. Norms,
 //             MLPs and all of a recompute are formed again.
+//   with Keep::shared  D of streams, (H + Hkv) Dh of q and k where layers look back, H of lse where
+//             they are run again; of the recompute's output, dq and dk as above
+//   with Keep::inputs  the same without q, k and lse where layers are run again
 // So what a method of L(L-1)/2 recomputes needs grows with L alone, and no [T,T] array is kept but
 // probs, where ModelOptions::stored_bytes allows it: (L-1) B H T T scalars, forward and backward.
 template <class S>
@@ -43,11 +46,15 @@ struct Buffers {
   View<S, 2> mlp_out, sum;         // [N,D]; sum is attn/sum or mlp/sum
   View<S, 4> recompute_v;          // [B,Hkv,T,Dh]
   View<S, 3> recompute_context;    // [B,T,H*Dh]
-  View<A, 3> partial;              // [B*H,parts,Dh+2], where a step reads its keys in parts
-  View<S, 2> last;                 // [B,D], in decoding: each row's last position
-  View<S, 2> logits;               // [rows,V] of as many positions as head_bytes holds
-  View<A, 2> losses;               // [B,T]
-  View<A, 1> loss;                 // [1]
+  // With Keep::inputs: what A_j is rebuilt from, of a layer j that is run again. Else none.
+  View<S, 4> again_q, again_k;  // [B,H,T,Dh], [B,Hkv,T,Dh]
+  View<S, 4> again_proj;        // [B,H,T,Dh], of either before its norm
+  View<A, 3> again_lse;         // [B,H,T]
+  View<A, 3> partial;           // [B*H,parts,Dh+2], where a step reads its keys in parts
+  View<S, 2> last;              // [B,D], in decoding: each row's last position
+  View<S, 2> logits;            // [rows,V] of as many positions as head_bytes holds
+  View<A, 2> losses;            // [B,T]
+  View<A, 1> loss;              // [1]
 
   // Intermediates without a name are not rounded to S.
   View<A, 2> score_factors;       // [N,L], of methods 5.1D, 5.1E, D-base
@@ -65,14 +72,16 @@ struct Buffers {
   std::vector<View<S, 2>> recompute_out;                        // [N,D], o_{j>l} or r_{j>l}
   View<S, 5> probs;  // [L-1,B,H,T,T], of the layers that are run again; null: rebuilt from lse
 
-  // The same as device tables.
-  const S** q_table = nullptr;          // [L]
-  const S** k_table = nullptr;          // [L]
+  // The same as device tables. Behind those of layer L-1: again_q and again_k.
+  const S** q_table = nullptr;          // [L+1]
+  const S** k_table = nullptr;          // [L+1]
   const S** recompute_table = nullptr;  // [L-1]
 
   bool saved_for_backward = false;  // for a backward pass
 
   bool stores_probs() const { return probs.data != nullptr; }
+  // Whether a layer that reads A_j forms it again from the input of layer j.
+  bool forms_again() const { return again_lse.shape[0] > 0; }
   // Of layer j < L-1.
   View<S, 4> probs_of(int64_t j) const {
     const auto [layers, batch, heads, queries, keys] = probs.shape;

@@ -31,6 +31,8 @@ const TrainingOptions& checked(const TrainingOptions& options) {
   expect("eps", options.eps, options.eps > 0, "a positive number");
   expect("weight_decay", options.weight_decay, options.weight_decay >= 0, "0 or more");
   expect("max_norm", options.max_norm, options.max_norm >= 0, "0 (no clipping) or more");
+  expect("dropout", options.dropout, options.dropout >= 0 && options.dropout < 1,
+         "0 or more and less than 1");
   expect("loss_scale", options.loss_scale, options.loss_scale > 0, "a positive number");
   return options;
 }
@@ -42,7 +44,7 @@ AdamwTrainer<Subject>::AdamwTrainer(const golden::ModelConfig& config, golden::P
                                     const golden::WeightSource& weights,
                                     const TrainingOptions& options)
     : options_(checked(options)),
-      subject_(config, precision, weights, options.model),
+      subject_(config, precision, weights, options),
       queue_(subject_.queue()),
       master_(subject_.numbers(weights)),
       first_(subject_.numbers(Zeros())),
@@ -98,18 +100,23 @@ template <class Subject>
 void AdamwTrainer<Subject>::clear() {
   gradients_ = subject_.clear_gradients();
   report_.zero(queue_);
-  counted_ = divisor_ = 0;
+  counted_ = divisor_ = rows_ = 0;
 }
 
 template <class Subject>
 void AdamwTrainer<Subject>::accumulate(const Batch& batch) {
   check_batch(subject_.config(), batch);
-  const int64_t counted = counted_labels(batch, subject_.label_shift());
+  const int64_t counted = counted_labels(batch, subject_.label_shift()), first_row = rows_;
+  rows_ += batch.batch;
   if (counted == 0) return;
   if (divisor_ == 0) divisor_ = counted;
   // A pass forms the gradient of its mean loss, the sum divided by what it counts itself.
   const double own = static_cast<double>(counted);
-  subject_.add_gradients(batch, progress_.loss_scale * own / static_cast<double>(divisor_));
+  subject_.add_gradients(batch, progress_.loss_scale * own / static_cast<double>(divisor_),
+                         {.rate = options_.dropout,
+                          .seed = options_.dropout_seed,
+                          .step = progress_.steps + 1,
+                          .first_row = first_row});
   cuda::accumulate(View<A, 2>{report_.get(), {1, 1}}, subject_.loss().as({1, 1}), own, queue_);
   counted_ += counted;
 }

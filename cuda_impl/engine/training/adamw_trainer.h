@@ -18,11 +18,13 @@ inline namespace SIMT_BACKEND {
 //   arrays(numbers)         where they stand
 //   stored()                the weights as the kernels read them
 //   clear_gradients()       the gradients, all 0, which keep their places
-//   add_gradients(b, x)     adds to them x times those of batch b's mean loss, and forms loss() [1]
+//   add_gradients(b, x, d)  adds to them x times those of batch b's mean loss, with dropout as at
+//                           place d of the run, and forms loss() [1]
 //   form_gradients()        what is still to be formed of them before a step
 //   read_gradients(..)      to a caller, by the weights' names
 //   follow(master)          what the kernels read beside stored(), from the masters after a step
 //   read_back(numbers, ..)  to a caller, by the weights' names
+//   bytes()                       of what passes and gradients take
 //   label_shift()                 from a position to the label that it predicts
 // Everything but the arrays of a pass is allocated at construction, those at the first micro-batch
 // of the largest shape; later ones only launch. A step waits for the device once, for loss and
@@ -38,6 +40,7 @@ class AdamwTrainer final : public Trainer {
   void read_weights(const ReceiveTensor& receive) const override;
   void read_moments(const ReceiveTensor& first, const ReceiveTensor& second) const override;
   Progress progress() const override { return progress_; }
+  std::size_t bytes() const override { return subject_.bytes(); }
   void restore(const Progress& progress, const golden::WeightSource& first,
                const golden::WeightSource& second) override;
 
@@ -75,6 +78,7 @@ class AdamwTrainer final : public Trainer {
   // Of the micro-batches since the last step. Their gradients are sums over counted positions,
   // divided by one number for all of them: the positions that the first of them counts.
   int64_t counted_ = 0, divisor_ = 0;
+  int64_t rows_ = 0;  // of all of them, whether they count or not
 
   simt::Buffer<A> report_;  // [2]: the sum of the losses of counted positions, the stored norm
   simt::Buffer<const A*> norm_arrays_;

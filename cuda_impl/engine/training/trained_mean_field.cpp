@@ -1,6 +1,9 @@
 #include "cuda_impl/engine/training/trained_mean_field.h"
 
+#include <fmt/format.h>
+
 #include "cuda_impl/engine/weights/read_back.h"
+#include "golden/contract/error.h"
 
 namespace assay::cuda {
 inline namespace SIMT_BACKEND {
@@ -20,10 +23,17 @@ std::vector<FlatArray<T>> flatten(const FactorArrays<T>& arrays,
 template <class S>
 TrainedMeanField<S>::TrainedMeanField(const golden::ModelConfig& config,
                                       golden::Precision precision,
-                                      const golden::WeightSource& weights, const ModelOptions&)
+                                      const golden::WeightSource& weights,
+                                      const TrainingOptions& options)
     : parts_(std::make_shared<MeanFieldParts<S>>(config, precision, weights)),
       pass_(parts_),
-      backward_(pass_) {}
+      backward_(pass_) {
+  if (options.dropout > 0) {
+    throw InputError(fmt::format(
+        "trainer: dropout: method pt has no residual branches: expected 0 with it, got {}",
+        options.dropout));
+  }
+}
 
 template <class S>
 std::vector<FlatArray<accum_t<S>>> TrainedMeanField<S>::arrays(Numbers& numbers) const {
@@ -42,7 +52,7 @@ std::vector<FlatArray<accum_t<S>>> TrainedMeanField<S>::clear_gradients() {
 }
 
 template <class S>
-void TrainedMeanField<S>::add_gradients(const Batch& batch, double scale) {
+void TrainedMeanField<S>::add_gradients(const Batch& batch, double scale, const DropoutPlace&) {
   pass_.run(batch, nullptr, true);
   backward_.add_gradients(scale);
 }

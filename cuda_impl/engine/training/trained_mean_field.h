@@ -5,6 +5,8 @@
 #include <memory>
 #include <vector>
 
+#include "cuda_impl/engine/blocks/dropout_masks.h"
+#include "cuda_impl/engine/interface/trainer.h"
 #include "cuda_impl/engine/mean_field/mean_field_backward.h"
 #include "cuda_impl/engine/training/trained_arrays.h"
 
@@ -18,21 +20,22 @@ class TrainedMeanField {
   using A = accum_t<S>;
   using Numbers = FactorWeights<A>;
 
-  // No option of a model concerns this one.
+  // Throws InputError for dropout: it has no residual branches.
   TrainedMeanField(const golden::ModelConfig& config, golden::Precision precision,
-                   const golden::WeightSource& weights, const ModelOptions& options);
+                   const golden::WeightSource& weights, const TrainingOptions& options);
 
   const golden::ModelConfig& config() const { return parts_->config; }
   Stream queue() const { return parts_->queue; }
   int label_shift() const { return parts_->schedule.label_shift(); }
   int64_t allocations() const { return pass_.allocations() + backward_.allocations(); }
+  std::size_t bytes() const { return pass_.bytes() + backward_.bytes(); }
 
   Numbers numbers(const golden::WeightSource& source) const { return {config(), source}; }
   std::vector<FlatArray<A>> arrays(Numbers& numbers) const;
   std::vector<FlatArray<S>> stored() const;
   std::vector<FlatArray<A>> clear_gradients();
 
-  void add_gradients(const Batch& batch, double scale);
+  void add_gradients(const Batch& batch, double scale, const DropoutPlace&);
   View<const A, 1> loss() const { return backward_.loss(); }
   void form_gradients() {}
   void follow(const Numbers&) {}

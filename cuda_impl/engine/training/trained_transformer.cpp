@@ -27,8 +27,8 @@ template <class S>
 TrainedTransformer<S>::TrainedTransformer(const golden::ModelConfig& config,
                                           golden::Precision precision,
                                           const golden::WeightSource& weights,
-                                          const ModelOptions& options)
-    : parts_(std::make_shared<Parts<S>>(config, precision, weights, options)),
+                                          const TrainingOptions& options)
+    : parts_(std::make_shared<Parts<S>>(config, precision, weights, options.model)),
       pass_(parts_),
       backward_(pass_),
       learned_gradients_(config, Zeros(), parts_->queue) {}
@@ -63,8 +63,9 @@ std::vector<FlatArray<accum_t<S>>> TrainedTransformer<S>::clear_gradients() {
 }
 
 template <class S>
-void TrainedTransformer<S>::add_gradients(const Batch& batch, double scale) {
-  pass_.run(batch, nullptr, true);
+void TrainedTransformer<S>::add_gradients(const Batch& batch, double scale,
+                                          const DropoutPlace& dropout) {
+  pass_.run(batch, nullptr, true, dropout);
   backward_.add_gradients(scale);
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cuda_impl/engine/blocks/backward.h"
+#include "cuda_impl/engine/interface/trainer.h"
 #include "cuda_impl/engine/training/trained_arrays.h"
 #include "cuda_impl/engine/weights/learned_arrays.h"
 
@@ -25,19 +26,20 @@ class TrainedTransformer {
   };
 
   TrainedTransformer(const golden::ModelConfig& config, golden::Precision precision,
-                     const golden::WeightSource& weights, const ModelOptions& options);
+                     const golden::WeightSource& weights, const TrainingOptions& options);
 
   const golden::ModelConfig& config() const { return parts_->config; }
   Stream queue() const { return parts_->queue; }
   int label_shift() const { return 1; }
   int64_t allocations() const { return pass_.allocations() + backward_.allocations(); }
+  std::size_t bytes() const { return pass_.bytes() + backward_.bytes(); }
 
   Numbers numbers(const golden::WeightSource& source) const;
   std::vector<FlatArray<A>> arrays(Numbers& numbers) const;
   std::vector<FlatArray<S>> stored() const;
   std::vector<FlatArray<A>> clear_gradients();
 
-  void add_gradients(const Batch& batch, double scale);
+  void add_gradients(const Batch& batch, double scale, const DropoutPlace& dropout);
   View<const A, 1> loss() const { return backward_.loss(); }
   void form_gradients();
   void follow(const Numbers& master);

@@ -22,6 +22,19 @@ const golden::ModelConfig& checked(const golden::ModelConfig& config) {
   return config;
 }
 
+// Both read the A_j of all earlier layers side by side.
+void check_kept(const golden::ModelConfig& config, const ModelOptions& options) {
+  if (options.keep != Keep::inputs || !parse_method(config).recomputes()) return;
+  const char* with = options.recompute == Recompute::stacked ? "stacked recomputes"
+                     : options.stored_bytes > 0              ? "stored probabilities"
+                                                             : nullptr;
+  if (with == nullptr) return;
+  throw InputError(fmt::format(
+      "model: keep: {} read A_j of all earlier layers at once: expected all or shared with them, "
+      "got inputs",
+      with));
+}
+
 // A single layer has no earlier ones.
 bool stacks(const golden::ModelConfig& config, const ModelOptions& options) {
   return options.recompute == Recompute::stacked && config.num_hidden_layers > 1 &&
@@ -42,7 +55,9 @@ Parts<S>::Parts(const golden::ModelConfig& c, golden::Precision p,
       score_coefficients(c, method, source),
       mix(c, method, source),
       stacked(stacks(c, o) ? std::make_unique<StackedWeights<S>>(c, method, weights, queue)
-                           : nullptr) {}
+                           : nullptr) {
+  check_kept(c, o);
+}
 
 #define ASSAY_INSTANTIATE(S) template struct Parts<S>;
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)

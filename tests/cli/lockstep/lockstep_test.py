@@ -133,6 +133,12 @@ def ours():
     ASSAY.expect(0, "verdict: pass", "verify", "m.h5", "--train", "2", "--subject", "simt:stacked",
                  "--micro-batches", "3", "--clip", "0", "--weight-decay", "0", "--betas", "0.8",
                  "0.99", "--eps", "1e-6", "--lr", "0.1")
+    for golden, subject, precision in (("g.h5", "reference", "fp64"), ("g.h5", "simt", "fp64"),
+                                       ("m.h5", "simt:keep=inputs", "fp32"),
+                                       ("m.h5", "simt:keep=shared:stacked", "fp32"),
+                                       ("tied.h5", "simt:keep=inputs", "fp32")):
+        ASSAY.expect(0, "verdict: pass", "verify", golden, "--train", "3", "--dropout", "0.3",
+                     "--subject", subject, "--precision", precision)
 
 
 def programs(right):
@@ -229,6 +235,11 @@ def refused(right):
             (["--train", "2", "--require", "gard/*"], "--require gard/*: no such tensor"),
             (["--train", "2", "--eps", "1e-50", "--subject", "simt"], "which is 0 there"),
             (["--lr", "0.1"], "expected together with --train N"),
+            (["--dropout", "0.1"], "expected together with --train N"),
+            (["--train", "2", "--dropout", "1"], "--dropout: expected 0 or more and less than 1"),
+            (["--train", "2", "--dropout", "nan"], "--dropout: expected 0 or more and less than 1"),
+            (["--train", "2", "--dropout", "0.1"], "a program is told of no masks"),
+            (["--train", "2", "--subject", "simt:keep=some"], "expected all, shared or inputs"),
             (["--train", "2", "--subject", "file:dump.npz"], "a dump cannot train"),
             (["--train", "2", "--subject", "lib:none.so"], "a library has no function"),
             (["--train", "2", "--subject", "exec-once:python3 x"], "keeps no state between steps"),

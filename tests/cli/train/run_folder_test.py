@@ -62,7 +62,8 @@ def test_folder(root):
 def test_resume(root):
     for method, extra in (("1", []), ("5.1D", ["--dropout", 0.25]), ("pt", []),
                           ("4.2", ["--block", "gpt2"]),
-                          ("plain", ["--backend", "simt", "--precision", "fp16"])):
+                          ("plain", ["--backend", "simt", "--precision", "fp16",
+                                     "--dropout", 0.25, "--keep", "inputs"])):
         arguments = [*SMALL, *extra, "--method", method, "--steps", 10, "--save-every", 4,
                      "--weight-decay", 0.1, "--clip", 1, "--rows", 12]
         whole, parts = root / f"whole-{method}", root / f"parts-{method}"
@@ -76,6 +77,28 @@ def test_resume(root):
         expect(f"{method}: the same weights and moments", state_of(parts) == state_of(whole))
         expect(f"{method}: the same losses", (parts / "losses.h5").read_bytes()
                == (whole / "losses.h5").read_bytes())
+
+
+def test_engine(root):
+    """Dropout of the engine has the masks of the reference, and what is kept changes no bit."""
+    for method in ("plain", "1", "4.2", "5.1D"):
+        arguments = [*SMALL, "--method", method, "--steps", 5, "--accumulate", 2, "--dropout", 0.3]
+        curves = {}
+        for name, options in (("reference", []), ("all", ["--backend", "simt"]),
+                              ("shared", ["--backend", "simt", "--keep", "shared"]),
+                              ("inputs", ["--backend", "simt", "--keep", "inputs"])):
+            if options:
+                options += ["--precision", "fp64"]
+            run = root / f"engine-{method}-{name}"
+            code, text = train(run, *arguments, *options)
+            expect(f"{method}, {name}: runs", code == 0, text)
+            curves[name] = steps_of(run)
+        for row, own in zip(curves["reference"], curves["all"], strict=True):
+            for key in ("train_loss", "grad_norm"):
+                expect(f"{method}: {key} of step {row['step']}",
+                       math.isclose(row[key], own[key], rel_tol=1e-9), (row, own))
+        expect(f"{method}: the same bits", curves["all"] == curves["shared"] == curves["inputs"],
+               curves)
 
 
 def test_longer(root):
@@ -237,10 +260,13 @@ def test_refused(root):
             ([root / "no", *SMALL, "--precision", "bf16"], "bf16"),
             ([root / "no", *SMALL, "--backend", "simt", "--precision", "fp8"], "fp8"),
             ([root / "no", *SMALL, "--keep", "some"], "some"),
-            ([root / "no", *SMALL, "--backend", "simt", "--keep", "inputs"], "--keep"),
+            ([root / "no", *SMALL, "--backend", "simt", "--keep", "inputs", "--method", "pt"],
+             "method pt"),
             ([root / "no", *SMALL, "--dropout", 1], "--dropout 1"),
             ([root / "no", *SMALL, "--dropout", 0.1, "--method", "pt"], "residual branches"),
-            ([root / "no", *SMALL, "--dropout", 0.1, "--backend", "simt"], "--dropout"),
+            ([root / "no", *SMALL, "--dropout", 0.1, "--backend", "simt", "--method", "pt"],
+             "residual branches"),
+            ([root / "no", *SMALL, "--dropout", 1, "--backend", "simt"], "--dropout 1"),
             ([root / "no", *SMALL, "--steps", 2**60], "--rows"),
             ([root / "no", *SMALL, "--steps", 2**62, "--rows", 4], f"--steps {2**62}"),
             ([root / "no", "--data", MARKOV, "--val-rows", 2**62], "--val-rows"),
@@ -294,6 +320,6 @@ def test_damage(root):
 
 
 if __name__ == "__main__":
-    sys.exit(run_tests("run_folder_test", test_folder, test_resume, test_longer, test_killed,
-                       test_save_every, test_mask, test_interrupt, test_files_of_tokens,
-                       test_refused, test_damage))
+    sys.exit(run_tests("run_folder_test", test_folder, test_resume, test_engine, test_longer,
+                       test_killed, test_save_every, test_mask, test_interrupt,
+                       test_files_of_tokens, test_refused, test_damage))

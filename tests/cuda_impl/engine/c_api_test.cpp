@@ -108,14 +108,20 @@ BOOST_AUTO_TEST_CASE(names_of_back_ends_carry_options) {
   const cuda::BackendName groups = cuda::parse_backend_name("simt:head=300:stacked:stack=0");
   BOOST_TEST(groups.options.head_bytes == 300u);
   BOOST_TEST(groups.options.stack_bytes == 0u);
+  BOOST_TEST((groups.options.keep == cuda::Keep::all));
+  BOOST_TEST((cuda::parse_backend_name("host:keep=shared").options.keep == cuda::Keep::shared));
+  BOOST_TEST((cuda::parse_backend_name("host:keep=inputs").options.keep == cuda::Keep::inputs));
   const std::string options =
-      "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :fast-atomics, each at most "
-      "once, got ";
+      "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :span=KEYS, "
+      ":keep=all|shared|inputs, :fast-atomics, each at most once, got ";
   for (const auto& [text, message] : std::map<std::string, std::string>{
            {"host:stack", options + "':stack'"},
            {"host:", options + "':'"},
            {"host:stored", options + "':stored'"},
            {"host:stacked:stacked", options + "':stacked' again"},
+           {"host:keep", options + "':keep'"},
+           {"host:keep=some", "keep: expected all, shared or inputs, got 'some'"},
+           {"host:keep=all:keep=shared", options + "':keep' again"},
            {"host:stored=1k", "stored: expected a number of bytes, got '1k'"},
            {"host:stack=1k", "stack: expected a number of bytes, got '1k'"},
            {"host:stored=", "stored: expected a number of bytes, got ''"},
@@ -218,19 +224,21 @@ BOOST_AUTO_TEST_CASE(a_trainer_has_the_numbers_of_the_engine) {
   const auto receive = [](void* context, const char* name, const double* values, int64_t count) {
     (*static_cast<Values*>(context))[name].assign(values, values + count);
   };
-  const assay_training_options given{0.5, 0.75, 1e-3, 0.25, 0.125, 2.0};
+  const assay_training_options given{0.5, 0.75, 1e-3, 0.25, 0.125, 2.0, 0.25, 9};
   const cuda::TrainingOptions same{.beta1 = 0.5,
                                    .beta2 = 0.75,
                                    .eps = 1e-3,
                                    .weight_decay = 0.25,
                                    .max_norm = 0.125,
-                                   .loss_scale = 2.0};
+                                   .loss_scale = 2.0,
+                                   .dropout = 0.25,
+                                   .dropout_seed = 9};
   for (const auto& [options, its] : {std::pair{&given, same}, {nullptr, cuda::TrainingOptions{}}}) {
     Values expected, got;
     const cuda::StepReport expected_report = expected_after(its, expected);
     assay_trainer* trainer = nullptr;
-    BOOST_TEST(assay_trainer_create(json.c_str(), "host", "fp16", options, read_weight, &weights,
-                                    &trainer) == ASSAY_OK);
+    BOOST_TEST(assay_trainer_create(json.c_str(), "host:keep=inputs", "fp16", options, read_weight,
+                                    &weights, &trainer) == ASSAY_OK);
     const assay_batch whole{kB, kT, tokens.data(), nullptr, nullptr};
     const assay_batch row{1, kT, tokens.data(), nullptr, nullptr};
     BOOST_TEST(assay_trainer_accumulate(trainer, &whole) == ASSAY_OK);

@@ -159,6 +159,8 @@ void add_attention_backward_cases(std::vector<Case>& cases);
 template <class S>
 void add_optimizer_cases(std::vector<Case>& cases);
 template <class S>
+void add_dropout_cases(std::vector<Case>& cases);
+template <class S>
 void add_mean_field_cases(std::vector<Case>& cases);
 template <class S>
 void add_head_messages_cases(std::vector<Case>& cases);
@@ -182,6 +184,7 @@ std::vector<Case> all_cases() {
   add_pointwise_backward_cases<S>(cases);
   add_attention_backward_cases<S>(cases);
   add_optimizer_cases<S>(cases);
+  add_dropout_cases<S>(cases);
   add_mean_field_cases<S>(cases);
   add_head_messages_cases<S>(cases);
   add_stack_cases<S>(cases);

@@ -17,7 +17,7 @@ constexpr int64_t kBatch = 2, kPositions = 4;
 
 // Every method on every block, and every variant of the Probabilistic Transformer.
 std::vector<Variant> every_model() {
-  std::vector<Variant> models = pt_variants();
+  std::vector<Variant> models = pt_all_variants();
   for (const ModelConfig& config : every_method()) models.push_back({title(config), config});
   return models;
 }

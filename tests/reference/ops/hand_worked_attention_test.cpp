@@ -58,6 +58,22 @@ BOOST_AUTO_TEST_CASE(a_head_is_another_real_word) {
              tt::per_element());
 }
 
+// Within one word on either side; without padding.
+BOOST_AUTO_TEST_CASE(a_head_stands_within_its_reach) {
+  const auto x = kMinusInfinity;
+  const auto heads = [](Heads rule) {
+    return [rule](auto& in) { return head_mask(in[0], in[1], rule, 1); };
+  };
+  const std::vector<Value> operands{{{1, 1, 3, 3}, "BHTS", {1, 2, 3, 4, 5, 6, 7, 8, 9}},
+                                    {{1, 3}, "BT", {1, 1, 1}}};
+  BOOST_TEST(value_of(operands, heads(Heads::any_word)) ==
+                 (std::vector<double>{x, 2, x, 4, x, 6, x, 8, x}),
+             tt::per_element());
+  BOOST_TEST(value_of(operands, heads(Heads::earlier_word)) ==
+                 (std::vector<double>{x, x, x, 4, x, x, x, 8, x}),
+             tt::per_element());
+}
+
 // P = [[1, 2], [3, 4]], q = (10, 100): the columns give 1*10 + 3*100 and 2*10 + 4*100.
 BOOST_AUTO_TEST_CASE(attending_backwards_reads_columns) {
   const auto y = value_of({{{1, 1, 2, 2}, "BHTS", {1, 2, 3, 4}}, {{1, 1, 2, 1}, "BHTD", {10, 100}}},

@@ -137,9 +137,15 @@ class Evaluator {
     return Qz_[at(m)][at((b * T_ + t) * Dz_ + a)];
   }
 
+  bool possible(int64_t t, int64_t s) const {
+    if (s == t || (c_.pt.causal_heads && s > t)) return false;
+    const int64_t apart = s > t ? s - t : t - s;
+    return c_.window == 0 || 2 * apart <= c_.window;
+  }
+
   // F_c[t,s] = sum_ab Qz[t,a] T[a,b] Qz[s,b]
   double ternary(int64_t m, int64_t group, int64_t b, int64_t c, int64_t t, int64_t s) const {
-    if (s == t || (c_.pt.causal_heads && s > t)) return 0;  // not allowed
+    if (!possible(t, s)) return 0;
     double sum = 0;
     for (int64_t x = 0; x < Dz_; ++x) {
       for (int64_t y = 0; y < Dz_; ++y) {
@@ -187,8 +193,7 @@ class Evaluator {
       const int64_t s = i % T_, t = i / T_ % T_, b = i / T_ / T_ / C_;
       const bool real =
           in_.attention_mask[at(b * T_ + s)] != 0 && in_.attention_mask[at(b * T_ + t)] != 0;
-      const bool possible = c_.pt.causal_heads ? s < t : s != t;
-      if (!real || !possible) scores[at(i)] = -INFINITY;
+      if (!real || !possible(t, s)) scores[at(i)] = -INFINITY;
     }
     return scores;
   }

@@ -34,7 +34,7 @@ double largest_ratio(const Tensor& x, const Tensor& y) {
 BOOST_AUTO_TEST_SUITE(brute_force)
 
 BOOST_AUTO_TEST_CASE(every_tensor_of_every_variant_agrees_with_plain_loops) {
-  for (const auto& [title, config] : pt_variants()) {
+  for (const auto& [title, config] : pt_all_variants()) {
     const Inputs inputs = inputs_of(config);
     const Tensors weights = synthetic_weights(config, kSeed);
     const Tensors graph = run_model(config, inputs, weights);
@@ -91,6 +91,24 @@ BOOST_AUTO_TEST_CASE(tensors_and_weights_are_those_that_are_listed) {
     }
     BOOST_TEST(in_graph == listed, boost::test_tools::per_element());
     BOOST_TEST((weights == listed_weights), title);
+  }
+}
+
+// A window as wide as the row hides nothing, one of 1 everything: then no word hears anything.
+BOOST_AUTO_TEST_CASE(a_window_is_between_all_heads_and_none) {
+  for (const Variant& variant : pt_windowed_variants()) {
+    ModelConfig config = variant.config;
+    const Inputs inputs = inputs_of(config);
+    const Tensors weights = synthetic_weights(config, kSeed);
+    const auto logits = [&](int64_t window) {
+      config.window = window;
+      config.window_kind = window == 0 ? golden::WindowKind::fixed : golden::WindowKind::centred;
+      return run_model(config, inputs, weights).at("logits").values;
+    };
+    BOOST_TEST(same_bits(logits(2 * (kPositions - 1)), logits(0)), variant.title);
+    BOOST_TEST(!same_bits(logits(2 * (kPositions - 1) - 1), logits(0)), variant.title);
+    BOOST_TEST(!same_bits(logits(2), logits(4)), variant.title);
+    BOOST_TEST(same_bits(logits(2), logits(3)), variant.title);  // floor(W/2)
   }
 }
 

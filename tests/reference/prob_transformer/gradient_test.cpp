@@ -26,7 +26,7 @@ double loss_of(const Graph& graph, const Inputs& inputs, const Tensors& weights)
 BOOST_AUTO_TEST_SUITE(gradient)
 
 BOOST_AUTO_TEST_CASE(every_parameter_has_the_slope_of_the_loss) {
-  for (const auto& [title, config] : pt_variants()) {
+  for (const auto& [title, config] : pt_all_variants()) {
     const auto graph = build_model(config, 2, 6);
     const Inputs inputs = random_inputs(config, 2, 6, kSeed, {0, 1});
     const Tensors weights = synthetic_weights(config, kSeed);

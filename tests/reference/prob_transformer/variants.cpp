@@ -65,7 +65,36 @@ std::vector<Variant> make_variants() {
   return variants;
 }
 
+// W = 3 to 6: one, two, two and three words on either side.
+std::vector<Variant> make_windowed() {
+  const std::vector<int64_t> near_and_far{2, 4};
+  std::vector<Variant> variants{
+      {"centred window 3", pt_config()},
+      {"centred window 4, sync, head",
+       pt_config({.message = PT::Message::head, .schedule = PT::Schedule::sync})},
+      {"centred window 5, steps, distances, symmetric",
+       pt_config({.message = PT::Message::symmetric, .head_step = 0.6, .distances = near_and_far})},
+      {"centred window 6, head groups", pt_config({.head_groups = 2})}};
+  int64_t window = 3;
+  for (Variant& variant : variants) {
+    variant.config.window = window++;
+    variant.config.window_kind = golden::WindowKind::centred;
+  }
+  return variants;
+}
+
 }  // namespace
+
+const std::vector<Variant>& pt_windowed_variants() {
+  static const std::vector<Variant> variants = make_windowed();
+  return variants;
+}
+
+std::vector<Variant> pt_all_variants() {
+  std::vector<Variant> all = pt_variants();
+  all.insert(all.end(), pt_windowed_variants().begin(), pt_windowed_variants().end());
+  return all;
+}
 
 ModelConfig pt_config(const PT& options) {
   ModelConfig config = ragged_config("pt");

@@ -21,4 +21,9 @@ struct Variant {
 // Every value of every option, alone and in combinations in which they could disturb each other.
 const std::vector<Variant>& pt_variants();
 
+// With centred windows: of the reference alone.
+const std::vector<Variant>& pt_windowed_variants();
+// Both.
+std::vector<Variant> pt_all_variants();
+
 }  // namespace assay::reference::testing
