@@ -119,9 +119,9 @@ bool take_run(const TrainRunOptions& options, const GivenOptions& given, int64_t
 
 // Whether a study makes a file or folder of that name.
 bool is_of_study(const std::string& name) {
-  static const std::set<std::string> kFiles{"study.md", "study.json", "losses.svg",
-                                            "gradients.svg"};
-  if (kFiles.contains(name)) return true;
+  static const std::set<std::string> kOfStudy{"study.md", "study.json", "losses.svg",
+                                              "gradients.svg"};
+  if (kOfStudy.contains(name)) return true;
   for (const StudyForm& form : study_forms()) {
     const std::string others = form.name + "-seed-";
     const bool is_number = name.size() > others.size() &&
