@@ -40,8 +40,8 @@ class TrainBackend {
   // Of a backend that was made from the weights of the state.
   virtual void restore(const Progress& progress, const golden::WeightSource& first,
                        const golden::WeightSource& second) = 0;
-  // The most that was taken at a time: by the reference for all that it holds, by an engine's passes
-  // and gradients beside weights and moments.
+  // The most that was taken at a time: by the reference for all that it holds, by an engine's
+  // passes and gradients beside weights and moments.
   virtual int64_t peak_bytes() const = 0;
   // Holds weights and moments exactly.
   virtual golden::Element element() const = 0;

@@ -128,9 +128,9 @@ struct Coefficients {
   int64_t layer = 0, batch = 0, query = 0, key = 0;
 };
 
-// The rows of a cache that keeps a window of a sequence: the first positions have rows of their own,
-// those behind them take `round` rows in turn, the newest in the place of the oldest. A tile of keys
-// that begins at a multiple of kRingTile is one piece of it, in order.
+// The rows of a cache that keeps a window of a sequence: the first positions have rows of their
+// own, those behind them take `round` rows in turn, the newest in the place of the oldest. A tile
+// of keys that begins at a multiple of kRingTile is one piece of it, in order.
 inline constexpr int kRingTile = 64;
 struct Ring {
   int kept = 0, round = 0;  // multiples of kRingTile; round 0: every position has its own row
@@ -159,9 +159,9 @@ inline void expect_ring(const char* kernel, const Ring& ring, int64_t R) {
 // Ordinary attention has layers = 1 and c = 1/sqrt(Dh); methods 5.x have l + 1 layers.
 // t and s are positions. A whole sequence has queries and keys at positions 0 .. R-1. In decoding
 // the keys come from a cache of R >= T rows, and row b's T queries stand at positions
-// position_offset[b] ..; what comes out for a query at a position >= `positions` means nothing. With
-// a ring the rows hold the last ring.round positions behind the kept ones, those of the queries
-// written before; coefficients with a stride for a query or key are by row, too.
+// position_offset[b] ..; what comes out for a query at a position >= `positions` means nothing.
+// With a ring the rows hold the last ring.round positions behind the kept ones, those of the
+// queries written before; coefficients with a stride for a query or key are by row, too.
 template <class S>
 struct ScoreOperands {
   const S* const* q = nullptr;               // device table [layers] of arrays [B,H,T,Dh]

@@ -82,8 +82,8 @@ class Op {
   virtual void rounded(std::span<const Field<Rounded>> in, Field<Rounded>& out) const = 0;
 
   // On part of a sequence (reference/streaming/): whether the operation can be evaluated on rows
-  // alone, which of its operands it reads at keys, [.., S, ..] in place of the rows [.., T, ..], its
-  // result there, and its value, which differs from value() where positions enter.
+  // alone, which of its operands it reads at keys, [.., S, ..] in place of the rows [.., T, ..],
+  // its result there, and its value, which differs from value() where positions enter.
   virtual bool streams() const { return true; }
   virtual bool reads_keys(std::size_t /*operand*/, std::size_t /*operands*/) const { return false; }
   virtual Operand result_at(const Places&, std::span<const Operand> in) const { return result(in); }

@@ -115,8 +115,8 @@ void ChunkPass::find_kept() {
   }
 }
 
-// Operands with keys in place of rows; `operands` themselves where none is read so, for then a first
-// one that nobody else holds may be overwritten.
+// Operands with keys in place of rows; `operands` themselves where none is read so, for then a
+// first one that nobody else holds may be overwritten.
 Array ChunkPass::value_of_node(const NodeData& node, const std::vector<Array>& operands,
                                const ChunkInputs& inputs) const {
   std::vector<Array> with_keys;

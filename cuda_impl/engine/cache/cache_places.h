@@ -18,8 +18,9 @@ struct CacheExtent {
 
 // Of a decoder for sequences of up to `positions`, read in chunks of up to `chunk`. A ring where
 // every layer has a window, no parameter has a value for each position, and it is smaller.
-//   kept  = sinks;  round = window + chunk - 1 + 63: the oldest position that the chunk's first query
-//   sees, and those before it in its tile of keys, are there beside the chunk; multiples of 64
+//   kept  = sinks,  round = window + chunk - 1 + 63, both rounded up to multiples of 64
+// so that the oldest position that the chunk's first query sees, and those before it in its tile of
+// keys, are there beside the chunk.
 CacheExtent cache_extent(const golden::ModelConfig& config, int64_t positions, int64_t chunk);
 
 struct CachePlaces {

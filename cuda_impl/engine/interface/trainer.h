@@ -62,8 +62,8 @@ class Trainer {
   // another one and restored from the rest of its state goes on as that one would, bit for bit.
   virtual void read_moments(const ReceiveTensor& first, const ReceiveTensor& second) const = 0;
   virtual Progress progress() const = 0;
-  // Of device memory for passes and gradients so far, beside weights and moments: ModelOptions::keep
-  // says what it depends on.
+  // Of device memory for passes and gradients so far, beside weights and moments:
+  // ModelOptions::keep says what it depends on.
   virtual std::size_t bytes() const = 0;
   virtual void restore(const Progress& progress, const golden::WeightSource& first,
                        const golden::WeightSource& second) = 0;

@@ -12,10 +12,10 @@
 // those of attention_tiled: the order of sums differs.
 // Within a part warp w takes the tiles of 32 keys w, w + 4, ..; lane s has the score of key s, and
 // the columns lane, lane + 32, .. of the context.
-// Launch: parts x H x B*T blocks of 4 warps, then one warp for each query and head. Any B, T, span a
-// multiple of 32, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize, layers * Dh of a query in shared
-// memory. Longest addition chain: scores Dh + layers; lse and context span/4 + 4 + parts, rescaled
-// span/128 + 2 times.
+// Launch: parts x H x B*T blocks of 4 warps, then one warp for each query and head. Any B, T, span
+// a multiple of 32, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize, layers * Dh of a query in
+// shared memory. Longest addition chain: scores Dh + layers; lse and context span/4 + 4 + parts,
+// rescaled span/128 + 2 times.
 // CPU counterpart: reference/ops/{scores,mask,softmax,attend}.cpp
 #include "cuda_impl/kernels/attention/attention_variants.h"
 #include "cuda_impl/kernels/tiles/score_tile.h"

@@ -1,5 +1,5 @@
-// attention_tiled, attention_split, replay_attention_tiled and stored_attention_tiled, the same three on tensor cores,
-// attention_scores, attention_probs, store_probs
+// attention_tiled, attention_split, replay_attention_tiled and stored_attention_tiled, the same
+// three on tensor cores, attention_scores, attention_probs, store_probs
 #include <functional>
 #include <memory>
 

@@ -1,4 +1,5 @@
-// Event files as torch.utils.tensorboard 2.15 wrote them, whole, cut, spoilt, resumed and in folders.
+// Event files as torch.utils.tensorboard 2.15 wrote them, whole, cut, spoilt, resumed and in
+// folders.
 #include "verify/training/readers/event_files.h"
 
 #include <boost/test/unit_test.hpp>

@@ -24,7 +24,8 @@ std::vector<Record> csv_records(const std::string& text, const std::string& path
 // Other lines are passed over.
 std::vector<Record> line_records(const std::string& text);
 
-// Any of them, or an event file of TensorBoard or a folder of such, by the text and the file's name.
+// Any of them, or an event file of TensorBoard or a folder of such, by the text and the file's
+// name.
 Curve read_curve(const std::string& path);
 
 }  // namespace assay::verify::training
