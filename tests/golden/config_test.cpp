@@ -283,7 +283,7 @@ BOOST_AUTO_TEST_CASE(a_centred_window_is_of_bidirectional_models_alone) {
   const ModelConfig again = parse_config(to_json(config), "again");
   BOOST_TEST((again.window_kind == WindowKind::centred));
   BOOST_TEST(again.window == 5);
-  const auto refused = [](ModelConfig c, const std::string& reason) {
+  const auto refused = [](const ModelConfig& c, const std::string& reason) {
     try {
       validate(c, "options");
     } catch (const InputError& error) {

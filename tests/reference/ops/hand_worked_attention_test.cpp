@@ -196,7 +196,7 @@ BOOST_AUTO_TEST_CASE(heads_are_neighbouring_features) {
 // third is not read. A factor is chosen by (t,s), by s, or by t.
 BOOST_AUTO_TEST_CASE(factors_belong_to_an_element_a_key_or_a_query) {
   const Value ones{{1, 1, 2, 2}, "BHTS", {1, 1, 1, 1}};
-  const auto with = [&](Value factors, Factor which) {
+  const auto with = [&](const Value& factors, Factor which) {
     return value_of({ones, factors},
                     [which](auto& in) { return weighted_sum({in[0]}, in[1], which); });
   };

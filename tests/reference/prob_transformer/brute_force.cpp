@@ -63,8 +63,11 @@ class Evaluator {
       for (int64_t m = 0; m < M_; ++m) {
         const Shape shape{B_, K_ * C_, T_, r_};
         const std::string of = slash(G_, g) + slash(M_, m);
-        if (updated || full) put(to + "q" + of, shape, projected(m, factor(g + m, "u")));
-        put(to + "k" + of, shape, projected(m, factor(g + m, "v")));
+        std::string q = to, k = to;
+        q.append("q").append(of);
+        k.append("k").append(of);
+        if (updated || full) put(q, shape, projected(m, factor(g + m, "u")));
+        put(k, shape, projected(m, factor(g + m, "v")));
       }
       const Numbers before = Qh_[at(g)];
       if (updated) update_heads(to, g);

@@ -47,7 +47,7 @@ BOOST_AUTO_TEST_CASE(every_parameter_has_the_slope_of_the_loss) {
           length += g[i] * g[i];
         }
         length = std::sqrt(length);
-        const auto at = [&](double by) {
+        const auto at = [&, &name = name](double by) {
           Tensors moved = weights;
           for (std::size_t i = 0; i < v.size(); ++i) moved.at(name).values[i] += by * v[i];
           return loss_of(*graph, inputs, moved);
