@@ -199,7 +199,7 @@ BOOST_AUTO_TEST_CASE(a_sequence_ends_with_its_cache_or_its_parameters) {
     BOOST_TEST(model->most_positions() == fits);
     const auto tokens = tokens_of(config, fits + 1);
     model->append(0, std::span(tokens).first(static_cast<std::size_t>(fits)), {});
-    const std::string said = refusal([&] { model->append(0, std::span(tokens).last(1), {}); });
+    std::string said = refusal([&] { model->append(0, std::span(tokens).last(1), {}); });
     BOOST_TEST(model->length(0) == fits);
     return said;
   };
