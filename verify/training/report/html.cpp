@@ -101,7 +101,8 @@ Line by_position(const TokenSet& set, const std::vector<double>& values, const s
   Line line{name, {}, {}};
   for (std::size_t part = 0; part < sums.size(); ++part) {
     if (counts[part] == 0) continue;
-    line.x.push_back(static_cast<double>(static_cast<int64_t>(part) * set.positions / parts));
+    const int64_t first = static_cast<int64_t>(part) * set.positions / parts;
+    line.x.push_back(static_cast<double>(first));
     line.y.push_back(sums[part] / counts[part]);
   }
   return line;
