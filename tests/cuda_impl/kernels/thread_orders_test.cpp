@@ -95,6 +95,7 @@ BOOST_AUTO_TEST_CASE(every_barrier_of_every_kernel_is_needed) {
                                                        {"gemm_tn_tf32", 3},
                                                        {"attention_tiled", 4},
                                                        {"replay_attention_tiled", 4},
+                                                       {"attention_split", 2},
                                                        {"attention_mma", 3},
                                                        {"replay_attention_mma", 3},
                                                        {"attention_scores", 2},
