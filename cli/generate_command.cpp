@@ -107,12 +107,7 @@ void add_generate(CLI::App& app, Outcome&) {
       app.add_subcommand("generate", "evaluate the reference and write a golden file");
   auto options = std::make_shared<GenerateOptions>();
   add_model_options(*command, options->model);
-  command
-      ->add_option("--weights", options->model.checkpoint,
-                   "Hugging Face folder with config.json and safetensors; default: weights drawn "
-                   "from the seed")
-      ->excludes("--preset")
-      ->excludes("--config");
+  add_weights_option(*command, options->model);
   command
       ->add_option("--capture", options->capture,
                    "what is kept of each tensor: hash, stats (hash and statistics) or full")

@@ -262,6 +262,21 @@ golden::ModelConfig model_config(const ModelOptions& options) {
   return config;
 }
 
+void add_weights_option(CLI::App& command, ModelOptions& options) {
+  command
+      .add_option("--weights", options.checkpoint,
+                  "Hugging Face folder with config.json and safetensors; default: weights drawn "
+                  "from the seed")
+      ->excludes("--preset")
+      ->excludes("--config");
+}
+
+void require_at_least(const char* option, int64_t value, int64_t least) {
+  if (value >= least) return;
+  throw InputError(
+      fmt::format("{} {}: expected a whole number of at least {}", option, value, least));
+}
+
 std::vector<std::string> model_inputs(const ModelOptions& options) {
   std::vector<std::string> inputs;
   for (const std::string& path : {options.config_path, options.checkpoint, options.tokens_path}) {

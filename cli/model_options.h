@@ -37,6 +37,11 @@ struct ModelOptions {
 };
 
 void add_model_options(CLI::App& command, ModelOptions& options);
+// --weights, a checkpoint in place of a preset or a config.
+void add_weights_option(CLI::App& command, ModelOptions& options);
+
+// Throws InputError, with the option's name, for a smaller number.
+void require_at_least(const char* option, int64_t value, int64_t least);
 
 // Throws InputError for an unknown preset, block or method, an option that the block or the method
 // does not take, or a bad config.json. A preset's score_positions are the positions of the run

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/engine/result_probe.h"
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
 
@@ -34,23 +35,6 @@ class SubjectProbe : public cuda::Probe {
   const EngineSubject& subject_;
   const verify::Forced& forced_;
   const verify::Receive& receive_;
-};
-
-// Reads one result and looks at nothing else.
-class ResultProbe : public cuda::Probe {
- public:
-  explicit ResultProbe(std::string name) : name_(std::move(name)) {}
-  bool looks_inside() override { return false; }
-  bool wants(const std::string& name) override { return name == name_; }
-  void tap(const std::string&, golden::TensorView value) override {
-    result = {value.shape, {value.values.begin(), value.values.end()}};
-  }
-  bool force(const std::string&, std::span<double>) override { return false; }
-
-  golden::Tensor result;
-
- private:
-  std::string name_;
 };
 
 }  // namespace

@@ -28,13 +28,7 @@ struct ServeOptions {
           share_prefix = 0;
 };
 
-void serve_at_least(const char* name, int64_t value, int64_t least) {
-  if (value >= least) return;
-  throw InputError(
-      fmt::format("{} {}: expected a whole number of at least {}", name, value, least));
-}
-
-void serve_at_least(const char* name, double value, bool zero_too) {
+void require_positive(const char* name, double value, bool zero_too) {
   if (std::isfinite(value) && (value > 0 || (zero_too && value == 0))) return;
   throw InputError(
       fmt::format("{} {}: expected a number {}", name, value, zero_too ? ">= 0" : "> 0"));
@@ -52,19 +46,19 @@ int64_t checked_requests(const std::string& text) {
 }
 
 ReplayOptions replay_options(const ServeOptions& options) {
-  serve_at_least("--prefill-chunk", options.prefill_chunk, 0);
-  serve_at_least("--overtaking", options.overtaking, 0);
-  serve_at_least("--max-queue", options.max_queue, 0);
-  serve_at_least("--share-prefix", options.share_prefix, 0);
-  serve_at_least("--shrink", options.shrink, 1);
-  serve_at_least("--block-size", options.block_size, 1);
-  if (options.cache_blocks) serve_at_least("--cache-blocks", *options.cache_blocks, 1);
-  if (options.requests) serve_at_least("--requests", *options.requests, 1);
-  serve_at_least("--max-wait-ms", options.max_wait_ms, true);
-  serve_at_least("--step-ms", options.step_ms, true);
-  serve_at_least("--token-ms", options.token_ms, true);
-  serve_at_least("--speed", options.speed, false);
-  if (options.rate) serve_at_least("--rate", *options.rate, false);
+  require_at_least("--prefill-chunk", options.prefill_chunk, 0);
+  require_at_least("--overtaking", options.overtaking, 0);
+  require_at_least("--max-queue", options.max_queue, 0);
+  require_at_least("--share-prefix", options.share_prefix, 0);
+  require_at_least("--shrink", options.shrink, 1);
+  require_at_least("--block-size", options.block_size, 1);
+  if (options.cache_blocks) require_at_least("--cache-blocks", *options.cache_blocks, 1);
+  if (options.requests) require_at_least("--requests", *options.requests, 1);
+  require_positive("--max-wait-ms", options.max_wait_ms, true);
+  require_positive("--step-ms", options.step_ms, true);
+  require_positive("--token-ms", options.token_ms, true);
+  require_positive("--speed", options.speed, false);
+  if (options.rate) require_positive("--rate", *options.rate, false);
   if (options.clock != "simulated" && options.clock != "wall") {
     throw InputError(
         fmt::format("--clock {}: expected simulated or wall", golden::printable(options.clock)));
@@ -236,12 +230,7 @@ void add_serve_sim(CLI::App& app, Outcome& outcome) {
   command->get_option("--seed")->description(
       "seed of weights, and of prompts and arrivals that "
       "the trace does not have");
-  command
-      ->add_option("--weights", options->model.checkpoint,
-                   "Hugging Face folder with config.json and safetensors; default: weights drawn "
-                   "from the seed")
-      ->excludes("--preset")
-      ->excludes("--config");
+  add_weights_option(*command, options->model);
   add_trace_options(*command, *options);
   add_serving_options(*command, *options);
   add_report_options(*command, options->report);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/engine/engine_subject.h"
+#include "cli/engine/result_probe.h"
 #include "cli/model_options.h"
 #include "cli/subjects.h"
 #include "cuda_impl/engine/interface/backend_name.h"
@@ -108,17 +109,6 @@ class ServedLogitsObserver : public reference::Observer {
   std::vector<double> logits;
 };
 
-class ServedLogitsProbe : public cuda::Probe {
- public:
-  bool looks_inside() override { return false; }
-  bool wants(const std::string& name) override { return name == "logits"; }
-  void tap(const std::string& name, golden::TensorView value) override {
-    if (name == "logits") logits.assign(value.values.begin(), value.values.end());
-  }
-  bool force(const std::string&, std::span<double>) override { return false; }
-  std::vector<double> logits;
-};
-
 verify::Batch one_row(std::span<const int32_t> tokens) {
   return unpadded({tokens.begin(), tokens.end()}, 1, static_cast<int64_t>(tokens.size()));
 }
@@ -172,9 +162,9 @@ ServedModels engine_models(const std::string& backend, const std::string& precis
   };
   const WholePass whole = [model](std::span<const int32_t> tokens) {
     const verify::Batch batch = one_row(tokens);
-    ServedLogitsProbe probe;
+    ResultProbe probe("logits");
     model->forward(engine_batch(batch), &probe);
-    return std::move(probe.logits);
+    return std::move(probe.result.values);
   };
   return {decoders, whole};
 }

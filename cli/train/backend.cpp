@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cli/engine/result_probe.h"
 #include "cli/train/known_wrong.h"
 #include "cli/train/losses.h"
 #include "cuda_impl/engine/interface/backend_name.h"
@@ -92,18 +93,6 @@ class ReferenceBackend : public TrainBackend {
 // Gradients of more parameters are not read back from a device in every step.
 constexpr int64_t kMostReadBack = int64_t{1} << 24;
 
-// Takes the logits of a pass.
-class LogitsProbe : public cuda::Probe {
- public:
-  bool looks_inside() override { return false; }
-  bool wants(const std::string& name) override { return name == "logits"; }
-  void tap(const std::string& name, golden::TensorView value) override {
-    if (name == "logits") logits.assign(value.values.begin(), value.values.end());
-  }
-  bool force(const std::string&, std::span<double>) override { return false; }
-  std::vector<double> logits;
-};
-
 class EngineBackend : public TrainBackend {
  public:
   EngineBackend(const golden::ModelConfig& config, const golden::WeightSource& weights,
@@ -145,9 +134,9 @@ class EngineBackend : public TrainBackend {
       model_ = make(config_, precision_, weights, {});
     }
     const std::vector<uint8_t> real(rows.tokens.size(), 1);
-    LogitsProbe probe;
+    ResultProbe probe("logits");
     model_->forward({rows.rows, rows.positions, rows.tokens, real, rows.labels}, &probe);
-    return losses_of(probe.logits, rows, config_.vocab_size, labels_ahead(config_));
+    return losses_of(probe.result.values, rows, config_.vocab_size, labels_ahead(config_));
   }
 
   void read_weights(const Receive& receive) const override { trainer_->read_weights(receive); }

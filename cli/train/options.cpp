@@ -144,26 +144,21 @@ TrainRunOptions resumed_options(const GivenOptions& stored, const GivenOptions& 
 }
 
 void check_train_options(const TrainRunOptions& options) {
-  const auto at_least = [](const char* name, int64_t value, int64_t least) {
-    if (value >= least) return;
-    throw InputError(
-        fmt::format("{} {}: expected a whole number of at least {}", name, value, least));
-  };
   const auto positive = [&](const char* name, const std::optional<int64_t>& value) {
-    if (value) at_least(name, *value, 1);
+    if (value) require_at_least(name, *value, 1);
   };
   const auto expect = [](const char* name, double value, bool fits, const std::string& expected) {
     if (fits && std::isfinite(value)) return;
     throw InputError(fmt::format("{} {}: expected {}", name, value, expected));
   };
   if (options.out.empty()) throw InputError("--out: expected the folder of the run, got \"\"");
-  at_least("--steps", options.steps, 1);
-  at_least("--accumulate", options.accumulate, 1);
-  at_least("--warmup", options.warmup, 0);
-  at_least("--save-every", options.save_every, 0);
-  at_least("--eval-every", options.eval_every, 0);
-  at_least("--stop-after", options.stop_after, 0);
-  at_least("--seeds", options.seeds, 1);
+  require_at_least("--steps", options.steps, 1);
+  require_at_least("--accumulate", options.accumulate, 1);
+  require_at_least("--warmup", options.warmup, 0);
+  require_at_least("--save-every", options.save_every, 0);
+  require_at_least("--eval-every", options.eval_every, 0);
+  require_at_least("--stop-after", options.stop_after, 0);
+  require_at_least("--seeds", options.seeds, 1);
   positive("--rows", options.rows);
   positive("--val-rows", options.val_rows);
   positive("--vocab", options.vocab);

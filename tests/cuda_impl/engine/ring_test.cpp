@@ -158,8 +158,9 @@ Values steps_of(const ModelConfig& config, const cuda::ModelOptions& options, in
 
 }  // namespace
 
-// Other sums than those of one block: equal within what fp64 rounds. A row has the same bits
-// whatever stands beside it, and however large its cache is.
+// Other sums than those of one block: 210 terms in another order are off by 210 x 2^-53 = 2e-14 of
+// their size at most, before two layers and the head; 2.2e-15 is what is seen. A row has the same
+// bits whatever stands beside it, and however large its cache is.
 BOOST_AUTO_TEST_CASE(keys_in_parts_give_the_same_whoever_is_beside) {
   const Tokens tokens(1, 210);
   for (const char* method : {"plain", "1", "5.1", "5.1E"}) {
@@ -178,6 +179,7 @@ BOOST_AUTO_TEST_CASE(keys_in_parts_give_the_same_whoever_is_beside) {
       for (std::size_t i = 0; i < whole.size(); ++i) {
         largest = std::max(largest, std::fabs(split[i] - whole[i]));
       }
+      BOOST_TEST_MESSAGE(text_of(config) << ": largest difference " << largest);
       BOOST_TEST(largest < 1e-12);
       BOOST_TEST(largest > 0);
     }
