@@ -43,7 +43,7 @@ class ChunkPass {
   std::vector<int> needed(bool logits) const;
   void find_kept();
   void find_fixed(const golden::WeightSource& weights);
-  Array value_of_node(const NodeData& node, const std::vector<Array>& operands,
+  Array value_of_node(int id, const std::vector<Array>& operands,
                       const ChunkInputs& inputs) const;
 
   std::unique_ptr<Graph> graph_;
