@@ -26,6 +26,8 @@ void Cache<S>::carve(Carver& carver, const Parts<S>& parts, int64_t B, int64_t R
   for (std::size_t l = 0; l < factors.size(); ++l) {
     factors[l] = carver.view<A>({B, 1, R, parts.weights.layers[l].gate.bias.shape[0]});
   }
+  extremes.resize(c.window_kind == golden::WindowKind::dynamic ? layers : 0);
+  for (View<A, 4>& array : extremes) array = carver.view<A>({B, 1, R, 2});
   k_table = carver.take<const S*>(L);
 }
 
@@ -46,7 +48,9 @@ bool Cache<S>::copy_prefix(int64_t from, int64_t to, int64_t count, int64_t) {
   for (const auto* arrays : {&k, &v, &recompute_values}) {
     for (const View<S, 4>& array : *arrays) copy_rows(array, from, to, count, queue_);
   }
-  for (const View<A, 4>& array : factors) copy_rows(array, from, to, count, queue_);
+  for (const auto* arrays : {&factors, &extremes}) {
+    for (const View<A, 4>& array : *arrays) copy_rows(array, from, to, count, queue_);
+  }
   return true;
 }
 

@@ -18,7 +18,11 @@ struct Shape {
   // cache holds NaN. 0: a whole sequence.
   int64_t chunk = 0;
   int64_t window = 0, sinks = 0;
+  bool dynamic = false;  // each query has a window of its own, of 1 to `window`
 
+  int64_t size_of(int64_t b, int64_t t) const {
+    return dynamic ? 1 + (7 * t + 3 * b + t / 5) % window : window;
+  }
   int64_t queries() const { return chunk == 0 ? T : chunk; }
   int64_t position_offset(int64_t b) const { return chunk == 0 ? 0 : T - b - chunk; }
   int64_t end(int64_t b) const { return position_offset(b) + queries(); }
@@ -108,7 +112,7 @@ struct Problem {
   std::string text() const {
     return shape_of("B T H Hkv Dh layers", s.B, s.T, s.H, s.Hkv, s.Dh, s.layers) + " padding " +
            s.padding + " coefficients by " + s.coefficients + " " +
-           shape_of("chunk window sinks", s.chunk, s.window, s.sinks);
+           shape_of("chunk window sinks dynamic", s.chunk, s.window, s.sinks, s.dynamic);
   }
 
   // Different in every row of the batch.
@@ -120,7 +124,7 @@ struct Problem {
     return padding == "none";
   }
   bool visible(int64_t b, int64_t t, int64_t key) const {
-    const bool near = s.window == 0 || t - key < s.window || key < s.sinks;
+    const bool near = s.window == 0 || t - key < s.size_of(b, t) || key < s.sinks;
     return key <= t && near && padding_mask[at(b * s.T + key)] != 0;
   }
   int64_t row(int64_t b, int64_t h, int64_t t) const { return (b * s.H + h) * s.T + t; }
@@ -222,9 +226,13 @@ struct OnDevice {
       arrays.push_back(upload<S>(p.k[i]));
       k_table.push_back(arrays.back().get());
     }
-    std::vector<int32_t> positions;
-    for (int64_t b = 0; b < shape.B; ++b)
+    std::vector<int32_t> positions, own;
+    for (int64_t b = 0; b < shape.B; ++b) {
       positions.push_back(static_cast<int32_t>(shape.position_offset(b)));
+      for (int64_t t = shape.position_offset(b); t < shape.end(b); ++t)
+        own.push_back(static_cast<int32_t>(shape.size_of(b, t)));
+    }
+    sizes = simt::Buffer<int32_t>(own);
     position_offset = simt::Buffer<int32_t>(positions);
     q = simt::Buffer<const S*>(q_table);
     k = simt::Buffer<const S*>(k_table);
@@ -243,7 +251,8 @@ struct OnDevice {
             .Hkv = shape.Hkv,
             .Dh = shape.Dh,
             .window = shape.window,
-            .sinks = shape.sinks};
+            .sinks = shape.sinks,
+            .sizes = shape.dynamic ? sizes.get() : nullptr};
   }
   View<const S, 4> values() const { return {v.get(), {shape.B, shape.Hkv, shape.T, shape.Dh}}; }
 
@@ -252,7 +261,7 @@ struct OnDevice {
   simt::Buffer<const S*> q, k;
   simt::Buffer<S> v;
   simt::Buffer<uint8_t> padding_mask;
-  simt::Buffer<int32_t> position_offset;
+  simt::Buffer<int32_t> position_offset, sizes;
   simt::Buffer<accum_t<S>> lse, table, offsets;
 };
 
