@@ -47,7 +47,7 @@ class ChunkPass {
   std::vector<int> needed(bool logits) const;
   void find_kept();
   void find_fixed(const golden::WeightSource& weights);
-  Array value_of_node(const NodeData& node, const std::vector<Array>& operands,
+  Array value_of_node(int id, const std::vector<Array>& operands,
                       const ChunkInputs& inputs) const;
 
   Array observed(const NodeData& node, Array value) const;

@@ -16,14 +16,16 @@ namespace {
 constexpr int64_t kExact = int64_t{1} << 53;  // whole numbers up to it are doubles
 constexpr int64_t kMostCached = int64_t{1} << 40;
 
-// W, and the sinks beside it; 0 where some layer sees every earlier position.
+// W, and the sinks beside it; 0 where some layer sees every earlier position. The extremes of
+// dynamic windows are carried on from the position before, which is held for that.
 struct Reach {
   int64_t window = 0, sinks = 0;
 };
 
 Reach reach_of(const golden::ModelConfig& config) {
   if (config.window == 0 || !config.full_layers.empty()) return {};
-  return {config.window, config.sink_tokens};
+  const bool carries = config.window_kind == golden::WindowKind::dynamic;
+  return {std::max<int64_t>(config.window, carries ? 2 : 1), config.sink_tokens};
 }
 
 // Positions that the parameters are for, and which parameters say so.
