@@ -16,6 +16,7 @@
 #include "reference/methods/registry.h"
 #include "verify/subjects/bindings.h"
 #include "verify/subjects/graph_subject.h"
+#include "verify/subjects/refusal.h"
 
 namespace assay::verify {
 namespace {
@@ -82,9 +83,10 @@ std::vector<int64_t> telling_positions(const golden::ModelConfig& config, int64_
 }
 
 Batch with_another_token(Batch batch, int64_t t, int64_t vocab_size) {
+  const int64_t shift = std::max<int64_t>(1, vocab_size / 2);
   for (int64_t b = 0; b < batch.batch; ++b) {
     int32_t& token = batch.tokens[static_cast<std::size_t>(b * batch.positions + t)];
-    token = static_cast<int32_t>((token + vocab_size / 2 + 1) % vocab_size);
+    token = static_cast<int32_t>((token + shift) % vocab_size);
   }
   return batch;
 }
@@ -236,7 +238,16 @@ class Sensitivity {
 Check sensitivity_check(const Case& file, Subject& subject, const KeptValues& kept,
                         const IsCompared& is_compared) {
   const auto start = std::chrono::steady_clock::now();
-  Check check = Sensitivity(file, subject, kept, is_compared).check();
+  Check check{.name = "mode: sensitivity", .summary = {}, .details = {}};
+  try {
+    check = Sensitivity(file, subject, kept, is_compared).check();
+  } catch (const SubjectRefusal& refusal) {
+    check.status = Status::inconclusive;
+    check.summary = fmt::format("it refuses what this asks: {}", refusal.what());
+  } catch (const SubjectFailure& failure) {
+    check.status = Status::fail;
+    check.summary = failure.what();
+  }
   check.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return check;
 }
