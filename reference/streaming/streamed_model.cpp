@@ -73,6 +73,8 @@ StreamOptions settled(const golden::ModelConfig& config, StreamOptions options) 
         "cache keeps every position, got none; give a capacity, or the config a window");
   }
   if (options.capacity == 0) options.capacity = std::max(reach.window, options.chunk);
+  // A window of one position, and the one before it, from which extremes are carried on.
+  if (options.capacity == config.window) options.capacity = std::max(config.window, reach.window);
   within("capacity", options.capacity, 1);
   if (options.capacity < reach.window) {
     throw InputError(fmt::format(
@@ -113,7 +115,7 @@ class StreamedModel::Steps {
         reach_(reach_of(config)),
         parameters_(parameters_of(config)),
         vocab_(config.vocab_size),
-        pass_(config, weights) {
+        pass_(config, weights, options_.observe) {
     const CacheSize size{options_.capacity, reach_.sinks};
     for (int64_t b = 0; b < options_.batch; ++b) caches_.push_back(options_.cache(kept(), size));
   }

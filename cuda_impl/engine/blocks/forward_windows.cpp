@@ -14,7 +14,7 @@ void ForwardPass<S>::size_windows(int64_t l, [[maybe_unused]] Taps& taps) {
     Buffers<S>& buf = buffers_;
     ScoreOperands<S> own = scores_of(l);  // of the layer alone, whatever it attends with
     own.q = buf.q_table + l;
-    own.k = (decodes() ? cache_->k_table : buf.k_table) + l;
+    own.k = (decodes() ? cache_->k_table() : buf.k_table) + l;
     own.layers = 1;
     own.coefficients = {.data = buf.unit.data};
     own.offset = nullptr;

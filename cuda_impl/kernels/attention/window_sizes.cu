@@ -8,8 +8,8 @@
 //   q                [B,H,T,Dh], k [B,Hkv,R,Dh]  stored as S, through device tables of one pointer
 //   padding_mask     [B,R]      0 = padding; a padded query enters no extreme
 //   position_offset  [B]        the position of query 0; null: 0, and R = T
-//   before           [B,1,R,2]  extremes up to the position of each row of a cache, of which that
-//                               before query 0 is read; null without a cache
+//   before           [B,1,R,2]  extremes up to the position of each row of a cache, or of its
+//                               blocks, of which that before query 0 is read; null without a cache
 //   sizes            [B,T], extremes [B,1,T,2]; scratch: sums [B,H,T], keys [B,T]
 // width is the window of the scores, whatever their positions. Launch: one block of 4 warps per 32
 // queries of one head, keys in tiles of 32; then one warp per batch row, 32 positions at a time.
@@ -87,9 +87,13 @@ __global__ void window_sizes_kernel(int32_t* __restrict__ g_sizes,
   const int position_offset = p.position_offset(b);
   A before_least = kInfinity<A>, before_most = -kInfinity<A>;
   if (g_before != nullptr && position_offset > 0) {
-    const int row = p.ring.row_of(position_offset - 1);
-    before_least = g_before[(int64_t{b} * p.R + row) * 2];
-    before_most = g_before[(int64_t{b} * p.R + row) * 2 + 1];
+    int64_t row = int64_t{b} * p.R + p.ring.row_of(position_offset - 1);
+    if (p.blocks.blocks != nullptr) {
+      const auto [block, row_of_block] = p.blocks.of(b, position_offset - 1);
+      row = block * p.blocks.rows + row_of_block;
+    }
+    before_least = g_before[row * 2];
+    before_most = g_before[row * 2 + 1];
   }
   for (int t0 = 0; t0 < p.T; t0 += 32) {
     const int t = t0 + lane, position = position_offset + t;
@@ -134,7 +138,9 @@ void window_sizes(const WindowSizes<S>& out, const ScoreOperands<S>& scores, Str
   expect_shape(kernel, "sums [B,H,T]", out.sums, {B, H, T});
   expect_shape(kernel, "keys [B,T]", out.keys, {B, T});
   if (out.before.data != nullptr) {
-    expect_shape(kernel, "before [B,1,R,2]", out.before, {B, 1, R, 2});
+    const bool in_blocks = scores.blocks.blocks != nullptr;
+    expect_shape(kernel, "before [B,1,R,2] or [blocks,1,rows,2]", out.before,
+                 {in_blocks ? out.before.shape[0] : B, 1, scores.rows(), 2});
   }
   simt::launch(LaunchName(kernel, out.sums.shape).text, score_sizes_kernel<S>,
                dim3(blocks_for(T, kQueries), static_cast<unsigned>(H), static_cast<unsigned>(B)),

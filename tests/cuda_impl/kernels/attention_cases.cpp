@@ -265,7 +265,8 @@ void add_sizes_case(const Shape& s, int64_t least, std::vector<Case>& cases) {
                      const simt::Buffer<A> one = upload<A>({1});
                      Values before;
                      for (const Expected& value : p->extremes) before.push_back(value.value);
-                     const simt::Buffer<A> g_before = upload<A>(before);
+                     const auto g_before =
+                         upload<A>(s.chunk == 0 ? before : g.placed(before, 1, 2));
                      cuda::ScoreOperands<S> scores = g.scores();
                      scores.coefficients = {.data = one.get()};
                      cuda::WindowSizes<S> out{.sizes = {sizes.get(), {s.B, T}},
@@ -274,7 +275,8 @@ void add_sizes_case(const Shape& s, int64_t least, std::vector<Case>& cases) {
                                               .keys = {keys.get(), {s.B, T}},
                                               .before = {},
                                               .least = least};
-                     if (s.chunk != 0) out.before = {g_before.get(), {s.B, 1, s.T, 2}};
+                     if (s.chunk != 0)
+                       out.before = {g_before.get(), {g.values().shape[0], 1, scores.rows(), 2}};
                      cuda::window_sizes<S>(out, scores, nullptr);
                      Values all;
                      std::vector<int32_t> whole;
@@ -306,6 +308,7 @@ void add_sizes_cases(std::vector<Case>& cases) {
   add_sizes_case<S>({3, 40, 2, 1, 64, 1, "nan_holes", "nothing", 0, 7, 33}, 7, cases);
   add_sizes_case<S>({3, 100, 2, 1, 8, 1, "nan_holes", "nothing", 1, 37, 1}, 2, cases);
   add_sizes_case<S>({2, 140, 4, 2, 8, 1, "right", "nothing", 66, 80}, 5, cases);
+  add_sizes_case<S>({2, 60, 2, 1, 8, 1, "holes", "nothing", 5, 20, 2, 7}, 2, cases);
 }
 
 }  // namespace
@@ -319,7 +322,8 @@ void add_attention_cases(std::vector<Case>& cases) {
                             {1, 70, 1, 1, 20, 1, "none"},
                             {2, 37, 2, 1, 8, 1, "holes", "nothing", 1},
                             {1, 100, 2, 1, 8, 1, "none", "nothing", 0, 5, 2},
-                            {2, 70, 2, 1, 8, 1, "holes", "nothing", 0, 40, 2, true}};
+                            {2, 70, 2, 1, 8, 1, "holes", "nothing", 0, 40, 2, 0, true},
+                            {2, 45, 2, 1, 8, 1, "holes", "nothing", 1, 0, 0, 16}};
   if (!kSmall) {
     const std::vector<Shape> more{{2, 1, 2, 1, 8, 1, "all"},
                                   {2, 31, 2, 2, 20, 1, "left"},
@@ -347,9 +351,13 @@ void add_attention_cases(std::vector<Case>& cases) {
                                   {1, 33, 2, 1, 8, 1, "none", "nothing", 0, 1000},
                                   {3, 100, 2, 1, 8, 1, "nan_holes", "nothing", 1, 9, 1},
                                   {2, 100, 4, 2, 20, 2, "left", "layer_offset", 35, 40},
-                                  {2, 100, 4, 2, 20, 2, "right", "element", 0, 33, 0, true},
-                                  {3, 100, 2, 1, 8, 1, "nan_holes", "nothing", 1, 37, 1, true},
-                                  {2, 100, 4, 2, 20, 2, "left", "layer", 35, 70, 0, true}};
+                                  {2, 100, 4, 2, 20, 2, "right", "element", 0, 33, 0, 0, true},
+                                  {3, 100, 2, 1, 8, 1, "nan_holes", "nothing", 1, 37, 1, 0, true},
+                                  {2, 100, 4, 2, 20, 2, "left", "layer", 35, 70, 0, 0, true},
+                                  {2, 70, 4, 2, 20, 2, "left", "element", 33, 0, 0, 5},
+                                  {3, 40, 2, 1, 64, 2, "nan_holes", "batch_key", 7, 0, 0, 7},
+                                  {2, 60, 2, 1, 8, 3, "none", "batch_query", 5, 20, 2, 64},
+                                  {2, 100, 4, 2, 20, 2, "left", "layer_offset", 35, 40, 0, 1}};
     shapes.insert(shapes.end(), more.begin(), more.end());
   }
   for (const Shape& shape : shapes) add_cases_of<S>(shape, cases);
@@ -358,7 +366,8 @@ void add_attention_cases(std::vector<Case>& cases) {
   if constexpr (!std::is_same_v<S, accum_t<S>>) {  // tiles are 64 by 64
     std::vector<Shape> mma_shapes{{1, 70, 2, 1, 16, 2, "left", "layer"},
                                   {1, 200, 2, 1, 16, 1, "none", "nothing", 0, 5, 2},
-                                  {2, 140, 2, 1, 16, 1, "left", "nothing", 0, 90, 1, true}};
+                                  {2, 140, 2, 1, 16, 1, "left", "nothing", 0, 90, 1, 0, true},
+                                  {2, 140, 2, 1, 16, 1, "left", "nothing", 1, 90, 1, 7, true}};
     if (!kSmall) {
       const std::vector<Shape> more{{1, 1, 1, 1, 16, 1, "none"},
                                     {2, 1, 2, 1, 32, 1, "all"},
@@ -374,9 +383,11 @@ void add_attention_cases(std::vector<Case>& cases) {
                                     {1, 200, 4, 2, 32, 2, "left", "layer", 0, 65},
                                     {3, 200, 2, 1, 16, 1, "holes", "nothing", 1, 30, 3},
                                     {2, 200, 4, 2, 32, 2, "none", "layer_offset", 66, 33},
-                                    {2, 200, 4, 2, 32, 2, "holes", "layer", 0, 130, 0, true},
-                                    {3, 200, 2, 1, 16, 1, "holes", "nothing", 1, 70, 3, true},
-                                    {2, 200, 4, 2, 32, 2, "none", "layer", 66, 80, 0, true}};
+                                    {2, 200, 4, 2, 32, 2, "holes", "layer", 0, 130, 0, 0, true},
+                                    {3, 200, 2, 1, 16, 1, "holes", "nothing", 1, 70, 3, 0, true},
+                                    {2, 200, 4, 2, 32, 2, "none", "layer", 66, 80, 0, 0, true},
+                                    {3, 130, 2, 1, 16, 1, "none", "nothing", 1, 0, 0, 16},
+                                    {2, 140, 4, 2, 32, 2, "holes", "layer_offset", 65, 40, 3, 7}};
       mma_shapes.insert(mma_shapes.end(), more.begin(), more.end());
     }
     for (const Shape& shape : mma_shapes) add_mma_cases_of<S>(shape, cases);
