@@ -148,23 +148,22 @@ bool ForwardPass<S>::rounds_probs() const {
 template <class S>
 ScoreOperands<S> ForwardPass<S>::scores_of(int64_t l) const {
   const int64_t from = method_.all_layers_score ? 0 : l, window = window_of_layer(config_, l);
-  return {
-      .q = buffers_.q_table + from,
-      .k = (decodes() ? cache_->k_table() : buffers_.k_table) + from,
-      .padding_mask = decodes() ? cache_->padding_mask : buffers_.padding_mask,
-      .position_offset = position_offset(),
-      .coefficients = method_.gated_scores ? gate_coefficients(l) : score_coefficients_.of(l),
-      .offset = score_coefficients_.offset_of(l),
-      .layers = method_.score_terms(l),
-      .H = config_.num_attention_heads,
-      .Hkv = config_.num_key_value_heads,
-      .Dh = config_.head_dim,
-      .window = window,
-      .sinks = window == 0 ? 0 : config_.sink_tokens,
-      .sizes = golden::has_dynamic_window(config_, l) ? at(buffers_.window_sizes, l).data : nullptr,
-      .positions = decodes() ? cache_->positions : 0,
-      .ring = decodes() ? cache_->ring : Ring{},
-      .blocks = decodes() ? cache_->block_table : BlockTable{}};
+  return {.q = buffers_.q_table + from,
+          .k = (decodes() ? cache_->k_table() : buffers_.k_table) + from,
+          .padding_mask = decodes() ? cache_->padding_mask : buffers_.padding_mask,
+          .position_offset = position_offset(),
+          .coefficients = method_.gated_scores ? gate_coefficients(l) : score_coefficients_.of(l),
+          .offset = score_coefficients_.offset_of(l),
+          .layers = method_.score_terms(l),
+          .H = config_.num_attention_heads,
+          .Hkv = config_.num_key_value_heads,
+          .Dh = config_.head_dim,
+          .window = window,
+          .sinks = window == 0 ? 0 : config_.sink_tokens,
+          .sizes = sizes_windows(config_, l) ? at(buffers_.window_sizes, l).data : nullptr,
+          .positions = decodes() ? cache_->positions : 0,
+          .ring = decodes() ? cache_->ring : Ring{},
+          .blocks = decodes() ? cache_->block_table : BlockTable{}};
 }
 
 template <class S>

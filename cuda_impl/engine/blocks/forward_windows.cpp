@@ -7,7 +7,7 @@ inline namespace SIMT_BACKEND {
 
 template <class S>
 void ForwardPass<S>::size_windows(int64_t l, [[maybe_unused]] Taps& taps) {
-  if (!golden::has_dynamic_window(config_, l)) return;
+  if (!sizes_windows(config_, l)) return;
   if constexpr (simt::HookedScalar<S>) {
     throw Unsupported("dynamic windows: the kernel is not built for this scalar");
   } else {

@@ -22,7 +22,7 @@
 // Tiles of 32 x 32 pairs; a layer's vectors are read for the scores, and again for its own
 // gradient. Any B, T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Shared memory per block, in
 // numbers of accum_t<S>: 68*Dh + 2080 for queries, 68*Dh + 3104 for keys. ptxas 13.0, sm_90: 216
-// registers (queries), 159 (keys) and 204 (keys, windowed) in float, nothing spilled; 251, 244 and
+// registers (queries), 159 (keys) and 206 (keys, windowed) in float, nothing spilled; 251, 244 and
 // 255 in double, which spills 48 bytes (keys, windowed).
 // Longest addition chain: scores Dh, then layers; dq T, dk and dv T*H/Hkv, in steps of 32; dc
 // ceil(T/32) + 13, then ceil(B*H*ceil(T/32)/8) + 6.
