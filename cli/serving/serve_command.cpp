@@ -20,7 +20,7 @@ namespace {
 struct ServeOptions {
   ModelOptions model;
   ReportOptions report;
-  std::string trace, backend = "reference", precision, clock = "simulated", time_unit = "s", check;
+  std::string trace, backend = "reference", precision, clock = "simulated", time_unit, check;
   double max_wait_ms = 10, step_ms = 5, token_ms = 0.1, speed = 1;
   std::optional<double> rate;
   std::optional<int64_t> requests, cache_blocks;
@@ -80,11 +80,14 @@ ReplayOptions replay_options(const ServeOptions& options) {
           .checked = checked_requests(options.check)};
 }
 
-double time_unit_seconds(const std::string& unit) {
+std::optional<double> time_unit_seconds(const std::string& unit) {
+  if (unit.empty()) return std::nullopt;
   if (unit == "s") return 1;
   if (unit == "ms") return 1e-3;
   if (unit == "us") return 1e-6;
-  throw InputError(fmt::format("--time-unit {}: expected s, ms or us", golden::printable(unit)));
+  if (unit == "ns") return 1e-9;
+  throw InputError(
+      fmt::format("--time-unit {}: expected s, ms, us or ns", golden::printable(unit)));
 }
 
 // A bar on a terminal; nothing in a log.
@@ -112,10 +115,8 @@ int run_serve(const ServeOptions& options, const Outcome& outcome) {
   std::vector<std::string> inputs = model_inputs(options.model);
   inputs.push_back(options.trace);
   check_report_targets(options.report, inputs);
-  Trace trace = read_trace(options.trace, time_unit_seconds(options.time_unit));
-  if (options.requests && static_cast<int64_t>(trace.rows.size()) > *options.requests) {
-    trace.rows.resize(static_cast<std::size_t>(*options.requests));
-  }
+  const Trace trace =
+      read_trace(options.trace, time_unit_seconds(options.time_unit), options.requests);
   std::unique_ptr<golden::WeightSource> weights;
   if (options.model.checkpoint.empty()) {
     weights = std::make_unique<golden::SyntheticWeights>(config, options.model.seed);
@@ -199,10 +200,9 @@ void add_trace_options(CLI::App& command, ServeOptions& options) {
   command.add_option("--speed", options.speed, "arrivals come so many times faster")
       ->capture_default_str()
       ->excludes("--rate");
-  command
-      .add_option("--time-unit", options.time_unit,
-                  "of arrivals that are plain numbers: s, ms or us")
-      ->capture_default_str();
+  command.add_option("--time-unit", options.time_unit,
+                     "of arrivals that are plain numbers: s, ms, us or ns; default s, and ms of "
+                     "Mooncake's traces");
   command
       .add_option("--clock", options.clock,
                   "simulated: a step takes --step-ms and --token-ms for each of its tokens; "
