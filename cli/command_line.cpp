@@ -31,6 +31,7 @@ std::string judging_command(const JudgeOptions& options) {
   line += " --precision " + golden::precision_name(options.precision);
   if (!options.checkpoint.empty()) line += " --weights " + quoted(options.checkpoint);
   if (options.equal) line += " --equal";
+  if (options.modes) line += " --modes";
   if (options.decoding == verify::Decoding::asked) line += " --decode";
   if (options.decoding == verify::Decoding::off) line += " --no-decode";
   if (!options.elsewhere.map.empty()) line += " --map " + quoted(options.elsewhere.map);

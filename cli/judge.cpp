@@ -72,6 +72,7 @@ std::shared_ptr<const verify::Ledger> compare_numbers(
   numerics_options.required = options.required;
   numerics_options.strict = options.strict;
   numerics_options.decoding = options.decoding;
+  numerics_options.modes = options.modes;
   numerics_options.command = judging_command(options);
   numerics_options.watch = watch;
   const golden::GoldenReader& truth = rounded != nullptr ? rounded->reader() : golden;
@@ -118,6 +119,13 @@ void add_part_options(CLI::App& command, JudgeOptions& options) {
                      "e.g. 'layers/*/output'; all: every one");
   command.add_flag("--strict", options.strict,
                    "tensors there that the golden file does not declare are a failure");
+}
+
+void add_modes_option(CLI::App& command, JudgeOptions& options) {
+  command.add_flag(
+      "--modes", options.modes,
+      "also run the batch in other ways, which have to give the same: the first positions alone, "
+      "other rows beside it, padding behind it, gradients with less kept; and change one token");
 }
 
 void add_decode_option(CLI::App& command, JudgeOptions& options) {

@@ -38,6 +38,7 @@ struct JudgeOptions {
   bool strict = false;                // a tensor that nobody declared is a failure
   std::string checkpoint;             // folder to take weights from; "" = as the golden file says
   verify::Decoding decoding = verify::Decoding::where_it_can;
+  bool modes = false;  // run in other ways too (verify/judge/modes.h)
   bool equal = false;  // judged by equality (verify/judge/equality.h), else within derived bounds
   bool leakage = false;
   verify::Begins begins = {};       // of detectors
@@ -52,6 +53,9 @@ void add_part_options(CLI::App& command, JudgeOptions& options);
 
 // --decode and --no-decode.
 void add_decode_option(CLI::App& command, JudgeOptions& options);
+
+// --modes.
+void add_modes_option(CLI::App& command, JudgeOptions& options);
 
 // Throws InputError or NoDevice where there is nothing to judge.
 verify::RunReport judge(const JudgeOptions& options);

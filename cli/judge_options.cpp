@@ -22,6 +22,7 @@ void add_judge_options(CLI::App& command, VerifyOptions& options) {
   command.add_option("--leave-out", judge.left_out, "checkpoints not to judge, e.g. loss");
   add_part_options(command, judge);
   add_decode_option(command, judge);
+  add_modes_option(command, judge);
   command.add_flag("--equal", judge.equal,
                    "judge by equality with the golden values: for files of exact data");
   add_report_options(command, options.report);

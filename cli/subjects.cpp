@@ -12,12 +12,11 @@
 #include "cuda_impl/engine/interface/model.h"
 #include "golden/contract/error.h"
 #include "golden/exchange/dump_tokens.h"
-#include "reference/methods/registry.h"
 #include "verify/subjects/bindings.h"
 #include "verify/subjects/exec_subject.h"
 #include "verify/subjects/file_subject.h"
-#include "verify/subjects/graph_subject.h"
 #include "verify/subjects/library/lib_subject.h"
+#include "verify/subjects/reference_subject.h"
 
 namespace assay::cli {
 namespace {
@@ -31,12 +30,13 @@ using MakeBackend = std::unique_ptr<cuda::Model> (*)(const golden::ModelConfig&,
 
 SubjectPointer make_engine(const char* backend, MakeBackend make_backend,
                            const SubjectRequest& request) {
-  const cuda::ModelOptions options = cuda::parse_backend_name(request.name).options;
+  const cuda::ModelOptions given = cuda::parse_backend_name(request.name).options;
   const EngineSubject::MakeModel make = [=, &config = request.config, &weights = request.weights,
-                                         precision = request.precision] {
+                                         precision =
+                                             request.precision](const cuda::ModelOptions& options) {
     return make_backend(config, precision, weights, options);
   };
-  return std::make_unique<EngineSubject>(backend, make(), options, make);
+  return std::make_unique<EngineSubject>(backend, make(given), given, make);
 }
 
 SubjectPointer make_simt(const SubjectRequest& request) {
@@ -56,8 +56,8 @@ SubjectPointer make_auto(const SubjectRequest& request) {
 
 SubjectPointer make_reference(const SubjectRequest& request) {
   const golden::PrecisionSchedule schedule = golden::usual_schedule(request.precision);
-  return std::make_unique<verify::GraphSubject>(
-      "reference", reference::build_model, request.config,
+  return std::make_unique<verify::ReferenceSubject>(
+      request.config,
       std::make_shared<verify::HeldWeights>(request.weights, request.config.method,
                                             schedule.storage),
       schedule);
@@ -113,7 +113,8 @@ constexpr const char* kEngineSuffixes =
     "parts of so many, side by side), :keep=all|shared|inputs (of a forward pass for the backward "
     "one), :fast-atomics";
 
-constexpr verify::Capabilities kAll{.can_run = true, .can_force = true, .can_grad = true};
+constexpr verify::Capabilities kAll{
+    .can_run = true, .can_force = true, .can_grad = true, .can_decode = true};
 constexpr verify::Capabilities kEngine{.can_run = true,
                                        .can_force = true,
                                        .can_grad = true,

@@ -89,6 +89,7 @@ verify::RunReport judge_case(const golden::SuiteCase& c, const std::string& fold
   options.required = how.required;
   options.strict = how.strict;
   options.decoding = how.decoding;
+  options.modes = how.modes || c.settings.modes;
   verify::RunReport report = try_judge(c, options);
   report.title = fmt::format("{} {}", c.name, golden::precision_name(precision));
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -135,9 +136,10 @@ int run_verify(const SuiteVerifyOptions& options, const Outcome& outcome) {
   for (const golden::SuiteCase& c : suite.cases) {
     std::string lines;
     for (const golden::Precision precision : precisions_of(c)) {
-      verify::add_case(report, judge_case(c, folder, options.subject, precision,
-                                          {options.judge.elsewhere, options.judge.required,
-                                           options.judge.strict, options.judge.decoding}));
+      verify::add_case(
+          report, judge_case(c, folder, options.subject, precision,
+                             {options.judge.elsewhere, options.judge.required, options.judge.strict,
+                              options.judge.decoding, options.judge.modes}));
       lines += verify::check_text(report.checks.back(), outcome.colour);
       done += golden::estimated_live_bytes(c);
     }
@@ -175,6 +177,7 @@ void add_suite_verify(CLI::App& suite, Outcome& outcome) {
   add_elsewhere_options(*command, options->judge.elsewhere);
   add_part_options(*command, options->judge);
   add_decode_option(*command, options->judge);
+  add_modes_option(*command, options->judge);
   add_report_options(*command, options->report);
   command->callback([options, &outcome] { outcome.exit_code = run_verify(*options, outcome); });
 }

@@ -19,6 +19,7 @@ struct CaseOptions {
   std::vector<std::string> required;
   bool strict = false;
   verify::Decoding decoding = verify::Decoding::where_it_can;
+  bool modes = false;  // beside those that ask for it themselves
 };
 
 // The report on one case, titled "<case> <precision>", as `assay verify` gives it. Where the

@@ -9,6 +9,8 @@
 namespace assay::cli {
 namespace {
 
+constexpr int64_t kRingPiece = 5;  // positions that a step of decoding through a ring takes at most
+
 class SubjectProbe : public cuda::Probe {
  public:
   SubjectProbe(const EngineSubject& subject, const verify::Forced& forced,
@@ -56,7 +58,7 @@ EngineSubject::EngineSubject(std::string backend, std::shared_ptr<cuda::Model> m
 
 std::unique_ptr<verify::Subject> EngineSubject::another() const {
   if (!make_) return nullptr;
-  return std::make_unique<EngineSubject>(backend_, make_(), options_, make_);
+  return std::make_unique<EngineSubject>(backend_, make_(options_), options_, make_);
 }
 
 bool EngineSubject::computes(const std::string& tensor_name) const {
@@ -115,12 +117,34 @@ golden::Tensor EngineSubject::run_untapped(const verify::Batch& batch, verify::R
   return std::move(probe.result);
 }
 
+std::vector<verify::Checkpointed> EngineSubject::checkpointed() const {
+  if (!make_ || options_.keep != cuda::Keep::all) return {};
+  const auto keeping = [this](const char* what, cuda::Keep keep) {
+    cuda::ModelOptions options = options_;
+    options.keep = keep;
+    return verify::Checkpointed{what, [this, options] {
+                                  return std::make_unique<EngineSubject>(backend_, make_(options),
+                                                                         options, make_);
+                                }};
+  };
+  return {keeping("layers' inputs and what later layers read kept", cuda::Keep::shared),
+          keeping("layers' inputs kept", cuda::Keep::inputs)};
+}
+
+std::vector<verify::Cache> EngineSubject::caches(int64_t positions) const {
+  const auto ring = model_->decoder(1, positions, kRingPiece);
+  if (ring->cache_rows() >= positions) return {};
+  return {{"a ring", kRingPiece}};
+}
+
 // A decoder that is there is used again: what one sequence leaves behind may not reach the next.
 void EngineSubject::reset(int64_t rows, int64_t positions) {
-  const bool fits = decoder_ != nullptr && capacity_ == positions &&
+  const int64_t piece = ring_ ? kRingPiece : 0;
+  const bool fits = decoder_ != nullptr && capacity_ == positions && piece_ == piece &&
                     static_cast<int64_t>(decoder_->lengths().size()) == rows;
-  if (!fits) decoder_ = model_->decoder(rows, positions);
+  if (!fits) decoder_ = model_->decoder(rows, positions, piece);
   capacity_ = positions;
+  piece_ = piece;
   for (int64_t b = 0; b < rows; ++b) decoder_->reset(b);
 }
 

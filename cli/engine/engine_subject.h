@@ -15,11 +15,11 @@ cuda::Batch engine_batch(const verify::Batch& batch);
 
 class EngineSubject : public verify::Subject {
  public:
-  using MakeModel = std::function<std::shared_ptr<cuda::Model>()>;
+  using MakeModel = std::function<std::shared_ptr<cuda::Model>(const cuda::ModelOptions&)>;
 
   // backend: "simt" or "cuda", for describe().
   // options: those that the model was made with.
-  // make: makes the model once more; empty where that cannot be done.
+  // make: makes the model once more, with these options; empty where that cannot be done.
   EngineSubject(std::string backend, std::shared_ptr<cuda::Model> model,
                 const cuda::ModelOptions& options = {}, MakeModel make = {});
 
@@ -36,6 +36,8 @@ class EngineSubject : public verify::Subject {
             .reads_mask = true};
   }
   golden::PrecisionSchedule precision() const override { return model_->precision(); }
+  // Its gradients with less of a forward pass kept, of a subject that keeps all.
+  std::vector<verify::Checkpointed> checkpointed() const override;
   bool computes(const std::string& tensor_name) const override;
   golden::DType dtype_of(const std::string& tensor_name) const override;
   void run(const verify::Batch& batch, const verify::Forced& forced,
@@ -44,6 +46,9 @@ class EngineSubject : public verify::Subject {
   void run_gradients(const verify::Batch& batch, const verify::Receive& receive) override;
   golden::Tensor run_untapped(const verify::Batch& batch, verify::Result result) override;
   std::unique_ptr<verify::Subject> another() const override;
+  // A ring, where every layer has a window and it is shorter.
+  std::vector<verify::Cache> caches(int64_t positions) const override;
+  void use_cache(const std::string& name) override { ring_ = !name.empty(); }
   void reset(int64_t rows, int64_t positions) override;
   void decode(const verify::Batch& tokens, const verify::Receive& receive) override;
   void decode_rows(const verify::Batch& tokens, std::span<const int32_t> counts,
@@ -57,6 +62,8 @@ class EngineSubject : public verify::Subject {
   MakeModel make_;
   std::unique_ptr<cuda::Decoder> decoder_;
   int64_t capacity_ = 0;  // of decoder_, in positions
+  int64_t piece_ = 0;     // its largest chunk, 0: any
+  bool ring_ = false;     // of the next decoder
 };
 
 }  // namespace assay::cli

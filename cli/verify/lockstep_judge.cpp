@@ -63,6 +63,7 @@ void check_lockstep_options(const JudgeOptions& judge, const LockstepTyped& opti
         "--train: expected without {}, got both: training is a judgement of its own", option));
   };
   refuse(judge.equal, "--equal");
+  refuse(judge.modes, "--modes");
   refuse(judge.leakage, "--leakage");
   refuse(!judge.pattern.empty(), "--only");
   refuse(!judge.left_out.empty(), "--leave-out");

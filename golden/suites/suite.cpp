@@ -42,6 +42,7 @@ SuiteSettings read_settings(SuiteFields& fields, SuiteSettings s) {
   });
   s.gradients = fields.get("gradients", "true or false", s.gradients);
   s.equal = fields.get("equal", "true or false", s.equal);
+  s.modes = fields.get("modes", "true or false", s.modes);
   s.left_out = fields.get("left_out", "a list of patterns", s.left_out);
   s.suffix = fields.get("suffix", "a text", s.suffix);
   if (fields.find("precisions") != nullptr) {

@@ -21,6 +21,7 @@
 //   gradients    false       also every gradient of the loss
 //   precisions   ["fp32", "bf16"]   what `suite verify` judges when it is not told
 //   equal        false       judged by equality with the golden value in the storage type, no bound
+//   modes        false       run in other ways too: the beginning alone, other rows, padding, pieces
 //   left_out     []          patterns of checkpoints that are not judged, with a reason in "about"
 //   suffix       ""          appended to the name
 //
@@ -52,6 +53,7 @@ struct SuiteSettings {
   bool gradients = false;
   std::vector<Precision> precisions{Precision::fp32, Precision::bf16};
   bool equal = false;
+  bool modes = false;
   std::vector<std::string> left_out;
   std::string suffix;
 };

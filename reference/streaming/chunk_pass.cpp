@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "golden/contract/error.h"
 #include "reference/graph/op.h"
 #include "reference/interpreters/walk.h"
@@ -49,14 +51,21 @@ KeptTensor kept_of(const Graph& graph, int id) {
 
 }  // namespace
 
-ChunkPass::ChunkPass(const golden::ModelConfig& config, const golden::WeightSource& weights)
-    : graph_(build_model(config, 1, 1)),
+ChunkPass::ChunkPass(const golden::ModelConfig& config, const golden::WeightSource& weights,
+                     ObserveChunk observe)
+    : observe_(std::move(observe)),
+      graph_(build_model(config, 1, 1)),
       logits_(graph_->find("logits")),
       fixed_(graph_->nodes().size()) {
   find_fixed(weights);
   find_kept();
   with_logits_ = needed(true);
   without_logits_ = needed(false);
+}
+
+Array ChunkPass::observed(const NodeData& node, Array value) const {
+  if (!observe_ || node.name.empty()) return value;
+  return observe_(node, std::move(value));
 }
 
 std::vector<int> ChunkPass::needed(bool logits) const {
@@ -83,7 +92,7 @@ void ChunkPass::find_fixed(const golden::WeightSource& weights) {
   walk<Array>(
       *graph_, needed_for(*graph_, targets, fixed_), read,
       [&](int id, const NodeData& node, const std::vector<Array>& operands) {
-        Array value = value_of(node, operands);
+        Array value = observed(node, value_of(node, operands));
         fixed_[static_cast<std::size_t>(id)] = value;
         return value;
       },
@@ -149,7 +158,7 @@ ChunkResults ChunkPass::run(const ChunkInputs& inputs) const {
   walk<Array>(
       *graph_, inputs.logits ? with_logits_ : without_logits_, given,
       [&](int id, const NodeData& node, const std::vector<Array>& operands) {
-        Array value = value_of_node(node, operands, inputs);
+        Array value = observed(node, value_of_node(node, operands, inputs));
         const auto kept = of_.find(id);
         if (kept != of_.end()) results.rows[kept->second] = value;
         if (id == logits_) results.logits = value;

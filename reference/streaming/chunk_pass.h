@@ -31,10 +31,14 @@ struct ChunkResults {
   std::vector<Array> rows;  // of each kept tensor, the chunk's own
 };
 
+// Of every named tensor: what later ones read in its place.
+using ObserveChunk = std::function<Array(const NodeData& node, Array value)>;
+
 class ChunkPass {
  public:
-  // Binds all weights, and evaluates once what depends on weights alone.
-  ChunkPass(const golden::ModelConfig& config, const golden::WeightSource& weights);
+  // Binds all weights, and evaluates once what depends on weights alone. observe may be empty.
+  ChunkPass(const golden::ModelConfig& config, const golden::WeightSource& weights,
+            ObserveChunk observe);
 
   ChunkResults run(const ChunkInputs& inputs) const;
   const std::vector<KeptTensor>& kept() const { return kept_; }
@@ -46,6 +50,9 @@ class ChunkPass {
   Array value_of_node(const NodeData& node, const std::vector<Array>& operands,
                       const ChunkInputs& inputs) const;
 
+  Array observed(const NodeData& node, Array value) const;
+
+  ObserveChunk observe_;
   std::unique_ptr<Graph> graph_;
   int logits_ = -1;
   std::vector<Array> fixed_;       // by node: weights, and what is made of weights alone

@@ -111,7 +111,7 @@ class StreamedModel::Steps {
         reach_(reach_of(config)),
         parameters_(parameters_of(config)),
         vocab_(config.vocab_size),
-        pass_(config, weights) {
+        pass_(config, weights, options_.observe) {
     const CacheSize size{options_.capacity, reach_.sinks};
     for (int64_t b = 0; b < options_.batch; ++b) caches_.push_back(options_.cache(kept(), size));
   }

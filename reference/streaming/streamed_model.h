@@ -28,6 +28,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -35,6 +36,8 @@
 
 #include "golden/contract/config.h"
 #include "golden/contract/weights.h"
+#include "reference/graph/graph.h"
+#include "reference/numbers/array.h"
 #include "reference/streaming/key_cache.h"
 
 namespace assay::reference {
@@ -48,6 +51,9 @@ struct StreamOptions {
   // On which side rows of a step that are shorter than others are filled up. No result shows it.
   enum class Padding { right, left } padding = Padding::right;
   KeyCacheFactory cache = nullptr;  // a ring (ring_cache.h) without one
+  // Sees the named tensors of each chunk, of the sequences that go on in it, in the order of their
+  // pieces, [B,..,T,..]; what it returns is what later ones read. First those of weights alone.
+  std::function<Array(const NodeData& node, Array value)> observe = nullptr;
 };
 
 // What one sequence goes on with.

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "golden/contract/error.h"
+#include "verify/decoders/batches.h"
 #include "verify/subjects/program.h"
 #include "verify/subjects/rows.h"
 
@@ -67,8 +68,7 @@ struct Piece {
   int64_t n;
 };
 
-void put(const Piece& piece, const golden::Tensor& tensor, const PieceShape& is,
-         DecodedTensor& into) {
+void put(const Piece& piece, const golden::Tensor& tensor, const PieceShape& is, PartTensor& into) {
   const Places& to = into.places;
   golden::Shape shape = to.shape;
   shape[to.axis] = is.positions;
@@ -91,22 +91,8 @@ void put(const Piece& piece, const golden::Tensor& tensor, const PieceShape& is,
   }
 }
 
-bool read_values(Observed& observed) {
-  if (!observed.problem.empty() || !observed.restrictions.problem.empty()) return false;
-  if (!observed.read) return true;
-  observed.tensor.values.resize(
-      static_cast<std::size_t>(golden::element_count(observed.tensor.shape)));
-  try {
-    observed.read(observed.tensor.values);
-  } catch (const InputError&) {
-    if (observed.may_fail) return false;
-    throw;
-  }
-  return true;
-}
-
 void take(const Piece& piece, Observed observed, int64_t cache_rows,
-          const std::map<std::string, Places>& wanted, DecodedTensors& decoded) {
+          const std::map<std::string, Places>& wanted, PartTensors& decoded) {
   const auto found = wanted.find(observed.name);
   if (found == wanted.end()) return;
   const Places& places = found->second;
@@ -125,18 +111,14 @@ void take(const Piece& piece, Observed observed, int64_t cache_rows,
   if (!read_values(observed)) return;
   const int64_t handed = golden::element_count(observed.tensor.shape);
   if (handed != static_cast<int64_t>(observed.tensor.values.size())) return;
-  DecodedTensor& tensor = decoded[observed.name];
-  if (tensor.values.empty()) {
-    tensor = {places,
-              std::vector<double>(static_cast<std::size_t>(golden::element_count(places.shape))),
-              std::vector<uint8_t>(static_cast<std::size_t>(places.rows() * places.positions()))};
-  }
+  PartTensor& tensor = decoded[observed.name];
+  if (tensor.values.empty()) tensor = empty_part(places);
   put(piece, observed.tensor, is, tensor);
 }
 
 void decode_rows_of(Subject& subject, const Batch& part, const CacheRows& rows,
                     const Chunking& chunking, const std::map<std::string, Places>& wanted,
-                    DecodedTensors& decoded) {
+                    PartTensors& decoded) {
   Counts done(static_cast<std::size_t>(part.batch));
   for (Counts counts : chunking.steps) {
     counts.resize(done.size(), counts.front());  // rows that fill up a group
@@ -153,40 +135,19 @@ void decode_rows_of(Subject& subject, const Batch& part, const CacheRows& rows,
 
 }  // namespace
 
-int64_t Places::between() const {
-  int64_t count = 1;
-  for (std::size_t a = 1; a < axis; ++a) count *= shape[a];
-  return count;
-}
-
-int64_t Places::inside() const {
-  int64_t count = 1;
-  for (std::size_t a = axis + 1; a < shape.size(); ++a) count *= shape[a];
-  return count;
-}
-
-int64_t Places::element(int64_t b, int64_t h, int64_t t) const {
-  return ((b * between() + h) * positions() + t) * inside();
-}
-
-bool has_positions(const std::string& axes) {
-  return axes.starts_with("B") && std::count(axes.begin(), axes.end(), 'T') == 1 &&
-         axes.find('S') == std::string::npos;
-}
-
-Places places_of(const std::string& axes, const golden::Shape& shape) {
-  return {shape, axes.find('T')};
-}
-
-DecodedTensors decode_in(Subject& subject, const Batch& batch, const Chunking& chunking,
-                         const std::map<std::string, Places>& wanted, const Batch& others) {
-  DecodedTensors decoded;
+PartTensors decode_in(Subject& subject, const Batch& batch, const Chunking& chunking,
+                      const std::map<std::string, Places>& wanted, const Batch& others) {
+  PartTensors decoded;
   const int64_t fixed = subject.capabilities().fixed_batch;
   const bool whole = fixed == 0 || fixed == batch.batch;
   if (others.positions > 0) {
     const Batch before = whole ? others : pieces_of(others, fixed).front();
     subject.reset(before.batch, batch.positions);
-    subject.decode(before, [](const Observed&) {});
+    const int64_t most = chunking.largest == 0 ? before.positions : chunking.largest;
+    for (int64_t t = 0; t < before.positions; t += most) {
+      const int64_t count = std::min(most, before.positions - t);
+      subject.decode(part_of(before, t, count), [](const Observed&) {});
+    }
   }
   if (whole) {
     subject.reset(batch.batch, batch.positions);

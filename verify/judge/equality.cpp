@@ -7,6 +7,8 @@
 #include <cmath>
 
 #include "verify/judge/decoding.h"
+#include "verify/judge/modes.h"
+#include "verify/judge/parts.h"
 #include "verify/judge/untapped.h"
 #include "verify/numerics/ledger_check.h"
 #include "verify/numerics/views.h"
@@ -169,9 +171,10 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
 
   start = Clock::now();
   Rows rows(file, subject);
-  DecodingJudge decoding(file, subject, options.decoding, options.command);
+  KeptValues kept(file);
+  DecodingJudge decoding(file, subject, kept, options.decoding, options.command);
   const WatchFree watch = [&](const FreeComparison& seen) {
-    decoding.keep(seen);
+    if (options.modes || decoding.wants(seen.row.name)) kept.keep(seen);
     if (options.watch) options.watch(seen);
   };
   EqualityObserver observer(file, schedule, ledger, golden, rows, watch);
@@ -187,9 +190,19 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
   if (std::optional<Check> check = decoding.judge(ledger, {})) {
     result.checks.push_back(std::move(*check));
   }
+  std::string diverged = decoding.diverged();
+  std::vector<std::string> first_divergence = decoding.first_divergence();
+  if (options.modes) {
+    ModesResult modes = ModesJudge(file, subject, kept, options.command).judge(ledger, {});
+    for (Check& check : modes.checks) result.checks.push_back(std::move(check));
+    if (diverged.empty()) {
+      diverged = modes.diverged;
+      first_divergence = std::move(modes.first_divergence);
+    }
+  }
   const bool differs = !observer.first_name().empty();
-  result.diverged = differs ? observer.first_name() : decoding.diverged();
-  result.first_divergence = differs ? observer.first() : decoding.first_divergence();
+  result.diverged = differs ? observer.first_name() : diverged;
+  result.first_divergence = differs ? observer.first() : first_divergence;
   std::vector<std::string>& details = result.checks[1].details;
   details.insert(details.begin(), observer.first().begin(), observer.first().end());
   for (CheckpointRow& row : rows.all()) {

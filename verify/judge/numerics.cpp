@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <optional>
 
 #include "verify/diagnosis/diagnosis.h"
 #include "verify/diagnosis/divergence.h"
 #include "verify/judge/gradients.h"
+#include "verify/judge/modes.h"
+#include "verify/judge/parts.h"
 #include "verify/judge/slope_check.h"
 #include "verify/judge/untapped.h"
 #include "verify/judge/view_checks.h"
@@ -87,7 +90,9 @@ struct Run {
         forced_ledger(file.asked, judged.describe() + ", forced"),
         golden(golden_file),
         rows(file, judged),
-        decoding(file, judged, chosen.decoding, chosen.command),
+        kept(file),
+        decoding(file, judged, kept, chosen.decoding, chosen.command),
+        modes(file, judged, kept, chosen.command),
         tolerance(schedule, file.elements(), chosen.false_alarm_rate) {
     const Demands demands{.part = judged.gives_a_part(),
                           .strict = chosen.strict,
@@ -107,9 +112,11 @@ struct Run {
   Ledger ledger, forced_ledger;
   GoldenValues golden;
   Rows rows;
+  KeptValues kept;
   DecodingJudge decoding;
+  ModesJudge modes;
   const WatchFree watch = [this](const FreeComparison& seen) {
-    decoding.keep(seen);
+    if (options.modes || decoding.wants(seen.row.name)) kept.keep(seen);
     if (options.watch) options.watch(seen);
   };
   const AnalyticTolerance tolerance;
@@ -293,17 +300,18 @@ void compare_gradients(Run& run) {
   result.first_divergence = std::move(gradients.first_divergence);
 }
 
-// Last of all: a program that dies of it has been judged in everything else.
-void compare_decoding(Run& run) {
-  std::optional<SampledNoise> noise;
-  // Where the run itself is outside nothing is gained by wider bounds.
-  const auto widen = [&]() -> DecodingJudge::Widen {
+// Where the run itself is outside nothing is gained by wider bounds.
+std::function<Widen()> widening(const Run& run, std::optional<SampledNoise>& noise) {
+  return [&]() -> Widen {
     if (run.free_failure || run.local_failure) return {};
-    noise.emplace(run.file, run.schedule, run.golden);
+    if (!noise) noise.emplace(run.file, run.schedule, run.golden);
     return [&noise](const std::string& name, const reference::Array& deviation) {
       return noise->widened(name, deviation);
     };
   };
+}
+
+void compare_decoding(Run& run, const std::function<Widen()>& widen) {
   NumericsResult& result = run.result;
   std::optional<Check> check = run.decoding.judge(run.ledger, widen);
   const std::string& why_not = run.decoding.why_not();
@@ -315,6 +323,16 @@ void compare_decoding(Run& run) {
   if (!result.diverged.empty() || run.decoding.diverged().empty()) return;
   result.diverged = run.decoding.diverged();
   result.first_divergence = run.decoding.first_divergence();
+}
+
+void compare_modes(Run& run, const std::function<Widen()>& widen) {
+  if (!run.options.modes) return;
+  NumericsResult& result = run.result;
+  ModesResult modes = run.modes.judge(run.ledger, widen);
+  for (Check& check : modes.checks) result.checks.push_back(std::move(check));
+  if (!result.diverged.empty() || modes.diverged.empty()) return;
+  result.diverged = modes.diverged;
+  result.first_divergence = std::move(modes.first_divergence);
 }
 
 }  // namespace
@@ -338,7 +356,11 @@ NumericsResult verify_numerics(const golden::GoldenReader& golden, Subject& subj
   }
   result.rows = std::move(run.rows.all());
   compare_gradients(run);
-  compare_decoding(run);
+  // Last of all: a program that dies of it has been judged in everything else.
+  std::optional<SampledNoise> noise;
+  const auto widen = widening(run, noise);
+  compare_modes(run, widen);
+  compare_decoding(run, widen);
   result.ledger = std::make_shared<const Ledger>(std::move(run.ledger));
   return std::move(result);
 }

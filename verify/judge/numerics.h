@@ -32,6 +32,7 @@ struct NumericsOptions {
   bool strict = false;
   double false_alarm_rate = 1e-6;  // of the whole free-running view
   Decoding decoding = Decoding::where_it_can;
+  bool modes = false;    // run the batch in other ways too (modes.h)
   bool diagnose = true;  // try the dictionary of known defects on the first divergence
   // What the user typed, without --only: "assay verify g.h5 --subject simt --precision bf16".
   std::string command = "assay verify";

@@ -12,6 +12,12 @@ namespace {
 using golden::Precision;
 using reference::Array;
 
+Array rounded_to(Precision storage, const Array& value) {
+  Array rounded = Array::copy_of(value.shape(), value.values());
+  for (double& x : rounded.values()) x = golden::round_to(storage, x);
+  return rounded;
+}
+
 class RoundAndForce : public reference::Observer {
  public:
   RoundAndForce(const golden::PrecisionSchedule& schedule, const Forced& forced,
@@ -20,8 +26,7 @@ class RoundAndForce : public reference::Observer {
 
   Array observe(const reference::NodeData& node, Array value) override {
     const Precision storage = schedule_.storage_of(node.name);
-    Array rounded = Array::copy_of(value.shape(), value.values());
-    for (double& x : rounded.values()) x = golden::round_to(storage, x);
+    const Array rounded = rounded_to(storage, value);
     receive_({node.name,
               dtype_of(storage),
               {rounded.shape(), {rounded.values().begin(), rounded.values().end()}}});
@@ -44,8 +49,7 @@ class RoundGradients : public reference::GradientObserver {
   void observe_gradient(const reference::NodeData&, const Array&) override {}
   Array pass_on(const reference::NodeData& node, Array gradient) override {
     const Precision type = node.weight ? schedule_.accumulate : schedule_.storage_of(node.name);
-    Array rounded = Array::copy_of(gradient.shape(), gradient.values());
-    for (double& x : rounded.values()) x = golden::round_to(type, x);
+    const Array rounded = rounded_to(type, gradient);
     receive_({kGrad + node.name,
               dtype_of(type),
               {rounded.shape(), {rounded.values().begin(), rounded.values().end()}}});
@@ -95,7 +99,11 @@ void GraphSubject::run_gradients(const Batch& batch, const Receive& receive) {
   RoundAndForce values(schedule_, none, ignore);
   RoundGradients gradients(schedule_, receive);
   reference::evaluate_with_gradient(*graph, bind(batch, *weights_), graph->find("loss"), values,
-                                    gradients);
+                                    gradients, reference::segments_of(*graph, keep_));
+}
+
+Array GraphSubject::rounded(const std::string& name, const Array& value) const {
+  return rounded_to(schedule_.storage_of(name), value);
 }
 
 }  // namespace assay::verify

@@ -10,6 +10,8 @@
 #include "golden/contract/config.h"
 #include "golden/contract/weights.h"
 #include "reference/graph/graph.h"
+#include "reference/interpreters/segments.h"
+#include "reference/numbers/array.h"
 #include "verify/subjects/subject.h"
 
 namespace assay::verify {
@@ -40,12 +42,21 @@ class GraphSubject : public Subject {
   // of weights to the accumulator type.
   void run_gradients(const Batch& batch, const Receive& receive) override;
 
+ protected:
+  // A value as it is handed over, and read by what follows.
+  reference::Array rounded(const std::string& name, const reference::Array& value) const;
+  const golden::ModelConfig& config() const { return config_; }
+  const golden::WeightSource& weights() const { return *weights_; }
+  // What run_gradients keeps of a forward pass.
+  void keep(reference::Keep keep) { keep_ = keep; }
+
  private:
   std::string description_;
   Build build_;
   golden::ModelConfig config_;
   std::shared_ptr<const golden::WeightSource> weights_;
   golden::PrecisionSchedule schedule_;
+  reference::Keep keep_ = reference::Keep::all;
 };
 
 }  // namespace assay::verify

@@ -70,6 +70,12 @@ struct Capabilities {
   int64_t fixed_length = 0;
 };
 
+// A way in which what a cache holds may be kept beside the usual one.
+struct Cache {
+  std::string name;   // "a ring"; "": the usual one
+  int64_t piece = 0;  // positions that it takes at once, at most; 0: any number
+};
+
 // What the names of gradients begin with: "grad/logits", "grad/lm_head.weight".
 inline constexpr char kGrad[] = "grad/";
 inline bool is_gradient(const std::string& name) { return name.starts_with(kGrad); }
@@ -93,6 +99,15 @@ using Interests = std::function<Interest(const std::string& name)>;
 // Called for every tensor in the order in which the subject computes (a dump: in which it lists)
 // them.
 using Receive = std::function<void(Observed observed)>;
+
+class Subject;
+
+// A subject that forms again what it does not keep for the backward pass.
+struct Checkpointed {
+  std::string what;  // "layers' inputs kept"
+  // Throws Unsupported or InputError where the model cannot be run so.
+  std::function<std::unique_ptr<Subject>()> make;
+};
 
 class Subject {
  public:
@@ -132,6 +147,14 @@ class Subject {
   // and hands over the tensors of those n positions, or of the last one alone.
   virtual void reset(int64_t rows, int64_t positions);
   virtual void decode(const Batch& tokens, const Receive& receive);
+  // Other ways in which it can keep what it is given of sequences of so many positions, of the same
+  // values. use_cache() takes one of their names, or "" for the usual way, and the next reset()
+  // makes such a cache.
+  virtual std::vector<Cache> caches(int64_t positions) const {
+    (void)positions;
+    return {};
+  }
+  virtual void use_cache(const std::string& name) { (void)name; }
   // Likewise, of row b the first counts[b] tokens alone. Only where decodes_ragged; it hands over
   // the tensors of each row's last new position.
   virtual void decode_rows(const Batch& tokens, std::span<const int32_t> counts,
@@ -143,6 +166,8 @@ class Subject {
   virtual void ask_for(const std::vector<std::string>& names) { (void)names; }
   // One result of a run in which no other tensor is asked for. Only where can_run_untapped.
   virtual golden::Tensor run_untapped(const Batch& batch, Result result);
+  // The same subject but for what it keeps of a forward pass: gradients have to have the same bits.
+  virtual std::vector<Checkpointed> checkpointed() const { return {}; }
   // The same subject made anew, which has run nothing; nullptr where none can be made.
   virtual std::unique_ptr<Subject> another() const { return nullptr; }
   // What the subject says of where it comes from; "" if it does not say.
