@@ -193,6 +193,102 @@ BOOST_AUTO_TEST_CASE(a_refused_piece_changes_no_sequence) {
   }
 }
 
+namespace {
+
+// A ring that refuses the append that `left` counts down to, of all caches that share it.
+class RefusingCache final : public KeyCache {
+ public:
+  RefusingCache(std::unique_ptr<KeyCache> ring, int64_t& left)
+      : ring_(std::move(ring)), left_(left) {}
+  void append(int64_t count, std::span<const KeptRows> rows,
+              std::span<const uint8_t> real) override {
+    if (--left_ == 0) throw std::bad_alloc();
+    ring_->append(count, rows, real);
+  }
+  void read(std::size_t tensor, int64_t first, int64_t last, double* to,
+            int64_t head_stride) override {
+    ring_->read(tensor, first, last, to, head_stride);
+  }
+  bool is_real(int64_t position) const override { return ring_->is_real(position); }
+  int64_t length() const override { return ring_->length(); }
+  int64_t oldest() const override { return ring_->oldest(); }
+  int64_t held() const override { return ring_->held(); }
+  int64_t evictions() const override { return ring_->evictions(); }
+  int64_t bytes() const override { return ring_->bytes(); }
+  void reset() override { ring_->reset(); }
+  std::unique_ptr<CacheMark> mark(int64_t count) const override { return ring_->mark(count); }
+  void go_back(const CacheMark& to) noexcept override { ring_->go_back(to); }
+
+ private:
+  std::unique_ptr<KeyCache> ring_;
+  int64_t& left_;
+};
+
+}  // namespace
+
+// Whichever append of whichever step is refused, no sequence has moved and none has lost a row,
+// also of those whose oldest rows had been overwritten by then.
+BOOST_AUTO_TEST_CASE(a_refused_append_changes_no_sequence) {
+  ModelConfig mixed = windowed("1", 4, 2);
+  mixed.full_layers = {1};
+  for (const ModelConfig& config : {windowed("1", 4, 2), windowed("5.1E", 5), mixed}) {
+    BOOST_TEST_INFO_SCOPE(title(config));
+    const StreamOptions plain{
+        .batch = 3, .capacity = config.full_layers.empty() ? 6 : 40, .chunk = 3};
+    const auto undisturbed = made(config, plain);
+    const auto tokens = tokens_of(config, 12);
+    const auto span = std::span(tokens);
+    const std::vector<Piece> before{{.sequence = 0, .tokens = span.first(11), .logits = {}},
+                                    {.sequence = 1, .tokens = span.first(2), .logits = {}}};
+    const std::vector<Piece> pieces{{.sequence = 1, .tokens = span.last(7), .logits = {}},
+                                    {.sequence = 0, .tokens = span.first(10), .logits = {}},
+                                    {.sequence = 2, .tokens = span.first(2), .logits = {}}};
+    undisturbed->append(before);
+    std::vector<std::vector<double>> expected;
+    for (const int64_t sequence : {0, 1, 2}) {
+      expected.push_back(logits_after(*undisturbed, sequence, span));
+    }
+    for (int64_t refused = 1; refused <= 8; ++refused) {
+      int64_t left = 0;
+      StreamOptions options = plain;
+      options.cache = [&](std::span<const KeptTensor> kept, const CacheSize& size) {
+        return std::make_unique<RefusingCache>(make_ring_cache(kept, size), left);
+      };
+      const auto model = made(config, options);
+      model->append(before);
+      left = refused;
+      BOOST_CHECK_THROW(model->append(pieces), std::bad_alloc);
+      for (const int64_t sequence : {0, 1, 2}) {
+        BOOST_TEST(
+            logits_after(*model, sequence, span) == expected[static_cast<std::size_t>(sequence)],
+            boost::test_tools::per_element());
+      }
+    }
+  }
+}
+
+// Layers with a window keep a window, beside those that keep everything.
+BOOST_AUTO_TEST_CASE(a_layer_with_a_window_has_a_ring_of_its_own) {
+  const auto kept = [](const std::string& method, int64_t full_layer) {
+    ModelConfig config = windowed(method, 4, 2);
+    config.full_layers = {full_layer};
+    const auto model = made(config, {.capacity = 40, .chunk = 8});
+    int64_t windowed_numbers = 0;
+    for (const KeptTensor& tensor : model->kept()) {
+      windowed_numbers += tensor.windowed ? tensor.heads * tensor.width : 0;
+    }
+    // 4 positions and 2 sinks of what is windowed, 40 of the rest and of what is padding.
+    const int64_t numbers = kept_heads_times_width(*model);
+    BOOST_TEST(model->statistics(0).bytes ==
+               8 * (6 * windowed_numbers + 40 * (numbers - windowed_numbers)) + 40);
+    return windowed_numbers / 12.0;  // in units of a K or a V
+  };
+  BOOST_TEST(kept("plain", 1) == 4);    // K and V of layers 0 and 2
+  BOOST_TEST(kept("1", 0) == 4 + 1);    // layer 1's values run again on layer 2, not layer 0's
+  BOOST_TEST(kept("5.1", 0) == 2 + 2);  // nothing of layer 0; its scores are no concern of K_1, K_2
+  BOOST_TEST(kept("5.1", 2) == 2);      // keys of layers 0 and 1 are read by layer 2's mask too
+}
+
 BOOST_AUTO_TEST_CASE(a_sequence_ends_with_its_cache_or_its_parameters) {
   const auto fill = [](const ModelConfig& config, const StreamOptions& options, int64_t fits) {
     const auto model = made(config, options);
