@@ -10,6 +10,7 @@
 #include "reference/numbers/array.h"
 #include "reference/streaming/ring_cache.h"
 #include "reference/streaming/tiered_cache.h"
+#include "tests/cli/systems/refusing_cache.h"
 #include "tests/reference/models.h"
 #include "tests/reference/prob_transformer/variants.h"
 #include "tests/reference/streaming/stream_case.h"
@@ -193,39 +194,6 @@ BOOST_AUTO_TEST_CASE(a_refused_piece_changes_no_sequence) {
   }
 }
 
-namespace {
-
-// A ring that refuses the append that `left` counts down to, of all caches that share it.
-class RefusingCache final : public KeyCache {
- public:
-  RefusingCache(std::unique_ptr<KeyCache> ring, int64_t& left)
-      : ring_(std::move(ring)), left_(left) {}
-  void append(int64_t count, std::span<const KeptRows> rows,
-              std::span<const uint8_t> real) override {
-    if (--left_ == 0) throw std::bad_alloc();
-    ring_->append(count, rows, real);
-  }
-  void read(std::size_t tensor, int64_t first, int64_t last, double* to,
-            int64_t head_stride) override {
-    ring_->read(tensor, first, last, to, head_stride);
-  }
-  bool is_real(int64_t position) const override { return ring_->is_real(position); }
-  int64_t length() const override { return ring_->length(); }
-  int64_t oldest() const override { return ring_->oldest(); }
-  int64_t held() const override { return ring_->held(); }
-  int64_t evictions() const override { return ring_->evictions(); }
-  int64_t bytes() const override { return ring_->bytes(); }
-  void reset() override { ring_->reset(); }
-  std::unique_ptr<CacheMark> mark(int64_t count) const override { return ring_->mark(count); }
-  void go_back(const CacheMark& to) noexcept override { ring_->go_back(to); }
-
- private:
-  std::unique_ptr<KeyCache> ring_;
-  int64_t& left_;
-};
-
-}  // namespace
-
 // Whichever append of whichever step is refused, no sequence has moved and none has lost a row,
 // also of those whose oldest rows had been overwritten by then.
 BOOST_AUTO_TEST_CASE(a_refused_append_changes_no_sequence) {
@@ -251,9 +219,7 @@ BOOST_AUTO_TEST_CASE(a_refused_append_changes_no_sequence) {
     for (int64_t refused = 1; refused <= 8; ++refused) {
       int64_t left = 0;
       StreamOptions options = plain;
-      options.cache = [&](std::span<const KeptTensor> kept, const CacheSize& size) {
-        return std::make_unique<RefusingCache>(make_ring_cache(kept, size), left);
-      };
+      options.cache = systems_test::refusing_caches(left);
       const auto model = made(config, options);
       model->append(before);
       left = refused;
