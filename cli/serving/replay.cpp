@@ -9,6 +9,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "cli/process/stop.h"
 #include "cli/serving/alone_check.h"
 #include "golden/contract/error.h"
 #include "golden/contract/random.h"
@@ -162,6 +163,7 @@ class Replaying {
 
   Replay run(const ReplayProgress& progress) {
     for (;;) {
+      if (stop_signal() != 0 && out_.stopped_by == 0) stop();
       submit_due();
       if (server_->step()) {
         if (progress) progress(recorder_.ended_count);
@@ -246,6 +248,18 @@ class Replaying {
     }
   }
 
+  // Who waits or runs is cancelled, and nobody else comes.
+  void stop() {
+    out_.stopped_by = stop_signal();
+    for (std::size_t at = 0; at < arrived_; ++at) {
+      server_->cancel(out_.requests[plan_.order[at]].id);
+    }
+    for (; arrived_ < plan_.order.size(); ++arrived_, ++not_sent_) {
+      out_.requests[plan_.order[arrived_]].rejected =
+          fmt::format("not sent: stopped by signal {}", out_.stopped_by);
+    }
+  }
+
   double next_event_s() const {
     double next_s = server_->next_start_s().value_or(kNever);
     if (arrived_ < plan_.order.size()) {
@@ -265,7 +279,7 @@ class Replaying {
       out_.blocks_used = budget_->most_used();
       out_.block_refusals = budget_->refusals();
     }
-    out_.checks.push_back(audit_.check(static_cast<int64_t>(trace_.rows.size())));
+    out_.checks.push_back(audit_.check(static_cast<int64_t>(trace_.rows.size()) - not_sent_));
     if (options_.checked != 0) {
       out_.checks.push_back(alone_.alone());
       out_.checks.push_back(alone_.whole());
@@ -286,6 +300,7 @@ class Replaying {
   Recorder recorder_;
   std::optional<serving::Server> server_;
   std::set<std::string> given_ids_;
+  int64_t not_sent_ = 0;
   std::size_t arrived_ = 0, cancelled_ = 0;
 };
 

@@ -47,6 +47,7 @@ struct Replay {
   double elapsed_s = 0;                         // from the first arrival to the last end
   int64_t blocks_used = 0, block_refusals = 0;  // at most at once; of memory
   std::vector<verify::Check> checks;
+  int stopped_by = 0;  // a signal: what ran was cancelled, and the rest did not come
 
   int64_t count(serving::End end) const;
   int64_t rejected() const;

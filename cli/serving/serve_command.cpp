@@ -9,6 +9,7 @@
 
 #include "cli/command.h"
 #include "cli/model_options.h"
+#include "cli/process/stop.h"
 #include "cli/report_options.h"
 #include "cli/serving/serving_report.h"
 #include "golden/contract/error.h"
@@ -99,7 +100,6 @@ ReplayProgress progress_bar(std::size_t requests, bool quiet) {
     const auto total = static_cast<int64_t>(requests);
     fmt::print(stderr, "\r[{:=<{}}{: <{}}] {}/{} requests", "", 40 * ended / total, "",
                40 - 40 * ended / total, ended, total);
-    if (ended == total) fmt::print(stderr, "\r\x1b[K");
     std::fflush(stderr);
   };
 }
@@ -113,7 +113,7 @@ int run_serve(const ServeOptions& options, const Outcome& outcome) {
   const ReplayOptions replaying = replay_options(options);
   const golden::ModelConfig config = model_config(options.model);
   std::vector<std::string> inputs = model_inputs(options.model);
-  inputs.push_back(options.trace);
+  if (options.trace != "-") inputs.push_back(options.trace);
   check_report_targets(options.report, inputs);
   const Trace trace =
       read_trace(options.trace, time_unit_seconds(options.time_unit), options.requests);
@@ -132,10 +132,12 @@ int run_serve(const ServeOptions& options, const Outcome& outcome) {
       fmt::format("method {} on {}: {} requests at once, of at most {} positions", config.method,
                   options.backend, options.model.batch, options.model.positions);
   run.clock = serve_clock_text(options);
-  run.replay =
-      replay(trace, models, replaying, progress_bar(trace.rows.size(), options.report.quiet));
+  const StopOnSignals signals;
+  const ReplayProgress bar = progress_bar(trace.rows.size(), options.report.quiet);
+  run.replay = replay(trace, models, replaying, bar);
 
   const ReportOptions& report = options.report;
+  if (bar) fmt::print(stderr, "\r\x1b[K");
   if (!report.quiet) fmt::print("{}", serving_text(run, outcome.colour));
   if (!report.html_path.empty()) verify::write_report(serving_html(run), report.html_path);
   if (!report.json_path.empty()) verify::write_report(serving_json(run), report.json_path);
@@ -146,7 +148,8 @@ int run_serve(const ServeOptions& options, const Outcome& outcome) {
     junit.checks = run.replay.checks;
     verify::write_report(verify::junit_text(junit), report.junit_path);
   }
-  return serving_exit_code(run.replay);
+  const int stopped = run.replay.stopped_by;
+  return stopped != 0 ? 128 + stopped : serving_exit_code(run.replay);
 }
 
 void add_serving_options(CLI::App& command, ServeOptions& options) {
@@ -189,7 +192,7 @@ void add_trace_options(CLI::App& command, ServeOptions& options) {
   command
       .add_option("--trace", options.trace,
                   "requests to replay: JSONL; CSV with TIMESTAMP, ContextTokens, GeneratedTokens "
-                  "and the like; JSON of requests or of conversations")
+                  "and the like; JSON of requests or of conversations; - for standard input")
       ->required();
   command.add_option("--requests", options.requests, "the first so many of the trace");
   command

@@ -1,14 +1,17 @@
 #include "cli/serving/trace.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 
 #include "datasets/format.h"
+#include "datasets/source.h"
 #include "golden/contract/error.h"
 #include "golden/file/files.h"
 #include "verify/training/readers/table.h"
@@ -162,6 +165,29 @@ std::string settle_arrivals(std::vector<TraceRow>& rows) {
   return fmt::format(", arrivals over {:g} s", last_s);
 }
 
+// "-" is standard input. What is no file, as a pipe, is read to its end.
+std::string text_of_trace(const std::string& path) {
+  constexpr uint64_t kMostBytes = uint64_t{1} << 31;
+  const bool standard = path == "-";
+  std::error_code ignored;
+  const auto type = std::filesystem::status(path, ignored).type();
+  const bool streamed = type == std::filesystem::file_type::fifo ||
+                        type == std::filesystem::file_type::socket ||
+                        type == std::filesystem::file_type::character;
+  if (!standard && !streamed) return golden::read_text(path, "a trace of requests", kMostBytes);
+  std::optional<datasets::Source> source;
+  if (standard) source.emplace(STDIN_FILENO, "standard input");
+  if (!standard) source.emplace(path);
+  std::string text;
+  for (int c = source->sbumpc(); c != std::streambuf::traits_type::eof(); c = source->sbumpc()) {
+    text += static_cast<char>(c);
+    if (text.size() <= kMostBytes) continue;
+    throw InputError(fmt::format("{}: expected a trace of requests of at most {} bytes, got more",
+                                 source->path(), kMostBytes));
+  }
+  return text;
+}
+
 // Files that are known and no trace; lines that end in CR alone end in LF.
 void prepare_text(std::string& text, const std::string& path) {
   const char* const foreign = datasets::foreign_file(text);
@@ -207,9 +233,10 @@ int64_t trace_count(double value, const std::string& where, const std::string& n
                                golden::printable(name), value));
 }
 
-Trace read_trace(const std::string& path, std::optional<double> time_unit_s,
+Trace read_trace(const std::string& given, std::optional<double> time_unit_s,
                  std::optional<int64_t> most) {
-  std::string text = golden::read_text(path, "a trace of requests", uint64_t{1} << 31);
+  std::string text = text_of_trace(given);
+  const std::string path = given == "-" ? "standard input" : given;
   prepare_text(text, path);
   const TraceSource source{text, path, time_unit_s};
   const std::size_t start = text.find_first_not_of(" \t\r\n\xef\xbb\xbf");

@@ -36,6 +36,7 @@ struct Trace {
   std::string read_as;         // "CSV with TIMESTAMP, ContextTokens, GeneratedTokens"
 };
 
+// path: of a file or a pipe; "-" is standard input.
 // time_unit_s: of arrivals that are plain numbers and whose name does not say it; without it
 // seconds, and milliseconds where the trace is Mooncake's. most: rows that are kept. Throws
 // InputError, with file and line, for a file that is no trace, rows without a number where one is

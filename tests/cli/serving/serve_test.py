@@ -4,10 +4,15 @@ report, checks.
 usage: serve_test.py ASSAY
 """
 
+import contextlib
 import gzip
 import json
+import os
 import pathlib
+import pty
 import random
+import signal
+import subprocess
 import sys
 import tempfile
 
@@ -316,6 +321,35 @@ def test_prefixes(runs):
         assert total == 99, shared["totals"]
     none = runs.report(trace, "--share-prefix", "11", "--check", "all")
     assert none["totals"]["shared_tokens"] == 0, none["totals"]
+
+
+def test_pipes_and_signals(runs):
+    program = runs.command.path
+    piped = subprocess.run([program, "serve-sim", "--trace", "-"], input=AZURE.encode(),
+                           capture_output=True, check=False)
+    assert piped.returncode == 0 and b"3 finished" in piped.stdout, piped
+    device = subprocess.run([program, "serve-sim", "--trace", "/dev/stdin"], input=AZURE.encode(),
+                            capture_output=True, check=False)
+    assert device.returncode == 0 and b"3 finished" in device.stdout, device
+    closed = subprocess.run([program, "serve-sim", "--trace", "-"], input=b"",
+                            capture_output=True, check=False)
+    assert closed.returncode == 2 and b"standard input: empty" in closed.stderr, closed
+    rows = [{"prompt_tokens": 20, "max_new_tokens": 30, "arrival_s": i} for i in range(100000)]
+    trace, out = runs.write("long.jsonl", lines(rows)), runs.folder / "stopped.json"
+    terminal, other = pty.openpty()  # where a bar is drawn while it runs
+    with subprocess.Popen([program, "serve-sim", "--trace", trace, "--json", str(out)],
+                          stdout=subprocess.DEVNULL, stderr=other) as child:
+        os.close(other)
+        assert b"requests" in os.read(terminal, 1000)
+        child.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # what Linux says where nobody writes any more
+            while os.read(terminal, 1000):
+                pass
+    os.close(terminal)
+    assert child.returncode == 130, child.returncode
+    report = json.loads(out.read_text())
+    assert report["totals"]["cancelled"] <= 1 and report["totals"]["rejected"] > 0, report["totals"]
+    assert report["checks"][0]["status"] == "pass", report["checks"]
 
 
 def test_reports(runs):
