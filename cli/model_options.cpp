@@ -68,9 +68,13 @@ void add_block_options(CLI::App& command, ModelOptions& options, CLI::Option* co
                      "key/value heads: a divisor of the heads, 1 for MQA");
   command.add_option("--window", options.window,
                      "positions that a query sees, itself the last; 0 (default): all before it");
-  command.add_option("--window-kind", options.window_kind,
-                     "fixed (default), or centred: as many positions on either side, of method pt "
-                     "without causal heads");
+  command.add_option(
+      "--window-kind", options.window_kind,
+      "fixed (default); dynamic: each query has its own, of --window-min to --window "
+      "positions; or centred: as many on either side, of method pt without causal "
+      "heads");
+  command.add_option("--window-min", options.window_min,
+                     "positions that a query of a dynamic window sees at least; default 1");
   command.add_option("--sink-tokens", options.sink_tokens,
                      "first positions, which stay visible behind every window; default 0");
   command
@@ -92,6 +96,15 @@ bool is_given(const char* flag, const std::string& value, const golden::ModelCon
   return !value.empty();
 }
 
+void set_window_min(int64_t least, golden::ModelConfig& config) {
+  if (config.window_kind != golden::WindowKind::dynamic) {
+    throw InputError(fmt::format(
+        "--window-min {}: of a dynamic window: expected --window-kind dynamic beside it, got {}",
+        least, golden::window_kind_name(config.window_kind)));
+  }
+  config.window_min = least;
+}
+
 void set_block_options(const ModelOptions& options, golden::ModelConfig& config) {
   if (is_given("--norm", options.norm, config)) {
     if (options.norm != "pre" && options.norm != "post") {
@@ -108,10 +121,15 @@ void set_block_options(const ModelOptions& options, golden::ModelConfig& config)
   }
   if (options.kv_heads) config.num_key_value_heads = *options.kv_heads;
   if (options.window) config.window = *options.window;
-  if (options.window && config.window == 0) config.full_layers.clear();
+  if (options.window && config.window == 0) {
+    config.full_layers.clear();
+    config.window_kind = golden::WindowKind::fixed;
+  }
   if (!options.window_kind.empty()) {
     config.window_kind = golden::parse_window_kind(options.window_kind, "--window-kind");
   }
+  if (config.window_kind != golden::WindowKind::dynamic) config.window_min = 1;
+  if (options.window_min) set_window_min(*options.window_min, config);
   if (!options.full_layers.empty()) config.full_layers = options.full_layers;
   if (!options.attention_bias.empty()) {
     config.attention_bias = golden::parse_attention_bias(options.attention_bias, "options");

@@ -19,8 +19,8 @@ struct ModelOptions {
   std::string block;             // of a preset; "" is llama
   std::string family;            // of a preset; excludes block
   std::string norm, activation;  // of the GPT-2 block; "" leaves what the config says
-  std::optional<int64_t> kv_heads, window, sink_tokens;  // empty: what the config says
-  std::vector<int64_t> full_layers;                      // likewise, and of the next two
+  std::optional<int64_t> kv_heads, window, window_min, sink_tokens;  // empty: the config's
+  std::vector<int64_t> full_layers;  // likewise, and of the next two
   std::string attention_bias, qk_norm, window_kind;
   std::string method;          // "" leaves what the config says
   std::string residual, form;  // options of the method; empty: what the config says

@@ -110,8 +110,9 @@ constexpr const char* kEngineSuffixes =
     ":stacked (earlier layers run again all at once), :stack=BYTES (in groups that fit), "
     ":stored=BYTES (they read stored probabilities where these fit), :head=BYTES (logits in tiles "
     "that fit, where only the loss is asked for), :span=KEYS (a step of decoding reads its keys in "
-    "parts of so many, side by side), :keep=all|shared|inputs (of a forward pass for the backward "
-    "one), :fast-atomics";
+    "parts of so many, side by side), :block=POSITIONS and :blocks=COUNT (its cache is in blocks "
+    "that sequences share, and there are so many), :keep=all|shared|inputs (of a forward pass for "
+    "the backward one), :fast-atomics";
 
 constexpr verify::Capabilities kAll{
     .can_run = true, .can_force = true, .can_grad = true, .can_decode = true};

@@ -134,8 +134,8 @@ CleanCase draw_any(uint64_t seed, uint64_t index, int attempt, double largest_pe
   c.precision = draw.of(
       {Precision::fp64, Precision::fp32, Precision::tf32, Precision::bf16, Precision::fp16});
   c.subject = draw.of({"simt", "simt:stacked", "simt:head=64", "simt:stacked:stack=1",
-                       "simt:stored=1000000", "simt:span=32", "simt:stacked:stored=1000000:head=1",
-                       "reference"});
+                       "simt:stored=1000000", "simt:span=32", "simt:block=5",
+                       "simt:stacked:stored=1000000:head=1", "reference"});
   c.leakage = c.positions <= 16 && draw.one_in(2);
   draw_options(draw, c.config);
   return c;

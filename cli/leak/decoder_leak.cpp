@@ -127,7 +127,8 @@ void require_no_model(const CLI::App& command, const char* instead) {
                            "--sink-tokens",    "--full-layers",     "--attention-bias", "--qk-norm",
                            "--method",         "--residual",        "--detach-stored",  "--form",
                            "--score-gate-eps", "--score-positions", "--params",         "--seq",
-                           "--precision",      "--schedule",        "--angles",         "--map"}) {
+                           "--precision",      "--schedule",        "--angles",         "--map",
+                           "--window-kind",    "--window-min"}) {
     const CLI::Option* option = command.get_option_no_throw(name);
     if (option == nullptr || option->count() == 0) continue;
     throw InputError(

@@ -97,6 +97,22 @@ class Recorder : public serving::Listener {
   AloneCheck& alone_;
 };
 
+// Nobody runs any more.
+verify::Check returned_blocks(const serving::BlockCounts& counts) {
+  verify::Check check;
+  check.name = "serving: blocks";
+  check.status = verify::Status::pass;
+  check.summary = fmt::format(
+      "all {} blocks that were held at once are free again; {} shared, {} "
+      "copied when written to",
+      counts.most_used, counts.shared, counts.copied);
+  if (counts.used == 0 && counts.promised == 0) return check;
+  check.status = verify::Status::fail;
+  check.summary = fmt::format("{} blocks are held and {} promised when nobody runs any more",
+                              counts.used, counts.promised);
+  return check;
+}
+
 // What happens when, by the trace.
 struct Plan {
   std::vector<double> arrival_s;                        // by request
@@ -150,7 +166,9 @@ class Replaying {
         audit_(options.server.overtaking),
         alone_(models, options.capacity),
         recorder_(out_, audit_, alone_) {
-    if (options.blocks.blocks > 0) budget_.emplace(timed_, options.blocks);
+    if (options.blocks.blocks > 0 && !timed_.block_counts()) {
+      budget_.emplace(timed_, options.blocks);
+    }
     serving::StepModel& served = budget_ ? static_cast<serving::StepModel&>(*budget_) : timed_;
     recorder_.most_positions = served.capacity();
     recorder_.vocab_size = served.vocab_size();
@@ -276,10 +294,13 @@ class Replaying {
     out_.statistics = server_->statistics();
     out_.elapsed_s = clock_.now_s;
     if (budget_) {
-      out_.blocks_used = budget_->most_used();
-      out_.block_refusals = budget_->refusals();
+      out_.blocks = {.most_used = budget_->most_used(), .refusals = budget_->refusals()};
     }
     out_.checks.push_back(audit_.check(static_cast<int64_t>(trace_.rows.size()) - not_sent_));
+    if (const auto counts = timed_.block_counts()) {
+      out_.blocks = *counts;
+      out_.checks.push_back(returned_blocks(*counts));
+    }
     if (options_.checked != 0) {
       out_.checks.push_back(alone_.alone());
       out_.checks.push_back(alone_.whole());

@@ -44,8 +44,8 @@ struct Replay {
   std::vector<ServedRequest> requests;  // in the order of the trace
   std::vector<ServedStep> steps;
   serving::Statistics statistics;
-  double elapsed_s = 0;                         // from the first arrival to the last end
-  int64_t blocks_used = 0, block_refusals = 0;  // at most at once; of memory
+  double elapsed_s = 0;         // from the first arrival to the last end
+  serving::BlockCounts blocks;  // of the cache, or of a budget; most_used 0: it has none
   std::vector<verify::Check> checks;
   int stopped_by = 0;  // a signal: what ran was cancelled, and the rest did not come
 

@@ -123,7 +123,8 @@ int run_serve(const ServeOptions& options, const Outcome& outcome) {
   } else {
     weights = std::make_unique<golden::CheckpointWeights>(options.model.checkpoint, config);
   }
-  const ServedModels models = step_models(options.backend, options.precision, config, *weights);
+  const ServedModels models =
+      step_models(options.backend, options.precision, config, *weights, replaying.blocks);
   ServingRun run;
   run.command_line = outcome.command_line;
   run.trace_path = options.trace;

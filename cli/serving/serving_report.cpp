@@ -71,6 +71,7 @@ ServingJson request_json(const ServedRequest& served) {
 
 ServingJson totals_json(const Replay& replay) {
   const serving::Statistics& s = replay.statistics;
+  const serving::BlockCounts& b = replay.blocks;
   return {{"requests", replay.requests.size()},
           {"finished", s.finished},
           {"rejected", replay.rejected()},
@@ -89,7 +90,13 @@ ServingJson totals_json(const Replay& replay) {
           {"step_tokens", mean_json(s.step_tokens)},
           {"step_rate", mean_json(s.step_rate)},
           {"wait_s", mean_json(s.wait_s)},
-          {"queue_length", mean_json(s.queue_length)}};
+          {"queue_length", mean_json(s.queue_length)},
+          {"blocks",
+           {{"most_used", b.most_used},
+            {"refusals", b.refusals},
+            {"shared", b.shared},
+            {"copied", b.copied},
+            {"bytes", b.bytes}}}};
 }
 
 }  // namespace
@@ -145,9 +152,13 @@ std::string serving_text(const ServingRun& run, bool colour) {
       s.shared_tokens, s.new_tokens, s.steps, s.batch_size.mean(), s.batch_size.largest(),
       milliseconds(s.wait_s.mean()), milliseconds(s.wait_s.largest()), s.overtaken_most,
       s.new_tokens_per_second(), s.busy_s, replay.elapsed_s, run.clock);
-  if (replay.blocks_used > 0) {
+  if (const serving::BlockCounts& blocks = replay.blocks; blocks.most_used > 0) {
     text += fmt::format("  cache        {} blocks at once at most; {} times there were too few\n",
-                        replay.blocks_used, replay.block_refusals);
+                        blocks.most_used, blocks.refusals);
+    if (blocks.bytes > 0) {
+      text += fmt::format("  blocks       {} shared, {} copied when written to; {} bytes\n",
+                          blocks.shared, blocks.copied, blocks.bytes);
+    }
   }
   text += fmt::format("  {:<20}{:>14}{:>14}{:>14}\n", "latency", "p50", "p90", "p99");
   for (const Latencies& latencies : latencies_of(replay)) {

@@ -27,16 +27,34 @@ class DecoderModel : public serving::StepModel {
   DecoderModel(std::unique_ptr<cuda::Decoder> decoder, int64_t capacity)
       : decoder_(std::move(decoder)), capacity_(capacity) {}
   int64_t slots() const override { return static_cast<int64_t>(decoder_->lengths().size()); }
-  int64_t capacity() const override { return capacity_; }
+  int64_t capacity() const override {
+    const cuda::BlockUse use = decoder_->block_use();
+    if (use.positions == 0 || use.blocks > capacity_ / use.positions) return capacity_;
+    return std::min(capacity_, use.blocks * use.positions);
+  }
   int64_t vocab_size() const override { return decoder_->vocab_size(); }
 
-  bool reserve(int64_t slot, int64_t) override {
-    decoder_->reset(slot);
-    return true;
+  bool reserve(int64_t slot, int64_t positions) override {
+    if (!shares_room()) decoder_->reset(slot);
+    const bool fits = decoder_->reserve(slot, positions);
+    refusals_ += !fits;
+    return fits;
   }
   void release(int64_t slot) override { decoder_->reset(slot); }
   bool share(int64_t from, int64_t to, int64_t positions) override {
     return decoder_->share(from, to, positions);
+  }
+  bool shares_room() const override { return decoder_->block_use().positions > 0; }
+  std::optional<serving::BlockCounts> block_counts() const override {
+    const cuda::BlockUse use = decoder_->block_use();
+    if (use.positions == 0) return std::nullopt;
+    return serving::BlockCounts{.used = use.used,
+                                .promised = use.promised,
+                                .most_used = use.most_used,
+                                .refusals = refusals_,
+                                .shared = use.shared,
+                                .copied = use.copied,
+                                .bytes = decoder_->cache_bytes()};
   }
 
   void step(std::span<const serving::SlotTokens> batch, std::span<double> logits) override {
@@ -62,7 +80,7 @@ class DecoderModel : public serving::StepModel {
 
  private:
   std::unique_ptr<cuda::Decoder> decoder_;
-  int64_t capacity_;
+  int64_t capacity_, refusals_ = 0;
 };
 
 // Every row of a step is a piece of its own; rows shorter than others are filled up on the side
@@ -147,8 +165,19 @@ ServedModels reference_models(const std::string& backend, const std::string& pre
 }
 
 ServedModels engine_models(const std::string& backend, const std::string& precision,
-                           const golden::ModelConfig& config, const golden::WeightSource& weights) {
-  const cuda::BackendName name = cuda::parse_backend_name(backend);
+                           const golden::ModelConfig& config, const golden::WeightSource& weights,
+                           const serving::BlockOptions& blocks) {
+  cuda::BackendName name = cuda::parse_backend_name(backend);
+  if (blocks.blocks > 0 && name.options.block_positions > 0) {
+    throw InputError(
+        fmt::format("--cache-blocks beside --backend {}: expected one of them to say which blocks "
+                    "the cache has",
+                    golden::printable(backend)));
+  }
+  if (blocks.blocks > 0) {
+    name.options.block_positions = static_cast<std::size_t>(blocks.positions);
+    name.options.blocks = static_cast<std::size_t>(blocks.blocks);
+  }
   const bool on_device = name.name == "cuda";
   if (const std::string why = on_device ? cuda::device_unavailable() : ""; !why.empty()) {
     throw NoDevice("--backend cuda: skipped: " + why);
@@ -172,9 +201,12 @@ ServedModels engine_models(const std::string& backend, const std::string& precis
 }  // namespace
 
 ServedModels step_models(const std::string& backend, const std::string& precision,
-                         const golden::ModelConfig& config, const golden::WeightSource& weights) {
+                         const golden::ModelConfig& config, const golden::WeightSource& weights,
+                         const serving::BlockOptions& blocks) {
   const std::string name = backend.substr(0, backend.find(':'));
-  if (name == "simt" || name == "cuda") return engine_models(backend, precision, config, weights);
+  if (name == "simt" || name == "cuda") {
+    return engine_models(backend, precision, config, weights, blocks);
+  }
   if (name == "reference") return reference_models(backend, precision, config, weights);
   throw InputError(
       fmt::format("--backend {}: expected reference, simt or cuda", golden::printable(backend)));

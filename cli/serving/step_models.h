@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda_impl/serving/block_budget.h"
 #include "cuda_impl/serving/step_model.h"
 #include "golden/contract/config.h"
 #include "golden/contract/precision.h"
@@ -29,10 +30,12 @@ struct ServedModels {
 };
 
 // backend: reference[:left] (the side that shorter rows are filled up on), simt[:..], cuda[:..].
+// blocks: of the cache of an engine; 0 blocks: as the back end's name says.
 // Throws InputError for another one, and for a precision that it does not compute in; NoDevice for
 // cuda without a GPU. Config and weights outlive what is made.
 ServedModels step_models(const std::string& backend, const std::string& precision,
-                         const golden::ModelConfig& config, const golden::WeightSource& weights);
+                         const golden::ModelConfig& config, const golden::WeightSource& weights,
+                         const serving::BlockOptions& blocks = {});
 
 // What a step takes.
 struct StepCost {
@@ -57,6 +60,10 @@ class TimedModel : public serving::StepModel {
   void release(int64_t slot) override { model_.release(slot); }
   bool share(int64_t from, int64_t to, int64_t positions) override {
     return model_.share(from, to, positions);
+  }
+  bool shares_room() const override { return model_.shares_room(); }
+  std::optional<serving::BlockCounts> block_counts() const override {
+    return model_.block_counts();
   }
   void step(std::span<const serving::SlotTokens> batch, std::span<double> logits) override;
 

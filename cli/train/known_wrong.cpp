@@ -9,6 +9,7 @@
 #include "reference/methods/registry.h"
 #include "reference/ops/add.h"
 #include "reference/ops/attend.h"
+#include "reference/ops/dynamic_mask.h"
 #include "reference/ops/mask.h"
 #include "reference/ops/softmax.h"
 
@@ -25,10 +26,18 @@ Replaced without_mask(Rewriting&, const NodeData& node, const std::vector<Node>&
   return reference::sum({inputs[0]});
 }
 
-// Of the mask that the stored probabilities were formed with.
-reference::KeyWindow keys_of(const reference::Graph& graph, int id) {
+// `scores`, masked as those that the stored probabilities were formed of.
+Node masked_again(Rewriting& rewriting, int id, Node scores) {
+  const Node mask = rewriting.of("attention_mask");
+  const reference::Graph& graph = rewriting.original();
   for (; graph.node(id).op != nullptr; id = graph.node(id).inputs.at(0)) {
-    if (const auto* keys = reference::key_window_of(*graph.node(id).op)) return *keys;
+    const NodeData& node = graph.node(id);
+    if (const auto* keys = reference::key_window_of(*node.op)) {
+      return reference::causal_mask(scores, mask, *keys);
+    }
+    if (const auto* range = reference::window_range_of(*node.op)) {
+      return reference::causal_mask(scores, mask, rewriting.of(node.inputs.at(2)), *range);
+    }
   }
   throw InternalError(graph.describe(id) + ": probabilities without a mask");
 }
@@ -36,8 +45,7 @@ reference::KeyWindow keys_of(const reference::Graph& graph, int id) {
 Replaced softmax_again(Rewriting& rewriting, const NodeData& node,
                        const std::vector<Node>& inputs) {
   if (!golden::matches("layers/*/recompute/*/context", node.name)) return std::nullopt;
-  const Node masked = reference::causal_mask(inputs[0], rewriting.of("attention_mask"),
-                                             keys_of(rewriting.original(), node.inputs[0]));
+  const Node masked = masked_again(rewriting, node.inputs[0], inputs[0]);
   return reference::attend(reference::softmax(masked), inputs[1]);
 }
 

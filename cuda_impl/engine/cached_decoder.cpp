@@ -47,7 +47,7 @@ CachedDecoder<Pass>::CachedDecoder(std::shared_ptr<const Parts> parts, int64_t s
     : parts_(std::move(parts)),
       capacity_(checked_capacity(parts_->config, sequences, capacity)),
       chunk_(checked_chunk(chunk, capacity)),
-      cache_(*parts_, sequences, cache_extent(parts_->config, capacity, chunk_)),
+      cache_(*parts_, cache_extent(parts_->config, parts_->options, sequences, capacity, chunk_)),
       pass_(parts_, &cache_),
       lengths_(static_cast<std::size_t>(sequences)) {}
 
@@ -72,11 +72,13 @@ void CachedDecoder<Pass>::append(const Chunk& chunk, std::span<double> logits) {
   if (whole.counts.empty()) whole.counts = all;
   if (whole.attention_mask.empty()) whole.attention_mask = padding_mask;
 
+  cache_.make_room(lengths_, whole.counts);
   cache_.place(lengths_, whole);
   const View<const Scalar, 2> stored = pass_.run(whole);
   if (!logits.empty()) read_logits(stored, whole.counts, logits);
   simt::synchronize();  // a fault on the device is reported by the chunk that caused it
   for (std::size_t b = 0; b < lengths_.size(); ++b) lengths_[b] += whole.counts[b];
+  cache_.let_go(lengths_);
 }
 
 template <class Pass>
@@ -100,7 +102,18 @@ void CachedDecoder<Pass>::check_sequence(int64_t sequence) const {
 template <class Pass>
 void CachedDecoder<Pass>::reset(int64_t sequence) {
   check_sequence(sequence);
+  cache_.release(sequence);
   lengths_[static_cast<std::size_t>(sequence)] = 0;
+}
+
+template <class Pass>
+bool CachedDecoder<Pass>::reserve(int64_t sequence, int64_t positions) {
+  check_sequence(sequence);
+  if (positions < 0 || positions > capacity_) {
+    throw InputError(fmt::format("decoder: reserve: expected 0 .. the capacity {}, got {}",
+                                 capacity_, positions));
+  }
+  return cache_.reserve(sequence, positions);
 }
 
 template <class Pass>

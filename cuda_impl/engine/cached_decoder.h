@@ -23,10 +23,12 @@ class CachedDecoder final : public cuda::Decoder {
                 int64_t chunk);
   void append(const Chunk& chunk, std::span<double> logits) override;
   void reset(int64_t sequence) override;
+  bool reserve(int64_t sequence, int64_t positions) override;
   bool share(int64_t from, int64_t to, int64_t positions) override;
   std::span<const int64_t> lengths() const override { return lengths_; }
   int64_t cache_bytes() const override { return cache_.bytes(); }
-  int64_t cache_rows() const override { return cache_.padding_mask.shape[1]; }
+  int64_t cache_rows() const override { return cache_.kept_rows(); }
+  BlockUse block_use() const override { return cache_.block_use(); }
   int64_t vocab_size() const override { return parts_->config.vocab_size; }
 
   int64_t allocations() const { return pass_.allocations(); }

@@ -33,7 +33,7 @@ std::unique_ptr<Model> make_model(const golden::ModelConfig& config, golden::Pre
                                   const ModelOptions& options) {
   if (has_prob_transformer(config)) {
     check_mean_field(options);
-    return std::make_unique<ProbTransformer<S>>(config, precision, weights);
+    return std::make_unique<ProbTransformer<S>>(config, precision, weights, options);
   }
   return std::make_unique<Transformer<S>>(config, precision, weights, options);
 }

@@ -27,8 +27,9 @@ void check_decodes(const golden::ProbTransformer& pt) {
 
 template <class S>
 ProbTransformer<S>::ProbTransformer(const golden::ModelConfig& config, golden::Precision precision,
-                                    const golden::WeightSource& weights)
-    : parts_(std::make_shared<const MeanFieldParts<S>>(config, precision, weights)),
+                                    const golden::WeightSource& weights,
+                                    const ModelOptions& options)
+    : parts_(std::make_shared<const MeanFieldParts<S>>(config, precision, weights, options)),
       pass_(parts_) {}
 
 template <class S>

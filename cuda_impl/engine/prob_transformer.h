@@ -19,7 +19,7 @@ template <class S>
 class ProbTransformer final : public Model {
  public:
   ProbTransformer(const golden::ModelConfig& config, golden::Precision precision,
-                  const golden::WeightSource& weights);
+                  const golden::WeightSource& weights, const ModelOptions& options = {});
   ~ProbTransformer() override;
   void forward(const Batch& batch, Probe* probe) override;
   double gradients(const Batch& batch, const ReceiveGradient& receive) override;

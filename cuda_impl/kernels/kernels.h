@@ -153,6 +153,34 @@ inline void expect_ring(const char* kernel, const Ring& ring, int64_t R) {
                     std::to_string(ring.round));
 }
 
+// A cache whose memory is blocks of `rows` positions, each of all heads: position p of sequence b
+// is row p % rows of block blocks[b,p / rows], which other sequences may have too. Null: a sequence
+// is one block of its own, with its rows by a Ring.
+struct BlockTable {
+  const int32_t* blocks = nullptr;  // device [B,columns]; an entry that stands for nothing is 0
+  int rows = 0, columns = 0;
+
+  struct Place {
+    int64_t block;
+    int row;
+  };
+  SIMT_HD Place of(int64_t b, int position) const {
+    return {blocks[b * columns + position / rows], position % rows};
+  }
+};
+
+// Of a cache of up to `positions` positions a sequence.
+inline void expect_blocks(const char* kernel, const BlockTable& table, const Ring& ring,
+                          int64_t positions) {
+  if (table.blocks == nullptr) return;
+  const int64_t held = int64_t{table.rows} * table.columns;
+  if (table.rows >= 1 && held >= positions && ring.round == 0) return;
+  throw simt::Error(std::string(kernel) + ": blocks: expected at least " +
+                    std::to_string(positions) + " positions in blocks and no ring, got " +
+                    std::to_string(table.columns) + " of " + std::to_string(table.rows) +
+                    ", round " + std::to_string(ring.round));
+}
+
 // What attention scores are made of:  sum_{i < layers} c_i(b,t,s) (q_i[t] . k_i[s]) + offset[t],
 // key s visible to query t iff s <= t, padding_mask[b,s] and, with a window, t - window < s or s <
 // sinks.
@@ -162,6 +190,8 @@ inline void expect_ring(const char* kernel, const Ring& ring, int64_t R) {
 // position_offset[b] ..; what comes out for a query at a position >= `positions` means nothing.
 // With a ring the rows hold the last ring.round positions behind the kept ones, those of the
 // queries written before; coefficients with a stride for a query or key are by row, too.
+// With blocks k has [blocks,Hkv,blocks.rows,Dh] and R positions of padding_mask are as they come;
+// coefficients with a stride for a batch row are in the blocks too, so many elements each.
 template <class S>
 struct ScoreOperands {
   const S* const* q = nullptr;               // device table [layers] of arrays [B,H,T,Dh]
@@ -175,6 +205,10 @@ struct ScoreOperands {
   int64_t window = 0, sinks = 0;  // 0: every earlier key is visible; sinks with a window only
   int64_t positions = 0;          // that there are; 0: R
   Ring ring = {};                 // with a window, and sinks <= ring.kept
+  BlockTable blocks = {};
+
+  // Of a block of k and v: all of a sequence where there are no blocks.
+  int64_t rows() const { return blocks.blocks == nullptr ? padding_mask.shape[1] : blocks.rows; }
 };
 
 // Of kernels that know no cache.
@@ -207,7 +241,7 @@ struct ReplayLayout {
   int64_t count = 1;
   int64_t context = 0, lse = 0, v = 0;
   int64_t context_row = 0;    // elements from position to position of context; 0: H*Dh
-  int64_t v_batch = 0;        // elements from batch row to batch row of v; 0: Hkv*R*Dh
+  int64_t v_batch = 0;        // elements from batch row, or block, of v to the next; 0: Hkv*R*Dh
   TermWeights<A> terms = {};  // of the contexts
 };
 
@@ -270,10 +304,12 @@ void score_gate(View<accum_t<S>, 2> factors, In<S, 2> h, const GateWeights<S>& g
 // What a cache takes up of a chunk, rows a table [B,H,C,W]:
 //   cache[b,h,ring.row_of(position_offset[b] + t)] = rows[b,h,t] for t < counts[b]
 // with cache [B,H,R,W], position_offset and counts (device) [B]. The caller has checked
-// counts[b] <= C and, without a ring, position_offset[b] + counts[b] <= R.
+// counts[b] <= C and, without a ring, position_offset[b] + counts[b] <= R. With blocks into cache
+// [blocks,H,blocks.rows,W], where the table says; no two sequences write to one block.
 template <class T>
 void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* position_offset,
-                 const int32_t* counts, Stream stream, const Ring& ring = {});
+                 const int32_t* counts, Stream stream, const Ring& ring = {},
+                 const BlockTable& blocks = {});
 
 // y [B,D] = x[b,counts[b] - 1], of x [B,C,D]; row 0 where counts[b] (device [B]) is 0.
 template <class S>

@@ -29,6 +29,7 @@ struct HeadOperands {
   int64_t updates = 1, terms = 1, channels = 1, rank = 0;
   double scale = 1, damping = 0, step = 1;
   bool causal = false;
+  BlockTable blocks = {};  // in decoding: of k and v, [blocks,K*C,blocks.rows,r]
 };
 
 // lse [B,C,T] = log sum_s exp(scale Mh[t,s]) of the last update, -inf for a word that can have no

@@ -26,6 +26,7 @@ class BlockBudget : public StepModel {
   bool share(int64_t from, int64_t to, int64_t positions) override {
     return model_.share(from, to, positions);
   }
+  bool shares_room() const override { return false; }
   void step(std::span<const SlotTokens> batch, std::span<double> logits) override {
     model_.step(batch, logits);
   }

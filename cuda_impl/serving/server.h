@@ -132,7 +132,13 @@ class Server {
   bool is_due() const;
   void start_waiting();
   bool start(std::size_t place);
-  void share_prefix(Job& job);
+  // Of a running sequence: so many positions; 0: there is none to share.
+  struct Beginning {
+    int64_t slot = -1, positions = 0;
+  };
+  Beginning beginning_of(const Job& job) const;
+  bool share_prefix(const Beginning& beginning, int64_t slot);
+  bool make_room(int64_t slot, int64_t positions, const Beginning& beginning, bool& shared);
   void run_step();
   void compute(std::span<double> logits);
   void choose(Job& job, std::span<const double> logits, std::span<const std::string> ids);

@@ -104,10 +104,11 @@ void Server::start_waiting() {
 bool Server::start(std::size_t place) {
   Job& job = *queue_[place];
   const int64_t slot = free_slots_.back();
-  bool fits = false;
+  bool fits = false, shared = false;
   const auto positions =
       static_cast<int64_t>(job.request.tokens.size()) + job.request.max_new_tokens;
-  std::string why = failure_of([&] { fits = model_.reserve(slot, positions); });
+  const Beginning beginning = beginning_of(job);
+  std::string why = failure_of([&] { fits = make_room(slot, positions, beginning, shared); });
   if (why.empty() && !fits && running_.empty()) {
     why = fmt::format("request {}: no room for {} positions, though nothing else runs",
                       golden::printable(job.request.id), positions);
@@ -126,30 +127,55 @@ bool Server::start(std::size_t place) {
   job.slot = slot;
   job.started_s = now_s_;
   statistics_.wait_s.add(now_s_ - job.arrived_s);
-  share_prefix(job);
+  if (shared) {
+    job.read = beginning.positions;
+    statistics_.shared_tokens += beginning.positions;
+  }
   running_.push_back(std::move(queue_[place]));
   queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(place));
   listener_->started(job.request, slot, now_s_);
   return true;
 }
 
-// From the running sequence that begins with most of the prompt.
-void Server::share_prefix(Job& job) {
-  if (options_.shared_prefix == 0) return;
-  int64_t best = 0, from = -1;
+// The running sequence that begins with most of the prompt.
+Server::Beginning Server::beginning_of(const Job& job) const {
+  Beginning best;
+  if (options_.shared_prefix == 0) return best;
   const auto most = static_cast<int64_t>(job.request.tokens.size()) - 1;
   for (const auto& other : running_) {
     const int64_t common = std::min(most, other->common_with(job.request.tokens));
-    if (other->end || common <= best) continue;
-    best = common;
-    from = other->slot;
+    if (other->end || common <= best.positions) continue;
+    best = {other->slot, common};
   }
-  if (from < 0 || best < options_.shared_prefix) return;
+  return best.positions < options_.shared_prefix ? Beginning{} : best;
+}
+
+// false: it reads its prompt by itself.
+bool Server::share_prefix(const Beginning& beginning, int64_t slot) {
+  if (beginning.positions == 0) return false;
   bool shared = false;
-  const std::string why = failure_of([&] { shared = model_.share(from, job.slot, best); });
-  if (!why.empty() || !shared) return;  // it reads its prompt by itself
-  job.read = best;
-  statistics_.shared_tokens += best;
+  const std::string why =
+      failure_of([&] { shared = model_.share(beginning.slot, slot, beginning.positions); });
+  return why.empty() && shared;
+}
+
+// What is shared takes no room, where the model can do that.
+bool Server::make_room(int64_t slot, int64_t positions, const Beginning& beginning, bool& shared) {
+  if (!model_.shares_room()) {
+    const bool fits = model_.reserve(slot, positions);
+    shared = fits && share_prefix(beginning, slot);
+    return fits;
+  }
+  shared = share_prefix(beginning, slot);
+  bool fits = false;
+  try {
+    fits = model_.reserve(slot, positions);
+  } catch (...) {
+    model_.release(slot);
+    throw;
+  }
+  if (!fits) model_.release(slot);
+  return fits;
 }
 
 }  // namespace assay::serving

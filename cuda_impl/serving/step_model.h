@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 namespace assay::serving {
@@ -10,6 +11,14 @@ namespace assay::serving {
 struct SlotTokens {
   int64_t slot = 0;
   std::span<const int32_t> tokens;
+};
+
+// Of a cache in blocks that the model itself has.
+struct BlockCounts {
+  int64_t used = 0, promised = 0;       // now, by sequences or to them
+  int64_t most_used = 0, refusals = 0;  // blocks at once; of reserve()
+  int64_t shared = 0, copied = 0;       // blocks taken from another sequence; copied on a write
+  int64_t bytes = 0;                    // of the cache, as it is now
 };
 
 class StepModel {
@@ -27,6 +36,10 @@ class StepModel {
   // Begins the empty sequence of slot `to` with the first `positions` of that of `from`, as if
   // their tokens had been read. Where it returns false or throws, nothing has changed.
   virtual bool share(int64_t /*from*/, int64_t /*to*/, int64_t /*positions*/) { return false; }
+  // Whether what is shared takes no room a second time. share() then comes before reserve(), of a
+  // slot that is empty, and release() behind it where there is no room.
+  virtual bool shares_room() const { return false; }
+  virtual std::optional<BlockCounts> block_counts() const { return std::nullopt; }
 
   // Appends to sequences of different slots, each at its own position, and fills `logits`
   // [batch,V] with those behind each one's last token. Where it throws, nothing is appended.

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "golden/contract/error.h"
 #include "golden/contract/methods.h"
 
@@ -10,6 +13,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr int64_t kMostDynamicWindow = int64_t{1} << 24;  // whole numbers up to it are floats
 constexpr double kClassEps = 1e-6;  // rms_norm_eps of every class of the Llama block
 
 RopeScaling parse_rope_scaling(const JsonKeys& keys) {
@@ -71,6 +75,68 @@ void parse_extensions(const JsonKeys& keys, ModelConfig& c) {
   c.norm = parse_norm(keys);
   c.num_key_value_heads = keys.integer("num_key_value_heads", c.num_key_value_heads);
   c.head_dim = keys.integer("head_dim", c.head_dim);
+}
+
+void validate_full_layers(const ModelConfig& c, const std::string& where) {
+  const std::vector<int64_t>& full = c.full_layers;
+  if (full.empty()) return;
+  const auto refuse = [&](const std::string& expected) {
+    throw InputError(fmt::format("{}: full_layers: expected {}, got {}", where, expected,
+                                 fmt::join(full, ", ")));
+  };
+  if (c.window == 0) refuse("none without a window, which no layer has then");
+  const bool ascending =
+      std::adjacent_find(full.begin(), full.end(), std::greater_equal<>()) == full.end();
+  if (!ascending || full.front() < 0 || full.back() >= c.num_hidden_layers) {
+    refuse(fmt::format("layers of 0 .. {}, each once and ascending", c.num_hidden_layers - 1));
+  }
+  if (static_cast<int64_t>(full.size()) == c.num_hidden_layers) {
+    refuse("a layer that has the window, or window 0");
+  }
+}
+
+void validate_dynamic_window(const ModelConfig& c, const std::string& where) {
+  if (c.method == "pt") {
+    throw InputError(where +
+                     ": window_kind: method pt has no scores of causal attention to size windows "
+                     "by: expected fixed or, without causal_heads, centred, got dynamic");
+  }
+  if (c.window == 0) {
+    throw InputError(where +
+                     ": window_kind: expected a window, the largest that a dynamic one may be, got "
+                     "window 0");
+  }
+  if (c.window > kMostDynamicWindow) {
+    throw InputError(
+        fmt::format("{}: window: expected at most 2^24 = {} of a dynamic window, got {}", where,
+                    kMostDynamicWindow, c.window));
+  }
+  if (c.window_min < 1 || c.window_min > c.window) {
+    throw InputError(
+        fmt::format("{}: window_min: expected 1 .. {}, the window, of which it is the least size, "
+                    "got {}",
+                    where, c.window, c.window_min));
+  }
+}
+
+void validate_window_kind(const ModelConfig& c, const std::string& where) {
+  if (c.window_kind == WindowKind::dynamic) return validate_dynamic_window(c, where);
+  if (c.window_min != 1) refuse_window_min(where);
+  if (c.window_kind == WindowKind::fixed) return;
+  const bool causal = c.method != "pt" || c.pt.causal_heads;
+  if (causal) {
+    throw InputError(fmt::format(
+        "{}: window_kind: a centred window sees later positions: expected fixed in a causal model, "
+        "which {} is, got centred; it is of method pt without causal_heads",
+        where, c.method == "pt" ? "pt with causal_heads" : "method " + c.method));
+  }
+  if (c.window == 0) {
+    throw InputError(where + ": window_kind: expected a window that is centred, got window 0");
+  }
+  if (c.sink_tokens != 0 || !c.full_layers.empty()) {
+    throw InputError(fmt::format("{}: {}: expected none with a centred window", where,
+                                 c.sink_tokens != 0 ? "sink_tokens" : "full_layers"));
+  }
 }
 
 }  // namespace
@@ -210,6 +276,38 @@ ModelConfig as_gpt2(ModelConfig c) {
   c.max_position_embeddings = 1024;
   c.tie_word_embeddings = true;
   return c;
+}
+
+void refuse_window_min(const std::string& where) {
+  throw InputError(where +
+                   ": window_min: the least size of a dynamic window: expected none with another "
+                   "kind; set window_kind to dynamic");
+}
+
+void validate_window(const ModelConfig& c, const std::string& where) {
+  const auto count = [&](const char* key, int64_t value, const char* zero) {
+    if (value < 0 || value > (int64_t{1} << 31)) {
+      throw InputError(
+          fmt::format("{}: {}: expected 1 .. 2^31, or 0 for {}, got {}", where, key, zero, value));
+    }
+  };
+  count("window", c.window, "every earlier position");
+  count("sink_tokens", c.sink_tokens, "none");
+  if (c.sink_tokens != 0 && c.window == 0) {
+    throw InputError(fmt::format(
+        "{}: sink_tokens: expected 0 without a window, which hides none of them, got {}", where,
+        c.sink_tokens));
+  }
+  validate_window_kind(c, where);
+  if (c.window != 0 && c.method == "pt" && c.window_kind == WindowKind::fixed) {
+    throw InputError(fmt::format(
+        "{}: window: method pt has no attention to narrow: expected 0, got {}", where, c.window));
+  }
+  if ((c.attention_bias != AttentionBias::none || c.qk_norm) && c.method == "pt") {
+    throw InputError(fmt::format("{}: {}: method pt has no projections of attention", where,
+                                 c.qk_norm ? "qk_norm" : "attention_bias"));
+  }
+  validate_full_layers(c, where);
 }
 
 }  // namespace assay::golden

@@ -29,6 +29,12 @@ nlohmann::json gpt2_json(const ModelConfig& config);
 
 void validate_gpt2(const ModelConfig& config, const std::string& where);
 
+// Of attention in either block: windows, sinks, the layers that have none, biases and norms.
+void validate_window(const ModelConfig& config, const std::string& where);
+
+// For a least size where windows are not dynamic.
+[[noreturn]] void refuse_window_min(const std::string& where);
+
 // A Llama preset's sizes with GPT-2's habits: see preset() in config.h.
 ModelConfig as_gpt2(ModelConfig preset);
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "golden/contract/block_config.h"
@@ -43,21 +42,10 @@ Params parse_params(const std::string& text, const std::string& where) {
 
 // "note" is what an exported model says to its reader.
 void refuse_other_extensions(const JsonKeys& keys, BlockKind block) {
-  std::vector<std::string> known{"method",
-                                 "residual",
-                                 "detach_stored",
-                                 "form",
-                                 "params",
-                                 "window",
-                                 "score_gate_eps",
-                                 "score_positions",
-                                 "sink_tokens",
-                                 "full_layers",
-                                 "attention_bias",
-                                 "qk_norm",
-                                 "pt",
-                                 "window_kind",
-                                 "note"};
+  std::vector<std::string> known{"method",      "residual",    "detach_stored",  "form",
+                                 "params",      "window",      "score_gate_eps", "score_positions",
+                                 "sink_tokens", "full_layers", "attention_bias", "qk_norm",
+                                 "pt",          "window_kind", "window_min",     "note"};
   if (block == BlockKind::gpt2)
     known.insert(known.end(), {"norm", "num_key_value_heads", "head_dim"});
   keys.only(known);
@@ -66,6 +54,10 @@ void refuse_other_extensions(const JsonKeys& keys, BlockKind block) {
 void parse_attention(const JsonKeys& keys, ModelConfig& c) {
   c.window = keys.integer("window", c.window);
   c.window_kind = parse_window_kind(keys.text("window_kind", "fixed"), keys.where());
+  if (keys.has("window_min")) {
+    if (c.window_kind != WindowKind::dynamic) refuse_window_min(keys.where());
+    c.window_min = keys.integer("window_min", c.window_min);
+  }
   c.sink_tokens = keys.integer("sink_tokens", c.sink_tokens);
   if (keys.has("full_layers")) c.full_layers = keys.integers("full_layers");
   c.attention_bias = parse_attention_bias(keys.text("attention_bias", "none"), keys.where());
@@ -99,6 +91,7 @@ json method_json(const ModelConfig& c) {
   if (c.params == Params::initial) options["params"] = "initial";
   if (c.window != 0) options["window"] = c.window;
   if (c.window_kind != WindowKind::fixed) options["window_kind"] = window_kind_name(c.window_kind);
+  if (c.window_kind == WindowKind::dynamic) options["window_min"] = c.window_min;
   if (c.sink_tokens != 0) options["sink_tokens"] = c.sink_tokens;
   if (!c.full_layers.empty()) options["full_layers"] = c.full_layers;
   if (c.attention_bias != AttentionBias::none) {
@@ -137,68 +130,6 @@ void validate_method(const ModelConfig& c, const std::string& where) {
                     "got {}",
                     where, c.score_positions));
   }
-}
-
-void validate_full_layers(const ModelConfig& c, const std::string& where) {
-  const std::vector<int64_t>& full = c.full_layers;
-  if (full.empty()) return;
-  const auto refuse = [&](const std::string& expected) {
-    throw InputError(fmt::format("{}: full_layers: expected {}, got {}", where, expected,
-                                 fmt::join(full, ", ")));
-  };
-  if (c.window == 0) refuse("none without a window, which no layer has then");
-  const bool ascending =
-      std::adjacent_find(full.begin(), full.end(), std::greater_equal<>()) == full.end();
-  if (!ascending || full.front() < 0 || full.back() >= c.num_hidden_layers) {
-    refuse(fmt::format("layers of 0 .. {}, each once and ascending", c.num_hidden_layers - 1));
-  }
-  if (static_cast<int64_t>(full.size()) == c.num_hidden_layers) {
-    refuse("a layer that has the window, or window 0");
-  }
-}
-
-void validate_window_kind(const ModelConfig& c, const std::string& where) {
-  if (c.window_kind == WindowKind::fixed) return;
-  const bool causal = c.method != "pt" || c.pt.causal_heads;
-  if (causal) {
-    throw InputError(fmt::format(
-        "{}: window_kind: a centred window sees later positions: expected fixed in a causal model, "
-        "which {} is, got centred; it is of method pt without causal_heads",
-        where, c.method == "pt" ? "pt with causal_heads" : "method " + c.method));
-  }
-  if (c.window == 0) {
-    throw InputError(where + ": window_kind: expected a window that is centred, got window 0");
-  }
-  if (c.sink_tokens != 0 || !c.full_layers.empty()) {
-    throw InputError(fmt::format("{}: {}: expected none with a centred window", where,
-                                 c.sink_tokens != 0 ? "sink_tokens" : "full_layers"));
-  }
-}
-
-void validate_window(const ModelConfig& c, const std::string& where) {
-  const auto count = [&](const char* key, int64_t value, const char* zero) {
-    if (value < 0 || value > (int64_t{1} << 31)) {
-      throw InputError(
-          fmt::format("{}: {}: expected 1 .. 2^31, or 0 for {}, got {}", where, key, zero, value));
-    }
-  };
-  count("window", c.window, "every earlier position");
-  count("sink_tokens", c.sink_tokens, "none");
-  if (c.sink_tokens != 0 && c.window == 0) {
-    throw InputError(fmt::format(
-        "{}: sink_tokens: expected 0 without a window, which hides none of them, got {}", where,
-        c.sink_tokens));
-  }
-  validate_window_kind(c, where);
-  if (c.window != 0 && c.method == "pt" && c.window_kind == WindowKind::fixed) {
-    throw InputError(fmt::format(
-        "{}: window: method pt has no attention to narrow: expected 0, got {}", where, c.window));
-  }
-  if ((c.attention_bias != AttentionBias::none || c.qk_norm) && c.method == "pt") {
-    throw InputError(fmt::format("{}: {}: method pt has no projections of attention", where,
-                                 c.qk_norm ? "qk_norm" : "attention_bias"));
-  }
-  validate_full_layers(c, where);
 }
 
 }  // namespace
@@ -253,6 +184,10 @@ void validate(const ModelConfig& c, const std::string& where) {
   }
   validate_method(c, where);
   validate_window(c, where);
+}
+
+bool has_dynamic_window(const ModelConfig& c, int64_t layer) {
+  return c.window_kind == WindowKind::dynamic && window_of(c, layer) != 0;
 }
 
 int64_t window_of(const ModelConfig& c, int64_t layer) {
@@ -320,15 +255,16 @@ ModelConfig family_preset(const std::string& name, const std::string& family,
 }
 
 std::string window_kind_name(WindowKind kind) {
+  if (kind == WindowKind::dynamic) return "dynamic";
   return kind == WindowKind::fixed ? "fixed" : "centred";
 }
 
 WindowKind parse_window_kind(const std::string& name, const std::string& where) {
-  for (const WindowKind kind : {WindowKind::fixed, WindowKind::centred}) {
+  for (const WindowKind kind : {WindowKind::fixed, WindowKind::centred, WindowKind::dynamic}) {
     if (name == window_kind_name(kind)) return kind;
   }
   throw InputError(
-      fmt::format("{}: window_kind: expected fixed or centred, got \"{}\"", where, name));
+      fmt::format("{}: window_kind: expected fixed, centred or dynamic, got \"{}\"", where, name));
 }
 
 std::string attention_bias_name(AttentionBias bias) {

@@ -34,9 +34,9 @@ enum class AttentionBias { none, qkv, all };
 enum class Activation { gelu_new, gelu };
 
 // Which positions a window of W lets a query t see: fixed, t-W < s <= t; centred, |s-t| <=
-// floor(W/2),
-// of bidirectional models alone, for it sees later positions.
-enum class WindowKind { fixed, centred };
+// floor(W/2), of bidirectional models alone, for it sees later positions; dynamic, t-W_t < s <= t
+// with a W_t of window_min .. W of its own for every query.
+enum class WindowKind { fixed, centred, dynamic };
 
 // Whether a recompute method keeps the block's own residual at its site in layers l >= 1.
 enum class Residual { keep, replace };
@@ -71,7 +71,8 @@ struct ModelConfig {
   // Of method pt the window is centred and of its heads, which stand within it.
   int64_t window = 0;
   WindowKind window_kind = WindowKind::fixed;
-  int64_t sink_tokens = 0;                // with a fixed window only
+  int64_t window_min = 1;                 // the least W_t, with a dynamic window only
+  int64_t sink_tokens = 0;                // with a fixed or a dynamic window only
   std::vector<int64_t> full_layers = {};  // layers that the window is not of, ascending
 
   // Of the Llama block.
@@ -94,6 +95,8 @@ struct ModelConfig {
 
 // The window of one layer, 0 for none.
 int64_t window_of(const ModelConfig& config, int64_t layer);
+// Whether its queries have windows of their own, layers/{l}/attn/window.
+bool has_dynamic_window(const ModelConfig& config, int64_t layer);
 
 // The options with their defaults resolved: "exp" for method 5.5 without a form; P.
 std::string form_of(const ModelConfig& config);
@@ -133,7 +136,7 @@ ModelConfig family_preset(const std::string& preset_name, const std::string& fam
 std::string attention_bias_name(AttentionBias bias);
 AttentionBias parse_attention_bias(const std::string& name, const std::string& where);
 
-// "fixed" | "centred"
+// "fixed" | "centred" | "dynamic"
 std::string window_kind_name(WindowKind kind);
 WindowKind parse_window_kind(const std::string& name, const std::string& where);
 

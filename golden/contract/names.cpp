@@ -44,6 +44,7 @@ class Lister {
       }
     }
     add(in_layer("attn/v"), {b_, kv, t_, dh}, "BGTD");
+    if (has_dynamic_window(c_, l)) add(in_layer("attn/window"), {b_, t_}, "BT");
     add(in_layer("attn/scores"), {b_, heads, t_, t_}, "BHTS");
     add(in_layer("attn/probs"), {b_, heads, t_, t_}, "BHTS");
     add(in_layer("attn/context"), {b_, t_, heads * dh}, "BTD");

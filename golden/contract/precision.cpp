@@ -81,11 +81,17 @@ bool is_attention_matrix(const std::string& tensor_name) {
   return tensor == "scores" || tensor == "heads";
 }
 
+bool is_window_size(const std::string& tensor_name) { return tensor_name.ends_with("attn/window"); }
+
 Precision PrecisionSchedule::storage_of(const std::string& tensor_name) const {
   const bool attention = is_attention_matrix(tensor_name);
-  // The loss is a reduction: it is handed over in the accumulator type.
+  // The loss is a reduction, and the sizes of windows are whole numbers that 16 bits do not hold:
+  // they are handed over in the accumulator type.
   const bool stays = !wide.empty() && matches(wide, tensor_name);
-  return (attention && wide_attention) || stays || tensor_name == "loss" ? accumulate : storage;
+  return (attention && wide_attention) || stays || tensor_name == "loss" ||
+                 is_window_size(tensor_name)
+             ? accumulate
+             : storage;
 }
 
 Precision PrecisionSchedule::read_as(const std::string& tensor_name) const {

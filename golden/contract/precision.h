@@ -22,6 +22,9 @@ double largest(Precision precision);             // finite number: 65504 for fp1
 // are made of: what a fused kernel never writes.
 bool is_attention_matrix(const std::string& tensor_name);
 
+// Whether it is the sizes of a layer's dynamic windows: whole numbers up to 2^24.
+bool is_window_size(const std::string& tensor_name);
+
 // storage: what tensors between kernels are stored in. accumulate: what a kernel computes in.
 // operands: what the factors of a product are read as, absent: as they are stored (tf32 on tensor
 // cores). Bounds allow for factors that are rounded to it and for factors that are cut.

@@ -45,6 +45,11 @@ constexpr char kScores[] =
     "what enters the softmax: `S_l / sqrt(Dh)`, `S_l[b,h,t,s] = sum_d q[b,h,t,d] k[b,g,s,d]` with "
     "`g = floor(h / (H/Hkv))`; -inf where query t does not see key s: `s > t`, s is padding, or s "
     "is outside the window and no sink";
+constexpr char kWindow[] =
+    "`W_t`: positions that query t sees, itself the last: `window_min + floor(r_t (window - "
+    "window_min))` with the strength `z_t`, mean of `|S_l[b,h,t,s]|` over h and the real s of the "
+    "widest window and the sinks, and `r_t = (z_t - min) / (max - min)` over the real positions up "
+    "to t and t, 1/2 while they are equal";
 constexpr char kProbs[] =
     "`A_l`: softmax of `attn/scores` over s; 0 where the score is -inf, and in a whole row that "
     "sees no key";
@@ -90,6 +95,8 @@ Rows llama_rows() {
        "value projection of `attn_norm`, its bias included where it has one, split into heads; no "
        "RoPE, not repeated",
        block},
+      {part, "layers/{l}/attn/window", "B,T", "window_kind = dynamic", kWindow,
+       ASSAY_WHERE(llama(c) && has_dynamic_window(c, l))},
       {part, "layers/{l}/attn/scores", "B,H,T,T", kPlainScores, kScores,
        ASSAY_WHERE(llama(c) && own_scores(c))},
       {part, "layers/{l}/attn/probs", "B,H,T,T", "", kProbs, block},
@@ -135,6 +142,8 @@ Rows gpt2_rows() {
        block},
       {part, "layers/{l}/attn/k", "B,Hkv,T,Dh", "", "key columns likewise", block},
       {part, "layers/{l}/attn/v", "B,Hkv,T,Dh", "", "value columns likewise", block},
+      {part, "layers/{l}/attn/window", "B,T", "window_kind = dynamic", kWindow,
+       ASSAY_WHERE(gpt2(c) && has_dynamic_window(c, l))},
       {part, "layers/{l}/attn/scores", "B,H,T,T", kPlainScores, kScores,
        ASSAY_WHERE(gpt2(c) && own_scores(c))},
       {part, "layers/{l}/attn/probs", "B,H,T,T", "", kProbs, block},

@@ -145,6 +145,10 @@ std::vector<std::string> not_in_transformers(const ModelConfig& config) {
   if (config.window != 0 && config.block == BlockKind::gpt2) {
     others.push_back(fmt::format("a window of {}, which GPT-2 does not have", config.window));
   }
+  if (config.window_kind == WindowKind::dynamic) {
+    others.push_back(fmt::format("windows of {} to {} positions, as large as scores say",
+                                 config.window_min, config.window));
+  }
   if (config.sink_tokens != 0) {
     others.push_back(
         fmt::format("{} positions that stay visible behind the window", config.sink_tokens));

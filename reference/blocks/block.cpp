@@ -5,6 +5,7 @@
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
 #include "reference/ops/add.h"
+#include "reference/ops/dynamic_mask.h"
 #include "reference/ops/mask.h"
 #include "reference/ops/scale.h"
 
@@ -22,6 +23,12 @@ Method plain_method() {
 
 Node masked_scores(const Site& site, const Method& method, Node attention_mask) {
   const int64_t window = golden::window_of(site.config, site.layer.index);
+  if (golden::has_dynamic_window(site.config, site.layer.index)) {
+    const WindowRange range{site.config.window_min, window, site.config.sink_tokens};
+    const Node strengths = window_strengths(site.layer.raw_scores, attention_mask, range);
+    const Node sizes = named(site, window_sizes(strengths, range), "attn/window");  // [B,T]
+    return causal_mask(method.scores(site), attention_mask, sizes, range);
+  }
   const KeyWindow keys{.window = window, .sinks = window == 0 ? 0 : site.config.sink_tokens};
   return causal_mask(method.scores(site), attention_mask, keys);
 }

@@ -55,7 +55,8 @@ struct Method {
 // S_l / sqrt(Dh), X_l + O_l, Y_l + U_l
 Method plain_method();
 
-// The method's scores with -inf where the site's query does not see the key.
+// The method's scores with -inf where the site's query does not see the key. A dynamic window is of
+// the layer's own raw scores in every method, and named attn/window.
 Node masked_scores(const Site& site, const Method& method, Node attention_mask);
 
 // Names a node layers/{l}/{tensor}, l the site's layer.

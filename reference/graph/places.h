@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "golden/contract/tensor.h"
+
 namespace assay::reference {
 
 // At a row that fills up a chunk, or a key that is not there.
@@ -20,5 +22,15 @@ struct Places {
   }
   int64_t key_at(int64_t b, int64_t s) const { return key[static_cast<std::size_t>(b * keys + s)]; }
 };
+
+// Of scores [B,H,T,S] over whole sequences: every row and key at its index.
+inline Places whole_of(const golden::Shape& scores) {
+  Places at{.batch = scores[0], .queries = scores[2], .keys = scores[3], .query = {}, .key = {}};
+  for (int64_t b = 0; b < at.batch; ++b) {
+    for (int64_t t = 0; t < at.queries; ++t) at.query.push_back(t);
+    for (int64_t s = 0; s < at.keys; ++s) at.key.push_back(s);
+  }
+  return at;
+}
 
 }  // namespace assay::reference

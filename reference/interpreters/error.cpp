@@ -23,7 +23,8 @@ void round_store(const ErrorModel& model, Precision storage, const Array& value,
       const double y = value.data()[i];
       double& e = error.data()[i];
       if (!std::isfinite(y)) {
-        e = 0;  // -inf of an excluded score: no error is allowed
+        // -inf of an excluded score: no error is allowed, but where it may not be excluded
+        e = y == -INFINITY && e == INFINITY ? e : 0;
       } else if (e != 0 || golden::round_to(storage, y) != y) {
         const double store = unit * (std::fabs(y) + (worst ? e : 0)) + least;
         e = worst ? e + store : root_sum_square(e, store);

@@ -87,7 +87,8 @@ class Softmax final : public Differentiated<Softmax> {
   //   worst      L = -log sum_j p_j exp(-a_j),  G = log sum_j p_j exp(a_j)
   //   deviation  a_s of reach deviations; roots of summed squares in place of the three sums
   // The largest probability is 1 less the others, so inherited errors move it by no more than the
-  // sum of theirs.
+  // sum of theirs. In a row with a key of which nobody knows whether it is there, an infinite
+  // error, probabilities of keys that may be may be anything.
   void error(const ErrorModel& model, std::span<const Array> in, std::span<const Array> in_error,
              const Array& out, Array& out_error) const override {
     const int64_t keys = out.shape().back();
@@ -96,6 +97,7 @@ class Softmax final : public Differentiated<Softmax> {
       const Row at{in[0].data() + row * keys, out.data() + row * keys, keys, log_keys};
       double* e = out_error.data() + row * keys;
       const int64_t top = std::max_element(at.x, at.x + keys) - at.x;
+      if (!in_error[0].absent() && open_row(model, at, in_error[0].data() + row * keys, e)) return;
       if (at.x[top] == -INFINITY) {  // no allowed key
         std::fill(e, e + keys, 0.0);
         return;
@@ -129,6 +131,17 @@ class Softmax final : public Differentiated<Softmax> {
 
     bool masked(int64_t s) const { return x[s] == -INFINITY; }
   };
+
+  // Fills in the errors of a row with a key that may be there or not; false: it has none.
+  static bool open_row(const ErrorModel& model, const Row& at, const double* in, double* e) {
+    const auto unsure = [](double x) { return x == INFINITY; };
+    if (std::none_of(in, in + at.keys, unsure)) return false;
+    for (int64_t s = 0; s < at.keys; ++s) {
+      const double most = model.norm == ErrorNorm::worst ? 1.0 : std::max(at.p[s], 1 - at.p[s]);
+      e[s] = at.masked(s) && !unsure(in[s]) ? 0 : most;
+    }
+    return true;
+  }
 
   static double exponent_rounding(const ErrorModel& model, const Row& at, int64_t s, int64_t top) {
     if (at.masked(s)) return 0;

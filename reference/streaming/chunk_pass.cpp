@@ -159,6 +159,7 @@ void ChunkPass::find_kept() {
       if (!keys || input || of_.contains(source)) continue;
       of_[source] = 0;
     }
+    if (node.op->carries()) of_[id] = 0;
   }
   for (auto& [id, index] : of_) {
     index = kept_.size();
@@ -187,10 +188,11 @@ void ChunkPass::find_windowed(const golden::ModelConfig& config) {
   }
 }
 
-// Operands with keys in place of rows; `operands` themselves where none is read so, for then a
-// first one that nobody else holds may be overwritten.
-Array ChunkPass::value_of_node(const NodeData& node, const std::vector<Array>& operands,
+// Operands with keys in place of rows, and what earlier rows carry on; `operands` themselves where
+// none is read so, for then a first one that nobody else holds may be overwritten.
+Array ChunkPass::value_of_node(int id, const std::vector<Array>& operands,
                                const ChunkInputs& inputs) const {
+  const NodeData& node = graph_->node(id);
   std::vector<Array> with_keys;
   std::vector<Operand> shapes;
   for (std::size_t i = 0; i < operands.size(); ++i) {
@@ -202,10 +204,14 @@ Array ChunkPass::value_of_node(const NodeData& node, const std::vector<Array>& o
     }
     shapes.push_back({operand.shape(), graph_->node(node.inputs[i]).result.axes});
   }
+  const Shape shape = node.op->result_at(inputs.places, shapes).shape;
+  if (node.op->carries()) {
+    if (with_keys.empty()) with_keys = operands;
+    with_keys.push_back(inputs.keys(of_.at(id), Array::zeros(shape)));
+  }
   const std::vector<Array>& in = with_keys.empty() ? operands : with_keys;
   const bool reuse = node.op->in_place() && in[0].unique();
-  Array value =
-      reuse ? in[0] : Array::uninitialized(node.op->result_at(inputs.places, shapes).shape);
+  Array value = reuse ? in[0] : Array::uninitialized(shape);
   node.op->value_at(inputs.places, in, value);
   return value;
 }
@@ -221,7 +227,7 @@ ChunkResults ChunkPass::run(const ChunkInputs& inputs) const {
   walk<Array>(
       *graph_, inputs.logits ? with_logits_ : without_logits_, given,
       [&](int id, const NodeData& node, const std::vector<Array>& operands) {
-        Array value = observed(node, value_of_node(node, operands, inputs));
+        Array value = observed(node, value_of_node(id, operands, inputs));
         const auto kept = of_.find(id);
         if (kept != of_.end()) results.rows[kept->second] = value;
         if (id == logits_) results.logits = value;

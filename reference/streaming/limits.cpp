@@ -25,11 +25,13 @@ void check_streams(const golden::ModelConfig& config) {
 
 Reach reach_of(const golden::ModelConfig& config) {
   if (config.window == 0 || !config.full_layers.empty()) return {};
-  return {config.window, config.sink_tokens};
+  const bool carries = config.window_kind == golden::WindowKind::dynamic;
+  return {std::max<int64_t>(config.window, carries ? 2 : 1), config.sink_tokens};
 }
 
 Reach partial_reach_of(const golden::ModelConfig& config) {
-  if (config.full_layers.empty()) return {};
+  const bool fixed = config.window_kind == golden::WindowKind::fixed;
+  if (config.full_layers.empty() || !fixed) return {};
   return {config.window, config.window == 0 ? 0 : config.sink_tokens};
 }
 

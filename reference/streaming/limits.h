@@ -12,13 +12,14 @@ namespace assay::reference {
 
 inline constexpr int64_t kExact = int64_t{1} << 53;  // whole numbers up to it are doubles
 
-// W, and the sinks beside it; 0 where some layer sees every earlier position.
+// W, and the sinks beside it; 0 where some layer sees every earlier position. The extremes of
+// dynamic windows are carried on from the position before, which is held for that.
 struct Reach {
   int64_t window = 0, sinks = 0;
 };
 
 Reach reach_of(const golden::ModelConfig& config);
-// The same of the layers that have a window, where others have none; else nothing.
+// The same of the layers that have a fixed window, where others have none; else nothing.
 Reach partial_reach_of(const golden::ModelConfig& config);
 
 // Positions that the parameters are for, and which parameters say so.

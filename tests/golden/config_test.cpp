@@ -327,7 +327,7 @@ BOOST_AUTO_TEST_CASE(a_window_that_makes_no_sense_is_refused) {
   refused({{"method", "pt"}, {"window", 4}},
           "config.json: window: method pt has no attention to narrow: expected 0, got 4");
   refused({{"window", 4}, {"window_kind", "round"}},
-          "config.json: assay: window_kind: expected fixed or centred, got \"round\"");
+          "window_kind: expected fixed, centred or dynamic, got \"round\"");
 }
 
 BOOST_AUTO_TEST_CASE(an_option_that_the_method_does_not_take_is_refused) {

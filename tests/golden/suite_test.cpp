@@ -186,7 +186,7 @@ BOOST_AUTO_TEST_CASE(a_suite_is_read_from_a_file_and_a_name_nobody_knows_is_told
   BOOST_TEST(suite.name == "mine");
   BOOST_TEST(suite.cases.size() == 1u);
   BOOST_CHECK_EXCEPTION(golden::load_suite("mine"), InputError, [](const InputError& error) {
-    return std::string(error.what()).find("have ci, full, exact, stress, device") !=
+    return std::string(error.what()).find("have ci, full, exact, stress, device, systems") !=
            std::string::npos;
   });
   BOOST_CHECK_THROW(golden::load_suite(folder.file("no.json")), InputError);

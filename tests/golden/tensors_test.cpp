@@ -62,6 +62,11 @@ std::vector<ModelConfig> every_model() {
     configs.back().qk_norm = true;
     configs.push_back(ragged(method.id, BlockKind::gpt2, NormPosition::pre));
     configs.push_back(ragged(method.id, BlockKind::gpt2, NormPosition::post));
+    for (const BlockKind block : {BlockKind::llama, BlockKind::gpt2}) {
+      configs.push_back(ragged(method.id, block, NormPosition::pre));
+      configs.back().window = 4;
+      configs.back().window_kind = WindowKind::dynamic;
+    }
   }
   return configs;
 }

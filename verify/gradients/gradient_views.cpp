@@ -8,6 +8,7 @@
 
 #include "reference/interpreters/gradient.h"
 #include "reference/interpreters/gradient_error.h"
+#include "verify/numerics/window_doubt.h"
 #include "verify/statistics/chunks.h"
 
 namespace assay::verify {
@@ -89,9 +90,22 @@ class MadeAgain : public reference::Observer, public reference::GradientObserver
 class FreeGradients : public GradientView {
  public:
   FreeGradients(const Case& file, const golden::PrecisionSchedule& schedule,
-                const Tolerance& tolerance, RowNoise* noise, HandedGradients& handed,
-                GoldenValues& golden)
-      : GradientView(file, schedule, tolerance, noise, handed), golden_(golden) {}
+                const Tolerance& tolerance, RowNoise* noise, const Ledger& tensors,
+                HandedGradients& handed, GoldenValues& golden)
+      : GradientView(file, schedule, tolerance, noise, handed),
+        tensors_(tensors),
+        golden_(golden) {}
+
+  // Dynamic windows as in the free-running view of tensors.
+  bool gives(const NodeData& node) override {
+    return golden::is_window_size(node.name) && tensors_.find_values(node.name) != nullptr &&
+           !tensors_.restrictions(node.name).any() && !golden_.lacks(node.name);
+  }
+  std::pair<Array, Array> given(const NodeData& node) override {
+    Array golden = golden_.read(node.name);
+    Array error = window_difference(golden, tensors_.values(node.name), tolerance_.reach());
+    return {std::move(golden), std::move(error)};
+  }
 
   void observe_gradient(const NodeData& node, const Array&, const Array& deviation) override {
     const std::string name = kGrad + node.name;
@@ -114,6 +128,7 @@ class FreeGradients : public GradientView {
                      seen.nonfinite, seen.compared)});
   }
 
+  const Ledger& tensors_;
   GoldenValues& golden_;
 };
 
@@ -195,12 +210,13 @@ GivenGradient own_gradients(const HandedGradients& handed) {
 
 std::optional<Failure> free_gradients(const Case& file, const golden::PrecisionSchedule& schedule,
                                       const Tolerance& tolerance, RowNoise* noise,
-                                      HandedGradients& handed, GoldenValues& golden) {
+                                      const Ledger& tensors, HandedGradients& handed,
+                                      GoldenValues& golden) {
   const int loss = file.graph->find("loss");
   if (MadeAgain missing(handed, golden); missing.any_missing()) {
     reference::evaluate_with_gradient(*file.graph, file.bindings, loss, missing, missing);
   }
-  FreeGradients view(file, schedule, tolerance, noise, handed, golden);
+  FreeGradients view(file, schedule, tolerance, noise, tensors, handed, golden);
   reference::evaluate_gradient_with_error(*file.graph, file.bindings, loss, schedule, view,
                                           tolerance.reach());
   std::optional<Failure> first = view.first();

@@ -18,12 +18,13 @@
 namespace assay::verify {
 
 // Both fill their columns of the rows and return the first failure in backward order. noise: widens
-// the deviations; nullptr where nothing was sampled.
+// the deviations; nullptr where nothing was sampled. tensors: the subject's own, of its forward
+// pass.
 std::optional<Failure> free_gradients(const Case& file, const golden::PrecisionSchedule& schedule,
                                       const Tolerance& tolerance, RowNoise* noise,
-                                      HandedGradients& handed, GoldenValues& golden);
+                                      const Ledger& tensors, HandedGradients& handed,
+                                      GoldenValues& golden);
 
-// tensors: the subject's own, of its forward pass.
 std::optional<Failure> local_gradients(const Case& file, const golden::PrecisionSchedule& schedule,
                                        const Tolerance& tolerance, RowNoise* noise,
                                        const Ledger& tensors, HandedGradients& handed);

@@ -144,7 +144,8 @@ Check DecodingJudge::conclude_all(const std::vector<PartResult>& results) {
     check.summary = "decoding hands over no tensor of the golden file that can be compared";
     return check;
   }
-  const HowRun about{"decoded", can_.decodes_same_bits, command_};
+  const HowRun about{"decoded", can_.decodes_same_bits, command_,
+                     file_.golden.header().config.window_kind == golden::WindowKind::dynamic};
   if (const PartResult* first = conclude(results, about, subject_, check)) {
     diverged_ = first->name;
     first_divergence_ = {check.details.front(), check.details.back()};

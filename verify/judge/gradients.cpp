@@ -53,8 +53,8 @@ std::string widened_text(const char* view, const RowNoise& noise) {
 
 // Before gradients are accused, errors that are not independent are sampled.
 void look(GradientRun& run, const Tolerance& tolerance) {
-  run.free_failure =
-      free_gradients(run.file, run.schedule, tolerance, nullptr, run.handed, run.golden);
+  run.free_failure = free_gradients(run.file, run.schedule, tolerance, nullptr, run.tensors,
+                                    run.handed, run.golden);
   run.local_failure =
       local_gradients(run.file, run.schedule, tolerance, nullptr, run.tensors, run.handed);
   if (run.local_failure) {
@@ -65,8 +65,8 @@ void look(GradientRun& run, const Tolerance& tolerance) {
   }
   if (run.free_failure) {
     RowNoise noise = free_gradient_noise(run.file, run.schedule);
-    run.free_failure =
-        free_gradients(run.file, run.schedule, tolerance, &noise, run.handed, run.golden);
+    run.free_failure = free_gradients(run.file, run.schedule, tolerance, &noise, run.tensors,
+                                      run.handed, run.golden);
     run.widened.push_back(widened_text("free-running", noise));
   }
 }

@@ -170,7 +170,11 @@ void ModesJudge::judge_runs(const char* name, const std::vector<PartRun>& parts,
     const bool any = std::any_of(results.begin(), results.end(),
                                  [](const PartResult& each) { return each.seen.elements > 0; });
     if (any) {
-      const PartResult* first = conclude(results, {"run", false, command_}, subject_, check);
+      const PartResult* first =
+          conclude(results,
+                   {"run", false, command_,
+                    file_.golden.header().config.window_kind == golden::WindowKind::dynamic},
+                   subject_, check);
       if (first != nullptr && result.diverged.empty()) {
         result.diverged = first->name;
         result.first_divergence = {check.details.front(), check.details.back()};

@@ -91,8 +91,21 @@ std::string names_text(const std::vector<std::string>& names) {
                            : fmt::format("{} and {} more tensors", names[0], names.size() - 1);
 }
 
-bool fails(const PartSeen& seen, bool same_bits) {
-  return seen.outside > 0 || (same_bits && seen.other_bits > 0);
+// Whether all windows of the run that a result is of have the sizes of the own run.
+bool has_own_sizes(const std::vector<PartResult>& results, const PartResult& of) {
+  bool any = false;
+  for (const PartResult& result : results) {
+    if (result.what != of.what || !result.name.ends_with("/attn/window")) continue;
+    if (result.seen.other_bits > 0) return false;
+    any = true;
+  }
+  return any;
+}
+
+bool fails(const std::vector<PartResult>& results, const PartResult& result, const HowRun& about) {
+  const PartSeen& seen = result.seen;
+  if (about.same_bits && seen.other_bits > 0) return true;
+  return seen.outside > 0 && (!about.sizes_vary || has_own_sizes(results, result));
 }
 
 const PartResult& conclude_failure(const std::vector<PartResult>& results, const HowRun& about,
@@ -101,7 +114,7 @@ const PartResult& conclude_failure(const std::vector<PartResult>& results, const
   const PartResult* first = nullptr;
   std::size_t more = 0;
   for (const PartResult& result : results) {
-    if (!fails(result.seen, about.same_bits)) continue;
+    if (!fails(results, result, about)) continue;
     if (first == nullptr) first = &result;
     if (check.details.size() < kMost) {
       check.details.push_back(difference_text(result, about.verb));
@@ -253,15 +266,25 @@ void look_again(const KeptValues& kept, const Ledger& own, const IsCompared& is_
 const PartResult* conclude(const std::vector<PartResult>& results, const HowRun& about,
                            const Subject& subject, Check& check) {
   int64_t elements = 0, other_bits = 0;
-  const PartResult *worst = nullptr, *unsure = nullptr;
+  const PartResult *worst = nullptr, *unsure = nullptr, *sized = nullptr;
   for (const PartResult& result : results) {
-    if (fails(result.seen, about.same_bits)) return &conclude_failure(results, about, check);
+    if (fails(results, result, about)) return &conclude_failure(results, about, check);
     elements += result.seen.elements;
     other_bits += result.seen.other_bits;
     if (worst == nullptr || result.seen.ratio > worst->seen.ratio) worst = &result;
     const golden::Precision storage = subject.precision().storage_of(result.name);
     const bool is_own = result.seen.apart <= declared_rounding(storage).whole;
     if (result.seen.shows_little() && !is_own) unsure = &result;
+    if (result.seen.outside > 0 && sized == nullptr) sized = &result;
+  }
+  if (sized != nullptr) {
+    check.status = Status::untrusted;
+    check.summary = fmt::format(
+        "{} is outside at {} when it is {} {}: where windows have other sizes than in the whole "
+        "run, "
+        "and roundings can bring that about, nothing follows",
+        sized->name, place_of(sized->seen.first), about.verb, sized->what);
+    return nullptr;
   }
   check.status = unsure == nullptr ? Status::pass : Status::untrusted;
   check.summary =

@@ -128,6 +128,10 @@ struct HowRun {
   std::string verb;        // "decoded"
   bool same_bits = false;  // those of the own run are promised
   std::string command;     // to repeat it
+  // The model sizes windows by what it computes, and bounds are those of the own run's sizes: what
+  // is outside and does not show that it has the same is untrusted, for roundings may bring about
+  // others.
+  bool sizes_vary = false;
 };
 
 // Puts the verdict on the results, at least one element of which is compared, into the check: its

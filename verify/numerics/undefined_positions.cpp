@@ -2,16 +2,18 @@
 
 #include <algorithm>
 
+#include "golden/contract/precision.h"
+
 namespace assay::verify {
 namespace {
 
-// Attention scores of the causal mask and what is computed from them.
+// Attention scores of the causal mask, windows, and what is computed from them.
 std::set<std::string> after_scores(const reference::Graph& graph) {
   std::set<std::string> names;
   std::vector<char> after(graph.nodes().size());
   for (std::size_t id = 0; id < after.size(); ++id) {
     const reference::NodeData& node = graph.node(static_cast<int>(id));
-    after[id] = node.name.ends_with("attn/scores") ||
+    after[id] = node.name.ends_with("attn/scores") || golden::is_window_size(node.name) ||
                 std::any_of(node.inputs.begin(), node.inputs.end(),
                             [&](int input) { return after[static_cast<std::size_t>(input)]; });
     if (after[id] && !node.name.empty()) names.insert(node.name);

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "reference/interpreters/error.h"
+#include "verify/numerics/window_doubt.h"
 #include "verify/statistics/chunks.h"
 
 namespace assay::verify {
@@ -93,11 +94,16 @@ class FreeObserver : public reference::ErrorObserver {
     }
     if (!is_handed_over(node.name)) return;
     const Array deviation = noise_ == nullptr ? error : noise_->widened(node.name, error);
-    look_for_growth(*row, deviation);
+    const auto unsure = unsure_keys(node, deviation);
+    if (!unsure) look_for_growth(*row, deviation);
+    if (const std::string text = unsure_text(unsure, deviation.size()); !text.empty()) {
+      row->note = text;
+    }
     const Array raw = ledger_.values(node.name);
     const Array given =
         read_masks(node.name, schedule_, golden, raw, ledger_.restrictions(node.name).before_mask);
-    const Compared all = without(not_compared(file_, ledger_, node), {golden, given, deviation});
+    const Compared all =
+        without(unsure, without(not_compared(file_, ledger_, node), {golden, given, deviation}));
     compare_row(*row, all);
     const bool whole = !ledger_.restrictions(node.name).any();
     if (watch_ && whole) watch_({*row, golden, raw, all.error, rule_of_row()});
@@ -105,6 +111,17 @@ class FreeObserver : public reference::ErrorObserver {
 
   Array error_of_input(const NodeData& node, const Array& value) override {
     return file_.weight_error(schedule_.storage, node, value);
+  }
+
+  // What follows from windows is judged by those that the candidate says it has.
+  bool gives(const NodeData& node) override {
+    return golden::is_window_size(node.name) && is_handed_over(node.name) &&
+           !ledger_.restrictions(node.name).any();
+  }
+  std::pair<Array, Array> given(const NodeData& node) override {
+    Array golden = golden_.read(node.name);
+    Array error = window_difference(golden, ledger_.values(node.name), tolerance_.reach());
+    return {std::move(golden), std::move(error)};
   }
 
   std::optional<Failure> first() { return std::move(first_); }
@@ -180,9 +197,12 @@ class LocalObserver : public reference::ErrorObserver {
     const bool by_logits = file_.undefined.is_loss_of_them(node.name) && inputs_.replaced("logits");
     const Array given = read_masks(node.name, schedule_, value, ledger_.values(node.name),
                                    ledger_.restrictions(node.name).before_mask);
-    compare_row(
-        *rows_.find(node.name),
-        without(by_logits ? nullptr : not_compared(file_, ledger_, node), {value, given, error}));
+    CheckpointRow& row = *rows_.find(node.name);
+    const auto unsure = unsure_keys(node, error);
+    if (const std::string text = unsure_text(unsure, error.size()); !text.empty()) row.note = text;
+    compare_row(row,
+                without(unsure, without(by_logits ? nullptr : not_compared(file_, ledger_, node),
+                                        {value, given, error})));
   }
 
   bool gives(const NodeData& node) override { return inputs_.replaced(node.name); }

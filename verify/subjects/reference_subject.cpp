@@ -112,7 +112,7 @@ reference::StreamOptions ReferenceSubject::stream_options(int64_t rows, int64_t 
   const int64_t window = window_of(config());
   reference::StreamOptions options{.batch = rows};
   options.capacity = std::max(positions, window);
-  if (cache_ == kRing) options.capacity = window;
+  if (cache_ == kRing) options.capacity = std::max<int64_t>(window, 2);
   if (cache_ == kTiers) {
     constexpr int64_t kLeast = 4 * kTierBlock;
     const int64_t least = window > 0 ? window : positions;

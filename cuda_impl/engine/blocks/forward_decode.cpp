@@ -13,7 +13,8 @@ View<const S, 2> ForwardPass<S>::run(const Chunk& chunk) {
                         .R = cache_->positions,
                         .decode = true,
                         .options = parts_->options};
-  if (plan(shape)) chunk_graph_.forget();
+  if (plan(shape) || cache_moves_ != cache_->moves()) chunk_graph_.forget();
+  cache_moves_ = cache_->moves();
   simt::copy_in(buffers_.tokens.data, chunk.tokens.data(), chunk.tokens.size_bytes(), queue_);
   simt::copy_in(buffers_.padding_mask.data, chunk.attention_mask.data(),
                 chunk.attention_mask.size_bytes(), queue_);
@@ -25,8 +26,9 @@ View<const S, 2> ForwardPass<S>::run(const Chunk& chunk) {
 template <class S>
 void ForwardPass<S>::enqueue_chunk() {
   const int64_t B = buffers_.B, C = buffers_.T;
-  append(cache_->padding_mask.as({B, 1, cache_->padding_mask.shape[1], 1}),
-         buffers_.padding_mask.as({B, 1, C, 1}));
+  append_rows(cache_->padding_mask.as({B, 1, cache_->padding_mask.shape[1], 1}),
+              buffers_.padding_mask.as({B, 1, C, 1}), cache_->position_offset.data,
+              cache_->counts.data, queue_, cache_->ring);
   Taps taps(nullptr, list_, queue_);
   run_layers(taps);
   last_rows(buffers_.last, stream(config_.num_hidden_layers).as({B, C, config_.hidden_size}),
@@ -40,9 +42,9 @@ void ForwardPass<S>::append_kv(int64_t l) {
   append(at(cache_->k, l), at(buffers_.k, l));
   append(at(cache_->v, l), at(buffers_.v, l));
   if (!method_.gated_scores) return;
-  const auto [B, H, R, outputs] = at(cache_->factors, l).shape;
+  const int64_t outputs = at(cache_->factors, l).shape[3];
   append(at(cache_->factors, l),
-         View<A, 4>{buffers_.score_factors.data, {B, 1, buffers_.T, outputs}});
+         View<A, 4>{buffers_.score_factors.data, {buffers_.B, 1, buffers_.T, outputs}});
 }
 
 template <class S>

@@ -149,7 +149,7 @@ template <class S>
 ScoreOperands<S> ForwardPass<S>::scores_of(int64_t l) const {
   const int64_t from = method_.all_layers_score ? 0 : l, window = window_of_layer(config_, l);
   return {.q = buffers_.q_table + from,
-          .k = (decodes() ? cache_->k_table : buffers_.k_table) + from,
+          .k = (decodes() ? cache_->k_table() : buffers_.k_table) + from,
           .padding_mask = decodes() ? cache_->padding_mask : buffers_.padding_mask,
           .position_offset = position_offset(),
           .coefficients = method_.gated_scores ? gate_coefficients(l) : score_coefficients_.of(l),
@@ -161,7 +161,8 @@ ScoreOperands<S> ForwardPass<S>::scores_of(int64_t l) const {
           .window = window,
           .sinks = window == 0 ? 0 : config_.sink_tokens,
           .positions = decodes() ? cache_->positions : 0,
-          .ring = decodes() ? cache_->ring : Ring{}};
+          .ring = decodes() ? cache_->ring : Ring{},
+          .blocks = decodes() ? cache_->block_table : BlockTable{}};
 }
 
 template <class S>

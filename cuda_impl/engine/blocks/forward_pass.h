@@ -77,7 +77,7 @@ class ForwardPass {
   template <class T>
   void append(View<T, 4> cache, View<T, 4> rows) {
     append_rows(cache, rows, cache_->position_offset.data, cache_->counts.data, queue_,
-                cache_->ring);
+                cache_->ring, cache_->block_table);
   }
   void form_score_factors(int64_t l, View<const S, 2> input);
   void add_attention(int64_t l, Taps& taps);
@@ -163,6 +163,7 @@ class ForwardPass {
   const Mix<S>& mix_;
   const Stream queue_;
   const Cache<S>* cache_;
+  int64_t cache_moves_ = 0;  // of the cache, when the last chunk was read
   // For [B,H,T,T] and [N,V], only if a probe ever wants one.
   Arena arena_, matrix_arena_, logits_arena_;
   Buffers<S> buffers_;

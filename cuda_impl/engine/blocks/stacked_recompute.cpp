@@ -136,7 +136,7 @@ void StackedRecompute<S>::form_values(const Input& input, const Group& group, Pl
   split_heads(v, wide.as({B_, T_, heads * Dh}), queue_);
   if (cache_ != nullptr) {
     append_rows<S>(cache_->recompute_v_stack(input.l), v, cache_->position_offset.data,
-                   cache_->counts.data, queue_, cache_->ring);
+                   cache_->counts.data, queue_, cache_->ring, cache_->block_table);
   }
 }
 
@@ -145,7 +145,7 @@ void StackedRecompute<S>::replay(const Input& input, const Group& group,
                                  const TermWeights<A>& terms, Placed placed) {
   const auto [B, H, T] = input.lse.shape;
   const int64_t Hkv = config_.num_key_value_heads, Dh = config_.head_dim, Q = H * Dh;
-  const int64_t R = input.scores.padding_mask.shape[1];
+  const int64_t R = input.scores.rows();
   const S* v = cache_ != nullptr ? cache_->recompute_v_stack(input.l).data : arrays_.v.data;
   ReplayLayout<A> layout{.count = group.count, .context = N() * Q, .lse = B * H * T};
   if (placed == Placed::apart) {
@@ -168,7 +168,8 @@ void StackedRecompute<S>::replay(const Input& input, const Group& group,
     if (weights != nullptr) layout.terms.weights = weights + done;
     const ScoreOperands<S> scores = scores_of_layer(config_, input.scores, first);
     const View<S, 3> contexts{arrays_.context.data + done * layout.context, {B, T, Q}};
-    const View<const S, 4> values{v + done * layout.v, {B, Hkv, R, Dh}};
+    const int64_t blocks = cache_ != nullptr ? cache_->recompute_v_stack(input.l).shape[0] : B;
+    const View<const S, 4> values{v + done * layout.v, {blocks, Hkv, R, Dh}};
     if (input.probs.data != nullptr) {
       stored_attention<S>(contexts, {input.probs.data + first * layout.lse, {B, H, T, T}}, scores,
                           values, queue_, layout);

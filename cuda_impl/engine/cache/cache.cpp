@@ -4,50 +4,44 @@ namespace assay::cuda {
 inline namespace SIMT_BACKEND {
 
 template <class S>
-void Cache<S>::carve(Carver& carver, const Parts<S>& parts, int64_t B, int64_t R) {
-  const golden::ModelConfig& c = parts.config;
+void Cache<S>::carve(Carver& carver, int64_t blocks, int64_t rows) {
+  const golden::ModelConfig& c = parts_.config;
   const int64_t L = c.num_hidden_layers;
   const auto layers = static_cast<std::size_t>(L);
-  CachePlaces::carve(carver, B, R);
   k.resize(layers);
   v.resize(layers);
-  factors.resize(parts.method.gated_scores ? layers : 0);
+  factors.resize(parts_.method.gated_scores ? layers : 0);
   const int64_t Hkv = c.num_key_value_heads;
   for (auto* arrays : {&k, &v}) {
-    for (View<S, 4>& array : *arrays) array = carver.view<S>({B, Hkv, R, c.head_dim});
+    for (View<S, 4>& array : *arrays) array = carver.view<S>({blocks, Hkv, rows, c.head_dim});
   }
   recompute_values.clear();
-  for (int64_t l = 1; parts.method.recomputes() && l < L; ++l) {
-    const bool stacked = parts.stacked != nullptr;
+  for (int64_t l = 1; parts_.method.recomputes() && l < L; ++l) {
+    const bool stacked = parts_.stacked != nullptr;
     for (int64_t j = 0; j < (stacked ? 1 : l); ++j) {
-      recompute_values.push_back(carver.view<S>({B, stacked ? l * Hkv : Hkv, R, c.head_dim}));
+      recompute_values.push_back(
+          carver.view<S>({blocks, stacked ? l * Hkv : Hkv, rows, c.head_dim}));
     }
   }
   for (std::size_t l = 0; l < factors.size(); ++l) {
-    factors[l] = carver.view<A>({B, 1, R, parts.weights.layers[l].gate.bias.shape[0]});
+    const int64_t outputs = parts_.weights.layers[l].gate.bias.shape[0];
+    factors[l] = carver.view<A>({blocks, 1, rows, outputs});
   }
-  k_table = carver.take<const S*>(L);
 }
 
 template <class S>
-Cache<S>::Cache(const Parts<S>& parts, int64_t B, const CacheExtent& extent) : queue_(parts.queue) {
-  positions = extent.positions;
-  ring = extent.ring;
-  arena_.plan([&](Carver& carver) { carve(carver, parts, B, extent.rows); });
+Cache<S>::Cache(const Parts<S>& parts, const CacheExtent& extent)
+    : CacheArrays<Cache<S>>(extent, parts.queue),
+      parts_(parts),
+      k_table_(static_cast<std::size_t>(parts.config.num_hidden_layers)) {
+  this->allocate();
+}
+
+template <class S>
+void Cache<S>::moved() {
   std::vector<const S*> keys;
   for (const View<S, 4>& array : k) keys.push_back(array.data);
-  simt::copy_in(k_table, keys.data(), keys.size() * sizeof(const S*), queue_);
-  clear(queue_);
-}
-
-template <class S>
-bool Cache<S>::copy_prefix(int64_t from, int64_t to, int64_t count, int64_t) {
-  copy_mask(from, to, count, queue_);
-  for (const auto* arrays : {&k, &v, &recompute_values}) {
-    for (const View<S, 4>& array : *arrays) copy_rows(array, from, to, count, queue_);
-  }
-  for (const View<A, 4>& array : factors) copy_rows(array, from, to, count, queue_);
-  return true;
+  simt::copy_in(k_table_.get(), keys.data(), keys.size() * sizeof(const S*), parts_.queue);
 }
 
 #define ASSAY_INSTANTIATE(S) template struct Cache<S>;

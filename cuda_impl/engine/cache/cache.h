@@ -1,9 +1,9 @@
-// What decoding keeps of the positions it has read: [B,R] of them, in one arena.
+// What decoding keeps of the positions it has read: [B,R] of them, or blocks.
 #pragma once
 
 #include <vector>
 
-#include "cuda_impl/engine/cache/cache_places.h"
+#include "cuda_impl/engine/cache/cache_arrays.h"
 #include "cuda_impl/engine/weights/parts.h"
 
 namespace assay::cuda {
@@ -12,11 +12,12 @@ inline namespace SIMT_BACKEND {
 // Every layer's keys and values; methods 1 to 4 hold the values of every pair j < l besides,
 // methods 5.1D, 5.1E and D-base the coefficients of every position. A position takes
 //   (L + L (+ L(L-1)/2)) Hkv Dh scalars of S (+ L L of accum_t<S>) and a byte.
+// B below is the number of blocks where there are some, and R their positions.
 template <class S>
-struct Cache : CachePlaces {
+struct Cache : CacheArrays<Cache<S>> {
   using A = accum_t<S>;
 
-  Cache(const Parts<S>& parts, int64_t B, const CacheExtent& extent);
+  Cache(const Parts<S>& parts, const CacheExtent& extent);
 
   // With stacked recomputes, of all j < l: [B,l*Hkv,R,Dh].
   const View<S, 4>& recompute_v_stack(int64_t l) const {
@@ -25,23 +26,30 @@ struct Cache : CachePlaces {
   const View<S, 4>& recompute_v(int64_t l, int64_t j) const {  // j < l
     return recompute_values[static_cast<std::size_t>(l * (l - 1) / 2 + j)];
   }
-  void place(std::span<const int64_t> lengths, const Chunk& chunk) const {
-    CachePlaces::place(lengths, chunk, queue_);
-  }
   // Of a sequence of `length` positions.
-  bool copy_prefix(int64_t from, int64_t to, int64_t count, int64_t length);
-  int64_t bytes() const { return static_cast<int64_t>(arena_.bytes()); }
+  bool copy_prefix(int64_t from, int64_t to, int64_t count, int64_t length) {
+    return this->share_rows(from, to, count, length);
+  }
+  const S* const* k_table() const { return k_table_.get(); }  // device table [L]
 
   std::vector<View<S, 4>> k, v;              // [L] of [B,Hkv,R,Dh]
   std::vector<View<S, 4>> recompute_values;  // [L(L-1)/2] of the same; stacked [L-1]
   std::vector<View<A, 4>> factors;           // [L] of [B,1,R,outputs]
-  const S** k_table = nullptr;               // device table [L]
 
  private:
-  void carve(Carver& carver, const Parts<S>& parts, int64_t B, int64_t R);
+  friend class CacheArrays<Cache<S>>;
+  void carve(Carver& carver, int64_t blocks, int64_t rows);
+  template <class Use>
+  void for_arrays(const Use& use) {
+    for (auto* arrays : {&k, &v, &recompute_values}) {
+      for (View<S, 4>& array : *arrays) use(array);
+    }
+    for (View<A, 4>& array : factors) use(array);
+  }
+  void moved();
 
-  const Stream queue_;
-  Arena arena_;
+  const Parts<S>& parts_;
+  simt::Buffer<const S*> k_table_;
 };
 
 }  // namespace SIMT_BACKEND

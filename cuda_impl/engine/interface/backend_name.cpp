@@ -9,7 +9,8 @@ namespace assay::cuda {
 namespace {
 
 constexpr const char* kOptions =
-    "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :span=KEYS, "
+    "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :span=KEYS, :block=POSITIONS, "
+    ":blocks=COUNT, "
     ":keep=all|shared|inputs, :fast-atomics, each at most once";
 
 std::size_t parse_number(const std::string& backend, const std::string& key,
@@ -17,10 +18,15 @@ std::size_t parse_number(const std::string& backend, const std::string& key,
   std::size_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   const bool whole = error == std::errc{} && end == text.data() + text.size();
-  const bool span = key == "span";
-  if (whole && (!span || (number % 32 == 0 && number <= 1U << 30))) return number;
-  throw InputError("backend " + backend + ": " + key + ": expected " +
-                   (span ? "a multiple of 32" : "a number of bytes") + ", got '" + text + "'");
+  const bool span = key == "span", of_cache = key == "block" || key == "blocks";
+  const bool in_range = of_cache ? number >= 1 && number <= 1U << 30
+                                 : !span || (number % 32 == 0 && number <= 1U << 30);
+  if (whole && in_range) return number;
+  const char* const expected = span       ? "a multiple of 32"
+                               : of_cache ? "a number from 1 to 1073741824"
+                                          : "a number of bytes";
+  throw InputError("backend " + backend + ": " + key + ": expected " + expected + ", got '" + text +
+                   "'");
 }
 
 // The option that a key with "=NUMBER" sets; nullptr for any other key.
@@ -29,6 +35,8 @@ std::size_t* number_of(ModelOptions& options, const std::string& key) {
   if (key == "stack") return &options.stack_bytes;
   if (key == "head") return &options.head_bytes;
   if (key == "span") return &options.key_span;
+  if (key == "block") return &options.block_positions;
+  if (key == "blocks") return &options.blocks;
   return nullptr;
 }
 
@@ -67,6 +75,9 @@ BackendName parse_backend_name(const std::string& text) {
       throw InputError("backend " + text + ": " + kOptions + ", got ':" + key + "' again");
     }
     colon = next;
+  }
+  if (parsed.options.blocks > 0 && parsed.options.block_positions == 0) {
+    throw InputError("backend " + text + ": blocks: expected :block=POSITIONS beside it");
   }
   return parsed;
 }

@@ -1,8 +1,8 @@
 // The name of a back end with what is asked of it, as command line and C interface take it:
-//   NAME[:stacked][:stored=BYTES][:stack=BYTES][:head=BYTES][:span=KEYS][:keep=all|shared|inputs]
-//   [:fast-atomics]
+//   NAME[:stacked][:stored=BYTES][:stack=BYTES][:head=BYTES][:span=KEYS][:block=POSITIONS]
+//   [:blocks=COUNT][:keep=all|shared|inputs][:fast-atomics]
 // in any order: Recompute::stacked, and of ModelOptions stored_bytes, stack_bytes, head_bytes,
-// key_span, keep, fast_atomics.
+// key_span, block_positions, blocks, keep, fast_atomics.
 #pragma once
 
 #include <string>
@@ -16,8 +16,8 @@ struct BackendName {
   ModelOptions options;
 };
 
-// Throws InputError for an option that is not one of these, stands twice or has no number of bytes
-// or no word of Keep.
+// Throws InputError for an option that is not one of these, stands twice or has no number or no
+// word of Keep, and for blocks without block.
 BackendName parse_backend_name(const std::string& text);
 
 // all, shared, inputs. Throws InputError "where: expected .." for another word.

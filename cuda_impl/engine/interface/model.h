@@ -54,6 +54,21 @@ struct ModelOptions {
   // multiple of 32, by blocks of their own, so that one query with many keys fills a GPU. 0: one
   // block reads them all, and the bits are those of the forward pass.
   std::size_t key_span = 0;
+  // In decoding, the cache: blocks of so many positions, which sequences take as they grow, give
+  // back at their end and share where they begin alike. 0: each sequence has its whole capacity.
+  std::size_t block_positions = 0;
+  // How many of them there are, all taken at once. 0: as many as all sequences need at full length,
+  // taken as they are needed.
+  std::size_t blocks = 0;
+};
+
+// What a cache in blocks holds.
+struct BlockUse {
+  int64_t positions = 0;            // of a block; 0: the cache has no blocks
+  int64_t blocks = 0;               // that there may be
+  int64_t used = 0, most_used = 0;  // held now, and at most so far; one that is shared counts once
+  int64_t promised = 0;             // free ones that only those can take whom they are promised to
+  int64_t shared = 0, copied = 0;   // taken from another sequence, copied on a write, so far
 };
 
 struct Batch {
@@ -104,18 +119,26 @@ class Decoder {
   virtual ~Decoder() = default;
   // Appends the chunk to its sequences, and unless `logits` is empty fills it [B,V] with those
   // behind each one's last new position; a row with count 0 gets zeros. Throws InputError, with
-  // nothing appended, for a chunk that does not fit the config, the capacity or the largest chunk.
+  // nothing appended, for a chunk that does not fit the config, the capacity, the largest chunk or
+  // the blocks that are free.
   virtual void append(const Chunk& chunk, std::span<double> logits) = 0;
-  // Empties the sequence.
+  // Empties the sequence; the blocks that it alone holds, or was promised, are free.
   virtual void reset(int64_t sequence) = 0;
+  // Promises blocks for the sequence up to `positions`, those that it has among them, in place of
+  // an earlier promise. false, with nothing changed, where there are too few that are free and not
+  // promised. Without blocks always true. Throws InputError for more than the capacity.
+  virtual bool reserve(int64_t sequence, int64_t positions) = 0;
   // Makes sequence `to` the first `positions` of sequence `from`, whatever it was before: what the
-  // cache holds of them is copied, bit for bit what reading them again would give. false, with
-  // nothing changed, where the cache has not kept all of them. Throws InputError for sequences that
-  // do not exist or are one, and more positions than there are.
+  // cache holds of them is copied, or with blocks shared, and is bit for bit what reading them
+  // again would give. false, with nothing changed, where the cache has not kept all of them, or
+  // has no block for the copy of one that is not full. A promise to `to` holds if it was empty.
+  // Throws InputError for sequences that do not exist or are one, and more positions than there
+  // are.
   virtual bool share(int64_t from, int64_t to, int64_t positions) = 0;
   virtual std::span<const int64_t> lengths() const = 0;  // [B], in positions
   virtual int64_t cache_bytes() const = 0;
   virtual int64_t cache_rows() const = 0;  // of a sequence: how many positions it can keep
+  virtual BlockUse block_use() const = 0;
   virtual int64_t vocab_size() const = 0;  // V
 };
 

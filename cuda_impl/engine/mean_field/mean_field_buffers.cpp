@@ -118,13 +118,17 @@ template <class S>
 bool plan_mean_field(MeanFieldBuffers<S>& buffers, Arena& arena, const MeanFieldParts<S>& parts,
                      const MeanFieldShape& shape, const MeanFieldCache<S>* cache) {
   const auto [B, T, save_for_backward] = shape;
-  if (buffers.B == B && buffers.T == T && buffers.saved_for_backward >= save_for_backward)
+  const int64_t moves = cache == nullptr ? 0 : cache->moves();
+  if (buffers.B == B && buffers.T == T && buffers.saved_for_backward >= save_for_backward &&
+      buffers.cache_moves == moves) {
     return false;
+  }
   buffers.B = 0;  // if the allocation throws, nothing stands
   MeanFieldBuffers<S> planned;
   planned.B = B;
   planned.T = T;
   planned.saved_for_backward = save_for_backward;
+  planned.cache_moves = moves;
   arena.plan([&](Carver& carver) { carve(planned, carver, parts, cache != nullptr); });
   fill_tables(planned, parts, cache);
   buffers = std::move(planned);

@@ -62,6 +62,7 @@ struct MeanFieldBuffers {
   const S** message_table = nullptr;
 
   bool saved_for_backward = false;  // for a backward pass
+  int64_t cache_moves = 0;          // of the cache, when the tables were filled
 
   View<S, 2>& states_of(int64_t round, int64_t m) {
     auto& rounds = label_states;

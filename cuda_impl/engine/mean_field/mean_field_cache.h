@@ -1,10 +1,10 @@
-// What decoding keeps of the words that the Probabilistic Transformer has read: [B,R] of them, in
-// one arena.
+// What decoding keeps of the words that the Probabilistic Transformer has read: [B,R] of them, or
+// blocks.
 #pragma once
 
 #include <vector>
 
-#include "cuda_impl/engine/cache/cache_places.h"
+#include "cuda_impl/engine/cache/cache_arrays.h"
 #include "cuda_impl/engine/mean_field/mean_field_parts.h"
 
 namespace assay::cuda {
@@ -18,27 +18,35 @@ inline namespace SIMT_BACKEND {
 // (with updates in_turn round n has only the first n groups). A step over a chunk costs what a pass
 // over it costs, but for the heads, which read the cache.
 template <class S>
-struct MeanFieldCache : CachePlaces {
-  MeanFieldCache(const MeanFieldParts<S>& parts, int64_t B, const CacheExtent& extent);
+struct MeanFieldCache : CacheArrays<MeanFieldCache<S>> {
+  MeanFieldCache(const MeanFieldParts<S>& parts, const CacheExtent& extent);
 
   // CachePlaces::place, and the chunk's words.
   void place(std::span<const int64_t> lengths, const Chunk& chunk);
   // Of a sequence of `length` positions. false where some are padding: which of the first are words
   // is not kept.
   bool copy_prefix(int64_t from, int64_t to, int64_t count, int64_t length);
-  int64_t bytes() const { return static_cast<int64_t>(arena_.bytes()); }
 
-  // Of a round, from 1, in which the group speaks: [B,K*C,R,r].
+  // Of a round, from 1, in which the group speaks: [B,K*C,R,r]; of as many blocks as B says.
   const View<S, 4>& k_of(int64_t round, int64_t group) const {
     return k_[static_cast<std::size_t>(round - 1)][static_cast<std::size_t>(group)];
   }
   std::span<const int64_t> before() const { return before_; }  // [B]: words ahead of this step's
 
  private:
-  void carve(Carver& carver, const MeanFieldSchedule& schedule, int64_t B, int64_t R);
+  friend class CacheArrays<MeanFieldCache<S>>;
+  void carve(Carver& carver, int64_t blocks, int64_t rows);
+  template <class Use>
+  void for_arrays(const Use& use) {
+    for (std::vector<View<S, 4>>& round : k_) {
+      for (View<S, 4>& array : round) {
+        if (array.shape[0] > 0) use(array);
+      }
+    }
+  }
+  void moved() {}  // whoever reads k has tables of its own
 
-  const Stream queue_;
-  Arena arena_;
+  const MeanFieldSchedule& schedule_;
   std::vector<std::vector<View<S, 4>>> k_;  // by round, then by group; null where it does not speak
   std::vector<int64_t> before_, words_;     // [B]: words ahead of this step's positions, and behind
 };

@@ -27,8 +27,13 @@ const golden::ModelConfig& checked(const golden::ModelConfig& config) {
 
 template <class S>
 MeanFieldParts<S>::MeanFieldParts(const golden::ModelConfig& c, golden::Precision p,
-                                  const golden::WeightSource& source)
-    : config(checked(c)), schedule(c), precision(p), operands(operands_of(p)), weights(c, source) {}
+                                  const golden::WeightSource& source, const ModelOptions& asked)
+    : config(checked(c)),
+      schedule(c),
+      precision(p),
+      options(asked),
+      operands(operands_of(p)),
+      weights(c, source) {}
 
 #define ASSAY_INSTANTIATE(S) template struct MeanFieldParts<S>;
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)

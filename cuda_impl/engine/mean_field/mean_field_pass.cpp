@@ -46,7 +46,9 @@ View<const S, 2> MeanFieldPass<S>::run(const Chunk& chunk) {
 template <class S>
 void MeanFieldPass<S>::enqueue_chunk() {
   const auto [B, R] = cache_->padding_mask.shape;
-  append(cache_->padding_mask.as({B, 1, R, 1}), buffers_.padding_mask.as({B, 1, buffers_.T, 1}));
+  append_rows(cache_->padding_mask.as({B, 1, R, 1}),
+              buffers_.padding_mask.as({B, 1, buffers_.T, 1}), cache_->position_offset.data,
+              cache_->counts.data, queue_);
   Taps taps(nullptr, list_, queue_);
   rounds(taps);
   form_logits();
@@ -243,7 +245,8 @@ HeadOperands<S> MeanFieldPass<S>::heads_of(int64_t g, int64_t updates, bool hist
           .scale = 1 / schedule_.pt.lambda_h,
           .damping = schedule_.pt.head_damping,
           .step = schedule_.pt.head_step,
-          .causal = schedule_.pt.causal_heads};
+          .causal = schedule_.pt.causal_heads,
+          .blocks = decodes() ? cache_->block_table : BlockTable{}};
 }
 
 template <class S>

@@ -62,7 +62,8 @@ class MeanFieldPass {
   void project(View<S, 4> heads, View<const S, 2> labels, View<const S, 2> by);
   template <class T>
   void append(View<T, 4> cache, View<T, 4> rows) {
-    append_rows(cache, rows, cache_->position_offset.data, cache_->counts.data, queue_);
+    append_rows(cache, rows, cache_->position_offset.data, cache_->counts.data, queue_, {},
+                cache_->block_table);
   }
   void offer_heads(int64_t n, int64_t g, int64_t updates, Taps& taps);
   View<A, 4> matrix();  // [B,C,T,T], for a tap

@@ -16,6 +16,11 @@ const golden::ModelConfig& checked(const golden::ModelConfig& config) {
         fmt::format("model: {}: the kernels hold at most {}, got {}", key, most, value));
   };
   at_most("head_dim", config.head_dim, kMaxHeadSize);
+  if (config.window_kind == golden::WindowKind::dynamic) {
+    throw Unsupported(
+        "model: window_kind: there are no kernels for dynamic windows: expected fixed, got "
+        "dynamic; the reference computes them");
+  }
   if (parse_method(config).gated_scores) {
     at_most("num_hidden_layers", config.num_hidden_layers, kMaxGate);
   }

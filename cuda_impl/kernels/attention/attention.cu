@@ -14,6 +14,7 @@
 //   position_offset  [B]         the position of query 0: t above is position_offset + its row.
 //                                Null: 0, and R = T
 //   ring                         where in the R rows of k, v and padding_mask a key's position is
+//   blocks                       or in which blocks: k, v [blocks,Hkv,blocks.rows,Dh]
 //   lse              [B,H,T]     accum_t<S>; -inf for a row without a visible key, whose
 //                                context is 0
 //   context          [B,T,H*Dh]  stored as S, heads concatenated
@@ -60,7 +61,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
   const int row0 = query0 + warp * kRowsPerWarp;  // the warp's first query
   const int64_t lse0 = j * replay.lse + (int64_t{b} * p.H + h) * p.T;
   const S* g_v_head =
-      g_v + j * replay.v + b * replay.v_batch + int64_t{h / (p.H / p.Hkv)} * p.R * p.Dh;  // [R,Dh]
+      g_v + j * replay.v + int64_t{h / (p.H / p.Hkv)} * p.rows * p.Dh;  // of block 0 [rows,Dh]
   A* s_p = s_p_all + warp * kKeys * kRowsPerWarp;
 
   A r_context[kMaxColumns][kRowsPerWarp] = {};
@@ -80,7 +81,9 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
     const int key_row = p.ring.row_of(key0);
     __syncthreads();  // every thread has read the key and value tiles before
     for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
-      s_v[i] = key0 + i / p.Dh < end ? simt::to_accum(g_v_head[int64_t{key_row} * p.Dh + i]) : A(0);
+      const int n = i / p.Dh, d = i % p.Dh;
+      s_v[i] = key0 + n < end ? simt::to_accum(g_v_head[p.key_at(b, key0, n, replay.v_batch) + d])
+                              : A(0);
     }
     if (tid < kKeys) {
       s_padding_mask[tid] =
@@ -137,12 +140,12 @@ template <class S, bool kReplay>
 void launch_attention(const char* kernel, View<S, 3> context, View<const accum_t<S>, 3> lse,
                       accum_t<S>* lse_out, const ScoreOperands<S>& scores, In<S, 4> v,
                       const ReplayLayout<accum_t<S>>& layout, Stream stream) {
-  const auto [B, R] = scores.padding_mask.shape;
+  const int64_t B = scores.padding_mask.shape[0];
   const int64_t T = context.shape[1];
   const ScoreParams<S> params = score_params(kernel, scores, T);
   expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, scores.H * scores.Dh});
   expect_shape(kernel, "lse [B,H,T]", lse, {B, scores.H, T});
-  expect_shape(kernel, "v [B,Hkv,R,Dh]", v, {B, scores.Hkv, R, scores.Dh});
+  expect_values(kernel, v, scores);
   simt::launch(LaunchName(kernel, context.shape).text, attention_kernel<S, kReplay>,
                dim3(blocks_for(T, kQueries), static_cast<unsigned>(scores.H),
                     static_cast<unsigned>(layout.count * B)),

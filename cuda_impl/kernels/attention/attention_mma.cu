@@ -15,6 +15,7 @@
 //   position_offset  [B]         the position of query 0: t above is position_offset + its row.
 //                                Null: 0, and R = T
 //   ring                         where in the R rows of k, v and padding_mask a key's position is
+//   blocks                       or in which blocks: k, v [blocks,Hkv,blocks.rows,Dh]
 //   lse              [B,H,T]     float; -inf for a row without a visible key, whose context is 0
 //   context          [B,T,H*Dh]  stored as S, heads concatenated
 // Rounding: scores, their exponentials and all sums are float, as in attention.cu; but every
@@ -25,7 +26,7 @@
 // must be finite.
 // Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64 that
 // one of them may see. Any B, T, layers >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
-// Registers 133 or 139, 156 or 164, 186 or 194, 230 or 234 by Dh, no spills; shared memory 8704,
+// Registers 128 or 131, 148 or 152, 178 or 186, 220 or 226 by Dh, no spills; shared memory 8704,
 // 15104, 27904, 53504 bytes; two blocks per SM or more. (nvcc 13.0, sm_90; its time on a GPU is not
 // measured.)
 // Longest addition chain: scores Dh + layers; lse 16 ceil(T/64) + 2; context T, rescaled ceil(T/64)
@@ -122,9 +123,8 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
   const int row0 = query0 + 16 * warp;  // the warp's first query
   const bool is_used = row0 < p.T;      // the same for the whole warp
   const int64_t query_head = int64_t{b} * p.H + h;
-  const int64_t key_head = int64_t{b} * p.Hkv + h / (p.H / p.Hkv);
   g_lse += replayed * replay.lse + query_head * p.T;
-  g_v += replayed * replay.v + b * replay.v_batch + int64_t{h / (p.H / p.Hkv)} * p.R * kDh;
+  g_v += replayed * replay.v + int64_t{h / (p.H / p.Hkv)} * p.rows * kDh;
 
   MmaD r_context[kDh / 8] = {};
   float r_offset[2] = {};
@@ -144,10 +144,9 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
   for (int key0 = start; key0 < end;
        key0 = p.window.next_tile(key0 + kBlockKeys, position_offset + query0, kBlockKeys)) {
     __syncthreads();  // every thread has read the key and value tiles before
-    const int key_row = p.ring.row_of(key0);
-    const uint8_t* g_padding_mask = p.padding_mask + int64_t{b} * p.R + key_row;
-    load_turned<kDh, kBlockKeys>(s_values, g_v + int64_t{key_row} * kDh, kDh, g_padding_mask,
-                                 end - key0);
+    const uint8_t* g_padding_mask = p.padding_mask + int64_t{b} * p.R + p.ring.row_of(key0);
+    const auto value_of = [&](int n) { return g_v + p.key_at(b, key0, n, replay.v_batch); };
+    load_turned_of<kDh, kBlockKeys, S>(s_values, value_of, g_padding_mask, end - key0);
     if (tid < kBlockKeys) s_padding_mask[tid] = key0 + tid < end && g_padding_mask[tid] != 0;
 
     MmaD r_score[kKeyTiles];
@@ -160,8 +159,9 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
         load_rows<kDh>(s_queries, kMmaRows, p.q[layer] + (query_head * p.T + query0) * kDh, kDh,
                        p.T - query0);
       }
-      load_rows<kDh>(s_keys, kBlockKeys, p.k[layer] + (key_head * p.R + key_row) * kDh, kDh,
-                     end - key0);
+      const S* g_k = p.k_of(layer, h);
+      const auto key_of = [&](int n) { return g_k + p.key_at(b, key0, n, p.k_block()); };
+      load_rows_of<kDh, S>(s_keys, kBlockKeys, key_of, end - key0);
       __syncthreads();  // the layer's tiles, the values and s_padding_mask are complete
       if (!is_used) continue;
       const Coefficients<float>& c = p.coefficients;
@@ -214,12 +214,12 @@ void launch_attention_mma(const char* kernel, const View<S, 3>& context,
                           const View<const float, 3>& lse, float* lse_out,
                           const ScoreOperands<S>& scores, const In<S, 4>& v,
                           const ReplayLayout<float>& layout, Stream stream) {
-  const auto [B, R] = scores.padding_mask.shape;
+  const int64_t B = scores.padding_mask.shape[0];
   const int64_t T = context.shape[1];
   const ScoreParams<S> params = score_params(kernel, scores, T);
   expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, scores.H * scores.Dh});
   expect_shape(kernel, "lse [B,H,T]", lse, {B, scores.H, T});
-  expect_shape(kernel, "v [B,Hkv,R,Dh]", v, {B, scores.Hkv, R, scores.Dh});
+  expect_values(kernel, v, scores);
   const auto& c = scores.coefficients;
   if (c.query != 0 || c.key != 0) {
     throw simt::Error(std::string(kernel) +

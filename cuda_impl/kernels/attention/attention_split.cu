@@ -48,14 +48,14 @@ simt::SmemSize split_smem(int64_t layers, int64_t Dh) {
 // The score of the lane's key, without a look at whether it is visible.
 template <class S>
 SIMT_DEVICE accum_t<S> score_of(const ScoreParams<S>& p, const accum_t<S>* s_q, int b, int h,
-                                int position, int key_row) {
+                                int position, int key0, int n) {
   using A = accum_t<S>;
-  const int64_t key_head = int64_t{b} * p.Hkv + h / (p.H / p.Hkv);
+  const int64_t at = p.key_at(b, key0, n, p.k_block());
   A score = p.offset != nullptr ? p.offset[position] : A(0);
   const Coefficients<A>& c = p.coefficients;
-  const A* g_c = c.data + b * c.batch + p.ring.row_of(position) * c.query + key_row * c.key;
+  const A* g_c = c.data + p.coefficient_of_key(b, key0 + n) + p.coefficient_of_query(b, position);
   for (int layer = 0; layer < p.layers; ++layer) {
-    const S* g_k = p.k[layer] + (key_head * p.R + key_row) * p.Dh;
+    const S* g_k = p.k_of(layer, h) + at;
     const A* s_row = s_q + layer * p.Dh;
     A product = A(0);
     for (int d = 0; d < p.Dh; ++d) product += s_row[d] * simt::to_accum(g_k[d]);
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(kScoreThreads)
   const int begin = parts.begin(static_cast<int>(blockIdx.x), position, p.window.width);
   const int end = p.key_end(p.position_offset(b), row + 1);
   const int64_t query = (int64_t{b} * p.H + h) * p.T + row;
-  const S* g_v_head = g_v + (int64_t{b} * p.Hkv + h / (p.H / p.Hkv)) * p.R * p.Dh;  // [R,Dh]
+  const S* g_v_head = g_v + int64_t{h / (p.H / p.Hkv)} * p.rows * p.Dh;  // of block 0 [rows,Dh]
   for (int i = tid; i < p.layers * p.Dh; i += kScoreThreads) {
     s_q[i] = simt::to_accum(p.q[i / p.Dh][query * p.Dh + i % p.Dh]);
   }
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(kScoreThreads)
     const bool visible = position < p.positions && key0 + lane < end &&
                          p.window.sees(position, key0 + lane) &&
                          p.padding_mask[int64_t{b} * p.R + key_row + lane] != 0;
-    const A score = visible ? score_of<S>(p, s_q, b, h, position, key_row + lane) : kLowest<A>;
+    const A score = visible ? score_of<S>(p, s_q, b, h, position, key0, lane) : kLowest<A>;
     const A raised = simt::max(highest, simt::warp_max(score));
     const A rescale = simt::exp(highest - raised);
     highest = raised;
@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(kScoreThreads)
     for (int s = 0; s < kKeys; ++s) {
       const A weight = __shfl_sync(simt::kFullMask, probability, s);
       if ((seen >> s & 1u) == 0) continue;  // the same for the whole warp
-      const S* g_value = g_v_head + int64_t{key_row + s} * p.Dh;
+      const S* g_value = g_v_head + p.key_at(b, key0, s, p.k_block());
       SIMT_UNROLL for (int c = 0; c < kMaxColumns; ++c) {
         const int column = lane + 32 * c;
         if (column < p.Dh) r_context[c] += weight * simt::to_accum(g_value[column]);
@@ -174,7 +174,7 @@ template <class S>
 void attention_split(View<S, 3> context, View<accum_t<S>, 3> lse, View<accum_t<S>, 3> partial,
                      const ScoreOperands<S>& scores, In<S, 4> v, int64_t span, Stream stream) {
   const char* const kernel = "attention_split";
-  const auto [B, R] = scores.padding_mask.shape;
+  const int64_t B = scores.padding_mask.shape[0];
   const int64_t T = context.shape[1], H = scores.H, Dh = scores.Dh;
   const ScoreParams<S> params = score_params(kernel, scores, T);
   if (span < kKeys || span % kKeys != 0) {
@@ -184,7 +184,7 @@ void attention_split(View<S, 3> context, View<accum_t<S>, 3> lse, View<accum_t<S
   const int64_t parts = attention_parts(params.positions, scores.window, scores.sinks, span);
   expect_shape(kernel, "context [B,T,H*Dh]", context, {B, T, H * Dh});
   expect_shape(kernel, "lse [B,H,T]", lse, {B, H, T});
-  expect_shape(kernel, "v [B,Hkv,R,Dh]", v, {B, scores.Hkv, R, Dh});
+  expect_values(kernel, v, scores);
   expect_shape(kernel, "partial [B*H*T,parts,Dh+2]", partial, {B * H * T, parts, Dh + 2});
   expect_at_most(kernel, "B * T", B * T, 65535);
   simt::launch(

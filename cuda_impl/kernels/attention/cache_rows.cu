@@ -2,7 +2,8 @@
 //   append_rows  cache[b,h,ring.row_of(position_offset[b]+t),w] = rows[b,h,t,w] for t < counts[b]
 //   last_rows    y[b,d] = x[b,max(counts[b],1)-1,d]
 //
-//   cache   [B,H,R,W], rows [B,H,C,W]  of any element, copied bit for bit
+//   cache   [B,H,R,W], rows [B,H,C,W]  of any element, copied bit for bit; with blocks cache
+//                                      [blocks,H,blocks.rows,W]
 //   y       [B,D], x [B,C,D]           stored as S, likewise
 //   position_offset, counts  [B]       counts[b] <= C and, without a ring, position_offset[b] +
 //                                      counts[b] <= R: the caller checks them
@@ -22,14 +23,20 @@ template <class T>
 __global__ void append_rows_kernel(T* __restrict__ cache, const T* __restrict__ rows,
                                    const int32_t* __restrict__ position_offset,
                                    const int32_t* __restrict__ counts, int64_t elements, int H,
-                                   int C, int R, int W, Ring ring) {
+                                   int C, int R, int W, Ring ring, BlockTable blocks) {
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= elements) return;
   const int64_t row = i / W;  // (b*H + h)*C + t
   const int t = static_cast<int>(row % C);
   const int64_t head = row / C, b = head / H;
   if (t >= counts[b]) return;
-  cache[(head * R + ring.row_of(position_offset[b] + t)) * W + i % W] = rows[i];
+  const int position = position_offset[b] + t;
+  int64_t to = head * R + ring.row_of(position);
+  if (blocks.blocks != nullptr) {
+    const auto [block, inside] = blocks.of(b, position);
+    to = (block * H + head % H) * blocks.rows + inside;
+  }
+  cache[to * W + i % W] = rows[i];
 }
 
 template <class S>
@@ -53,13 +60,16 @@ void expect_counts(const char* kernel, const int32_t* counts) {
 
 template <class T>
 void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* position_offset,
-                 const int32_t* counts, Stream stream, const Ring& ring) {
-  const auto [B, H, R, W] = cache.shape;
-  const int64_t C = rows.shape[2];
-  expect_shape("append_rows", "cache [B,H,R,W]", cache, {B, H, R, W});
+                 const int32_t* counts, Stream stream, const Ring& ring, const BlockTable& blocks) {
+  const bool in_blocks = blocks.blocks != nullptr;
+  const auto [count, H, R, W] = cache.shape;
+  const int64_t B = in_blocks ? rows.shape[0] : count, C = rows.shape[2];
+  const int64_t held = in_blocks ? int64_t{blocks.rows} * blocks.columns : R;
+  expect_shape("append_rows", "cache [B,H,R,W]", cache, {count, H, in_blocks ? blocks.rows : R, W});
   expect_shape("append_rows", "rows [B,H,C,W]", rows, {B, H, C, W});
   expect_ring("append_rows", ring, R);
-  expect_at_most("append_rows", "C", C, ring.round == 0 ? R : ring.round);
+  expect_blocks("append_rows", blocks, ring, C);
+  expect_at_most("append_rows", "C", C, ring.round == 0 ? held : ring.round);
   expect_counts("append_rows", counts);
   if (position_offset == nullptr) {
     throw simt::Error("append_rows: position_offset: expected memory, got a null pointer");
@@ -67,7 +77,7 @@ void append_rows(View<T, 4> cache, In<T, 4> rows, const int32_t* position_offset
   const int64_t elements = B * H * C * W;
   simt::launch(LaunchName("append_rows", rows.shape).text, append_rows_kernel<T>,
                dim3(blocks_for(elements, kThreads)), dim3(kThreads), 0, stream, cache.data,
-               rows.data, position_offset, counts, elements, H, C, R, W, ring);
+               rows.data, position_offset, counts, elements, H, C, R, W, ring, blocks);
 }
 
 template <class S>
@@ -84,12 +94,12 @@ void last_rows(View<S, 2> y, In<S, 3> x, const int32_t* counts, Stream stream) {
 
 #define ASSAY_INSTANTIATE(S)                                                              \
   template void append_rows(View<S, 4>, In<S, 4>, const int32_t*, const int32_t*, Stream, \
-                            const Ring&);                                                 \
+                            const Ring&, const BlockTable&);                              \
   template void last_rows(View<S, 2>, In<S, 3>, const int32_t*, Stream);
 ASSAY_FOR_STORAGE_TYPES(ASSAY_INSTANTIATE)
 #undef ASSAY_INSTANTIATE
 template void append_rows(View<uint8_t, 4>, In<uint8_t, 4>, const int32_t*, const int32_t*, Stream,
-                          const Ring&);
+                          const Ring&, const BlockTable&);
 
 }  // namespace SIMT_BACKEND
 }  // namespace assay::cuda

@@ -13,7 +13,7 @@
 // multiplied by 0, so it must be finite.
 // Launch: one block of 4 warps per 64 queries of one head, a warp per 16; keys in tiles of 64 that
 // one of them may see. Any B, T >= 1, Hkv dividing H, Dh in {16, 32, 64, 128}.
-// Registers 87, 114, 127, 176 by Dh, no spills; shared memory 2560, 4864, 9472, 18688 bytes. (nvcc
+// Registers 79, 113, 118, 166 by Dh, no spills; shared memory 2560, 4864, 9472, 18688 bytes. (nvcc
 // 13.0, sm_90; its time on a GPU is not measured.)
 // Longest addition chain T; a tensor core adds in an order of its own (simt/mma.h).
 // CPU counterpart: reference/ops/attend.cpp

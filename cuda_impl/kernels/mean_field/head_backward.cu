@@ -115,8 +115,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
     if (!at.meets(p, k)) continue;
     A r_df[kOwnRows];
     message_gradient(r_df, tile, at, p);
-    tile.tile.load({nullptr, 0}, 0, {*g_values + tile.vector_at(k, column0, p.T), p.r},
-                   p.T - column0);
+    tile.tile.load({nullptr, 0}, 0, {*g_values + tile.vector_at(k, column0), p.r}, p.T - column0);
     weighted.add(r_sum, r_df, at.rows_of(p, k), tile.tile);
   }
   const int64_t width = int64_t{p.K} * p.C * p.r;

@@ -4,7 +4,8 @@
 //   scores  out[t,s] = scale Mh[t,s]      -inf where s cannot be the head of t
 //   probs   out[t,s] = Qh[t,s]            0 where s cannot be the head of t
 //
-//   q     [B,K*C,T,r], k [B,K*C,R,r]  stored as S, through device tables of pointers
+//   q     [B,K*C,T,r], k [B,K*C,R,r]  stored as S, through device tables of pointers; with blocks k
+//                                     [blocks,K*C,blocks.rows,r]
 //   padding_mask  [B,R], position_offset [B], offsets [K,2], even [B,T]
 //   lse   [B,C,T], out [B,C,T,T]  accum_t<S>; nothing is rounded to S
 // A pair that cannot be word and head is left out by selection. lse forms no [T,T] array.

@@ -4,7 +4,7 @@
 //   dependents_sum  out[s] = sum_{t: k(t,s) = k} Qh[t,s] v[t]  from the words whose head I am
 //
 //   q        [B,K*C,T,r]    stored as S, through a device table of pointers
-//   k, v     [B,K*C,R,r]    likewise, v by itself
+//   k, v     [B,K*C,R,r]    likewise, v by itself; with blocks [blocks,K*C,blocks.rows,r]
 //   lse      [B,C,T] of each update, even [B,T]  accum_t<S>
 //   out      [B,T,K*C*r]    accum_t<S>: channels concatenated; nothing is rounded to S
 // A pair that cannot be word and head is left out by selection: no product with its value is
@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
     if (!at.meets(p, k)) continue;
     A r_heads[kOwnRows];
     tile.heads(r_heads, at);
-    tile.tile.load({nullptr, 0}, 0, {g_v + tile.vector_at(k, column0, p.R), p.r}, p.R - column0);
+    tile.tile.load({nullptr, 0}, 0, tile.columns_of(g_v, k, column0), p.R - column0);
     weighted.add(r_sum, r_heads, at.rows_of(p, k), tile.tile);
   }
   const int64_t width = int64_t{p.K} * p.C * p.r;
@@ -53,7 +53,8 @@ void launch_sum(const char* kernel, View<accum_t<S>, 3> out, const HeadOperands<
                                     : head_params(kernel, heads, out.shape[1], true);
   const int64_t all = int64_t{p.K} * p.C;
   expect_shape(kernel, "out [B,T,K*C*r]", out, {p.B, p.T, all * p.r});
-  expect_shape(kernel, "v [B,K*C,R,r]", v, {p.B, all, p.R, p.r});
+  const bool in_blocks = heads.blocks.blocks != nullptr;
+  expect_shape(kernel, "v [B,K*C,R,r]", v, {in_blocks ? v.shape[0] : p.B, all, p.rows, p.r});
   simt::launch(LaunchName(kernel, v.shape).text, head_sum_kernel<S, kHeadRows>,
                head_grid(p, p.K * p.C), dim3(kTileThreads), weighted_smem<S>(p.r).bytes, stream,
                out.data, v.data, p, accumulate);

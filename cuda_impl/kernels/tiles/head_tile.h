@@ -28,7 +28,9 @@ struct HeadParams {
   const int32_t* offsets;
   A scale, damping, undamped, step, kept;  // undamped = 1 - damping, kept = 1 - step
   bool damped, stepped, causal;            // damping != 0, step != 1
+  BlockTable blocks;
   int updates, terms, B, C, K, T, R, r;
+  int rows;  // of a block of k
 
   // The position of batch row b's word 0.
   SIMT_DEVICE int position_offset(int b) const {
@@ -103,6 +105,23 @@ struct Pairs {
   }
 };
 
+// The vectors of one group and channel at positions first .. of batch row b, in the array of which
+// they are a part in block 0 from `g_head` on; `block` elements from block to block.
+template <class S>
+struct HeadColumns {
+  const S* g_head;
+  const BlockTable& blocks;
+  int b, first;
+  int64_t block;
+  int r;
+
+  SIMT_DEVICE const S* at(int i) const {
+    if (blocks.blocks == nullptr) return g_head + b * block + int64_t{first + i} * r;
+    const auto [at, row] = blocks.of(b, first + i);
+    return g_head + at * block + int64_t{row} * r;
+  }
+};
+
 // Forms numbers of one tile of batch row b and channel c, for a thread's pairs.
 template <class S, bool kHeadRows>
 struct HeadTile {
@@ -115,9 +134,14 @@ struct HeadTile {
   SIMT_DEVICE HeadTile(simt::Smem& smem, const HeadParams<S>& params, int batch_row, int channel)
       : tile(smem, params.r), p(params), b(batch_row), c(channel) {}
 
-  // Where vector i of group k stands in an array [B,K*C,n,r].
-  SIMT_DEVICE int64_t vector_at(int k, int i, int n) const {
-    return (((int64_t{b} * p.K + k) * p.C + c) * n + i) * p.r;
+  // Where vector i of group k stands in an array [B,K*C,T,r].
+  SIMT_DEVICE int64_t vector_at(int k, int i) const {
+    return (((int64_t{b} * p.K + k) * p.C + c) * p.T + i) * p.r;
+  }
+  // Those of group k from `first` on, of an array [B,K*C,R,r] or in blocks.
+  SIMT_DEVICE HeadColumns<S> columns_of(const S* g_array, int k, int first) const {
+    const int64_t head = int64_t{p.rows} * p.r;
+    return {g_array + (int64_t{k} * p.C + c) * head, p.blocks, b, first, p.K * p.C * head, p.r};
   }
   SIMT_DEVICE int64_t row_at(int t) const { return (int64_t{b} * p.C + c) * p.T + t; }
 
@@ -127,8 +151,8 @@ struct HeadTile {
     const S *g_rows = kHeadRows ? of_heads : of_words, *g_columns = kHeadRows ? of_words : of_heads;
     for (int k = 0; k < p.K; ++k) {
       if (!at.meets(p, k)) continue;
-      tile.load({g_rows + vector_at(k, at.tile_row, p.T), p.r}, p.T - at.tile_row,
-                {g_columns + vector_at(k, at.tile_column, p.R), p.r}, p.R - at.tile_column);
+      tile.load({g_rows + vector_at(k, at.tile_row), p.r}, p.T - at.tile_row,
+                columns_of(g_columns, k, at.tile_column), p.R - at.tile_column);
       A r_dot[kOwnRows];
       tile.dot(r_dot);
       const unsigned rows = at.rows_of(p, k);
@@ -249,6 +273,7 @@ HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, int6
                       std::to_string(T));
   }
   expect_shape(kernel, "offsets [K,2]", heads.offsets, {K, 2});
+  expect_blocks(kernel, heads.blocks, {}, R);
   expect_at_most(kernel, "rank", heads.rank, kMaxHeadSize);
   expect_at_most(kernel, "B", B, 65535);
   expect_at_most(kernel, "K*C", K * heads.channels, 65535);
@@ -280,6 +305,7 @@ HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, int6
           .damped = heads.damping != 0,
           .stepped = heads.step != 1,
           .causal = heads.causal,
+          .blocks = heads.blocks,
           .updates = static_cast<int>(heads.updates),
           .terms = static_cast<int>(heads.terms),
           .B = static_cast<int>(B),
@@ -287,7 +313,8 @@ HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, int6
           .K = static_cast<int>(K),
           .T = static_cast<int>(T),
           .R = static_cast<int>(R),
-          .r = static_cast<int>(heads.rank)};
+          .r = static_cast<int>(heads.rank),
+          .rows = heads.blocks.blocks == nullptr ? static_cast<int>(R) : heads.blocks.rows};
 }
 
 // The same where T = R.

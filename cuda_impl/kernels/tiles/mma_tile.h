@@ -37,31 +37,37 @@ SIMT_HD constexpr std::size_t turned_words(int vectors, int Dh) {
   return static_cast<std::size_t>(Dh * turned_stride(vectors));
 }
 
-// s_rows[n] = the vector at g_first + n * stride, the first `count` of them; zeros past those.
-template <int kDh, class S>
-SIMT_DEVICE void load_rows(uint32_t* s_rows, int vectors, const S* g_first, int64_t stride,
-                           int count) {
+// s_rows[n] = the vector at g_vector(n), the first `count` of them; zeros past those.
+template <int kDh, class S, class Vector>
+SIMT_DEVICE void load_rows_of(uint32_t* s_rows, int vectors, const Vector& g_vector, int count) {
   constexpr int kChunks = kDh / kPerChunk;
   for (int i = static_cast<int>(threadIdx.x); i < vectors * kChunks; i += kMmaThreads) {
     const int n = i / kChunks, chunk = i % kChunks;
-    simt::store_as(
-        s_rows + n * row_stride(kDh) + 4 * chunk,
-        n < count ? simt::load_chunk(g_first + n * stride + chunk * kPerChunk) : Chunk{});
+    simt::store_as(s_rows + n * row_stride(kDh) + 4 * chunk,
+                   n < count ? simt::load_chunk<S>(g_vector(n) + chunk * kPerChunk) : Chunk{});
   }
 }
 
-// s_turned[d][n] = the vector at g_first + n * stride; zeros for those past `count` and, unless
+// Of vectors that lie `stride` elements apart.
+template <int kDh, class S>
+SIMT_DEVICE void load_rows(uint32_t* s_rows, int vectors, const S* g_first, int64_t stride,
+                           int count) {
+  const auto vector = [&](int n) { return g_first + n * stride; };
+  load_rows_of<kDh, S>(s_rows, vectors, vector, count);
+}
+
+// s_turned[d][n] = the vector at g_vector(n); zeros for those past `count` and, unless
 // g_padding_mask is null, where g_padding_mask[n] is 0. A lane has two vectors, so that
 // neighbouring lanes write neighbouring words.
-template <int kDh, int kVectors, class S>
-SIMT_DEVICE void load_turned(uint32_t* s_turned, const S* g_first, int64_t stride,
-                             const uint8_t* g_padding_mask, int count) {
+template <int kDh, int kVectors, class S, class Vector>
+SIMT_DEVICE void load_turned_of(uint32_t* s_turned, const Vector& g_vector,
+                                const uint8_t* g_padding_mask, int count) {
   constexpr int kPairs = kVectors / 2;
   for (int i = static_cast<int>(threadIdx.x); i < kPairs * (kDh / kPerChunk); i += kMmaThreads) {
     const int pair = i % kPairs, d = i / kPairs * kPerChunk;
     const auto chunk = [&](int n) {
       const bool is_there = n < count && (g_padding_mask == nullptr || g_padding_mask[n] != 0);
-      return is_there ? simt::load_chunk(g_first + n * stride + d) : Chunk{};
+      return is_there ? simt::load_chunk<S>(g_vector(n) + d) : Chunk{};
     };
     const Chunk even = chunk(2 * pair), odd = chunk(2 * pair + 1);
     SIMT_UNROLL for (int e = 0; e < kPerChunk; ++e) {
@@ -70,6 +76,13 @@ SIMT_DEVICE void load_turned(uint32_t* s_turned, const S* g_first, int64_t strid
           (even.word[e / 2] >> shift & 0xffffu) | odd.word[e / 2] >> shift << 16;
     }
   }
+}
+
+template <int kDh, int kVectors, class S>
+SIMT_DEVICE void load_turned(uint32_t* s_turned, const S* g_first, int64_t stride,
+                             const uint8_t* g_padding_mask, int count) {
+  const auto vector = [&](int n) { return g_first + n * stride; };
+  load_turned_of<kDh, kVectors, S>(s_turned, vector, g_padding_mask, count);
 }
 
 // r_product[j] += (16 vectors from s_rows on) . (8 vectors from 8j of s_columns on)

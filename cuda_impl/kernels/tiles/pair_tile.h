@@ -27,6 +27,8 @@ template <class S>
 struct Rows {
   const S* g_first;
   int64_t stride;
+
+  SIMT_DEVICE const S* at(int i) const { return g_first + i * stride; }
 };
 
 // The vectors of one tile.
@@ -43,18 +45,19 @@ struct PairTile {
         Dh(head_size) {}
 
   // Vectors past the counts read as zeros. Without rows (null) the rows keep what they hold.
-  SIMT_DEVICE void load(const Rows<S>& rows, int row_count, const Rows<S>& columns,
+  // columns: Rows, or another that says where vector i begins.
+  template <class Columns = Rows<S>>
+  SIMT_DEVICE void load(const Rows<S>& rows, int row_count, const Columns& columns,
                         int column_count) const {
     __syncthreads();  // every thread has read the tile before
     for (int i = static_cast<int>(threadIdx.x); i < kSide * Dh; i += kTileThreads) {
       const int vector = i / Dh, d = i % Dh;
       if (rows.g_first != nullptr) {
         s_rows[d * kRowStride + vector] =
-            vector < row_count ? simt::to_accum(rows.g_first[vector * rows.stride + d]) : A(0);
+            vector < row_count ? simt::to_accum(rows.at(vector)[d]) : A(0);
       }
       s_columns[vector * (Dh + 1) + d] =
-          vector < column_count ? simt::to_accum(columns.g_first[vector * columns.stride + d])
-                                : A(0);
+          vector < column_count ? simt::to_accum(columns.at(vector)[d]) : A(0);
     }
     __syncthreads();  // the tile, and what the warps wrote beside it before, is complete
   }

@@ -32,8 +32,40 @@ struct ScoreParams {
   const accum_t<S>* offset;
   Window window;
   Ring ring;
+  BlockTable blocks;
   int layers, H, Hkv, T, R, Dh;
   int positions;
+  int rows;  // of a block of k and v
+
+  // Elements from the beginning of a head's k or v in block 0 to key key0 + n of the tile at key0;
+  // `block` elements from block to block.
+  SIMT_DEVICE int64_t key_at(int b, int key0, int n, int64_t block) const {
+    if (blocks.blocks == nullptr) return b * block + int64_t{ring.row_of(key0) + n} * Dh;
+    const auto [at, row] = blocks.of(b, key0 + n);
+    return at * block + int64_t{row} * Dh;
+  }
+  // The beginning of that, of a query head's k.
+  SIMT_DEVICE const S* k_of(int layer, int h) const {
+    return k[layer] + int64_t{h / (H / Hkv)} * rows * Dh;
+  }
+  SIMT_DEVICE int64_t k_block() const { return int64_t{Hkv} * rows * Dh; }
+
+  // The index of a coefficient is that of its layer, of its key and of its query together.
+  SIMT_DEVICE int64_t coefficient_of_key(int b, int position) const {
+    const auto& c = coefficients;
+    if (!by_block()) return b * c.batch + ring.row_of(position) * c.key;
+    return c.key == 0 ? 0 : coefficient_in_block(b, position, c.key);
+  }
+  SIMT_DEVICE int64_t coefficient_of_query(int b, int position) const {
+    const auto& c = coefficients;
+    if (!by_block() || c.query == 0) return ring.row_of(position) * c.query;
+    return coefficient_in_block(b, position, c.query);
+  }
+  SIMT_DEVICE bool by_block() const { return blocks.blocks != nullptr && coefficients.batch != 0; }
+  SIMT_DEVICE int64_t coefficient_in_block(int b, int position, int64_t stride) const {
+    const auto [block, row] = blocks.of(b, position);
+    return block * coefficients.batch + row * stride;
+  }
 
   // The position of batch row b's query 0.
   SIMT_DEVICE int position_offset(int b) const {
@@ -80,9 +112,8 @@ struct ScoreTile {
                           int query0, int position_offset, int key0, bool keep_queries) {
     const int tid = static_cast<int>(threadIdx.x), lane = tid % 32, warp = tid / 32;
     const int64_t query_head = int64_t{b} * p.H + h;
-    const int64_t key_head = int64_t{b} * p.Hkv + h / (p.H / p.Hkv);
     const int position0 = position_offset + query0 + warp * kRowsPerWarp, key = key0 + lane;
-    const int end = p.key_end(position_offset, p.T), key_row = p.ring.row_of(key0);
+    const int end = p.key_end(position_offset, p.T);
     for (int r = 0; r < kRowsPerWarp; ++r) {
       r_score[r] = p.offset != nullptr && position0 + r < end ? p.offset[position0 + r] : A(0);
     }
@@ -96,10 +127,11 @@ struct ScoreTile {
           s_q[d * kQueryStride + row] = query0 + row < p.T ? simt::to_accum(g_q[i]) : A(0);
         }
       }
-      const S* g_k = p.k[layer] + (key_head * p.R + key_row) * p.Dh;
+      const S* g_k = p.k_of(layer, h);
       for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
         const int row = i / p.Dh, d = i % p.Dh;
-        s_k[row * (p.Dh + 1) + d] = key0 + row < end ? simt::to_accum(g_k[i]) : A(0);
+        s_k[row * (p.Dh + 1) + d] =
+            key0 + row < end ? simt::to_accum(g_k[p.key_at(b, key0, row, p.k_block()) + d]) : A(0);
       }
       __syncthreads();  // the layer's tiles (and what the caller put beside them) are complete
 
@@ -114,14 +146,25 @@ struct ScoreTile {
       }
       if (key >= end) continue;  // no such key: nobody reads its score
       const Coefficients<A>& c = p.coefficients;
-      const A* g_c = c.data + layer * c.layer + b * c.batch + (key_row + lane) * c.key;
+      const A* g_c = c.data + layer * c.layer + p.coefficient_of_key(b, key);
       SIMT_UNROLL for (int r = 0; r < kRowsPerWarp; ++r) {
         if (position0 + r >= end) continue;
-        r_score[r] += g_c[p.ring.row_of(position0 + r) * c.query] * r_product[r];
+        r_score[r] += g_c[p.coefficient_of_query(b, position0 + r)] * r_product[r];
       }
     }
   }
 };
+
+// In blocks an element is of a key or of a query.
+template <class S>
+void expect_block_coefficients(const char* kernel, const ScoreOperands<S>& scores) {
+  const auto& c = scores.coefficients;
+  if (scores.blocks.blocks == nullptr || c.batch == 0 || (c.query == 0) != (c.key == 0)) return;
+  throw simt::Error(std::string(kernel) +
+                    ": coefficients: expected those in blocks to have a stride for a query or for "
+                    "a key, got " +
+                    std::to_string(c.query) + " and " + std::to_string(c.key));
+}
 
 // Checks the operands for T queries and the keys of `padding_mask`'s [B,R] and turns them into the
 // kernel parameter.
@@ -131,6 +174,8 @@ ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores, 
   expect_shape(kernel, "padding_mask [B,R]", scores.padding_mask, {B, R});
   const int64_t positions = scores.positions == 0 ? R : scores.positions;
   expect_ring(kernel, scores.ring, R);
+  expect_blocks(kernel, scores.blocks, scores.ring, positions);
+  expect_block_coefficients(kernel, scores);
   expect_at_most(kernel, "T", T, R);
   if (scores.ring.round == 0) expect_at_most(kernel, "positions", positions, R);
   if (scores.ring.round > 0 && (scores.window == 0 || scores.sinks > scores.ring.kept ||
@@ -169,19 +214,30 @@ ScoreParams<S> score_params(const char* kernel, const ScoreOperands<S>& scores, 
           .offset = scores.offset,
           .window = window_of(kernel, scores, positions),
           .ring = scores.ring,
+          .blocks = scores.blocks,
           .layers = static_cast<int>(scores.layers),
           .H = static_cast<int>(scores.H),
           .Hkv = static_cast<int>(scores.Hkv),
           .T = static_cast<int>(T),
           .R = static_cast<int>(R),
           .Dh = static_cast<int>(scores.Dh),
-          .positions = static_cast<int>(positions)};
+          .positions = static_cast<int>(positions),
+          .rows = static_cast<int>(scores.rows())};
+}
+
+// [B,Hkv,R,Dh], or with blocks [blocks,Hkv,blocks.rows,Dh].
+template <class S>
+void expect_values(const char* kernel, const View<const S, 4>& v, const ScoreOperands<S>& scores) {
+  const bool in_blocks = scores.blocks.blocks != nullptr;
+  expect_shape(kernel, "v [B,Hkv,R,Dh]", v,
+               {in_blocks ? v.shape[0] : scores.padding_mask.shape[0], scores.Hkv, scores.rows(),
+                scores.Dh});
 }
 
 template <class S>
 ReplayParams<accum_t<S>> replay_params(const char* kernel, const ScoreOperands<S>& scores,
                                        const ReplayLayout<accum_t<S>>& layout) {
-  const auto [B, R] = scores.padding_mask.shape;
+  const int64_t B = scores.padding_mask.shape[0], R = scores.rows();
   expect_at_most(kernel, "count * B", layout.count * B, 65535);
   if (layout.count > 1) expect_at_most(kernel, "layers, of several replays", scores.layers, 1);
   const auto or_else = [](int64_t stride, int64_t usual) { return stride == 0 ? usual : stride; };

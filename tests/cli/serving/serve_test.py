@@ -352,6 +352,36 @@ def test_pipes_and_signals(runs):
     assert report["checks"][0]["status"] == "pass", report["checks"]
 
 
+def test_blocks(runs):
+    """The engine's cache in blocks: beginnings take room once, and the tokens are the same."""
+    head = [7, 3, 9, 12, 40, 2, 2, 31, 5]
+    rows = [{"id": f"r{i}", "arrival_s": 0.01 * i, "tokens": head + [i, i % 3],
+             "max_new_tokens": 8} for i in range(9)]
+    trace = runs.write("blocks.jsonl", lines(rows))
+    flat = runs.report(trace, "--backend", "simt", "--batch", "4")
+    used = {}
+    for share in ("0", "4"):
+        got = runs.report(trace, "--backend", "simt", "--batch", "4", "--cache-blocks", "30",
+                          "--block-size", "4", "--share-prefix", share, "--check", "all",
+                          "--method", "plain", parts=["serving: blocks"])
+        assert [r["tokens"] for r in got["requests"]] == [r["tokens"] for r in flat["requests"]]
+        used[share] = got["totals"]["blocks"]
+    assert used["0"]["shared"] == 0 and used["4"]["shared"] == 21 and used["4"]["copied"] == 7
+    assert used["4"]["most_used"] < used["0"]["most_used"], used
+    # Room for two that share nothing, or for three with one beginning.
+    few = ["--backend", "simt:block=4:blocks=11", "--batch", "4", "--check", "all",
+           "--max-wait-ms", "0"]
+    alone = runs.report(trace, *few)
+    shared = runs.report(trace, *few, "--share-prefix", "4")
+    for got in (alone, shared):
+        assert got["totals"]["finished"] == 9 and got["totals"]["blocks"]["most_used"] <= 11
+        assert [r["tokens"] for r in got["requests"]] == [r["tokens"] for r in flat["requests"]]
+    assert alone["totals"]["batch_size"]["largest"] == 2, alone["totals"]
+    assert shared["totals"]["batch_size"]["largest"] >= 3, shared["totals"]
+    runs.command.expect(2, ["--cache-blocks beside --backend simt:block=4"], "serve-sim", "--trace",
+                        trace, "--backend", "simt:block=4", "--cache-blocks", "9")
+
+
 def test_reports(runs):
     trace = runs.write("azure.csv", AZURE)
     page, junit = runs.folder / "page.html", runs.folder / "junit.xml"

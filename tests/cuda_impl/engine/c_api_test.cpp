@@ -111,15 +111,23 @@ BOOST_AUTO_TEST_CASE(names_of_back_ends_carry_options) {
   BOOST_TEST((groups.options.keep == cuda::Keep::all));
   BOOST_TEST((cuda::parse_backend_name("host:keep=shared").options.keep == cuda::Keep::shared));
   BOOST_TEST((cuda::parse_backend_name("host:keep=inputs").options.keep == cuda::Keep::inputs));
+  const cuda::BackendName blocks = cuda::parse_backend_name("host:blocks=20:block=16");
+  BOOST_TEST(blocks.options.block_positions == 16u);
+  BOOST_TEST(blocks.options.blocks == 20u);
   const std::string options =
       "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :span=KEYS, "
-      ":keep=all|shared|inputs, :fast-atomics, each at most once, got ";
+      ":block=POSITIONS, :blocks=COUNT, :keep=all|shared|inputs, :fast-atomics, each at most once, "
+      "got ";
   for (const auto& [text, message] : std::map<std::string, std::string>{
            {"host:stack", options + "':stack'"},
            {"host:", options + "':'"},
            {"host:stored", options + "':stored'"},
            {"host:stacked:stacked", options + "':stacked' again"},
            {"host:keep", options + "':keep'"},
+           {"host:block", options + "':block'"},
+           {"host:block=0", "block: expected a number from 1 to 1073741824, got '0'"},
+           {"host:block=16:blocks=-1", "blocks: expected a number from 1 to 1073741824, got '-1'"},
+           {"host:blocks=20", "blocks: expected :block=POSITIONS beside it"},
            {"host:keep=some", "keep: expected all, shared or inputs, got 'some'"},
            {"host:keep=all:keep=shared", options + "':keep' again"},
            {"host:stored=1k", "stored: expected a number of bytes, got '1k'"},

@@ -79,4 +79,12 @@ void check_refused(const Call& call, const std::string& message) {
   });
 }
 
+// Of a message that says more.
+template <class Call>
+void check_refused_with(const Call& call, const std::string& part) {
+  BOOST_CHECK_EXCEPTION(call(), InputError, [&](const InputError& error) {
+    return std::string(error.what()).find(part) != std::string::npos;
+  });
+}
+
 }  // namespace assay::engine_test

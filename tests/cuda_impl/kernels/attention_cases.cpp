@@ -186,7 +186,8 @@ void add_attention_cases(std::vector<Case>& cases) {
                             {1, 33, 2, 1, 8, 2, "left", "element"},
                             {1, 70, 1, 1, 20, 1, "none"},
                             {2, 37, 2, 1, 8, 1, "holes", "nothing", 1},
-                            {1, 100, 2, 1, 8, 1, "none", "nothing", 0, 5, 2}};
+                            {1, 100, 2, 1, 8, 1, "none", "nothing", 0, 5, 2},
+                            {2, 45, 2, 1, 8, 1, "holes", "nothing", 1, 0, 0, 16}};
   if (!kSmall) {
     const std::vector<Shape> more{{2, 1, 2, 1, 8, 1, "all"},
                                   {2, 31, 2, 2, 20, 1, "left"},
@@ -213,7 +214,11 @@ void add_attention_cases(std::vector<Case>& cases) {
                                   {1, 33, 2, 1, 8, 1, "none", "nothing", 0, 2, 40},
                                   {1, 33, 2, 1, 8, 1, "none", "nothing", 0, 1000},
                                   {3, 100, 2, 1, 8, 1, "nan_holes", "nothing", 1, 9, 1},
-                                  {2, 100, 4, 2, 20, 2, "left", "layer_offset", 35, 40}};
+                                  {2, 100, 4, 2, 20, 2, "left", "layer_offset", 35, 40},
+                                  {2, 70, 4, 2, 20, 2, "left", "element", 33, 0, 0, 5},
+                                  {3, 40, 2, 1, 64, 2, "nan_holes", "batch_key", 7, 0, 0, 7},
+                                  {2, 60, 2, 1, 8, 3, "none", "batch_query", 5, 20, 2, 64},
+                                  {2, 100, 4, 2, 20, 2, "left", "layer_offset", 35, 40, 0, 1}};
     shapes.insert(shapes.end(), more.begin(), more.end());
   }
   for (const Shape& shape : shapes) add_cases_of<S>(shape, cases);
@@ -235,7 +240,9 @@ void add_attention_cases(std::vector<Case>& cases) {
                                     {2, 70, 2, 1, 16, 1, "holes", "nothing", 0, 1},
                                     {1, 200, 4, 2, 32, 2, "left", "layer", 0, 65},
                                     {3, 200, 2, 1, 16, 1, "holes", "nothing", 1, 30, 3},
-                                    {2, 200, 4, 2, 32, 2, "none", "layer_offset", 66, 33}};
+                                    {2, 200, 4, 2, 32, 2, "none", "layer_offset", 66, 33},
+                                    {3, 130, 2, 1, 16, 1, "none", "nothing", 1, 0, 0, 16},
+                                    {2, 140, 4, 2, 32, 2, "holes", "layer_offset", 65, 40, 3, 7}};
       mma_shapes.insert(mma_shapes.end(), more.begin(), more.end());
     }
     for (const Shape& shape : mma_shapes) add_mma_cases_of<S>(shape, cases);

@@ -18,7 +18,13 @@ struct Shape {
   // cache holds NaN. 0: a whole sequence.
   int64_t chunk = 0;
   int64_t window = 0, sinks = 0;
+  // In decoding: keys and values in blocks of so many positions, those of a sequence not one behind
+  // the other. 0: a sequence is one piece.
+  int64_t block = 0;
 
+  int64_t columns() const { return (T + block - 1) / block; }
+  // The block of column c of row b; block 0 belongs to nobody.
+  int64_t block_of(int64_t b, int64_t c) const { return B * columns() - (c * B + b); }
   int64_t queries() const { return chunk == 0 ? T : chunk; }
   int64_t position_offset(int64_t b) const { return chunk == 0 ? 0 : T - b - chunk; }
   int64_t end(int64_t b) const { return position_offset(b) + queries(); }
@@ -108,7 +114,7 @@ struct Problem {
   std::string text() const {
     return shape_of("B T H Hkv Dh layers", s.B, s.T, s.H, s.Hkv, s.Dh, s.layers) + " padding " +
            s.padding + " coefficients by " + s.coefficients + " " +
-           shape_of("chunk window sinks", s.chunk, s.window, s.sinks);
+           shape_of("chunk window sinks block", s.chunk, s.window, s.sinks, s.block);
   }
 
   // Different in every row of the batch.
@@ -210,28 +216,59 @@ template <class S>
 struct OnDevice {
   explicit OnDevice(const Problem<S>& p)
       : shape(p.s),
-        v(upload<S>(p.v)),
+        v(upload<S>(placed(p.v, p.s.Hkv, p.s.Dh))),
         padding_mask(p.padding_mask),
         lse(upload<accum_t<S>>(p.of_queries(p.lse, 1))),
-        table(upload<accum_t<S>>(p.table)),
+        table(upload<accum_t<S>>(placed_table(p))),
         offsets(upload<accum_t<S>>(p.offsets)) {
     std::vector<const S*> q_table, k_table;
     for (std::size_t i = 0; i < p.q.size(); ++i) {
       arrays.push_back(upload<S>(p.of_queries(p.q[i], p.s.Dh)));
       q_table.push_back(arrays.back().get());
-      arrays.push_back(upload<S>(p.k[i]));
+      arrays.push_back(upload<S>(placed(p.k[i], shape.Hkv, shape.Dh)));
       k_table.push_back(arrays.back().get());
     }
     std::vector<int32_t> positions;
     for (int64_t b = 0; b < shape.B; ++b)
       positions.push_back(static_cast<int32_t>(shape.position_offset(b)));
     position_offset = simt::Buffer<int32_t>(positions);
+    std::vector<int32_t> ids;
+    for (int64_t i = 0; shape.block > 0 && i < shape.B * shape.columns(); ++i) {
+      ids.push_back(static_cast<int32_t>(shape.block_of(i / shape.columns(), i % shape.columns())));
+    }
+    blocks = simt::Buffer<int32_t>(ids);
     q = simt::Buffer<const S*>(q_table);
     k = simt::Buffer<const S*>(k_table);
+  }
+  // [B,heads,T,width] as it is, or in blocks [blocks,heads,block,width]; NaN where nothing is.
+  Values placed(const Values& values, int64_t heads, int64_t width) const {
+    if (shape.block == 0) return values;
+    const int64_t rows = shape.block, blocks_there = shape.B * shape.columns() + 1;
+    Values out(at(blocks_there * heads * rows * width), std::nan(""));
+    for (int64_t i = 0; i < shape.B * heads * shape.T; ++i) {
+      const int64_t t = i % shape.T, h = i / shape.T % heads, b = i / shape.T / heads;
+      const int64_t to = (shape.block_of(b, t / rows) * heads + h) * rows + t % rows;
+      std::copy_n(values.begin() + i * width, width, out.begin() + to * width);
+    }
+    return out;
+  }
+  // Coefficients of a batch row are in blocks too.
+  Values placed_table(const Problem<S>& p) const {
+    const auto strides = strides_of<accum_t<S>>(shape);
+    if (shape.block == 0 || strides.batch == 0) return p.table;
+    Values rows;
+    for (int64_t b = 0; b < shape.B; ++b) {
+      const auto from = p.table.begin() + b * strides.batch;
+      rows.insert(rows.end(), from, from + shape.T * shape.layers);
+    }
+    return placed(rows, 1, shape.layers);
   }
   cuda::ScoreOperands<S> scores() const {
     auto coefficients = strides_of<accum_t<S>>(shape);
     coefficients.data = table.get();
+    if (shape.block > 0 && coefficients.batch > 0) {
+      coefficients.batch = shape.block * shape.layers;
+    }
     return {.q = q.get(),
             .k = k.get(),
             .padding_mask = {padding_mask.get(), {shape.B, shape.T}},
@@ -243,16 +280,27 @@ struct OnDevice {
             .Hkv = shape.Hkv,
             .Dh = shape.Dh,
             .window = shape.window,
-            .sinks = shape.sinks};
+            .sinks = shape.sinks,
+            .positions = shape.T,
+            .blocks = table_of_blocks()};
   }
-  View<const S, 4> values() const { return {v.get(), {shape.B, shape.Hkv, shape.T, shape.Dh}}; }
+  cuda::BlockTable table_of_blocks() const {
+    if (shape.block == 0) return {};
+    return {.blocks = blocks.get(),
+            .rows = static_cast<int>(shape.block),
+            .columns = static_cast<int>(shape.columns())};
+  }
+  View<const S, 4> values() const {
+    if (shape.block == 0) return {v.get(), {shape.B, shape.Hkv, shape.T, shape.Dh}};
+    return {v.get(), {shape.B * shape.columns() + 1, shape.Hkv, shape.block, shape.Dh}};
+  }
 
   Shape shape;
   std::vector<simt::Buffer<S>> arrays;
   simt::Buffer<const S*> q, k;
   simt::Buffer<S> v;
   simt::Buffer<uint8_t> padding_mask;
-  simt::Buffer<int32_t> position_offset;
+  simt::Buffer<int32_t> position_offset, blocks;
   simt::Buffer<accum_t<S>> lse, table, offsets;
 };
 

@@ -125,6 +125,41 @@ Case split_heads_case(int64_t B, int64_t H, int64_t T, int64_t Dh) {
           }};
 }
 
+// Three rows of up to 5 positions in blocks of 2, one of which two of them have, full as it is.
+template <class S>
+Case append_blocks_case(int64_t H, int64_t W) {
+  constexpr int64_t kBlocks = 9, kRows = 2, kColumns = 3, C = 4;
+  const std::vector<int32_t> first{2, 0, 3}, counts{3, 4, 1}, table{4, 8, 1, 3, 7, 0, 4, 2, 0};
+  const Values cache = random_values<S>(kBlocks * H * kRows * W, 1),
+               rows = random_values<S>(3 * H * C * W, 2);
+  return {"append_rows", shape_of("H C W blocks rows", H, C, W, kBlocks, kRows),
+          [=] {
+            const auto g_cache = upload<S>(cache), g_rows = upload<S>(rows);
+            const simt::Buffer<int32_t> position_offset(first), count(counts), blocks(table);
+            cuda::append_rows<S>({g_cache.get(), {kBlocks, H, kRows, W}},
+                                 {g_rows.get(), {3, H, C, W}}, position_offset.get(), count.get(),
+                                 nullptr, {}, {blocks.get(), int{kRows}, int{kColumns}});
+            Values out;
+            download(g_cache, out);
+            return out;
+          },
+          [=] {
+            Values expected = cache;
+            for (int64_t b = 0; b < 3; ++b)
+              for (int64_t t = 0; t < counts[at(b)]; ++t)
+                for (int64_t h = 0; h < H; ++h)
+                  for (int64_t w = 0; w < W; ++w) {
+                    const int64_t p = first[at(b)] + t;
+                    const int64_t block = table[at(b * kColumns + p / kRows)];
+                    expected[at(((block * H + h) * kRows + p % kRows) * W + w)] =
+                        rows[at(((b * H + h) * C + t) * W + w)];
+                  }
+            std::vector<Expected> out;
+            for (const double value : expected) out.push_back({value, 0.0});
+            return out;
+          }};
+}
+
 // Three rows: with nothing new, with all of the chunk, and with a part of it.
 const std::vector<int32_t> kFirst{2, 0, 3}, kCounts{0, 4, 1};
 
@@ -197,6 +232,7 @@ void add_head_cases(std::vector<Case>& cases) {
   cases.push_back(split_heads_case<S>(1, 1, 1, 1));
   cases.push_back(split_heads_case<S>(2, 3, 7, 20));
   cases.push_back(append_rows_case<S>(2, 7));
+  cases.push_back(append_blocks_case<S>(2, 7));
   cases.push_back(last_rows_case<S>(7));
 }
 ASSAY_INSTANTIATE_CASES(add_head_cases)

@@ -71,6 +71,58 @@ BOOST_AUTO_TEST_CASE(options_of_the_llama_block_that_make_no_sense_are_refused) 
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_dynamic_window_is_read_and_written) {
+  BOOST_TEST(to_json(preset("tiny")).find("window_min") == std::string::npos);
+  for (const char* method : {"plain", "1", "4.2", "5.1", "5.1E", "D-base"}) {
+    ModelConfig config = preset("tiny");
+    config.method = method;
+    config.window = 9;
+    config.window_kind = WindowKind::dynamic;
+    config.window_min = 3;
+    config.sink_tokens = 2;
+    config.full_layers = {1};
+    const ModelConfig again = parse_config(to_json(config), "again");
+    BOOST_TEST((again.window_kind == WindowKind::dynamic));
+    BOOST_TEST(again.window_min == 3);
+    BOOST_TEST(to_json(again) == to_json(config));
+    BOOST_TEST(has_dynamic_window(again, 0));
+    BOOST_TEST(!has_dynamic_window(again, 1));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_dynamic_window_that_makes_no_sense_is_refused) {
+  const auto refused = [](json options, const std::string& message) {
+    if (!options.contains("window_kind")) options["window_kind"] = "dynamic";
+    for (const BlockKind block : {BlockKind::llama, BlockKind::gpt2}) {
+      if (block == BlockKind::gpt2 && options.contains("method")) continue;
+      check_refused(block, options, message);
+    }
+  };
+  refused({},
+          "c.json: window_kind: expected a window, the largest that a dynamic one may be, got "
+          "window 0");
+  refused({{"window_min", 2}}, "expected a window, the largest");
+  for (const int64_t least : {0, -1, 5, 1 << 30}) {
+    refused({{"window", 4}, {"window_min", least}},
+            "c.json: window_min: expected 1 .. 4, the window, of which it is the least size, got " +
+                std::to_string(least));
+  }
+  refused({{"window", 4}, {"window_min", 1.5}}, "window_min: expected a whole number, got 1.5");
+  refused({{"window", (1 << 24) + 1}}, "window: expected at most 2^24 = 16777216 of a dynamic");
+  for (const char* kind : {"fixed", "centred"}) {
+    refused({{"window", 4}, {"window_kind", kind}, {"window_min", 2}},
+            "c.json: assay: window_min: the least size of a dynamic window: expected none with "
+            "another kind");
+  }
+  for (const json& pt : {json{{"causal_heads", true}, {"message", "head"}}, json::object()}) {
+    refused({{"method", "pt"}, {"pt", pt}, {"window", 4}}, "method pt has no scores of causal");
+  }
+  ModelConfig fixed = preset("tiny");
+  fixed.window = 4;
+  fixed.window_min = 2;
+  BOOST_CHECK_THROW(validate(fixed, "made in code"), InputError);
+}
+
 BOOST_AUTO_TEST_CASE(families_are_options_of_a_block) {
   BOOST_TEST(to_json(family_preset("tiny", "llama", "--family")) == to_json(preset("tiny")));
   BOOST_TEST(to_json(family_preset("tiny", "gpt2", "--family")) ==

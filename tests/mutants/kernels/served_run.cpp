@@ -51,9 +51,17 @@ std::vector<verify::Check> replayed(const std::string& backend, const std::strin
   options.capacity = 56;
   options.blocks = {8, 8};
   options.checked = -1;
-  return cli::replay(drawn_trace(requests), cli::step_models(backend, "", config, weights), options,
-                     nullptr)
-      .checks;
+  cli::Replay replay = cli::replay(
+      drawn_trace(requests), cli::step_models(backend, "", config, weights), options, nullptr);
+  for (const cli::ServedRequest& served : replay.requests) {
+    if (served.outcome.end != serving::End::failed) continue;
+    replay.checks.push_back(
+        {.name = "serving: failed",
+         .status = verify::Status::fail,
+         .summary = fmt::format("request {}: {}", served.id, served.outcome.why),
+         .details = {}});
+  }
+  return std::move(replay.checks);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "tests/reference/methods/brute_force.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -49,6 +50,7 @@ class Evaluator {
     k = out_[to + "attn/k"] = block_.turned(k);
     const Tensor v = out_[to + "attn/v"] = block_.value(l, h);
     raw_scores_.push_back(block_.products(q, k));
+    if (is_dynamic(l)) out_[to + "attn/window"] = window_sizes(l);
     const Tensor scores = out_[to + "attn/scores"] = entering_scores(l, h);
     const Tensor probs = out_[to + "attn/probs"] = block_.softmax(scores);
     const Tensor context = out_[to + "attn/context"] = block_.weighted(probs, v);
@@ -138,9 +140,57 @@ class Evaluator {
       for (int64_t j = 0; j <= l; ++j) {
         sum += rule.factor(j, b, t, s) * raw_scores_[at(j)].values[at(i)];
       }
-      scores.values[at(i)] = block_.allowed(l, i / T, s) ? sum : -INFINITY;
+      bool near = true;
+      if (is_dynamic(l)) {
+        const double size = out_.at(here(l) + "attn/window").values[at(b * T + t)];
+        near = double(t - s) < size || s < c_.sink_tokens;
+      }
+      scores.values[at(i)] = near && block_.allowed(l, i / T, s) ? sum : -INFINITY;
     }
     return scores;
+  }
+
+  bool is_dynamic(int64_t l) const {
+    return c_.window_kind == golden::WindowKind::dynamic &&
+           std::find(c_.full_layers.begin(), c_.full_layers.end(), l) == c_.full_layers.end();
+  }
+
+  // z_t: the mean size of the layer's own scores that the widest window holds.
+  double strength(int64_t l, int64_t b, int64_t t) const {
+    const Tensor& raw = raw_scores_[at(l)];
+    const int64_t T = raw.shape[3], H = raw.shape[1];
+    double sum = 0, count = 0;
+    for (int64_t s = 0; s < T; ++s) {
+      for (int64_t h = 0; h < H; ++h) {
+        const int64_t row = (b * H + h) * T + t;
+        if (!block_.allowed(l, row, s)) continue;
+        sum += std::fabs(raw.values[at(row * T + s)]);
+        count += 1;
+      }
+    }
+    return count == 0 ? 0 : sum / count;
+  }
+
+  // W_t, the extremes of every query found anew among the real positions before it.
+  Tensor window_sizes(int64_t l) const {
+    const Tensor& raw = raw_scores_[at(l)];
+    const int64_t B = raw.shape[0], T = raw.shape[3];
+    Tensor sizes{{B, T}, {}};
+    for (int64_t b = 0; b < B; ++b) {
+      for (int64_t t = 0; t < T; ++t) {
+        const double z = strength(l, b, t);
+        double least = z, most = z;
+        for (int64_t r = 0; r < t; ++r) {
+          if (!block_.is_real(b, r)) continue;
+          least = std::min(least, strength(l, b, r));
+          most = std::max(most, strength(l, b, r));
+        }
+        const double share = least == most ? 0.5 : (z - least) / (most - least);
+        const double range = double(c_.window - c_.window_min);
+        sizes.values.push_back(double(c_.window_min) + std::floor(share * range));
+      }
+    }
+    return sizes;
   }
 
   const ModelConfig& c_;

@@ -190,7 +190,11 @@ bool BruteForceBlock::allowed(int64_t l, int64_t row, int64_t s) const {
   bool full = c_.window == 0;
   for (const int64_t layer : c_.full_layers) full = full || layer == l;
   const bool near = full || t - s < c_.window || s < c_.sink_tokens;
-  return s <= t && near && in_.attention_mask[at(b * T_ + s)] != 0;
+  return s <= t && near && is_real(b, s);
+}
+
+bool BruteForceBlock::is_real(int64_t b, int64_t t) const {
+  return in_.attention_mask[at(b * T_ + t)] != 0;
 }
 
 // The variance as half the mean squared difference of all pairs, which needs no mean.

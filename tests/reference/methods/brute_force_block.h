@@ -40,6 +40,7 @@ class BruteForceBlock {
   Tensor weighted(const Tensor& probs, const Tensor& v) const;  // [B,T,H*Dh]
   // Whether row (b*H + h)*T + t of layer l may see key s.
   bool allowed(int64_t l, int64_t row, int64_t s) const;
+  bool is_real(int64_t b, int64_t t) const;  // no padding
 
  private:
   Tensor norm(const Tensor& x, const std::string& name) const;

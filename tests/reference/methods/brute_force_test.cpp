@@ -53,10 +53,19 @@ std::vector<Situation> situations(const ModelConfig& method) {
     tiny.qk_norm = true;
   }
   with_sinks.window = with_sinks.sink_tokens = 2;
+  ModelConfig dynamic = method;
+  dynamic.window = 5;
+  dynamic.window_kind = golden::WindowKind::dynamic;
+  ModelConfig dynamic_by_layer = dynamic;
+  dynamic_by_layer.window_min = 2;
+  dynamic_by_layer.sink_tokens = 1;
+  dynamic_by_layer.full_layers = {1};
   return {{"GQA, left padding", method, 3, 6, {0, 2, 1}},
           {"window 3", windowed, 2, 7, {0, 3}},
           {"window 3 in layer 1, biases of q, k and v", by_layer, 2, 7, {0, 3}},
           {"window 2, 2 sinks", with_sinks, 2, 7, {1}},
+          {"dynamic window 1 to 5", dynamic, 3, 9, {0, 4, 9}},
+          {"dynamic window 2 to 5, a sink, not in layer 1", dynamic_by_layer, 2, 8, {0, 2}},
           {"tied head, scaled RoPE", tied, 2, 9, {3}},
           {"MHA, four layers", grouped, 1, 7, {}},
           {"MQA", multi_query, 2, 5, {0, 5}},  // the second row is nothing but padding

@@ -366,6 +366,7 @@ std::vector<OpCase> make_cases() {
        .operands = {x, x},
        .build = [](const Nodes& in) { return swiglu(in[0], in[1]); },
        .float_twin = float_swiglu});
+  for (OpCase& one : window_cases()) add(std::move(one));
   return cases;
 }
 

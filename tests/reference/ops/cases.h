@@ -43,5 +43,6 @@ struct OpCase {
 };
 
 const std::vector<OpCase>& op_cases();
+std::vector<OpCase> window_cases();  // those of dynamic windows, which op_cases() has too
 
 }  // namespace assay::reference::testing

@@ -1,5 +1,6 @@
 #include "tests/reference/ops/float_twins.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace assay::reference::testing {
@@ -289,6 +290,31 @@ std::vector<float> float_weighted_sum(const std::vector<FloatTensor>& in) {
   for (std::size_t term = 0; term + 1 < in.size(); ++term) {
     for (std::size_t i = 0; i < y.size(); ++i) {
       y[i] += in.back().values[term] * in[term].values[i];
+    }
+  }
+  return y;
+}
+
+std::vector<float> float_window_strengths(const std::vector<FloatTensor>& in) {
+  const FloatTensor &scores = in[0], &real = in[1];  // [B,H,T,S] [B,S]
+  const std::size_t B = extent(scores, 0), H = extent(scores, 1), T = extent(scores, 2);
+  const std::size_t S = extent(scores, 3);
+  std::vector<float> y;
+  for (std::size_t b = 0; b < B; ++b) {
+    float least = INFINITY, most = -INFINITY;
+    for (std::size_t t = 0; t < T; ++t) {
+      float sum = 0, terms = 0;
+      for (std::size_t s = 0; s <= t; ++s) {
+        for (std::size_t h = 0; real.values[b * S + s] != 0 && h < H; ++h) {
+          sum += std::fabs(scores.values[((b * H + h) * T + t) * S + s]);
+          ++terms;
+        }
+      }
+      const float z = terms == 0 ? 0 : sum * (1 / terms);
+      y.insert(y.end(), {z, least, most});
+      if (real.values[b * S + t] == 0) continue;
+      least = std::min(least, z);
+      most = std::max(most, z);
     }
   }
   return y;

@@ -29,6 +29,8 @@ FloatTwin float_layer_norm(double eps);
 std::vector<float> float_linear(const std::vector<FloatTensor>& in);
 std::vector<float> float_linear_back(const std::vector<FloatTensor>& in);
 FloatTwin float_linear_with_bias(WeightLayout layout, Columns columns);
+// Of windows that hold every key.
+std::vector<float> float_window_strengths(const std::vector<FloatTensor>& in);
 FloatTwin float_exponential(double factor, double shift);
 std::vector<float> float_linear(const std::vector<FloatTensor>& in);
 std::vector<float> float_linear_back(const std::vector<FloatTensor>& in);

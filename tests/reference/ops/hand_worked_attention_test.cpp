@@ -6,6 +6,7 @@
 #include "golden/contract/error.h"
 #include "reference/ops/attend.h"
 #include "reference/ops/distance.h"
+#include "reference/ops/dynamic_mask.h"
 #include "reference/ops/mask.h"
 #include "reference/ops/query_bias.h"
 #include "reference/ops/rope.h"
@@ -157,6 +158,57 @@ BOOST_AUTO_TEST_CASE(a_window_selects_the_last_keys_and_the_sinks) {
       masked({.window = 2, .sinks = 1}) == (std::vector<double>{1, no, no, no, 5, 6, no, no,  //
                                                                 9, 10, no, no, 13, no, no, 16}),
       tt::per_element());
+}
+
+// Mean size of the scores up to the query: 1; (2+4)/2; with a window of 2 (5+7)/2, with a sink
+// (3+5+7)/3. Beside it the extremes of the positions before.
+BOOST_AUTO_TEST_CASE(a_windows_strength_is_the_mean_size_of_its_scores) {
+  const auto strengths = [](const WindowRange& range, const std::vector<double>& real) {
+    return value_of({{{1, 1, 3, 3}, "BHTS", {-1, 9, 9, 2, -4, 9, 3, -5, 7}}, {{1, 3}, "BT", real}},
+                    [&](auto& in) { return window_strengths(in[0], in[1], range); });
+  };
+  const double none = -kMinusInfinity;
+  BOOST_TEST(
+      strengths({1, 2, 0}, {1, 1, 1}) == (std::vector<double>{1, none, -none, 3, 1, 1, 6, 1, 3}),
+      tt::per_element());
+  BOOST_TEST(
+      strengths({1, 2, 1}, {1, 1, 1}) == (std::vector<double>{1, none, -none, 3, 1, 1, 5, 1, 3}),
+      tt::per_element());
+  // Position 1 is padding: as a key of nobody, as a query in no extreme.
+  BOOST_TEST(
+      strengths({1, 2, 0}, {1, 0, 1}) == (std::vector<double>{1, none, -none, 2, 1, 1, 7, 1, 1}),
+      tt::per_element());
+}
+
+// 1 to 5: half of 4 at first; 4/3 of a third of the way; the extremes themselves; beyond them.
+BOOST_AUTO_TEST_CASE(a_windows_size_follows_its_strength_among_those_before) {
+  const double none = -kMinusInfinity;
+  const std::vector<double> strengths{7, none, -none, 2, 1, 4, 1, 1, 4, 4, 1,
+                                      4, 0.5,  1,     4, 9, 1, 4, 3, 3, 3};
+  const auto sizes = value_of({{{1, 7, 3}, "BTD", strengths}}, [](auto& in) {
+    return window_sizes(in[0], {1, 5, 0});
+  });
+  BOOST_TEST(sizes == (std::vector<double>{3, 2, 1, 5, 1, 5, 3}), tt::per_element());
+}
+
+// Windows of 1, 2, 1 and 3 positions; key 2 is padding, key 0 a sink.
+BOOST_AUTO_TEST_CASE(every_query_sees_its_own_window) {
+  const std::vector<double> scores{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+  const auto masked = [&](int64_t sinks) {
+    return value_of({{{1, 1, 4, 4}, "BHTS", scores},
+                     {{1, 4}, "BT", {1, 1, 0, 1}},
+                     {{1, 4}, "BT", {1, 2, 1, 3}}},
+                    [&](auto& in) {
+                      return causal_mask(in[0], in[1], in[2], {1, 3, sinks});
+                    });
+  };
+  const double no = kMinusInfinity;
+  BOOST_TEST(masked(0) == (std::vector<double>{1, no, no, no, 5, 6, no, no,  //
+                                               no, no, no, no, no, 14, no, 16}),
+             tt::per_element());
+  BOOST_TEST(masked(1) == (std::vector<double>{1, no, no, no, 5, 6, no, no,  //
+                                               9, no, no, no, 13, 14, no, 16}),
+             tt::per_element());
 }
 
 // Half rotation with Dh = 4, theta = 100: frequencies 1 and 1/10. At t = 1 the pairs are (x0, x2)

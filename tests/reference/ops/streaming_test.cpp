@@ -1,6 +1,7 @@
 // Every operation on part of a sequence: rows t0 .. T-1 at their own positions, beside keys
 // 0 .. T-1, give the bits of the same rows of the whole.
 #include <boost/test/unit_test.hpp>
+#include <cmath>
 #include <numeric>
 #include <set>
 
@@ -71,6 +72,14 @@ BOOST_AUTO_TEST_CASE(rows_at_their_positions_are_rows_of_the_whole) {
           const bool of_keys = bench.op().reads_keys(i, operands.size());
           in.push_back(of_keys ? operands[i] : from_row(operands[i], axes, 'T', first));
           shapes.push_back({in.back().shape(), axes});
+        }
+        if (bench.op().carries()) {  // of the rows themselves nothing stands there
+          Array earlier = copy(whole);
+          const int64_t width = earlier.shape()[2];
+          for (int64_t i = 0; i < earlier.size(); ++i) {
+            if (i / width % rows >= first) earlier.data()[i] = std::nan("");
+          }
+          in.push_back(earlier);
         }
         const Places at = places_from(operands[0].shape()[0], first, rows, keys);
         Array part = Array::uninitialized(bench.op().result_at(at, shapes).shape);

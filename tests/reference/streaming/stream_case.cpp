@@ -31,6 +31,10 @@ void draw_window(Random& random, ModelConfig& config) {
   if (config.num_hidden_layers > 1 && one_in(random, 6)) {
     config.full_layers = {within(random, 0, config.num_hidden_layers - 1)};
   }
+  if (one_in(random, 3)) {
+    config.window_kind = golden::WindowKind::dynamic;
+    config.window_min = within(random, 1, config.window);
+  }
 }
 
 void draw_options(Random& random, const ModelConfig& config, StreamOptions& options) {
@@ -42,7 +46,8 @@ void draw_options(Random& random, const ModelConfig& config, StreamOptions& opti
   if (!windowed) {
     options.capacity = kMostPositions;
   } else if (one_in(random, 2)) {
-    options.capacity = std::max(config.window, options.chunk) + within(random, 0, 3);
+    const int64_t least = config.window_kind == golden::WindowKind::dynamic ? 2 : 1;
+    options.capacity = std::max({config.window, options.chunk, least}) + within(random, 0, 3);
   }
 }
 
@@ -74,9 +79,10 @@ std::string StreamCase::title() const {
   std::vector<std::size_t> lengths;
   for (const auto& sequence : tokens) lengths.push_back(sequence.size());
   return fmt::format(
-      "{}, {} layers, window {}, sinks {}, full layers [{}]; chunk {}, capacity {}, "
+      "{}, {} layers, {} window {}, least {}, sinks {}, full layers [{}]; chunk {}, capacity {}, "
       "padding {}, lengths {}",
-      reference::testing::title(config), config.num_hidden_layers, config.window,
+      reference::testing::title(config), config.num_hidden_layers,
+      golden::window_kind_name(config.window_kind), config.window, config.window_min,
       config.sink_tokens, fmt::join(config.full_layers, ","), options.chunk, options.capacity,
       options.padding == StreamOptions::Padding::left ? "left" : "right", fmt::join(lengths, ","));
 }
