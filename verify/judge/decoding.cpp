@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "golden/contract/error.h"
 #include "verify/judge/decoded.h"
+#include "verify/judge/stopwatch.h"
 #include "verify/subjects/program.h"
 
 namespace assay::verify {
@@ -158,7 +158,7 @@ Check DecodingJudge::conclude_all(const std::vector<PartResult>& results) {
 
 std::optional<Check> DecodingJudge::judge(const Ledger& own, const std::function<Widen()>& widen) {
   if (wanted_ == Decoding::off) return std::nullopt;
-  const auto start = std::chrono::steady_clock::now();
+  Stopwatch watch;
   Check check{.name = kCheckName, .summary = {}, .details = {}};
   why_not_ = find_why_not();
   try {
@@ -177,7 +177,7 @@ std::optional<Check> DecodingJudge::judge(const Ledger& own, const std::function
     if (wanted_ != Decoding::asked) return std::nullopt;
     check = {.name = kCheckName, .status = Status::skipped, .summary = why_not_, .details = {}};
   }
-  check.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  check.seconds = watch.lap();
   return check;
 }
 
