@@ -10,8 +10,9 @@ namespace assay::cli {
 namespace {
 
 constexpr int64_t kRingPiece = 5;  // positions that a step of decoding through a ring takes at most
-constexpr cuda::CacheBlocks kSmallBlocks{.positions = 5};
-constexpr const char *kRing = "a ring", *kBlocks = "blocks of 5 positions";
+constexpr cuda::CacheBlocks kSmallBlocks{.positions = 5};  // no multiple of a tile of keys
+constexpr const char *kRing = "a ring", *kBlocks = "blocks of 5 positions",
+                     *kWindowBlocks = "blocks of its window";
 
 class SubjectProbe : public cuda::Probe {
  public:
@@ -136,14 +137,18 @@ std::vector<verify::Checkpointed> EngineSubject::checkpointed() const {
 std::vector<verify::Cache> EngineSubject::caches(int64_t positions) const {
   std::vector<verify::Cache> all;
   const auto ring = model_->decoder(1, positions, kRingPiece);
-  if (ring->cache_rows() < positions) all.push_back({kRing, kRingPiece});
-  if (options_.cache.positions == 0) all.push_back({kBlocks, 0});
+  const bool blocks = options_.cache.positions > 0;
+  if (ring->cache_rows() < positions) {
+    all.push_back({blocks ? kWindowBlocks : kRing, kRingPiece});
+  }
+  if (!blocks) all.push_back({kBlocks, 0});
   return all;
 }
 
 // A decoder that is there is used again: what one sequence leaves behind may not reach the next.
 void EngineSubject::reset(int64_t rows, int64_t positions) {
-  const int64_t piece = cache_ == kRing ? kRingPiece : 0;
+  const bool keeps_window = cache_ == kRing || cache_ == kWindowBlocks;
+  const int64_t piece = keeps_window ? kRingPiece : 0;
   const bool fits = decoder_ != nullptr && capacity_ == positions && used_ == cache_ &&
                     static_cast<int64_t>(decoder_->lengths().size()) == rows;
   const cuda::CacheBlocks& blocks = cache_ == kBlocks ? kSmallBlocks : options_.cache;

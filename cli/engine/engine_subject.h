@@ -46,8 +46,7 @@ class EngineSubject : public verify::Subject {
   void run_gradients(const verify::Batch& batch, const verify::Receive& receive) override;
   golden::Tensor run_untapped(const verify::Batch& batch, verify::Result result) override;
   std::unique_ptr<verify::Subject> another() const override;
-  // A ring, where every layer has a window and it is shorter; and of a subject without blocks
-  // some.
+  // A ring, where every layer has a window and it is shorter; blocks, of a subject without.
   std::vector<verify::Cache> caches(int64_t positions) const override;
   void use_cache(const std::string& name) override { cache_ = name; }
   void reset(int64_t rows, int64_t positions) override;
