@@ -9,7 +9,9 @@
 namespace assay::cli {
 namespace {
 
+constexpr const char *kRing = "a ring", *kBlocks = "blocks of 5 positions";
 constexpr int64_t kRingPiece = 5;  // positions that a step of decoding through a ring takes at most
+constexpr std::size_t kBlockPositions = 5;  // no multiple of a tile of keys
 
 class SubjectProbe : public cuda::Probe {
  public:
@@ -132,19 +134,32 @@ std::vector<verify::Checkpointed> EngineSubject::checkpointed() const {
 }
 
 std::vector<verify::Cache> EngineSubject::caches(int64_t positions) const {
+  std::vector<verify::Cache> list;
+  const bool blocks = options_.block_positions > 0;
   const auto ring = model_->decoder(1, positions, kRingPiece);
-  if (ring->cache_rows() >= positions) return {};
-  return {{"a ring", kRingPiece}};
+  if (!blocks && ring->cache_rows() < positions) list.push_back({kRing, kRingPiece});
+  if (!blocks && make_) list.push_back({kBlocks, 0});
+  return list;
+}
+
+void EngineSubject::use_cache(const std::string& name) {
+  cache_ = name;
+  if (name != kBlocks || in_blocks_ != nullptr) return;
+  cuda::ModelOptions options = options_;
+  options.block_positions = kBlockPositions;
+  in_blocks_ = make_(options);
 }
 
 // A decoder that is there is used again: what one sequence leaves behind may not reach the next.
 void EngineSubject::reset(int64_t rows, int64_t positions) {
-  const int64_t piece = ring_ ? kRingPiece : 0;
-  const bool fits = decoder_ != nullptr && capacity_ == positions && piece_ == piece &&
+  const bool fits = decoder_ != nullptr && capacity_ == positions && decoders_cache_ == cache_ &&
                     static_cast<int64_t>(decoder_->lengths().size()) == rows;
-  if (!fits) decoder_ = model_->decoder(rows, positions, piece);
+  if (!fits) {
+    cuda::Model& model = cache_ == kBlocks ? *in_blocks_ : *model_;
+    decoder_ = model.decoder(rows, positions, cache_ == kRing ? kRingPiece : 0);
+  }
   capacity_ = positions;
-  piece_ = piece;
+  decoders_cache_ = cache_;
   for (int64_t b = 0; b < rows; ++b) decoder_->reset(b);
 }
 

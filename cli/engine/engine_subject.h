@@ -46,9 +46,9 @@ class EngineSubject : public verify::Subject {
   void run_gradients(const verify::Batch& batch, const verify::Receive& receive) override;
   golden::Tensor run_untapped(const verify::Batch& batch, verify::Result result) override;
   std::unique_ptr<verify::Subject> another() const override;
-  // A ring, where every layer has a window and it is shorter.
+  // A ring, where every layer has a window and it is shorter; blocks, of a model made anew.
   std::vector<verify::Cache> caches(int64_t positions) const override;
-  void use_cache(const std::string& name) override { ring_ = !name.empty(); }
+  void use_cache(const std::string& name) override;
   void reset(int64_t rows, int64_t positions) override;
   void decode(const verify::Batch& tokens, const verify::Receive& receive) override;
   void decode_rows(const verify::Batch& tokens, std::span<const int32_t> counts,
@@ -61,9 +61,9 @@ class EngineSubject : public verify::Subject {
   cuda::ModelOptions options_;
   MakeModel make_;
   std::unique_ptr<cuda::Decoder> decoder_;
-  int64_t capacity_ = 0;  // of decoder_, in positions
-  int64_t piece_ = 0;     // its largest chunk, 0: any
-  bool ring_ = false;     // of the next decoder
+  std::shared_ptr<cuda::Model> in_blocks_;  // whose cache is in blocks
+  int64_t capacity_ = 0;                    // of decoder_, in positions
+  std::string cache_, decoders_cache_;      // of the next decoder; of decoder_
 };
 
 }  // namespace assay::cli

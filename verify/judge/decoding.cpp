@@ -45,11 +45,12 @@ PartTensors decoded_by(Subject& subject, const Batch& batch, const Chunking& chu
 }  // namespace
 
 DecodingJudge::DecodingJudge(const Case& file, Subject& subject, const KeptValues& kept,
-                             Decoding wanted, std::string command)
+                             Decoding wanted, bool every_cache, std::string command)
     : file_(file),
       subject_(subject),
       kept_(kept),
       wanted_(wanted),
+      every_cache_(every_cache || wanted == Decoding::asked),
       command_(std::move(command)),
       can_(subject.capabilities()),
       counts_(positions_that_count(file.batch, can_.reads_mask)) {}
@@ -121,7 +122,7 @@ std::vector<PartResult> DecodingJudge::decode_all(const Ledger& own) {
   const bool none = std::all_of(results.begin(), results.end(),
                                 [](const PartResult& result) { return result.seen.cached == 0; });
   if (none && !results.empty()) results = decode_each(chunkings(B, T, ragged, true), own);
-  for (const Cache& cache : subject_.caches(T)) {
+  for (const Cache& cache : every_cache_ ? subject_.caches(T) : std::vector<Cache>{}) {
     subject_.use_cache(cache.name);
     for (PartResult& result : decode_each({uneven_pieces(B, T, ragged, cache)}, own)) {
       results.push_back(std::move(result));

@@ -91,7 +91,7 @@ struct Run {
         golden(golden_file),
         rows(file, judged),
         kept(file),
-        decoding(file, judged, kept, chosen.decoding, chosen.command),
+        decoding(file, judged, kept, chosen.decoding, chosen.modes, chosen.command),
         modes(file, judged, kept, chosen.command),
         tolerance(schedule, file.elements(), chosen.false_alarm_rate) {
     const Demands demands{.part = judged.gives_a_part(),
