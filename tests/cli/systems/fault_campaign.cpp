@@ -1,5 +1,6 @@
 // fault_campaign [FAULTS [SEED]]: faults of every kind in turn, each drawn, in the midst of other
-// requests and streams: reference, its rows filled up on the left, and the engine on the host.
+// requests and streams: reference, its rows filled up on the left, and the engine on the host, its
+// cache by itself and in blocks.
 // Prints each problem; exit code 1 where there was one.
 #include <fmt/format.h>
 
@@ -17,7 +18,8 @@ int main(int count, char** words) try {
   const uint64_t seed = count > 2 ? std::stoull(words[2]) : 1;
   const auto &served = served_faults(), &streamed = streamed_faults();
   const std::size_t kinds = served.size() + streamed.size();
-  const std::vector<std::string> backends{"reference", "simt", "reference:left"};
+  const std::vector<std::string> backends{"reference", "simt", "reference:left",
+                                          "simt:block=4:blocks=14"};
   std::map<std::string, int64_t> tried;
   int64_t problems = 0;
   for (int64_t n = 0; n < faults; ++n) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -78,6 +79,10 @@ class TroubledModel : public serving::StepModel {
   bool share(int64_t from, int64_t to, int64_t positions) override {
     return model_.share(from, to, positions);
   }
+  bool shares_room() const override { return model_.shares_room(); }
+  std::optional<serving::BlockCounts> block_counts() const override {
+    return model_.block_counts();
+  }
   void step(std::span<const serving::SlotTokens> batch, std::span<double> logits) override {
     if (before_step) before_step(batch);
     model_.step(batch, logits);
@@ -140,8 +145,8 @@ class Run : public serving::Listener {
         troubled(*model_),
         budget(troubled, scene.blocks),
         server(
-            budget, scene.options, [this] { return broken_clock ? std::nan("") : clock_s; }, this) {
-  }
+            served(), scene.options, [this] { return broken_clock ? std::nan("") : clock_s; },
+            this) {}
 
   // Acts are called in their turns, before the server's step.
   void play(const std::function<void(Run&)>& first, const std::function<void(Run&)>& second) {
@@ -181,18 +186,29 @@ class Run : public serving::Listener {
     const serving::Statistics& s = server.statistics();
     if (!server.idle()) problem = "the server does not come to an end";
     if (s.accepted != s.finished + s.cancelled + s.failed) problem = "requests are lost";
+    const auto counts = troubled.block_counts();
+    if (counts && counts->used + counts->promised != 0) {
+      problem = fmt::format("{} blocks are held and {} promised at the end", counts->used,
+                            counts->promised);
+    }
     if (budget.free_blocks() != scene_.blocks.blocks) {
       problem = fmt::format("{} of {} blocks are free at the end", budget.free_blocks(),
                             scene_.blocks.blocks);
     }
   }
 
+  // A cache in blocks counts by itself.
+  serving::StepModel& served() {
+    if (troubled.block_counts()) return troubled;
+    return budget;
+  }
   cli::StepModelPointer make_model(const Scene& scene, const std::string& backend) {
     if (backend == "refusing") {
       return std::make_unique<RefusingStream>(scene.config, weights_, scene.options.max_batch,
                                               appends_left);
     }
-    return cli::step_models(backend, backend == "simt" ? "fp64" : "", scene.config, weights_)
+    return cli::step_models(backend, backend.starts_with("simt") ? "fp64" : "", scene.config,
+                            weights_)
         .make(scene.options.max_batch, kFaultCapacity);
   }
 

@@ -85,7 +85,7 @@ class EngineStreams final : public Streams {
 
 std::unique_ptr<Streams> make_streams(const std::string& backend, const golden::ModelConfig& config,
                                       const golden::WeightSource& weights) {
-  if (backend == "simt") return std::make_unique<EngineStreams>(config, weights);
+  if (backend.starts_with("simt")) return std::make_unique<EngineStreams>(config, weights);
   return std::make_unique<ReferenceStreams>(config, weights);
 }
 
