@@ -4,8 +4,8 @@ passes.
 usage: streaming.py ASSAY [--tokens N] [--method-tokens N] [--longest T] [--longest-full T]
                     [--picture SVG] [--parts long,bytes,full]
 
-Prints the tables of docs/streaming.md, and draws its picture. Runs `assay stream` on text that is drawn here, through a
-pipe. Needs nothing but Python.
+Prints the tables of docs/streaming.md, and draws its picture. Runs `assay stream` on text that is
+drawn here, through a pipe. Needs nothing but Python.
 """
 import argparse
 import json

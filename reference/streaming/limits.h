@@ -30,8 +30,8 @@ struct Parameters {
 
 Parameters parameters_of(const golden::ModelConfig& config);
 
-// Options with their defaults. Throws InputError, with the reason, for those that cannot be, and for
-// a config that does not stream.
+// Options with their defaults. Throws InputError, with the reason, for those that cannot be, and
+// for a config that does not stream.
 StreamOptions settled(const golden::ModelConfig& config, StreamOptions options);
 
 }  // namespace assay::reference

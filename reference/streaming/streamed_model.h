@@ -98,8 +98,8 @@ class StreamedModel {
   void append(int64_t sequence, std::span<const int32_t> tokens, std::span<double> logits);
 
   // Makes sequence `to` the first `positions` of `from`: the rows that its cache holds are copied.
-  // false, with nothing changed, where some have been evicted of some tensor. Throws InputError for sequences that
-  // do not exist or are one, and more positions than there are.
+  // false, with nothing changed, where some have been evicted of some tensor. Throws InputError for
+  // sequences that do not exist or are one, and more positions than there are.
   bool share(int64_t from, int64_t to, int64_t positions);
   void reset(int64_t sequence);  // an empty sequence; the others stay as they are
   int64_t length(int64_t sequence) const;

@@ -55,8 +55,8 @@ class TieredCache : public KeyCache {
   std::unique_ptr<KeyCache> ring_;
 };
 
-// For StreamOptions::cache. Capacities of windows are rounded up to what has tiers; what is windowed
-// is kept as long as the rest.
+// For StreamOptions::cache. Capacities of windows are rounded up to what has tiers; what is
+// windowed is kept as long as the rest.
 KeyCacheFactory tiered_caches(int64_t block);
 
 }  // namespace assay::reference

@@ -95,8 +95,8 @@ def test_formats(runs):
              ("burst_sessions.csv", "Timestamp,Session ID,Elapsed time,Model,Request tokens,"
               "Response tokens,Total tokens,Log Type\n5.5,s,1.5,ChatGPT,12,3,15,API log\n", [],
               [(12, 3)], [0]),
-             ("splitwise.csv", "request_id,request_type,application_id,arrival_timestamp,batch_size,"
-              "prompt_size,token_size\n0,2,0,0.5,1,5,3\n1,2,0,0.75,1,4,2\n", [],
+             ("splitwise.csv", "request_id,request_type,application_id,arrival_timestamp,"
+              "batch_size,prompt_size,token_size\n0,2,0,0.5,1,5,3\n1,2,0,0.75,1,4,2\n", [],
               [(5, 3), (4, 2)], [0, 0.25]),
              ("returns_alone.csv", AZURE.replace("\n", "\r"), [], [(14, 4), (36, 9), (9, 5)],
               [0, 0.052, 0.09822]),
