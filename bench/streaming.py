@@ -1,10 +1,11 @@
 """Streams measured: memory along a long one, bytes of a cache by method, streams beside whole
 passes.
 
-usage: streaming.py ASSAY [--tokens N] [--method-tokens N] [--longest T]
+usage: streaming.py ASSAY [--tokens N] [--method-tokens N] [--longest T] [--longest-full T]
+                    [--picture SVG] [--parts long,bytes,full]
 
-Prints the tables of docs/streaming.md. Runs `assay stream` on text that is drawn here, through a
-pipe. Needs nothing but Python.
+Prints the tables of docs/streaming.md, and draws its picture. Runs `assay stream` on text that is
+drawn here, through a pipe. Needs nothing but Python.
 """
 import argparse
 import json
@@ -14,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import pictures
 
 SMALL = {"model_type": "llama", "hidden_size": 16, "intermediate_size": 24,
          "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
@@ -114,35 +117,58 @@ def cache_bytes(assay, folder, capacity):
               flush=True)
 
 
-def beside_whole_passes(assay, folder, longest):
-    """Time and largest memory of one pass over T tokens, and of a stream of them."""
-    print("\n| T | whole pass, s | largest memory, MB | stream, window 128, s "
-          "| resident memory, MB |")
-    print("|---|---|---|---|---|")
-    positions = 1024
-    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
-        json.dump(SMALL, file)
-    while positions <= 65536:
-        text = text_of(positions)
-        whole, memory = "-", "-"
-        if positions <= longest:
-            path = os.path.join(folder, "text.data")
-            with open(path, "wb") as file:
-                file.write(text)
-            start = time.monotonic()
-            child = subprocess.Popen(
-                [assay, "generate", "--config", os.path.join(folder, "config.json"), "--tokens",
-                 path, "--tokens-format", "text", "--seq", str(positions), "--capture", "hash",
-                 "--quiet", "--force", "--out", os.path.join(folder, "whole.h5")])
-            _, status, usage = os.wait4(child.pid, 0)
-            if status != 0:
-                sys.exit(f"assay generate: status {status}")
-            whole = f"{time.monotonic() - start:.2f}"
-            memory = f"{usage.ru_maxrss * 1024 / 1e6:.0f}"
+def whole_pass(assay, folder, text):
+    """Seconds and largest memory in bytes of one forward pass."""
+    path = os.path.join(folder, "text.data")
+    with open(path, "wb") as file:
+        file.write(text)
+    start = time.monotonic()
+    child = subprocess.Popen(
+        [assay, "generate", "--config", os.path.join(folder, "config.json"), "--tokens", path,
+         "--tokens-format", "text", "--seq", str(len(text)), "--capture", "hash", "--quiet",
+         "--force", "--out", os.path.join(folder, "whole.h5")])
+    _, status, usage = os.wait4(child.pid, 0)
+    if status != 0:
+        sys.exit(f"assay generate: status {status}")
+    return time.monotonic() - start, usage.ru_maxrss * 1024
+
+
+def beside_full_attention(assay, folder, longest, longest_full, picture):
+    """Time and memory of one pass over T tokens without a window, of the same chunk by chunk with
+    a cache of T, and of a stream with a window."""
+    print("\n| T | whole pass, s | MB | chunks, cache of T, s | MB | window 128, s | MB "
+          "| saved of the whole pass | of the cache |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    curves = {name: [] for name in ("whole pass", "chunks, cache of T", "window of 128")}
+    for power in range(10, 17):
+        positions = 2 ** power
+        text, cells = text_of(positions), []
         got = stream(assay, folder, SMALL, text, "--window", "128", "--chunk", "128")
-        print(f"| {positions} | {whole} | {memory} | {got['seconds']:.2f} "
-              f"| {got['resident_bytes'] / 1e6:.1f} |", flush=True)
-        positions *= 2
+        cache = got["cache"]["bytes"] / (positions * bytes_by_formula(SMALL, "plain"))
+        rows = {"window of 128": (got["seconds"], got["resident_bytes"])}
+        if positions <= longest:
+            rows["whole pass"] = whole_pass(assay, folder, text)
+        if positions <= longest_full:
+            full = stream(assay, folder, SMALL, text, "--capacity", str(positions), "--chunk",
+                          "128")
+            rows["chunks, cache of T"] = (full["seconds"], full["resident_bytes"])
+        for name, curve in curves.items():
+            if name not in rows:
+                cells += ["", ""]
+                continue
+            seconds, size = rows[name]
+            curve.append((positions, seconds, size / 1e6))
+            cells += [f"{seconds:.2f}", f"{size / 1e6:.1f}"]
+        saved = ""
+        if "whole pass" in rows:
+            saved = f"{100 * (1 - got['resident_bytes'] / rows['whole pass'][1]):.1f} %"
+        print(f"| {positions} | {' | '.join(cells)} | {saved} | {100 * (1 - cache):.1f} % |",
+              flush=True)
+    if picture:
+        pictures.write(picture, "Memory and time of full attention and of streams", [
+            (title, [(name, [(point[0], point[i]) for point in curve])
+                     for name, curve in curves.items()], "tokens", unit)
+            for title, i, unit in (("Memory of the process", 2, "MB"), ("Time", 1, "s"))])
 
 
 def main():
@@ -151,12 +177,20 @@ def main():
     parser.add_argument("--tokens", type=int, default=1000000)
     parser.add_argument("--method-tokens", type=int, default=100000)
     parser.add_argument("--capacity", type=int, default=20000)
-    parser.add_argument("--longest", type=int, default=4096, help="of whole passes")
+    parser.add_argument("--longest", type=int, default=8192, help="of whole passes")
+    parser.add_argument("--longest-full", type=int, default=16384, help="of caches of T")
+    parser.add_argument("--picture", default="", help="SVG to write")
+    parser.add_argument("--parts", default="long,bytes,full")
     options = parser.parse_args()
+    parts = options.parts.split(",")
     with tempfile.TemporaryDirectory() as folder:
-        long_streams(options.assay, folder, options.tokens, options.method_tokens)
-        cache_bytes(options.assay, folder, options.capacity)
-        beside_whole_passes(options.assay, folder, options.longest)
+        if "long" in parts:
+            long_streams(options.assay, folder, options.tokens, options.method_tokens)
+        if "bytes" in parts:
+            cache_bytes(options.assay, folder, options.capacity)
+        if "full" in parts:
+            beside_full_attention(options.assay, folder, options.longest, options.longest_full,
+                                  options.picture)
 
 
 if __name__ == "__main__":

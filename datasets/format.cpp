@@ -53,6 +53,10 @@ std::string ending_of(const std::string& path) {
   return ending;
 }
 
+std::string_view without_mark(std::string_view head) {  // of UTF-8
+  return head.starts_with("\xef\xbb\xbf") ? head.substr(3) : head;
+}
+
 bool is_number_text(std::string_view head) {
   const auto digit = [](char c) { return c >= '0' && c <= '9'; };
   const auto part = [&](char c) { return digit(c) || std::strchr(" \t\r\n,;+-.", c) != nullptr; };
@@ -126,6 +130,13 @@ std::optional<LlmcHeader> llmc_header(std::string_view head) {
   return header;
 }
 
+const char* foreign_file(std::string_view head) {
+  for (const Foreign& row : kForeign) {
+    if (head.starts_with(row.start)) return row.what;
+  }
+  return nullptr;
+}
+
 TokensFormat format_of(const Source& source, int64_t vocab_size) {
   const std::string_view head = source.head();
   const std::string& path = source.path();
@@ -139,9 +150,8 @@ TokensFormat format_of(const Source& source, int64_t vocab_size) {
   if (ending == ".bin" && !head.starts_with(kForeign.front().start)) {
     return width_of(source, vocab_size);
   }
-  for (const Foreign& row : kForeign) {
-    if (!head.starts_with(row.start)) continue;
-    throw InputError(fmt::format("{}: expected a file of tokens, got {}", path, row.what));
+  if (const char* what = foreign_file(head)) {
+    throw InputError(fmt::format("{}: expected a file of tokens, got {}", path, what));
   }
   // A golden file's HDF5 signature stands behind a block of its own.
   if (head.starts_with("\x89HDF") || ending == ".safetensors" ||
@@ -153,8 +163,9 @@ TokensFormat format_of(const Source& source, int64_t vocab_size) {
   }
   if (ending == ".json") return TokensFormat::json;
   if (ending == ".jsonl" || ending == ".ndjson") return TokensFormat::jsonl;
-  if (ending == ".csv" || ending == ".tsv" || is_number_text(head)) return TokensFormat::numbers;
-  if (is_list_of_numbers(head)) return TokensFormat::json;
+  if (ending == ".csv" || ending == ".tsv" || is_number_text(without_mark(head)))
+    return TokensFormat::numbers;
+  if (is_list_of_numbers(without_mark(head))) return TokensFormat::json;
   if (head.find('\0') != std::string_view::npos) {
     throw InputError(fmt::format(
         "{}: holds zero bytes, so it is no text; --tokens-format uint16 or uint32 reads it as "

@@ -20,14 +20,14 @@ class NumberReader {
 
   bool read() {
     constexpr int kEnd = std::istream::traits_type::eof();
-    for (int c = in_.get(); c != kEnd && !collector_.is_full(); c = in_.get()) {
+    for (int c = first(); c != kEnd && !collector_.is_full(); c = in_.get()) {
       if (c == '\n') {
         end_line();
       } else if (c != 0 && std::strchr(" \t\r,;", c) != nullptr) {
         end_word();
       } else {
         if (kind_ == Kind::one_line) settle(Kind::rows);
-        if (word_.size() < kLongestNumber) word_ += static_cast<char>(c);
+        if (word_.size() <= kLongestNumber) word_ += static_cast<char>(c);
       }
     }
     if (!collector_.is_full()) end_line();
@@ -39,6 +39,17 @@ class NumberReader {
   // one_line: the first line has ended and held several numbers.
   enum class Kind { unknown, one_line, stream, rows };
 
+  // The first character behind a mark of UTF-8.
+  int first() {
+    int c = in_.get();
+    if (c != 0xef) return c;
+    const bool mark = in_.get() == 0xbb && in_.get() == 0xbf;
+    if (mark) return in_.get();
+    throw InputError(path_ +
+                     ": expected numbers, got bytes that are no text; --tokens-format says "
+                     "what they are");
+  }
+
   void end_word() {
     if (word_.empty()) return;
     int64_t value = 0;
@@ -46,7 +57,8 @@ class NumberReader {
     const char* end = word_.data() + word_.size();
     const auto [at, error] = std::from_chars(begin, end, value);
     const bool too_large = error == std::errc::result_out_of_range;
-    if ((error != std::errc() && !too_large) || at != end) {
+    const bool too_long = word_.size() > kLongestNumber;
+    if ((error != std::errc() && !too_large) || at != end || too_long) {
       throw InputError(fmt::format(
           "{}: number {}: expected a whole number, got '{}'; --tokens-format text reads bytes",
           path_, read_, golden::printable(word_)));

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,10 +46,23 @@ Source::int_type Source::underflow() {
   return fill() == 0 ? traits_type::eof() : traits_type::to_int_type(*gptr());
 }
 
-// The whole buffer, less only at the end.
+// false where it is to end; true once there is something to read.
+bool Source::waits_for_more() const {
+  constexpr int kAskEveryMs = 100;
+  while (asked_) {
+    if (asked_()) return false;
+    pollfd descriptor{descriptor_, POLLIN, 0};
+    if (::poll(&descriptor, 1, kAskEveryMs) > 0) return !asked_();
+  }
+  return true;
+}
+
+// At first the whole buffer, less only at the end, for a format is found out by it; then what is
+// there.
 std::size_t Source::fill() {
+  const bool first = filled_ == 0;
   std::size_t filled = 0;
-  while (filled < buffer_.size()) {
+  while (filled < buffer_.size() && (first || filled == 0) && waits_for_more()) {
     const ssize_t got = ::read(descriptor_, buffer_.data() + filled, buffer_.size() - filled);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <streambuf>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace assay::datasets {
@@ -20,6 +22,10 @@ class Source : public std::streambuf {
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
 
+  // From here on the input ends where `asked` returns true, soon after it does, also while nothing
+  // comes.
+  void stop_when(std::function<bool()> asked) { asked_ = std::move(asked); }
+
   const std::string& path() const { return path_; }
   // The first bytes, up to 64 KiB. Valid until anything is read.
   std::string_view head() const { return {eback(), static_cast<std::size_t>(egptr() - eback())}; }
@@ -32,12 +38,14 @@ class Source : public std::streambuf {
  private:
   Source(const std::string& path, int descriptor);  // takes the descriptor over
   std::size_t fill();
+  bool waits_for_more() const;
 
   std::string path_;
   int descriptor_;
   std::optional<uint64_t> bytes_;
   uint64_t filled_ = 0;  // bytes read so far
   std::vector<char> buffer_;
+  std::function<bool()> asked_;
 };
 
 }  // namespace assay::datasets

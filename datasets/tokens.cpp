@@ -46,8 +46,8 @@ void check_length(const Source& source, const Collector& collector, int64_t batc
 std::string read_text(Source& source, std::istream& in, Collector& collector, int64_t vocab_size) {
   if (vocab_size < 256) {
     throw InputError(fmt::format(
-        "{}: text is read as bytes: expected vocab_size >= 256, got {}; --tokens-format reads it "
-        "as something else",
+        "{}: text is read as bytes: expected vocab_size >= 256, got {} (--preset small has 256); "
+        "--tokens-format reads it as something else",
         source.path(), vocab_size));
   }
   for (int c = in.get(); c != std::istream::traits_type::eof() && !collector.is_full();

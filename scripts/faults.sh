@@ -6,8 +6,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${1:-build/release}
 
-cmake --build "$build" --target assay assay_fail_call parsers_fuzz
+cmake --build "$build" --target assay assay_fail_call parsers_fuzz fault_campaign
 "$build/tests/faults/fuzz/parsers_fuzz" 100000 "$RANDOM"
+"$build/tests/cli/systems/fault_campaign" 500 "$RANDOM"
 library=$build/tests/faults/libassay_fail_call.so
 python3 tests/faults/failed_calls.py "$build/cli/assay" "$library"
 python3 tests/faults/interrupted.py "$build/cli/assay" "$library" --rounds 10 --seed "$RANDOM"

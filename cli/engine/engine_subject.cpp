@@ -10,6 +10,9 @@ namespace assay::cli {
 namespace {
 
 constexpr int64_t kRingPiece = 5;  // positions that a step of decoding through a ring takes at most
+constexpr cuda::CacheBlocks kSmallBlocks{.positions = 5};  // no multiple of a tile of keys
+constexpr const char *kRing = "a ring", *kBlocks = "blocks of 5 positions",
+                     *kWindowBlocks = "blocks of its window";
 
 class SubjectProbe : public cuda::Probe {
  public:
@@ -132,19 +135,26 @@ std::vector<verify::Checkpointed> EngineSubject::checkpointed() const {
 }
 
 std::vector<verify::Cache> EngineSubject::caches(int64_t positions) const {
+  std::vector<verify::Cache> all;
   const auto ring = model_->decoder(1, positions, kRingPiece);
-  if (ring->cache_rows() >= positions) return {};
-  return {{"a ring", kRingPiece}};
+  const bool blocks = options_.cache.positions > 0;
+  if (ring->cache_rows() < positions) {
+    all.push_back({blocks ? kWindowBlocks : kRing, kRingPiece});
+  }
+  if (!blocks) all.push_back({kBlocks, 0});
+  return all;
 }
 
 // A decoder that is there is used again: what one sequence leaves behind may not reach the next.
 void EngineSubject::reset(int64_t rows, int64_t positions) {
-  const int64_t piece = ring_ ? kRingPiece : 0;
-  const bool fits = decoder_ != nullptr && capacity_ == positions && piece_ == piece &&
+  const bool keeps_window = cache_ == kRing || cache_ == kWindowBlocks;
+  const int64_t piece = keeps_window ? kRingPiece : 0;
+  const bool fits = decoder_ != nullptr && capacity_ == positions && used_ == cache_ &&
                     static_cast<int64_t>(decoder_->lengths().size()) == rows;
-  if (!fits) decoder_ = model_->decoder(rows, positions, piece);
+  const cuda::CacheBlocks& blocks = cache_ == kBlocks ? kSmallBlocks : options_.cache;
+  if (!fits) decoder_ = model_->decoder(rows, positions, piece, blocks);
   capacity_ = positions;
-  piece_ = piece;
+  used_ = cache_;
   for (int64_t b = 0; b < rows; ++b) decoder_->reset(b);
 }
 

@@ -46,9 +46,9 @@ class EngineSubject : public verify::Subject {
   void run_gradients(const verify::Batch& batch, const verify::Receive& receive) override;
   golden::Tensor run_untapped(const verify::Batch& batch, verify::Result result) override;
   std::unique_ptr<verify::Subject> another() const override;
-  // A ring, where every layer has a window and it is shorter.
+  // A ring, where every layer has a window and it is shorter; blocks, of a subject without.
   std::vector<verify::Cache> caches(int64_t positions) const override;
-  void use_cache(const std::string& name) override { ring_ = !name.empty(); }
+  void use_cache(const std::string& name) override { cache_ = name; }
   void reset(int64_t rows, int64_t positions) override;
   void decode(const verify::Batch& tokens, const verify::Receive& receive) override;
   void decode_rows(const verify::Batch& tokens, std::span<const int32_t> counts,
@@ -62,8 +62,8 @@ class EngineSubject : public verify::Subject {
   MakeModel make_;
   std::unique_ptr<cuda::Decoder> decoder_;
   int64_t capacity_ = 0;  // of decoder_, in positions
-  int64_t piece_ = 0;     // its largest chunk, 0: any
-  bool ring_ = false;     // of the next decoder
+  std::string cache_;     // by its name, of the next decoder
+  std::string used_;      // of decoder_
 };
 
 }  // namespace assay::cli

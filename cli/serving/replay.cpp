@@ -9,6 +9,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "cli/process/stop.h"
 #include "cli/serving/alone_check.h"
 #include "golden/contract/error.h"
 #include "golden/contract/random.h"
@@ -48,7 +49,8 @@ class Recorder : public serving::Listener {
   std::unordered_map<std::string, std::size_t> places;  // of accepted requests
   std::set<std::size_t> checked;
   std::size_t submitting = 0;
-  int64_t ended_count = 0, most_positions = 0;
+  std::optional<double> far_token;  // of the one that is being submitted
+  int64_t ended_count = 0, most_positions = 0, vocab_size = 0;
 
   void accepted(const serving::Request& request, double) override {
     places[request.id] = submitting;
@@ -61,6 +63,10 @@ class Recorder : public serving::Listener {
       served.rejected = fmt::format(
           "request {}: expected at most {} positions, got {} of the prompt and {} new",
           golden::printable(served.id), most_positions, served.prompt_tokens, served.new_tokens);
+    }
+    if (far_token) {
+      served.rejected = fmt::format("request {}: tokens: expected 0 .. {}, got {:.0f}",
+                                    golden::printable(served.id), vocab_size - 1, *far_token);
     }
     audit_.rejected(request.id);
     ++ended_count;
@@ -135,8 +141,14 @@ Plan plan_of(const Trace& trace, const ReplayOptions& options) {
   }
   for (std::size_t i = 0; i < count; ++i) {
     const TraceRow& row = trace.rows[i];
+    if (!(plan.arrival_s[i] <= kTraceSeconds)) {
+      throw InputError(fmt::format(
+          "{}: would arrive {:g} s behind the first: expected within {:g} s; give a larger {}",
+          row.where, plan.arrival_s[i], kTraceSeconds, options.rate ? "--rate" : "--speed"));
+    }
     if (!row.cancel_s) continue;
-    const double after_s = *row.cancel_s - row.arrival_s.value_or(0);
+    // Who is cancelled before it comes is cancelled as it comes.
+    const double after_s = std::max(0.0, *row.cancel_s - row.arrival_s.value_or(0));
     plan.cancels.emplace_back(plan.arrival_s[i] + after_s / options.speed, i);
   }
   std::stable_sort(plan.cancels.begin(), plan.cancels.end());
@@ -159,14 +171,17 @@ class Replaying {
     }
     serving::StepModel& served = budget_ ? static_cast<serving::StepModel&>(*budget_) : timed_;
     recorder_.most_positions = served.capacity();
+    recorder_.vocab_size = served.vocab_size();
     server_.emplace(
         served, options.server, [this] { return clock_.now_s; }, &recorder_);
+    for (const TraceRow& row : trace.rows) given_ids_.insert(row.id);
     for (std::size_t i = 0; i < trace.rows.size(); ++i) describe(i);
     choose_checked();
   }
 
   Replay run(const ReplayProgress& progress) {
     for (;;) {
+      if (stop_signal() != 0 && out_.stopped_by == 0) stop();
       submit_due();
       if (server_->step()) {
         if (progress) progress(recorder_.ended_count);
@@ -184,10 +199,17 @@ class Replaying {
     return length / options_.shrink + (length % options_.shrink != 0);
   }
 
+  // For a request that the trace names not, none that it names another by.
+  std::string free_id(std::size_t i) const {
+    std::string id = fmt::format("#{}", i);
+    while (given_ids_.contains(id)) id.insert(0, "#");
+    return id;
+  }
+
   void describe(std::size_t i) {
     const TraceRow& row = trace_.rows[i];
     ServedRequest served;
-    served.id = row.id.empty() ? fmt::format("#{}", i) : row.id;
+    served.id = row.id.empty() ? free_id(i) : row.id;
     served.where = row.where;
     served.prompt_tokens = row.tokens.empty() ? shrunk(row.prompt_tokens) : row.prompt_tokens;
     served.new_tokens = shrunk(row.new_tokens);
@@ -221,12 +243,13 @@ class Replaying {
   void submit(std::size_t i) {
     const ServedRequest& served = out_.requests[i];
     recorder_.submitting = i;
+    recorder_.far_token = trace_.rows[i].far_token;
     serving::Request request{served.id, prompt_of(i), served.new_tokens, {}};
+    if (trace_.rows[i].far_token) request.tokens.front() = -1;  // one that the server rejects
     if (const std::optional<int64_t> stop = trace_.rows[i].stop_token) {
       request.stop_token = static_cast<int32_t>(std::clamp<int64_t>(*stop, INT32_MIN, INT32_MAX));
     }
     server_->submit(std::move(request), plan_.arrival_s[i]);
-    ++submitted_;
   }
 
   void submit_due() {
@@ -243,12 +266,25 @@ class Replaying {
     }
   }
 
+  // Who waits or runs is cancelled, and nobody else comes.
+  void stop() {
+    out_.stopped_by = stop_signal();
+    for (std::size_t at = 0; at < arrived_; ++at) {
+      server_->cancel(out_.requests[plan_.order[at]].id);
+    }
+    for (; arrived_ < plan_.order.size(); ++arrived_, ++not_sent_) {
+      out_.requests[plan_.order[arrived_]].rejected =
+          fmt::format("not sent: stopped by signal {}", out_.stopped_by);
+    }
+  }
+
   double next_event_s() const {
     double next_s = server_->next_start_s().value_or(kNever);
     if (arrived_ < plan_.order.size()) {
       next_s = std::min(next_s, plan_.arrival_s[plan_.order[arrived_]]);
     }
-    if (cancelled_ < plan_.cancels.size()) {
+    const bool over = arrived_ == plan_.order.size() && server_->idle();
+    if (cancelled_ < plan_.cancels.size() && !over) {
       next_s = std::min(next_s, plan_.cancels[cancelled_].first);
     }
     return next_s;
@@ -260,7 +296,7 @@ class Replaying {
     if (budget_) {
       out_.blocks = {.most_used = budget_->most_used(), .refusals = budget_->refusals()};
     }
-    out_.checks.push_back(audit_.check(submitted_));
+    out_.checks.push_back(audit_.check(static_cast<int64_t>(trace_.rows.size()) - not_sent_));
     if (const auto counts = timed_.block_counts()) {
       out_.blocks = *counts;
       out_.checks.push_back(returned_blocks(*counts));
@@ -284,7 +320,8 @@ class Replaying {
   AloneCheck alone_;
   Recorder recorder_;
   std::optional<serving::Server> server_;
-  int64_t submitted_ = 0;
+  std::set<std::string> given_ids_;
+  int64_t not_sent_ = 0;
   std::size_t arrived_ = 0, cancelled_ = 0;
 };
 

@@ -47,6 +47,7 @@ struct Replay {
   double elapsed_s = 0;         // from the first arrival to the last end
   serving::BlockCounts blocks;  // of the cache, or of a budget; most_used 0: it has none
   std::vector<verify::Check> checks;
+  int stopped_by = 0;  // a signal: what ran was cancelled, and the rest did not come
 
   int64_t count(serving::End end) const;
   int64_t rejected() const;

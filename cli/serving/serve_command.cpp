@@ -9,6 +9,7 @@
 
 #include "cli/command.h"
 #include "cli/model_options.h"
+#include "cli/process/stop.h"
 #include "cli/report_options.h"
 #include "cli/serving/serving_report.h"
 #include "golden/contract/error.h"
@@ -20,7 +21,7 @@ namespace {
 struct ServeOptions {
   ModelOptions model;
   ReportOptions report;
-  std::string trace, backend = "reference", precision, clock = "simulated", time_unit = "s", check;
+  std::string trace, backend = "reference", precision, clock = "simulated", time_unit, check;
   double max_wait_ms = 10, step_ms = 5, token_ms = 0.1, speed = 1;
   std::optional<double> rate;
   std::optional<int64_t> requests, cache_blocks;
@@ -80,11 +81,14 @@ ReplayOptions replay_options(const ServeOptions& options) {
           .checked = checked_requests(options.check)};
 }
 
-double time_unit_seconds(const std::string& unit) {
+std::optional<double> time_unit_seconds(const std::string& unit) {
+  if (unit.empty()) return std::nullopt;
   if (unit == "s") return 1;
   if (unit == "ms") return 1e-3;
   if (unit == "us") return 1e-6;
-  throw InputError(fmt::format("--time-unit {}: expected s, ms or us", golden::printable(unit)));
+  if (unit == "ns") return 1e-9;
+  throw InputError(
+      fmt::format("--time-unit {}: expected s, ms, us or ns", golden::printable(unit)));
 }
 
 // A bar on a terminal; nothing in a log.
@@ -96,7 +100,6 @@ ReplayProgress progress_bar(std::size_t requests, bool quiet) {
     const auto total = static_cast<int64_t>(requests);
     fmt::print(stderr, "\r[{:=<{}}{: <{}}] {}/{} requests", "", 40 * ended / total, "",
                40 - 40 * ended / total, ended, total);
-    if (ended == total) fmt::print(stderr, "\r\x1b[K");
     std::fflush(stderr);
   };
 }
@@ -110,12 +113,10 @@ int run_serve(const ServeOptions& options, const Outcome& outcome) {
   const ReplayOptions replaying = replay_options(options);
   const golden::ModelConfig config = model_config(options.model);
   std::vector<std::string> inputs = model_inputs(options.model);
-  inputs.push_back(options.trace);
+  if (options.trace != "-") inputs.push_back(options.trace);
   check_report_targets(options.report, inputs);
-  Trace trace = read_trace(options.trace, time_unit_seconds(options.time_unit));
-  if (options.requests && static_cast<int64_t>(trace.rows.size()) > *options.requests) {
-    trace.rows.resize(static_cast<std::size_t>(*options.requests));
-  }
+  const Trace trace =
+      read_trace(options.trace, time_unit_seconds(options.time_unit), options.requests);
   std::unique_ptr<golden::WeightSource> weights;
   if (options.model.checkpoint.empty()) {
     weights = std::make_unique<golden::SyntheticWeights>(config, options.model.seed);
@@ -132,10 +133,12 @@ int run_serve(const ServeOptions& options, const Outcome& outcome) {
       fmt::format("method {} on {}: {} requests at once, of at most {} positions", config.method,
                   options.backend, options.model.batch, options.model.positions);
   run.clock = serve_clock_text(options);
-  run.replay =
-      replay(trace, models, replaying, progress_bar(trace.rows.size(), options.report.quiet));
+  const StopOnSignals signals;
+  const ReplayProgress bar = progress_bar(trace.rows.size(), options.report.quiet);
+  run.replay = replay(trace, models, replaying, bar);
 
   const ReportOptions& report = options.report;
+  if (bar) fmt::print(stderr, "\r\x1b[K");
   if (!report.quiet) fmt::print("{}", serving_text(run, outcome.colour));
   if (!report.html_path.empty()) verify::write_report(serving_html(run), report.html_path);
   if (!report.json_path.empty()) verify::write_report(serving_json(run), report.json_path);
@@ -146,7 +149,8 @@ int run_serve(const ServeOptions& options, const Outcome& outcome) {
     junit.checks = run.replay.checks;
     verify::write_report(verify::junit_text(junit), report.junit_path);
   }
-  return serving_exit_code(run.replay);
+  const int stopped = run.replay.stopped_by;
+  return stopped != 0 ? 128 + stopped : serving_exit_code(run.replay);
 }
 
 void add_serving_options(CLI::App& command, ServeOptions& options) {
@@ -189,7 +193,7 @@ void add_trace_options(CLI::App& command, ServeOptions& options) {
   command
       .add_option("--trace", options.trace,
                   "requests to replay: JSONL; CSV with TIMESTAMP, ContextTokens, GeneratedTokens "
-                  "and the like; JSON of requests or of conversations")
+                  "and the like; JSON of requests or of conversations; - for standard input")
       ->required();
   command.add_option("--requests", options.requests, "the first so many of the trace");
   command
@@ -200,10 +204,9 @@ void add_trace_options(CLI::App& command, ServeOptions& options) {
   command.add_option("--speed", options.speed, "arrivals come so many times faster")
       ->capture_default_str()
       ->excludes("--rate");
-  command
-      .add_option("--time-unit", options.time_unit,
-                  "of arrivals that are plain numbers: s, ms or us")
-      ->capture_default_str();
+  command.add_option("--time-unit", options.time_unit,
+                     "of arrivals that are plain numbers: s, ms, us or ns; default s, and ms of "
+                     "Mooncake's traces");
   command
       .add_option("--clock", options.clock,
                   "simulated: a step takes --step-ms and --token-ms for each of its tokens; "

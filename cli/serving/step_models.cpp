@@ -168,15 +168,15 @@ ServedModels engine_models(const std::string& backend, const std::string& precis
                            const golden::ModelConfig& config, const golden::WeightSource& weights,
                            const serving::BlockOptions& blocks) {
   cuda::BackendName name = cuda::parse_backend_name(backend);
-  if (blocks.blocks > 0 && name.options.block_positions > 0) {
+  if (blocks.blocks > 0 && name.options.cache.positions > 0) {
     throw InputError(
         fmt::format("--cache-blocks beside --backend {}: expected one of them to say which blocks "
                     "the cache has",
                     golden::printable(backend)));
   }
   if (blocks.blocks > 0) {
-    name.options.block_positions = static_cast<std::size_t>(blocks.positions);
-    name.options.blocks = static_cast<std::size_t>(blocks.blocks);
+    name.options.cache.positions = static_cast<std::size_t>(blocks.positions);
+    name.options.cache.count = static_cast<std::size_t>(blocks.blocks);
   }
   const bool on_device = name.name == "cuda";
   if (const std::string why = on_device ? cuda::device_unavailable() : ""; !why.empty()) {

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdint>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "cli/serving/trace.h"
@@ -28,33 +30,47 @@ struct Entry {
   const TraceJson* value = nullptr;
 };
 
-// The best key of each field; null is as if it were not there.
+// Under these names requests and replies of serving interfaces hold further objects.
+bool is_part(const std::string& name, const TraceJson& value) {
+  static const std::set<std::string> kParts{
+      "body",       "request",       "response", "usage",           "params",        "payload",
+      "parameters", "usageMetadata", "data",     "sampling_params", "usage_metadata"};
+  return value.is_object() && kParts.contains(name);
+}
+
+// The best key of each field, an object's own before those of its parts; null is as if it were not
+// there.
 std::map<TraceField, Entry> entries_of(const TraceJson& object) {
   std::map<TraceField, Entry> entries;
   for (const auto& [name, value] : object.items()) {
     const TraceName what = trace_name(name);
-    if (what.field == TraceField::none || value.is_null()) continue;
+    if (what.field == TraceField::none || value.is_null() || is_part(name, value)) continue;
     const auto [known, is_new] = entries.try_emplace(what.field, Entry{name, what, &value});
     if (!is_new && what.priority < known->second.what.priority)
       known->second = {name, what, &value};
   }
+  for (const auto& [name, value] : object.items()) {
+    if (is_part(name, value)) entries.merge(entries_of(value));
+  }
   return entries;
 }
 
-int32_t token_of(const TraceJson& value, const std::string& where, const std::string& name) {
+double token_of(const TraceJson& value, const std::string& where, const std::string& name) {
   const double number = value.is_number() ? value.get<double>() : NAN;
-  // What no vocabulary holds is the server's to reject.
-  if (number == std::floor(number) && std::fabs(number) < 0x1p31) {
-    return static_cast<int32_t>(number);
-  }
+  if (number == std::floor(number)) return number;
   expected(where, name, "whole numbers", value);
 }
+
+bool is_int32(double token) { return std::fabs(token) < 0x1p31; }
 
 void read_prompt(const Entry& entry, TraceRow& row) {
   const TraceJson& value = *entry.value;
   if (value.is_array()) {
-    for (const TraceJson& token : value)
-      row.tokens.push_back(token_of(token, row.where, entry.name));
+    for (const TraceJson& item : value) {
+      const double token = token_of(item, row.where, entry.name);
+      if (!is_int32(token)) row.far_token = token;  // the server's to reject
+      row.tokens.push_back(is_int32(token) ? static_cast<int32_t>(token) : 0);
+    }
     row.prompt_tokens = static_cast<int64_t>(row.tokens.size());
   } else if (value.is_string()) {
     row.text = value.get<std::string>();
@@ -88,6 +104,19 @@ double time_of(const Entry& entry, const std::string& where, double time_unit_s)
   return *seconds;
 }
 
+// Plain numbers of arrivals are seconds; Mooncake's, beside the hashes of blocks, milliseconds.
+// (Traces of the same keys in seconds name the conversation, too.)
+double unit_of(const TraceJson& object) {
+  const bool mooncake = object.is_object() && object.contains("hash_ids") &&
+                        !object.contains("chat_id") && object.contains("timestamp") &&
+                        object["timestamp"].is_number_integer();
+  return mooncake ? 1e-3 : 1;
+}
+
+const char* unit_text(const TraceSource& source, double unit_s) {
+  return source.time_unit_s || unit_s == 1 ? "" : ", in ms as Mooncake's are";
+}
+
 // ------------------------------------------------------------------------------------------------
 // conversations
 
@@ -96,6 +125,19 @@ struct Turn {
   std::string text;
   std::optional<int64_t> tokens;  // where the file counts them
 };
+
+// A text, or parts of which some are text.
+std::string text_of_turn(const TraceJson& content) {
+  if (content.is_string()) return content.get<std::string>();
+  std::string text;
+  if (!content.is_array()) return text;
+  for (const TraceJson& part : content) {
+    if (part.is_string()) text += part.get<std::string>();
+    if (!part.is_object() || !part.contains("text") || !part["text"].is_string()) continue;
+    text += part["text"].get<std::string>();
+  }
+  return text;
+}
 
 Turn turn_of(const TraceJson& value, const std::string& where) {
   if (!value.is_object()) expected(where, "conversations", "objects with from and value", value);
@@ -106,7 +148,7 @@ Turn turn_of(const TraceJson& value, const std::string& where) {
       turn.is_reply = who == "gpt" || who == "assistant" || who == "model" || who == "bot" ||
                       who == "chatgpt" || who == "bing" || who == "bard";
     } else if (name == "value" || name == "content" || name == "text") {
-      if (field.is_string()) turn.text = field.get<std::string>();
+      turn.text = text_of_turn(field);
     } else if (name == "tokens" || name == "token_count" || name == "num_tokens" ||
                name == "length" || name == "n_tokens") {
       if (field.is_array()) turn.tokens = static_cast<int64_t>(field.size());
@@ -116,15 +158,16 @@ Turn turn_of(const TraceJson& value, const std::string& where) {
   return turn;
 }
 
-// The first reply and what stands before it. Without one the request has no new tokens.
-void read_conversation(const Entry& entry, TraceRow& row) {
+// The first reply and what stands before it; all of it, where the number of new tokens is said by
+// itself. Without either the request has no new tokens.
+void read_conversation(const Entry& entry, bool counted_apart, TraceRow& row) {
   if (!entry.value->is_array()) expected(row.where, entry.name, "a list of turns", *entry.value);
   std::string text;
   bool counted = false;
   for (const TraceJson& value : *entry.value) {
     const Turn turn = turn_of(value, row.where);
     const int64_t tokens = turn.tokens.value_or(static_cast<int64_t>(turn.text.size()));
-    if (turn.is_reply && row.prompt_tokens > 0) {
+    if (turn.is_reply && row.prompt_tokens > 0 && !counted_apart) {
       row.new_tokens = tokens;
       break;
     }
@@ -146,9 +189,11 @@ TraceRow row_of(const TraceJson& object, const std::string& where, double time_u
   row.where = where;
   const Entry* const prompt = find(TraceField::prompt);
   const Entry* const count = find(TraceField::new_tokens);
-  if (const Entry* conversation = find(TraceField::conversation);
-      conversation != nullptr && prompt == nullptr) {
-    read_conversation(*conversation, row);
+  const bool of_turns = prompt != nullptr && prompt->value->is_array() && !prompt->value->empty() &&
+                        prompt->value->front().is_object();
+  const Entry* const conversation = of_turns ? prompt : find(TraceField::conversation);
+  if (conversation != nullptr && (prompt == nullptr || of_turns)) {
+    read_conversation(*conversation, count != nullptr, row);
   } else if (prompt == nullptr) {
     throw InputError(where +
                      ": expected a prompt: a list of tokens under 'tokens', or a number of "
@@ -170,7 +215,8 @@ TraceRow row_of(const TraceJson& object, const std::string& where, double time_u
     row.cancel_s = time_of(*cancel, where, time_unit_s);
   }
   if (const Entry* stop = find(TraceField::stop_token)) {
-    row.stop_token = token_of(*stop->value, where, stop->name);
+    const double token = token_of(*stop->value, where, stop->name);
+    row.stop_token = is_int32(token) ? static_cast<int64_t>(token) : INT64_MAX;
   }
   return row;
 }
@@ -184,12 +230,42 @@ std::string names_text(const TraceJson& object) {
   return text;
 }
 
+// Lists of lengths, request by request, as vLLM's benchmark leaves them; none where there are none.
+std::vector<TraceRow> rows_of_columns(const TraceJson& object, const std::string& where,
+                                      double time_unit_s) {
+  const auto list_of = [&](std::initializer_list<const char*> names) -> const TraceJson* {
+    for (const char* name : names) {
+      if (object.is_object() && object.contains(name) && object[name].is_array()) {
+        return &object[name];
+      }
+    }
+    return nullptr;
+  };
+  const TraceJson* const prompts = list_of({"input_lens", "prompt_lens"});
+  const TraceJson* const counts = list_of({"output_lens", "generated_lens"});
+  const TraceJson* const starts = list_of({"start_times", "arrival_times"});
+  std::vector<TraceRow> rows;
+  if (prompts == nullptr || counts == nullptr) return rows;
+  if (prompts->size() != counts->size() ||
+      (starts != nullptr && starts->size() != counts->size())) {
+    throw InputError(fmt::format("{}: expected lists of one length, got {} prompts and {} outputs",
+                                 where, prompts->size(), counts->size()));
+  }
+  for (std::size_t i = 0; i < counts->size(); ++i) {
+    TraceJson request{{"input_len", (*prompts)[i]}, {"output_len", (*counts)[i]}};
+    if (starts != nullptr) request["arrival"] = (*starts)[i];
+    rows.push_back(row_of(request, fmt::format("{}: request {}", where, i), time_unit_s));
+  }
+  return rows;
+}
+
 }  // namespace
 
-std::vector<TraceRow> read_jsonl_trace(const std::string& text, const std::string& path,
-                                       double time_unit_s, std::string& read_as) {
-  std::istringstream lines(text);
+std::vector<TraceRow> read_jsonl_trace(const TraceSource& source, std::string& read_as) {
+  const std::string& path = source.path;
+  std::istringstream lines(source.text);
   std::vector<TraceRow> rows;
+  double unit_s = 1;
   int64_t number = 0;
   for (std::string line; std::getline(lines, line);) {
     ++number;
@@ -197,15 +273,20 @@ std::vector<TraceRow> read_jsonl_trace(const std::string& text, const std::strin
     if (verify::training::trimmed(line).empty()) continue;
     const std::string where = fmt::format("{}: line {}", path, number);
     const TraceJson object = golden::parse_strict_json(line, where, kTraceLimits);
-    if (rows.empty()) read_as = "an object a line" + names_text(object);
-    rows.push_back(row_of(object, where, time_unit_s));
+    if (rows.empty()) {
+      unit_s = source.time_unit_s.value_or(unit_of(object));
+      read_as = "an object a line" + names_text(object) + unit_text(source, unit_s);
+    }
+    const std::vector<TraceRow> columns = rows_of_columns(object, where, unit_s);
+    rows.insert(rows.end(), columns.begin(), columns.end());
+    if (columns.empty()) rows.push_back(row_of(object, where, unit_s));
   }
   return rows;
 }
 
-std::vector<TraceRow> read_json_trace(const std::string& text, const std::string& path,
-                                      double time_unit_s, std::string& read_as) {
-  std::string own = text;
+std::vector<TraceRow> read_json_trace(const TraceSource& source, std::string& read_as) {
+  const std::string& path = source.path;
+  std::string own = source.text;
   if (own.starts_with("\xef\xbb\xbf")) own.erase(0, 3);
   const bool is_list = own[own.find_first_not_of(" \t\r\n")] == '[';
   if (is_list) own = "{\"requests\":" + own + "}";
@@ -220,16 +301,19 @@ std::vector<TraceRow> read_json_trace(const std::string& text, const std::string
   if (!one && list == nullptr) {
     throw InputError(path + ": expected a list of requests, got an object without one");
   }
-  std::vector<TraceRow> rows;
+  const TraceJson& first = one || list->empty() ? root : list->front();
+  const double unit_s = source.time_unit_s.value_or(unit_of(first));
+  std::vector<TraceRow> rows = rows_of_columns(root, path, unit_s);
+  read_as = rows.empty() ? "a list of objects" + names_text(first) + unit_text(source, unit_s)
+                         : "lists of lengths";
+  if (!rows.empty()) return rows;
   if (one) {
-    rows.push_back(row_of(root, path, time_unit_s));
+    rows.push_back(row_of(root, path, unit_s));
   } else {
     for (const TraceJson& object : *list) {
-      rows.push_back(row_of(object, fmt::format("{}: request {}", path, rows.size()), time_unit_s));
+      rows.push_back(row_of(object, fmt::format("{}: request {}", path, rows.size()), unit_s));
     }
-    if (!list->empty()) read_as = names_text(list->front());
   }
-  read_as = "a list of objects" + read_as;
   return rows;
 }
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 #include <sstream>
 
@@ -41,6 +42,36 @@ std::map<TraceField, TraceColumn> columns_of(const std::vector<std::string>& hea
   return columns;
 }
 
+// Rows of a table: lines, and further ones while a quoted field goes on.
+class RecordReader {
+ public:
+  explicit RecordReader(const std::string& text) : lines_(text) {}
+
+  bool next(std::string& record) {
+    first_ = read_ + 1;
+    if (!take(record)) return false;
+    bool open = quotes(record) % 2 != 0;
+    for (std::string more; open && take(more); record += '\n' + more) {
+      open = quotes(more) % 2 == 0;
+    }
+    return true;
+  }
+  int64_t line() const { return first_; }  // where the last one begins, from 1
+
+ private:
+  static std::ptrdiff_t quotes(const std::string& text) {
+    return std::count(text.begin(), text.end(), '"');
+  }
+  bool take(std::string& text) {
+    const bool there = static_cast<bool>(std::getline(lines_, text));
+    read_ += there ? 1 : 0;
+    return there;
+  }
+
+  std::istringstream lines_;
+  int64_t read_ = 0, first_ = 0;
+};
+
 class TableReader {
  public:
   TableReader(std::map<TraceField, TraceColumn> columns, double time_unit_s)
@@ -52,8 +83,15 @@ class TableReader {
     if (const auto id = columns_.find(TraceField::id); id != columns_.end()) {
       row.id = fields[id->second.index];
     }
-    row.prompt_tokens = count(TraceField::prompt, fields, where);
-    row.new_tokens = count(TraceField::new_tokens, fields, where);
+    if (const std::string* text = text_of(TraceField::prompt, fields)) {
+      row.text = *text;
+      row.prompt_tokens = static_cast<int64_t>(text->size());
+    } else {
+      row.prompt_tokens = count(TraceField::prompt, fields, where);
+    }
+    const std::string* const reply = text_of(TraceField::new_tokens, fields);
+    row.new_tokens = reply != nullptr ? static_cast<int64_t>(reply->size())
+                                      : count(TraceField::new_tokens, fields, where);
     row.arrival_s = time(TraceField::arrival, fields, where);
     row.cancel_s = time(TraceField::cancel, fields, where);
     if (has(TraceField::stop_token, fields)) {
@@ -63,6 +101,12 @@ class TableReader {
   }
 
  private:
+  // Where a column may hold text, and does; else nullptr.
+  const std::string* text_of(TraceField field, const std::vector<std::string>& fields) const {
+    const TraceColumn& column = columns_.at(field);
+    const std::string& text = fields[column.index];
+    return column.what.may_be_text && !table::field_number(text) ? &text : nullptr;
+  }
   bool has(TraceField field, const std::vector<std::string>& fields) const {
     const auto column = columns_.find(field);
     return column != columns_.end() && !fields[column->second.index].empty();
@@ -95,16 +139,16 @@ class TableReader {
 
 }  // namespace
 
-std::vector<TraceRow> read_csv_trace(const std::string& text, const std::string& path,
-                                     double time_unit_s, std::string& read_as) {
-  std::istringstream lines(text);
+std::vector<TraceRow> read_csv_trace(const TraceSource& source, std::string& read_as) {
+  const std::string& path = source.path;
+  RecordReader records(source.text);
   std::string line;
-  int64_t number = 0;
-  while (std::getline(lines, line)) {
-    ++number;
-    if (!table::trimmed(line).empty()) break;
+  while (records.next(line)) {
+    if (line.starts_with("\xef\xbb\xbf")) line.erase(0, 3);  // a mark of UTF-8
+    const std::string words = table::trimmed(line);
+    if (!words.empty() && !words.starts_with('#')) break;
   }
-  if (line.starts_with("\xef\xbb\xbf")) line.erase(0, 3);  // a mark of UTF-8
+  const int64_t number = records.line();
   const char separator = table::separator_of(line);
   const std::vector<std::string> header = table::fields_of(line, separator);
   const auto columns = columns_of(header, fmt::format("{}: line {}", path, number));
@@ -114,12 +158,11 @@ std::vector<TraceRow> read_csv_trace(const std::string& text, const std::string&
     read_as += between + golden::printable(column.name);
     between = ", ";
   }
-  const TableReader reader(columns, time_unit_s);
+  const TableReader reader(columns, source.time_unit_s.value_or(1));
   std::vector<TraceRow> rows;
-  while (std::getline(lines, line)) {
-    ++number;
+  while (records.next(line)) {
     if (table::trimmed(line).empty()) continue;
-    const std::string where = fmt::format("{}: line {}", path, number);
+    const std::string where = fmt::format("{}: line {}", path, records.line());
     const std::vector<std::string> fields = table::fields_of(line, separator);
     if (fields.size() != header.size()) {
       throw InputError(fmt::format("{}: expected {} fields as in the header, got {}", where,

@@ -10,6 +10,7 @@
 
 #include "cli/command.h"
 #include "cli/model_options.h"
+#include "cli/process/stop.h"
 #include "cli/stream/meter.h"
 #include "cli/stream/streamers.h"
 #include "datasets/source.h"
@@ -44,6 +45,7 @@ struct StreamOutcome {
   StreamedCache cache;
   std::vector<StreamSample> samples;
   std::string fault;  // "" if all of the input was read
+  int signal = 0;     // that asked to stop
 };
 
 int64_t at_least_one(const char* flag, std::optional<int64_t> value, int64_t otherwise) {
@@ -97,6 +99,8 @@ bool predicts_next(const golden::ModelConfig& config) {
          golden::prob_transformer_of(config).output == golden::ProbTransformer::Output::causal;
 }
 
+struct StreamStopped {};
+
 StreamOutcome stream(const StreamCommandOptions& options, const golden::ModelConfig& config,
                      Streamer& streamer, int64_t block) {
   StreamOutcome outcome;
@@ -105,6 +109,8 @@ StreamOutcome stream(const StreamCommandOptions& options, const golden::ModelCon
   StreamLoss loss(config.vocab_size);
   StreamMeter meter(options.every, options.quiet);
   datasets::Source source = source_of(options.model.tokens_path);
+  const StopOnSignals signals;
+  source.stop_when([] { return stop_signal() != 0; });
   const auto take = [&](std::span<const int32_t> tokens) {
     loss.add(tokens, streamer.append(tokens));
     outcome.tokens += static_cast<int64_t>(tokens.size());
@@ -112,18 +118,25 @@ StreamOutcome stream(const StreamCommandOptions& options, const golden::ModelCon
                                               static_cast<double>(*source.bytes())
                                         : -1;
     meter.advanced(outcome.tokens, loss.mean(), share);
+    if (stop_signal() != 0) throw StreamStopped();
   };
   try {
     const auto format = datasets::parse_tokens_format(options.model.tokens_format);
     const int64_t most = at_least_one("--most", options.most, INT64_MAX);
     outcome.read_as =
         datasets::stream_tokens(source, format, config.vocab_size, most, block, take).read_as;
-    if (outcome.tokens == 0) {
+    if (outcome.tokens == 0 && stop_signal() == 0) {
       throw InputError(source.path() + ": expected at least one token, got none");
     }
+  } catch (const StreamStopped&) {
   } catch (const InputError& error) {
     if (outcome.tokens == 0) throw;
     outcome.fault = error.what();  // what came before it counts
+  }
+  outcome.signal = stop_signal();
+  if (outcome.signal != 0) {  // a number that it cut is none of the input's faults
+    outcome.fault =
+        fmt::format("stopped by signal {} after {} tokens", outcome.signal, outcome.tokens);
   }
   outcome.seconds = meter.seconds();
   outcome.loss = loss.mean();
@@ -143,7 +156,9 @@ void print(const golden::ModelConfig& config, const StreamOutcome& outcome, int6
              config.sink_tokens, chunk, outcome.streamer);
   fmt::print("  {} tokens{}{}\n", outcome.tokens, outcome.read_as.empty() ? "" : ": ",
              outcome.read_as);
-  if (outcome.has_loss) {
+  if (outcome.has_loss && outcome.predictions == 0) {
+    fmt::print("  no loss: a single token is predicted by none before it\n");
+  } else if (outcome.has_loss) {
     fmt::print("  loss {:.6f} nats per token, over {} predictions\n", outcome.loss,
                outcome.predictions);
   }
@@ -211,7 +226,19 @@ golden::ModelConfig stream_config(ModelOptions options) {
   return model_config(options);
 }
 
-void run_stream(const StreamCommandOptions& options) {
+// What cannot be written hides no fault.
+void write_json(const StreamCommandOptions& options, const golden::ModelConfig& config,
+                const StreamOutcome& outcome, int64_t chunk) {
+  if (options.json_path.empty()) return;
+  try {
+    verify::write_report(json_of(config, outcome, chunk), options.json_path);
+  } catch (const InputError& error) {
+    if (outcome.fault.empty()) throw;
+    throw InputError(fmt::format("{}; and {}", outcome.fault, error.what()));
+  }
+}
+
+int run_stream(const StreamCommandOptions& options) {
   require_subject(options.subject, options.elsewhere);
   if (options.every < 0) throw InputError("--every: expected at least 0");
   const golden::ModelConfig config = stream_config(options.model);
@@ -227,11 +254,11 @@ void run_stream(const StreamCommandOptions& options) {
       at_least_one("--chunk", options.chunk, options.subject == "reference" ? 64 : 1);
   const auto streamer = make_streamer(options, config, *weights, chunk);
   const StreamOutcome outcome = stream(options, config, *streamer, chunk);
-  if (!options.json_path.empty()) {
-    verify::write_report(json_of(config, outcome, chunk), options.json_path);
-  }
   if (!options.quiet) print(config, outcome, chunk);
+  write_json(options, config, outcome, chunk);
+  if (outcome.signal != 0) return 128 + outcome.signal;
   if (!outcome.fault.empty()) throw InputError(outcome.fault);
+  return 0;
 }
 
 // Options of runs over [B,T] that a stream has no use for.
@@ -251,7 +278,7 @@ void fit_model_options(CLI::App& command) {
 
 }  // namespace
 
-void add_stream(CLI::App& app, Outcome&) {
+void add_stream(CLI::App& app, Outcome& outcome) {
   CLI::App* command = app.add_subcommand(
       "stream", "run a text of any length through a model, chunk by chunk, with a ring cache");
   auto options = std::make_shared<StreamCommandOptions>();
@@ -280,7 +307,7 @@ void add_stream(CLI::App& app, Outcome&) {
   command->add_option("--json", options->json_path, "JSON file to write");
   command->add_flag("--force", options->force, "replace an existing file that is no stream's");
   command->add_flag("--quiet", options->quiet, "print errors only");
-  command->callback([options] { run_stream(*options); });
+  command->callback([options, &outcome] { outcome.exit_code = run_stream(*options); });
 }
 
 }  // namespace assay::cli

@@ -1,13 +1,12 @@
 #include "cli/train/loop.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <csignal>
 #include <nlohmann/json.hpp>
 
+#include "cli/process/stop.h"
 #include "cli/train/backend.h"
 #include "cli/train/progress.h"
 #include "cli/train/rows.h"
@@ -21,35 +20,6 @@
 
 namespace assay::cli {
 namespace {
-
-volatile std::sig_atomic_t stop_signal = 0;
-
-// The first Ctrl-C (or SIGTERM, SIGHUP) stops behind the present step; another one ends at once.
-class StopOnSignals {
- public:
-  StopOnSignals() {
-    stop_signal = 0;
-    for (std::size_t i = 0; i < 3; ++i) {
-      struct sigaction action {};
-      action.sa_handler = [](int number) {
-        if (stop_signal != 0) _exit(128 + number);
-        stop_signal = number;
-      };
-      action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
-      sigaction(kNumbers[i], nullptr, &before_[i]);
-      if (before_[i].sa_handler != SIG_IGN) sigaction(kNumbers[i], &action, nullptr);
-    }
-  }
-  ~StopOnSignals() {
-    for (std::size_t i = 0; i < 3; ++i) sigaction(kNumbers[i], &before_[i], nullptr);
-  }
-  StopOnSignals(const StopOnSignals&) = delete;
-  StopOnSignals& operator=(const StopOnSignals&) = delete;
-
- private:
-  static constexpr int kNumbers[] = {SIGINT, SIGTERM, SIGHUP};
-  struct sigaction before_[3];
-};
 
 golden::ModelConfig trained_config(const TrainRunOptions& options, const TrainSource& source) {
   golden::ModelConfig config = model_config(options.model);
@@ -143,7 +113,7 @@ class TrainLoop {
       const TrainStep report = take(step, progress);
       const bool last = step == options_.steps;
       if (last || step % eval_every == 0) evaluate(step, report, progress);
-      const bool stops = stop_signal != 0 || step == options_.stop_after;
+      const bool stops = stop_signal() != 0 || step == options_.stop_after;
       if (last || stops || step % save_every == 0) {
         folder_.save(backend_, config_, options_.known_wrong, step);
       }

@@ -43,11 +43,11 @@ int64_t checked_chunk(int64_t chunk, int64_t capacity) {
 
 template <class Pass>
 CachedDecoder<Pass>::CachedDecoder(std::shared_ptr<const Parts> parts, int64_t sequences,
-                                   int64_t capacity, int64_t chunk)
+                                   int64_t capacity, int64_t chunk, const CacheBlocks& blocks)
     : parts_(std::move(parts)),
       capacity_(checked_capacity(parts_->config, sequences, capacity)),
       chunk_(checked_chunk(chunk, capacity)),
-      cache_(*parts_, cache_extent(parts_->config, parts_->options, sequences, capacity, chunk_)),
+      cache_(*parts_, cache_extent(parts_->config, blocks, sequences, capacity, chunk_)),
       pass_(parts_, &cache_),
       lengths_(static_cast<std::size_t>(sequences)) {}
 

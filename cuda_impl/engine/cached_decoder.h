@@ -20,7 +20,7 @@ class CachedDecoder final : public cuda::Decoder {
   using Parts = typename Pass::OwnParts;
 
   CachedDecoder(std::shared_ptr<const Parts> parts, int64_t sequences, int64_t capacity,
-                int64_t chunk);
+                int64_t chunk, const CacheBlocks& blocks);
   void append(const Chunk& chunk, std::span<double> logits) override;
   void reset(int64_t sequence) override;
   bool reserve(int64_t sequence, int64_t positions) override;

@@ -48,9 +48,11 @@ void ProbTransformer<S>::forward(const Batch& batch, Probe* probe) {
 
 template <class S>
 std::unique_ptr<cuda::Decoder> ProbTransformer<S>::decoder(int64_t sequences, int64_t capacity,
-                                                           int64_t chunk) {
+                                                           int64_t chunk,
+                                                           const CacheBlocks& blocks) {
   check_decodes(parts_->schedule.pt);
-  return std::make_unique<CachedDecoder<MeanFieldPass<S>>>(parts_, sequences, capacity, chunk);
+  return std::make_unique<CachedDecoder<MeanFieldPass<S>>>(parts_, sequences, capacity, chunk,
+                                                           blocks);
 }
 
 template <class S>

@@ -23,8 +23,12 @@ class ProbTransformer final : public Model {
   ~ProbTransformer() override;
   void forward(const Batch& batch, Probe* probe) override;
   double gradients(const Batch& batch, const ReceiveGradient& receive) override;
+  std::unique_ptr<cuda::Decoder> decoder(int64_t sequences, int64_t capacity, int64_t chunk,
+                                         const CacheBlocks& blocks) override;
   std::unique_ptr<cuda::Decoder> decoder(int64_t sequences, int64_t capacity,
-                                         int64_t chunk) override;
+                                         int64_t chunk) override {
+    return decoder(sequences, capacity, chunk, parts_->options.cache);
+  }
   golden::PrecisionSchedule precision() const override;
 
   int64_t allocations() const { return pass_.allocations(); }

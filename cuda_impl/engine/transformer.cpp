@@ -47,8 +47,9 @@ std::size_t Transformer<S>::bytes() const {
 
 template <class S>
 std::unique_ptr<cuda::Decoder> Transformer<S>::decoder(int64_t sequences, int64_t capacity,
-                                                       int64_t chunk) {
-  return std::make_unique<CachedDecoder<ForwardPass<S>>>(parts_, sequences, capacity, chunk);
+                                                       int64_t chunk, const CacheBlocks& blocks) {
+  return std::make_unique<CachedDecoder<ForwardPass<S>>>(parts_, sequences, capacity, chunk,
+                                                         blocks);
 }
 
 #define ASSAY_INSTANTIATE(S) template class Transformer<S>;

@@ -7,8 +7,13 @@
 #include "cuda_impl/simt/simt.h"
 
 #if SIMT_ON_HOST
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 #endif
 
 namespace assay::simt {
@@ -37,7 +42,30 @@ inline void host_free(void* memory) noexcept { std::free(memory); }
 inline void begin_copy_in(void* device, const void* host, std::size_t bytes, Stream stream) {
   copy_in(device, host, bytes, stream);
 }
+// As a device does it: past the caches of the host, which a copy of what nobody reads soon would
+// only fill. Lines of the target are not read first, which is a third of a plain copy's traffic.
 inline void begin_copy_out(void* host, const void* device, std::size_t bytes, Stream stream) {
+#if defined(__SSE2__)
+  constexpr std::size_t kVector = sizeof(__m128i), kLine = 4 * kVector;
+  const std::size_t lead = reinterpret_cast<std::uintptr_t>(host) % kVector;
+  if (lead == 0 && bytes >= kLine) {
+    const std::size_t whole = bytes / kLine * kLine;
+    auto* to = static_cast<__m128i*>(host);
+    const auto* from = static_cast<const __m128i*>(device);
+    for (std::size_t i = 0; i < whole / kVector; i += 4) {
+      const __m128i a = _mm_loadu_si128(from + i), b = _mm_loadu_si128(from + i + 1);
+      const __m128i c = _mm_loadu_si128(from + i + 2), d = _mm_loadu_si128(from + i + 3);
+      _mm_stream_si128(to + i, a);
+      _mm_stream_si128(to + i + 1, b);
+      _mm_stream_si128(to + i + 2, c);
+      _mm_stream_si128(to + i + 3, d);
+    }
+    _mm_sfence();
+    copy_out(static_cast<std::byte*>(host) + whole, static_cast<const std::byte*>(device) + whole,
+             bytes - whole, stream);
+    return;
+  }
+#endif
   copy_out(host, device, bytes, stream);
 }
 

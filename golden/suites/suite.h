@@ -21,7 +21,7 @@
 //   gradients    false       also every gradient of the loss
 //   precisions   ["fp32", "bf16"]   what `suite verify` judges when it is not told
 //   equal        false       judged by equality with the golden value in the storage type, no bound
-//   modes        false       run in other ways too: the beginning alone, other rows, padding, pieces
+//   modes        false       run in other ways too (verify/judge/modes.h)
 //   left_out     []          patterns of checkpoints that are not judged, with a reason in "about"
 //   suffix       ""          appended to the name
 //

@@ -83,9 +83,9 @@ class Op {
 
   // On part of a sequence (reference/streaming/): whether the operation can be evaluated on rows
   // alone, which of its operands it reads at keys, [.., S, ..] in place of the rows [.., T, ..],
-  // its result there, and its value, which differs from value() where positions enter. Where a row's
-  // result follows from those of earlier rows (carries), value_at() reads these at the keys as one
-  // operand more, behind the others; of the rows themselves nothing stands there.
+  // its result there, and its value, which differs from value() where positions enter. Where a
+  // row's result follows from those of earlier rows (carries), value_at() reads these at the keys
+  // as one operand more, behind the others; of the rows themselves nothing stands there.
   virtual bool streams() const { return true; }
   virtual bool reads_keys(std::size_t /*operand*/, std::size_t /*operands*/) const { return false; }
   virtual bool carries() const { return false; }

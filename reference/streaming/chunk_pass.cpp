@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "golden/contract/error.h"
 #include "reference/graph/op.h"
 #include "reference/interpreters/walk.h"
 #include "reference/methods/registry.h"
+#include "reference/ops/mask.h"
 
 namespace assay::reference {
 namespace {
@@ -49,6 +52,44 @@ KeptTensor kept_of(const Graph& graph, int id) {
   return {name, 1, rows.shape[2]};
 }
 
+bool is_by_key(const Graph& graph, int id) {
+  return graph.node(id).result.axes.find('S') != std::string::npos;
+}
+
+// How many positions back masks let a tensor be read; kUnmasked where no mask stands between.
+constexpr int64_t kUnmasked = 0;
+int64_t farther_reach(int64_t a, int64_t b) {
+  return a == kUnmasked || b == kUnmasked ? 0 : std::max(a, b);
+}
+
+// The windows of masks that scores pass through behind node `id`, 0 for one without.
+int64_t window_behind(const Graph& graph, int id) {
+  if (!is_by_key(graph, id)) return kUnmasked;
+  if (const KeyWindow* keys = key_window_of(*graph.node(id).op)) return keys->window;
+  std::optional<int64_t> reach;
+  for (int next = id + 1; next < static_cast<int>(graph.nodes().size()); ++next) {
+    const std::vector<int>& inputs = graph.node(next).inputs;
+    if (std::find(inputs.begin(), inputs.end(), id) == inputs.end()) continue;
+    const int64_t own = window_behind(graph, next);
+    reach = reach ? farther_reach(*reach, own) : own;
+  }
+  return reach.value_or(kUnmasked);
+}
+
+// The windows of masks that weights of node `id` have passed through.
+int64_t window_before(const Graph& graph, int id) {
+  const NodeData& node = graph.node(id);
+  if (node.op == nullptr) return kUnmasked;
+  if (const KeyWindow* keys = key_window_of(*node.op)) return keys->window;
+  std::optional<int64_t> reach;
+  for (const int input : node.inputs) {
+    if (!is_by_key(graph, input)) continue;
+    const int64_t own = window_before(graph, input);
+    reach = reach ? farther_reach(*reach, own) : own;
+  }
+  return reach.value_or(kUnmasked);
+}
+
 }  // namespace
 
 ChunkPass::ChunkPass(const golden::ModelConfig& config, const golden::WeightSource& weights,
@@ -59,6 +100,7 @@ ChunkPass::ChunkPass(const golden::ModelConfig& config, const golden::WeightSour
       fixed_(graph_->nodes().size()) {
   find_fixed(weights);
   find_kept();
+  if (config.window > 0) find_windowed(config);
   with_logits_ = needed(true);
   without_logits_ = needed(false);
 }
@@ -122,6 +164,27 @@ void ChunkPass::find_kept() {
   for (auto& [id, index] : of_) {
     index = kept_.size();
     kept_.push_back(kept_of(*graph_, id));
+  }
+}
+
+// A tensor is windowed where every operation that reads it at keys reads it through masks of the
+// config's window: keys and their factors before they are masked, values with weights behind it.
+void ChunkPass::find_windowed(const golden::ModelConfig& config) {
+  std::vector<std::optional<int64_t>> reach(kept_.size());
+  for (const int id : needed_for(*graph_, {logits_}, fixed_)) {
+    const NodeData& node = graph_->node(id);
+    if (node.op == nullptr) continue;
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      const auto kept = of_.find(node.inputs[i]);
+      if (kept == of_.end() || !node.op->reads_keys(i, node.inputs.size())) continue;
+      const int64_t own =
+          is_by_key(*graph_, id) ? window_behind(*graph_, id) : window_before(*graph_, id);
+      std::optional<int64_t>& all = reach[kept->second];
+      all = all ? farther_reach(*all, own) : own;
+    }
+  }
+  for (std::size_t i = 0; i < kept_.size(); ++i) {
+    kept_[i].windowed = reach[i].value_or(kUnmasked) == config.window;
   }
 }
 

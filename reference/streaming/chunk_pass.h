@@ -46,6 +46,7 @@ class ChunkPass {
  private:
   std::vector<int> needed(bool logits) const;
   void find_kept();
+  void find_windowed(const golden::ModelConfig& config);
   void find_fixed(const golden::WeightSource& weights);
   Array value_of_node(int id, const std::vector<Array>& operands,
                       const ChunkInputs& inputs) const;

@@ -23,12 +23,18 @@ namespace assay::reference {
 struct KeptTensor {
   std::string name;  // "layers/1/attn/k"; the graph's words for one without a name
   int64_t heads = 0, width = 0;
+  bool windowed = false;  // no layer reads it behind the config's window, sinks apart
 };
 
 // Rows of one tensor: row i of head h is data[h*head_stride + i*width ..].
 struct KeptRows {
   const double* data = nullptr;
   int64_t head_stride = 0;
+};
+
+// Where a cache stood, and what was overwritten since: each cache has its own.
+struct CacheMark {
+  virtual ~CacheMark() = default;
 };
 
 class KeyCache {
@@ -50,14 +56,19 @@ class KeyCache {
   virtual int64_t evictions() const = 0;  // positions evicted since the last reset
   virtual int64_t bytes() const = 0;      // allocated
   virtual void reset() = 0;               // an empty sequence
+
+  // Makes it possible to go back from where up to `count` further positions have been appended.
+  virtual std::unique_ptr<CacheMark> mark(int64_t count) const = 0;
+  virtual void go_back(const CacheMark& to) noexcept = 0;  // to a mark of this cache
 };
 
 // Bytes of a cache that one position takes: 8 for each double kept, 1 for whether it is real.
 int64_t cache_bytes_per_position(std::span<const KeptTensor> kept);
 
-// `capacity` positions beside `sinks`.
+// `capacity` positions beside `sinks`; of tensors that are windowed `windowed` of them, 0 for as
+// many as of the others. Lengths, evictions and valid ranges are those of the others.
 struct CacheSize {
-  int64_t capacity = 0, sinks = 0;
+  int64_t capacity = 0, sinks = 0, windowed = 0;
 };
 using KeyCacheFactory =
     std::function<std::unique_ptr<KeyCache>(std::span<const KeptTensor>, const CacheSize&)>;

@@ -6,91 +6,11 @@
 #include <set>
 
 #include "golden/contract/error.h"
-#include "golden/contract/methods.h"
 #include "reference/streaming/chunk_pass.h"
-#include "reference/streaming/ring_cache.h"
+#include "reference/streaming/limits.h"
 
 namespace assay::reference {
 namespace {
-
-constexpr int64_t kExact = int64_t{1} << 53;  // whole numbers up to it are doubles
-constexpr int64_t kMostCached = int64_t{1} << 40;
-
-// W, and the sinks beside it; 0 where some layer sees every earlier position. The extremes of
-// dynamic windows are carried on from the position before, which is held for that.
-struct Reach {
-  int64_t window = 0, sinks = 0;
-};
-
-Reach reach_of(const golden::ModelConfig& config) {
-  if (config.window == 0 || !config.full_layers.empty()) return {};
-  const bool carries = config.window_kind == golden::WindowKind::dynamic;
-  return {std::max<int64_t>(config.window, carries ? 2 : 1), config.sink_tokens};
-}
-
-// Positions that the parameters are for, and which parameters say so.
-struct Parameters {
-  int64_t positions = kExact;
-  std::string what = "2^53, up to which a position is a double";
-};
-
-Parameters parameters_of(const golden::ModelConfig& config) {
-  Parameters least;
-  const auto limit = [&](int64_t positions, const std::string& what) {
-    if (positions < least.positions) least = {positions, what};
-  };
-  const bool pt = config.method == "pt";
-  if (config.block == golden::BlockKind::gpt2 && !pt) {
-    limit(config.max_position_embeddings, "max_position_embeddings, one learned position each");
-  }
-  if (golden::find_method(config.method).takes("score_positions")) {
-    limit(golden::score_positions_of(config),
-          "score_positions of method " + config.method + ", which learns a value for each");
-  }
-  return least;
-}
-
-void check_streams(const golden::ModelConfig& config) {
-  golden::validate(config, "config");
-  if (config.method != "pt" || golden::prob_transformer_of(config).causal_heads) return;
-  throw InputError(
-      "stream: method pt with heads on both sides: a word hears from words that have not come yet: "
-      "expected causal_heads");
-}
-
-StreamOptions settled(const golden::ModelConfig& config, StreamOptions options) {
-  check_streams(config);
-  const Reach reach = reach_of(config);
-  const auto within = [](const char* what, int64_t value, int64_t least) {
-    if (value >= least && value <= kMostCached) return;
-    throw InputError(fmt::format("stream: {}: expected {} .. 2^40, got {}", what, least, value));
-  };
-  within("sequences", options.batch, 1);
-  within("chunk", options.chunk, 1);
-  if (options.capacity == 0 && reach.window == 0) {
-    throw InputError(
-        "stream: capacity: expected the longest sequence, for without a window in every layer the "
-        "cache keeps every position, got none; give a capacity, or the config a window");
-  }
-  if (options.capacity == 0) options.capacity = std::max(reach.window, options.chunk);
-  // A window of one position, and the one before it, from which extremes are carried on.
-  if (options.capacity == config.window) options.capacity = std::max(config.window, reach.window);
-  within("capacity", options.capacity, 1);
-  if (options.capacity < reach.window) {
-    throw InputError(fmt::format(
-        "stream: capacity: expected at least the window, {} positions, got {}: a query would miss "
-        "keys that it sees",
-        reach.window, options.capacity));
-  }
-  if (options.capacity < options.chunk) {
-    throw InputError(fmt::format(
-        "stream: chunk: expected at most the capacity, {} positions, got {}: a chunk would evict "
-        "its own keys; give shorter chunks or a larger capacity",
-        options.capacity, options.chunk));
-  }
-  if (!options.cache) options.cache = make_ring_cache;
-  return options;
-}
 
 // One row of a step: columns first .. first+count-1 of the chunk are positions of a sequence.
 struct StepRow {
@@ -113,26 +33,22 @@ class StreamedModel::Steps {
         const StreamOptions& options)
       : options_(settled(config, options)),
         reach_(reach_of(config)),
+        part_(partial_reach_of(config)),
+        size_(cache_size(options_, reach_, part_)),
         parameters_(parameters_of(config)),
         vocab_(config.vocab_size),
         pass_(config, weights, options_.observe) {
-    const CacheSize size{options_.capacity, reach_.sinks};
-    for (int64_t b = 0; b < options_.batch; ++b) caches_.push_back(options_.cache(kept(), size));
+    for (int64_t b = 0; b < options_.batch; ++b) caches_.push_back(options_.cache(kept(), size_));
   }
 
   void append(std::span<const Piece> pieces) {
     check(pieces);
-    std::vector<int64_t> done(pieces.size(), 0);
-    while (true) {
-      std::vector<StepRow> rows;
-      for (std::size_t i = 0; i < pieces.size(); ++i) {
-        const int64_t rest = static_cast<int64_t>(pieces[i].tokens.size()) - done[i];
-        if (rest == 0) continue;
-        rows.push_back(row_of(pieces[i], done[i], std::min(rest, options_.chunk)));
-        done[i] += rows.back().count;
-      }
-      if (rows.empty()) return;
-      step(rows);
+    const auto marks = marks_of(pieces);
+    try {
+      take(pieces);
+    } catch (...) {
+      for (std::size_t i = 0; i < marks.size(); ++i) cache(pieces[i].sequence).go_back(*marks[i]);
+      throw;
     }
   }
 
@@ -144,6 +60,7 @@ class StreamedModel::Steps {
           source.length(), positions, from, to));
     }
     if (source.held() != source.length()) return false;
+    if (part_.window > 0 && source.length() > size_.sinks + size_.windowed) return false;
     std::vector<Array> arrays;  // [heads, positions, width] of each tensor
     std::vector<KeptRows> rows;
     for (std::size_t tensor = 0; tensor < kept().size(); ++tensor) {
@@ -174,6 +91,13 @@ class StreamedModel::Steps {
   }
 
  private:
+  // Where some layers see everything, `capacity` positions are all there are, sinks among them.
+  static CacheSize cache_size(const StreamOptions& options, const Reach& all, const Reach& part) {
+    if (part.window == 0) return {options.capacity, all.sinks, 0};
+    const int64_t sinks = std::min(part.sinks, options.capacity - 1);
+    return {options.capacity - sinks, sinks, options.windowed};
+  }
+
   void check_sequence(int64_t sequence) const {
     if (sequence >= 0 && sequence < options_.batch) return;
     throw InputError(
@@ -227,6 +151,33 @@ class StreamedModel::Steps {
                       "window every one is kept, got {} after {}; give a larger "
                       "capacity, or the config a window",
                       where, options_.capacity, n, length));
+    }
+  }
+
+  // Of a single step of one sequence nothing has to be taken back: its append is the last thing.
+  std::vector<std::unique_ptr<CacheMark>> marks_of(std::span<const Piece> pieces) const {
+    std::vector<std::unique_ptr<CacheMark>> marks;
+    const auto count = [](const Piece& piece) { return static_cast<int64_t>(piece.tokens.size()); };
+    if (pieces.size() == 1 && count(pieces[0]) <= options_.chunk) return marks;
+    for (const Piece& piece : pieces) {
+      marks.push_back(cache(piece.sequence).mark(count(piece)));
+    }
+    return marks;
+  }
+
+  // One step after another, each of the next chunk of every piece.
+  void take(std::span<const Piece> pieces) {
+    std::vector<int64_t> done(pieces.size(), 0);
+    while (true) {
+      std::vector<StepRow> rows;
+      for (std::size_t i = 0; i < pieces.size(); ++i) {
+        const int64_t rest = static_cast<int64_t>(pieces[i].tokens.size()) - done[i];
+        if (rest == 0) continue;
+        rows.push_back(row_of(pieces[i], done[i], std::min(rest, options_.chunk)));
+        done[i] += rows.back().count;
+      }
+      if (rows.empty()) return;
+      step(rows);
     }
   }
 
@@ -310,8 +261,12 @@ class StreamedModel::Steps {
       const StepRow& row = rows[b];
       double* to = all.data() + static_cast<int64_t>(b) * heads * keys * width;
       double* first = to + row.cached_first * width;
-      row.cache->read(tensor, 0, row.sinks, first, keys * width);
-      row.cache->read(tensor, row.oldest, row.length, first + row.sinks * width, keys * width);
+      if (part_.window > 0 && kept()[tensor].windowed) {
+        read_windowed(row, tensor, first, keys * width);
+      } else {
+        row.cache->read(tensor, 0, row.sinks, first, keys * width);
+        row.cache->read(tensor, row.oldest, row.length, first + row.sinks * width, keys * width);
+      }
       for (int64_t h = 0; h < heads; ++h) {
         const int64_t plane = static_cast<int64_t>(b) * heads + h;
         const double* from = own.data() + (plane * queries + row.first) * width;
@@ -319,6 +274,14 @@ class StreamedModel::Steps {
       }
     }
     return all;
+  }
+
+  // Where every position has a column, sinks and the window of those that no layer sees all of.
+  void read_windowed(const StepRow& row, std::size_t tensor, double* to, int64_t stride) const {
+    const int64_t width = kept()[tensor].width;
+    const int64_t oldest = std::max<int64_t>(0, row.length - (part_.window - 1));
+    row.cache->read(tensor, 0, std::min(part_.sinks, oldest), to, stride);
+    row.cache->read(tensor, oldest, row.length, to + oldest * width, stride);
   }
 
   bool wants_logits(const StepRow& row) const {
@@ -351,7 +314,8 @@ class StreamedModel::Steps {
   }
 
   StreamOptions options_;
-  Reach reach_;
+  Reach reach_, part_;  // of all layers, and of some where others see everything
+  CacheSize size_;
   Parameters parameters_;
   int64_t vocab_;
   ChunkPass pass_;

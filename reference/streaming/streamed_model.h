@@ -22,8 +22,9 @@
 // is missing here. (Where a value is infinite or NaN the forward pass reads 0 times it, at masked
 // keys too.)
 //
-// With a window, memory does not depend on the length. Without one the cache holds every position:
-// the capacity is the longest sequence, and one more is an InputError.
+// With a window, memory does not depend on the length. Without one, or with layers without it, the
+// cache holds every position: the capacity is the longest sequence, and one more is an InputError.
+// Of layers that have a window it then holds the window, in rings of their own.
 // Source: docs/streaming.md.
 #pragma once
 
@@ -47,6 +48,9 @@ struct StreamOptions {
   // Positions of a cache beside sinks, at least the window. 0: the longer of window and chunk;
   // without a window it has to be given.
   int64_t capacity = 0;
+  // Positions of what only layers with a window read, where other layers have none: at least the
+  // window. 0: the window.
+  int64_t windowed = 0;
   int64_t chunk = 64;  // positions evaluated at once; more of them are taken in turn
   // On which side rows of a step that are shorter than others are filled up. No result shows it.
   enum class Padding { right, left } padding = Padding::right;
@@ -87,13 +91,15 @@ class StreamedModel {
   // Appends to sequences, any number of positions each, several sequences in the same steps. A
   // sequence stands in at most one piece. Throws InputError before anything is appended to any of
   // them: a sequence that does not exist or stands twice, no tokens, a token outside the
-  // vocabulary, logits of another size, more positions than the cache or a parameter is for.
+  // vocabulary, logits of another size, more positions than the cache or a parameter is for. What
+  // else is thrown while it runs (by a cache, for want of memory) leaves every sequence as it was,
+  // too; only logits may have been written.
   void append(std::span<const Piece> pieces);
   void append(int64_t sequence, std::span<const int32_t> tokens, std::span<double> logits);
 
   // Makes sequence `to` the first `positions` of `from`: the rows that its cache holds are copied.
-  // false, with nothing changed, where some have been evicted. Throws InputError for sequences that
-  // do not exist or are one, and more positions than there are.
+  // false, with nothing changed, where some have been evicted of some tensor. Throws InputError for
+  // sequences that do not exist or are one, and more positions than there are.
   bool share(int64_t from, int64_t to, int64_t positions);
   void reset(int64_t sequence);  // an empty sequence; the others stay as they are
   int64_t length(int64_t sequence) const;

@@ -53,6 +53,30 @@ void TieredCache::reset() {
   hits_ = misses_ = 0;
 }
 
+namespace {
+
+struct TieredMark final : CacheMark {
+  std::unique_ptr<CacheMark> ring;
+  int64_t hits = 0, misses = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<CacheMark> TieredCache::mark(int64_t count) const {
+  auto mark = std::make_unique<TieredMark>();
+  mark->ring = ring_->mark(count);
+  mark->hits = hits_;
+  mark->misses = misses_;
+  return mark;
+}
+
+void TieredCache::go_back(const CacheMark& to) noexcept {
+  const auto& mark = static_cast<const TieredMark&>(to);
+  ring_->go_back(*mark.ring);
+  hits_ = mark.hits;
+  misses_ = mark.misses;
+}
+
 TierCounters TieredCache::counters() const {
   TierCounters counters{.hits = hits_, .misses = misses_, .evictions = evictions()};
   const auto count = [&](int64_t first, int64_t last) {

@@ -42,6 +42,8 @@ class TieredCache : public KeyCache {
   int64_t evictions() const override { return ring_->evictions(); }
   int64_t bytes() const override { return ring_->bytes(); }
   void reset() override;
+  std::unique_ptr<CacheMark> mark(int64_t count) const override;
+  void go_back(const CacheMark& to) noexcept override;
 
   Tier tier_of(int64_t position) const;
   TierCounters counters() const;
@@ -53,7 +55,8 @@ class TieredCache : public KeyCache {
   std::unique_ptr<KeyCache> ring_;
 };
 
-// For StreamOptions::cache. Capacities of windows are rounded up to what has tiers.
+// For StreamOptions::cache. Capacities of windows are rounded up to what has tiers; what is
+// windowed is kept as long as the rest.
 KeyCacheFactory tiered_caches(int64_t block);
 
 }  // namespace assay::reference

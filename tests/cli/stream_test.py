@@ -6,6 +6,7 @@ usage: stream_test.py ASSAY
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,13 @@ def check_formats(folder, config, data):
         kind = {"bin": "uint16", "txt": "numbers"}.get(name[2:], name[2:])
         losses.add(report(folder, *model, "--tokens", "-", "--tokens-format", kind,
                           stdin=content).get("loss_nats"))
+    for name, content in {"mark.txt": b"\xef\xbb\xbf" + numbers.encode(),
+                          "mark.list": b"\xef\xbb\xbf" + json.dumps(list(data)).encode(),
+                          "returns.txt": numbers.replace(" ", "\r\n").encode()}.items():
+        path = os.path.join(folder, name)
+        with open(path, "wb") as file:
+            file.write(content)
+        losses.add(report(folder, *model, "--tokens", path).get("loss_nats"))
     if len(losses) != 1:
         ASSAY.fail(f"formats: expected one loss, got {losses}")
 
@@ -116,6 +124,39 @@ def check_faults(folder, config, text):
     if done.returncode != 2 or b"standard input: empty" not in done.stderr:
         ASSAY.fail(f"empty standard input: {done}")
     ASSAY.expect(2, "", *model, "--tokens", text, "--window", "4", "--json", text)
+    # What was computed is told, whatever becomes of the file.
+    ASSAY.expect(2, ["150 tokens", "149 predictions", "/dev/full: cannot be written"], *model,
+                 "--tokens", text, "--window", "4", "--json", "/dev/full")
+    for content, words in {"7": "no loss: a single token", "0" * 60 + "5": "a whole number",
+                           "9" * 25: "expected a token in 0 .. 299"}.items():
+        with open(bad, "w", encoding="utf-8") as file:
+            file.write(content)
+        ASSAY.expect(0 if content == "7" else 2, words, *model, "--tokens", bad, "--window", "4",
+                     "--tokens-format", "numbers")
+
+
+def check_signals(folder, config):
+    """Who stops a stream gets what there is so far, also where nothing comes any more."""
+    path = os.path.join(folder, "stopped.json")
+    for number, lines in ((signal.SIGINT, 1), (signal.SIGTERM, 199)):  # in the midst, and idle
+        command = [ASSAY.path, "stream", "--config", config, "--window", "4", "--tokens", "-",
+                   "--tokens-format", "text", "--every", "1000", "--json", path, "--force"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL) as child:
+            child.stdin.write(b"abcd" * 50000)
+            child.stdin.flush()
+            for _ in range(lines):  # each of 1000 tokens
+                child.stdout.readline()
+            child.send_signal(number)
+            said = child.stdout.read().decode()
+        if child.returncode != 128 + number or "tokens/s" not in said:
+            ASSAY.fail(f"{number}: expected results and {128 + number}, got {child.returncode}: "
+                       f"{said}")
+            continue
+        with open(path, encoding="utf-8") as file:
+            got = json.load(file)
+        if f"stopped by signal {number}" not in got["fault"] or got["tokens"] < 1000:
+            ASSAY.fail(f"{number}: {got}")
 
 
 def check_subject(folder, config, text):
@@ -147,6 +188,7 @@ def main():
         check_formats(folder, config, data)
         check_faults(folder, config, text)
         check_subject(folder, config, text)
+        check_signals(folder, config)
     sys.exit(1 if ASSAY.failures else 0)
 
 

@@ -64,6 +64,10 @@ class Altered final : public cuda::Model {
       receive(name, tensor.view());
     });
   }
+  std::unique_ptr<cuda::Decoder> decoder(int64_t sequences, int64_t capacity, int64_t chunk,
+                                         const cuda::CacheBlocks& blocks) override {
+    return inner_->decoder(sequences, capacity, chunk, blocks);
+  }
   std::unique_ptr<cuda::Decoder> decoder(int64_t sequences, int64_t capacity,
                                          int64_t chunk) override {
     return inner_->decoder(sequences, capacity, chunk);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <chrono>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "golden/contract/error.h"
+#include "verify/judge/stopwatch.h"
 
 namespace assay::verify {
 namespace {
@@ -54,7 +54,7 @@ std::string first_difference(const Gradients& a, const Gradients& b) {
 std::optional<Check> checkpointed_check(const Case& file, Subject& subject) {
   const std::vector<Checkpointed> forms = subject.checkpointed();
   if (!subject.capabilities().can_grad || forms.empty()) return std::nullopt;
-  const auto start = std::chrono::steady_clock::now();
+  Stopwatch watch;
   Check check{.name = "mode: checkpointed", .status = Status::pass, .summary = {}, .details = {}};
   std::vector<std::string> shown;
   Gradients own;
@@ -80,7 +80,7 @@ std::optional<Check> checkpointed_check(const Case& file, Subject& subject) {
     check.summary = fmt::format("{} gradients with {}: bit for bit those with everything kept",
                                 own.size(), fmt::join(shown, ", and with "));
   }
-  check.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  check.seconds = watch.lap();
   return check;
 }
 

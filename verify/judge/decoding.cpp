@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "golden/contract/error.h"
 #include "verify/judge/decoded.h"
+#include "verify/judge/stopwatch.h"
 #include "verify/subjects/program.h"
 
 namespace assay::verify {
@@ -45,11 +45,12 @@ PartTensors decoded_by(Subject& subject, const Batch& batch, const Chunking& chu
 }  // namespace
 
 DecodingJudge::DecodingJudge(const Case& file, Subject& subject, const KeptValues& kept,
-                             Decoding wanted, std::string command)
+                             Decoding wanted, bool every_cache, std::string command)
     : file_(file),
       subject_(subject),
       kept_(kept),
       wanted_(wanted),
+      every_cache_(every_cache || wanted == Decoding::asked),
       command_(std::move(command)),
       can_(subject.capabilities()),
       counts_(positions_that_count(file.batch, can_.reads_mask)) {}
@@ -121,7 +122,7 @@ std::vector<PartResult> DecodingJudge::decode_all(const Ledger& own) {
   const bool none = std::all_of(results.begin(), results.end(),
                                 [](const PartResult& result) { return result.seen.cached == 0; });
   if (none && !results.empty()) results = decode_each(chunkings(B, T, ragged, true), own);
-  for (const Cache& cache : subject_.caches(T)) {
+  for (const Cache& cache : every_cache_ ? subject_.caches(T) : std::vector<Cache>{}) {
     subject_.use_cache(cache.name);
     for (PartResult& result : decode_each({uneven_pieces(B, T, ragged, cache)}, own)) {
       results.push_back(std::move(result));
@@ -157,7 +158,7 @@ Check DecodingJudge::conclude_all(const std::vector<PartResult>& results) {
 
 std::optional<Check> DecodingJudge::judge(const Ledger& own, const std::function<Widen()>& widen) {
   if (wanted_ == Decoding::off) return std::nullopt;
-  const auto start = std::chrono::steady_clock::now();
+  Stopwatch watch;
   Check check{.name = kCheckName, .summary = {}, .details = {}};
   why_not_ = find_why_not();
   try {
@@ -176,7 +177,7 @@ std::optional<Check> DecodingJudge::judge(const Ledger& own, const std::function
     if (wanted_ != Decoding::asked) return std::nullopt;
     check = {.name = kCheckName, .status = Status::skipped, .summary = why_not_, .details = {}};
   }
-  check.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  check.seconds = watch.lap();
   return check;
 }
 

@@ -27,10 +27,10 @@ enum class Decoding {
 
 class DecodingJudge {
  public:
-  // kept: what the judge of the subject's own run keeps; it must outlive this. command: as
-  // NumericsOptions has it.
+  // kept: what the judge of the subject's own run keeps; it must outlive this. every_cache: through
+  // each that the subject has, else where it is asked for. command: as NumericsOptions has it.
   DecodingJudge(const Case& file, Subject& subject, const KeptValues& kept, Decoding wanted,
-                std::string command);
+                bool every_cache, std::string command);
 
   // Whether a tensor is one that is judged here.
   bool wants(const std::string& name) const;
@@ -54,6 +54,7 @@ class DecodingJudge {
   Subject& subject_;
   const KeptValues& kept_;
   const Decoding wanted_;
+  const bool every_cache_;
   const std::string command_;
   const Capabilities can_;
   const IsCompared counts_;

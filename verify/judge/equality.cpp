@@ -172,7 +172,7 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
   start = Clock::now();
   Rows rows(file, subject);
   KeptValues kept(file);
-  DecodingJudge decoding(file, subject, kept, options.decoding, options.command);
+  DecodingJudge decoding(file, subject, kept, options.decoding, options.modes, options.command);
   const WatchFree watch = [&](const FreeComparison& seen) {
     if (options.modes || decoding.wants(seen.row.name)) kept.keep(seen);
     if (options.watch) options.watch(seen);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <set>
 
 #include "golden/contract/config.h"
@@ -12,16 +11,11 @@
 #include "verify/decoders/batches.h"
 #include "verify/judge/checkpointed.h"
 #include "verify/judge/sensitivity.h"
+#include "verify/judge/stopwatch.h"
 #include "verify/subjects/refusal.h"
 
 namespace assay::verify {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::vector<int64_t> in_order(int64_t rows) {
   std::vector<int64_t> list;
@@ -151,7 +145,7 @@ std::vector<PartResult> ModesJudge::run(const PartRun& part, const Ledger& own) 
 void ModesJudge::judge_runs(const char* name, const std::vector<PartRun>& parts, const Ledger& own,
                             const std::function<Widen()>& widen, ModesResult& result) {
   if (parts.empty()) return;
-  const auto start = Clock::now();
+  Stopwatch watch;
   Check check{.name = name, .summary = {}, .details = {}};
   std::vector<std::string> refused;
   try {
@@ -189,7 +183,7 @@ void ModesJudge::judge_runs(const char* name, const std::vector<PartRun>& parts,
     check.summary = failure.what();
   }
   check.details.insert(check.details.end(), refused.begin(), refused.end());
-  check.seconds = seconds_since(start);
+  check.seconds = watch.lap();
   result.checks.push_back(std::move(check));
 }
 

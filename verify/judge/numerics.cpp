@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 #include <optional>
 
@@ -13,6 +12,7 @@
 #include "verify/judge/modes.h"
 #include "verify/judge/parts.h"
 #include "verify/judge/slope_check.h"
+#include "verify/judge/stopwatch.h"
 #include "verify/judge/untapped.h"
 #include "verify/judge/view_checks.h"
 #include "verify/numerics/ledger_check.h"
@@ -21,19 +21,6 @@
 
 namespace assay::verify {
 namespace {
-
-class Stopwatch {
- public:
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - start_).count();
-    start_ = now;
-    return seconds;
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 void finish_rows(std::vector<CheckpointRow>& rows, const Ledger& ledger) {
   for (CheckpointRow& row : rows) {
@@ -91,7 +78,7 @@ struct Run {
         golden(golden_file),
         rows(file, judged),
         kept(file),
-        decoding(file, judged, kept, chosen.decoding, chosen.command),
+        decoding(file, judged, kept, chosen.decoding, chosen.modes, chosen.command),
         modes(file, judged, kept, chosen.command),
         tolerance(schedule, file.elements(), chosen.false_alarm_rate) {
     const Demands demands{.part = judged.gives_a_part(),

@@ -1,5 +1,5 @@
-// Golden values and bounds of tensors that have positions, kept for runs of parts of the batch: some
-// positions of some rows, from a cache or from a run of another shape.
+// Golden values and bounds of tensors that have positions, kept for runs of parts of the batch:
+// some positions of some rows, from a cache or from a run of another shape.
 #pragma once
 
 #include <cstdint>

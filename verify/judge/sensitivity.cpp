@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <iterator>
@@ -14,6 +13,7 @@
 
 #include "golden/contract/precision.h"
 #include "reference/methods/registry.h"
+#include "verify/judge/stopwatch.h"
 #include "verify/subjects/bindings.h"
 #include "verify/subjects/graph_subject.h"
 #include "verify/subjects/refusal.h"
@@ -237,7 +237,7 @@ class Sensitivity {
 
 Check sensitivity_check(const Case& file, Subject& subject, const KeptValues& kept,
                         const IsCompared& is_compared) {
-  const auto start = std::chrono::steady_clock::now();
+  Stopwatch watch;
   Check check{.name = "mode: sensitivity", .summary = {}, .details = {}};
   try {
     check = Sensitivity(file, subject, kept, is_compared).check();
@@ -248,7 +248,7 @@ Check sensitivity_check(const Case& file, Subject& subject, const KeptValues& ke
     check.status = Status::fail;
     check.summary = failure.what();
   }
-  check.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  check.seconds = watch.lap();
   return check;
 }
 

@@ -151,13 +151,13 @@ bool is_wider(golden::DType dtype, golden::DType than) {
   return dtype == golden::DType::float32 && is_16_bits(than);
 }
 
-struct Unheld {
+struct NotHeld {
   int64_t values = 0;
   std::size_t first = 0;
 };
 
-Unheld not_held(std::span<const double> values, golden::DType dtype) {
-  Unheld unheld;
+NotHeld not_held(std::span<const double> values, golden::DType dtype) {
+  NotHeld unheld;
   for (std::size_t i = 0; i < values.size(); ++i) {
     const double x = values[i];
     if (std::isnan(x) || golden::round_to(numbers_of(dtype), x) == x) continue;
@@ -208,7 +208,7 @@ void Ledger::check_type(const Observed& observed, const Checkpoint& due, golden:
     const std::vector<double> values = values_of(observed);
     for (const golden::DType as : {storage, dtype}) {
       if (as == got) return;
-      const Unheld unheld = not_held(values, as);
+      const NotHeld unheld = not_held(values, as);
       if (unheld.values == 0) {
         judged_as_[due.name] = as;
         Narrowed& narrowed =

@@ -10,35 +10,35 @@ namespace {
 
 int64_t in_tiles(int64_t rows) { return (rows + kRingTile - 1) / kRingTile * kRingTile; }
 
-BlockPool::Size pool_size(const ModelOptions& options, int64_t sequences, int64_t positions,
+BlockPool::Size pool_size(const CacheBlocks& blocks, int64_t sequences, int64_t positions,
                           int64_t chunk, const Kept& kept) {
   BlockPool::Size size{.sequences = sequences, .capacity = positions, .chunk = chunk, .kept = kept};
   // A block larger than a sequence is the whole of it.
-  const auto block = static_cast<int64_t>(options.block_positions);
+  const auto block = static_cast<int64_t>(blocks.positions);
   size.rows = std::min(block, positions);
   const int64_t all = sequences * ((positions + size.rows - 1) / size.rows);
-  size.blocks = options.blocks == 0 ? all : static_cast<int64_t>(options.blocks);
+  size.blocks = blocks.count == 0 ? all : static_cast<int64_t>(blocks.count);
   return size;
 }
 
 }  // namespace
 
-CacheExtent cache_extent(const golden::ModelConfig& config, const ModelOptions& options,
+CacheExtent cache_extent(const golden::ModelConfig& config, const CacheBlocks& blocks,
                          int64_t sequences, int64_t positions, int64_t chunk) {
   CacheExtent extent{.sequences = sequences,
                      .positions = positions,
                      .rows = positions,
                      .ring = {},
                      .blocks = {},
-                     .grows = options.blocks == 0};
+                     .grows = blocks.count == 0};
   const bool by_position = golden::find_method(config.method).takes("score_positions");
   const int64_t kept = in_tiles(config.sink_tokens);
   const int64_t round = in_tiles(config.window + chunk - 1 + kRingTile - 1);
   const bool is_bounded =
       config.window > 0 && config.full_layers.empty() && !by_position && kept + round < positions;
-  if (options.block_positions > 0) {
+  if (blocks.positions > 0) {
     const Kept window = is_bounded ? Kept{.sinks = kept, .reach = config.window} : Kept{};
-    extent.blocks = pool_size(options, sequences, positions, chunk, window);
+    extent.blocks = pool_size(blocks, sequences, positions, chunk, window);
   } else if (is_bounded) {
     extent.rows = kept + round;
     extent.ring = {.kept = static_cast<int>(kept), .round = static_cast<int>(round)};

@@ -27,7 +27,7 @@ struct CacheExtent {
 //   kept  = sinks,  round = window + chunk - 1 + 63, both rounded up to multiples of 64
 // so that the oldest position that the chunk's first query sees, and those before it in its tile of
 // keys, are there beside the chunk. With blocks those of the same positions stay.
-CacheExtent cache_extent(const golden::ModelConfig& config, const ModelOptions& options,
+CacheExtent cache_extent(const golden::ModelConfig& config, const CacheBlocks& blocks,
                          int64_t sequences, int64_t positions, int64_t chunk);
 
 // With blocks the mask alone has a place for every position of the longest sequence.

@@ -35,8 +35,8 @@ std::size_t* number_of(ModelOptions& options, const std::string& key) {
   if (key == "stack") return &options.stack_bytes;
   if (key == "head") return &options.head_bytes;
   if (key == "span") return &options.key_span;
-  if (key == "block") return &options.block_positions;
-  if (key == "blocks") return &options.blocks;
+  if (key == "block") return &options.cache.positions;
+  if (key == "blocks") return &options.cache.count;
   return nullptr;
 }
 
@@ -76,7 +76,7 @@ BackendName parse_backend_name(const std::string& text) {
     }
     colon = next;
   }
-  if (parsed.options.blocks > 0 && parsed.options.block_positions == 0) {
+  if (parsed.options.cache.count > 0 && parsed.options.cache.positions == 0) {
     throw InputError("backend " + text + ": blocks: expected :block=POSITIONS beside it");
   }
   return parsed;

@@ -2,7 +2,7 @@
 //   NAME[:stacked][:stored=BYTES][:stack=BYTES][:head=BYTES][:span=KEYS][:block=POSITIONS]
 //   [:blocks=COUNT][:keep=all|shared|inputs][:fast-atomics]
 // in any order: Recompute::stacked, and of ModelOptions stored_bytes, stack_bytes, head_bytes,
-// key_span, block_positions, blocks, keep, fast_atomics.
+// key_span, cache, keep, fast_atomics.
 #pragma once
 
 #include <string>

@@ -31,6 +31,14 @@ enum class Keep {
            // of 5.x are sums over all layers' q and k, which stand side by side: as shared
 };
 
+// Blocks of so many positions, which sequences take as they grow, give back at their end and share
+// where they begin alike.
+struct CacheBlocks {
+  std::size_t positions = 0;  // 0: none, each sequence has its whole capacity
+  // All taken at once. 0: as many as all sequences need at full length, taken as they are needed.
+  std::size_t count = 0;
+};
+
 struct ModelOptions {
   Recompute recompute = Recompute::each;
   // The gradient of embeddings is added up in the order of arrival: faster, and with other bits
@@ -54,12 +62,8 @@ struct ModelOptions {
   // multiple of 32, by blocks of their own, so that one query with many keys fills a GPU. 0: one
   // block reads them all, and the bits are those of the forward pass.
   std::size_t key_span = 0;
-  // In decoding, the cache: blocks of so many positions, which sequences take as they grow, give
-  // back at their end and share where they begin alike. 0: each sequence has its whole capacity.
-  std::size_t block_positions = 0;
-  // How many of them there are, all taken at once. 0: as many as all sequences need at full length,
-  // taken as they are needed.
-  std::size_t blocks = 0;
+  // Of every cache in decoding.
+  CacheBlocks cache = {};
 };
 
 // What a cache in blocks holds.
@@ -160,6 +164,9 @@ class Model {
   // Throws InputError where the config ends before the capacity: max_position_embeddings, or a
   // parameter with a value for every position (5.1A, 5.1B, 5.1C, C-base); Unsupported for pt unless
   // its heads are causal: a word would hear from later ones.
+  virtual std::unique_ptr<Decoder> decoder(int64_t sequences, int64_t capacity, int64_t chunk,
+                                           const CacheBlocks& blocks) = 0;
+  // With the blocks of the model's options.
   virtual std::unique_ptr<Decoder> decoder(int64_t sequences, int64_t capacity,
                                            int64_t chunk = 0) = 0;
   virtual golden::PrecisionSchedule precision() const = 0;

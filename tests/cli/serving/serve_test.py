@@ -4,9 +4,15 @@ report, checks.
 usage: serve_test.py ASSAY
 """
 
+import contextlib
+import gzip
 import json
+import os
 import pathlib
+import pty
 import random
+import signal
+import subprocess
 import sys
 import tempfile
 
@@ -33,6 +39,9 @@ SHAREGPT = [
 PAIRS = [{"prompt_len": 5, "output_len": 2}, {"prompt_len": 6, "output_len": 3}]
 MOONCAKE = [{"timestamp": 100, "input_length": 9, "output_length": 2, "hash_ids": [0]},
             {"timestamp": 350, "input_length": 4, "output_length": 2, "hash_ids": [1]}]
+
+TURNS = [{"role": "user", "content": [{"type": "text", "text": "who"}]},
+         {"role": "assistant", "content": "they."}, {"role": "user", "content": "why"}]
 
 
 def lines(rows):
@@ -80,6 +89,40 @@ def test_formats(runs):
              ("texts.jsonl", lines([{"prompt": "what", "completion": "that"},
                                     {"prompt": "who", "output": [1, 2]}]), [],
               [(4, 4), (3, 2)], [0, 0]),
+             ("mooncake_says_nothing.jsonl", lines(MOONCAKE), [], [(9, 2), (4, 2)], [0, 0.25]),
+             ("like_mooncake.jsonl", lines(dict(row, chat_id=7) for row in MOONCAKE), [],
+              [(9, 2), (4, 2)], [0, 250]),
+             ("burst_sessions.csv", "Timestamp,Session ID,Elapsed time,Model,Request tokens,"
+              "Response tokens,Total tokens,Log Type\n5.5,s,1.5,ChatGPT,12,3,15,API log\n", [],
+              [(12, 3)], [0]),
+             ("splitwise.csv", "request_id,request_type,application_id,arrival_timestamp,"
+              "batch_size,prompt_size,token_size\n0,2,0,0.5,1,5,3\n1,2,0,0.75,1,4,2\n", [],
+              [(5, 3), (4, 2)], [0, 0.25]),
+             ("returns_alone.csv", AZURE.replace("\n", "\r"), [], [(14, 4), (36, 9), (9, 5)],
+              [0, 0.052, 0.09822]),
+             ("comment.csv", "# a trace\n" + VIDUR, [], [(3, 2), (4, 2)], [0, 0.25]),
+             ("texts.csv", 'prompt,completion\n"two\nlines, ""so""",3\nwho,that\n', [],
+              [(15, 3), (3, 4)], [0, 0]),
+             ("unsorted.csv", VIDUR + "-1.0,5,1\n", ["--requests", "2"], [(3, 2), (4, 2)],
+              [0, 0.25]),
+             ("ns.csv", VIDUR.replace("0.25", "250000000"), ["--time-unit", "ns"],
+              [(3, 2), (4, 2)], [0, 0.25]),
+             ("benchmark.json", json.dumps({"num_prompts": 2, "input_lens": [4, 5],
+                                            "output_lens": [2, 3], "start_times": [9.5, 10.0],
+                                            "generated_texts": ["a", "b"]}), [],
+              [(4, 2), (5, 3)], [0, 0.5]),
+             ("chat.jsonl", lines([{"messages": TURNS, "max_completion_tokens": 4}]), [],
+              [(11, 4)], [0]),
+             ("tuning.jsonl", lines([{"messages": TURNS}]), [], [(3, 5)], [0]),
+             ("batch.jsonl", lines([{"custom_id": "r", "method": "POST", "url": "/v1/x",
+                                     "body": {"messages": TURNS[:1], "max_tokens": 2}}]), [],
+              [(3, 2)], [0]),
+             ("usage.jsonl", lines([{"id": "x", "response": {"body": {
+                 "created": 17, "usage": {"prompt_tokens": 5, "completion_tokens": 3}}}}]), [],
+              [(5, 3)], [0]),
+             ("input.jsonl", lines([{"input": TURNS[:1], "max_output_tokens": 2},
+                                    {"inputs": "abc", "parameters": {"max_new_tokens": 1}}]), [],
+              [(3, 2), (3, 1)], [0, 0]),
              ("own.jsonl", lines([{"id": "x", "arrival_ms": 30, "tokens": [1, 2, 3],
                                    "max_new_tokens": 2}]), [], [(3, 2)], [0])]
     for name, text, options, lengths, arrivals in cases:
@@ -105,6 +148,13 @@ def test_bad_traces(runs):
               "line 5: ContextTokens: expected a whole number of tokens, got -1"),
              (AZURE + "2023-11-16 18:17:05,1,1.5\n", "GeneratedTokens: expected a whole number"),
              (AZURE + "2023-11-16 18:17:05,many,1\n", "ContextTokens: expected a whole number"),
+             (AZURE + "2093-11-16 18:17:05,1,1\n",
+              "line 5: expected an arrival within 1e+09 s of the first"),
+             ("TIMESTAMP,ContextTokens,GeneratedTokens\n-1e308,1,1\n1e308,1,1\n",
+              "line 3: expected an arrival within 1e+09 s of the first"),
+             (AZURE + '"2023-11-16 18:17:05,1,1\n', "line 5: expected 3 fields as in the header"),
+             ("\ufeff", "empty: expected a trace"),
+             ('{"input_lens": [1], "output_lens": []}', "expected lists of one length, got 1"),
              (AZURE + "nan,1,1\n", "line 5: TIMESTAMP: expected a number or a date"),
              ('{"tokens": [1], "max_new_tokens": 1}\n{"tokens": [1]}\n',
               "line 2: expected a number of new tokens"),
@@ -122,6 +172,13 @@ def test_bad_traces(runs):
         path = runs.write("bad.jsonl" if text.startswith('{"') else "bad.trace", text)
         runs.command.expect(2, words, "serve-sim", "--trace", path)
     runs.command.expect(2, "nowhere", "serve-sim", "--trace", str(runs.folder / "nowhere"))
+    for content, words in [(gzip.compress(AZURE.encode()), "a gzip file: gunzip it first"),
+                           (b"PK\x03\x04" + bytes(40), "a zip archive: unpack it first"),
+                           (AZURE.encode("utf-16"), "UTF-16: save it as UTF-8"),
+                           (b"PAR1" + bytes(40), "a Parquet file")]:
+        path = runs.folder / "other.csv"
+        path.write_bytes(content)
+        runs.command.expect(2, words, "serve-sim", "--trace", str(path))
 
 
 def test_bad_options(runs):
@@ -139,7 +196,9 @@ def test_bad_options(runs):
                            (["--shrink", "0"], "--shrink 0: expected a whole number of at least 1"),
                            (["--batch", "0"], "--batch 0"),
                            (["--cache-blocks", "0"], "--cache-blocks 0: expected"),
-                           (["--time-unit", "h"], "--time-unit h: expected s, ms or us"),
+                           (["--time-unit", "h"], "--time-unit h: expected s, ms, us or ns"),
+                           (["--speed", "1e-300"], "give a larger --speed"),
+                           (["--rate", "1e-320"], "give a larger --rate"),
                            (["--method", "pt"], "expected causal_heads"),
                            (["--json", trace], trace)]:
         runs.command.expect(2, words, "serve-sim", "--trace", trace, *options)
@@ -159,7 +218,11 @@ def test_rejected(runs):
            ({"id": "b5", "tokens": [1], "max_new_tokens": 10 ** 15}, "at most 64 positions"),
            ({"id": "b6", "tokens": [1], "max_new_tokens": 0}, "max_new_tokens: expected at least"),
            ({"id": "", "tokens": [1], "max_new_tokens": 1}, None),  # is given a name
-           ({"id": "b7", "tokens": [1], "max_new_tokens": 1, "stop_token": 99}, "stop_token")]
+           ({"id": "#14", "tokens": [1], "max_new_tokens": 1}, None),  # of one that comes behind
+           ({"id": "b8", "tokens": [1, 10 ** 12], "max_new_tokens": 1},
+            "tokens: expected 0 .. 63, got 1000000000000"),
+           ({"id": "b7", "tokens": [1], "max_new_tokens": 1, "stop_token": 99}, "stop_token")] + [
+               ({"tokens": [1], "max_new_tokens": 1}, None) for _ in range(4)]
     alone = runs.report(runs.write("good.jsonl", lines(good)))
     rows = good + [dict(row, arrival_s=0.03) for row, _ in bad]
     report = runs.report(runs.write("mixed.jsonl", lines(rows)), "--check", "all")
@@ -170,7 +233,7 @@ def test_rejected(runs):
             assert request["end"] == "length", request
         else:
             assert request["end"] == "rejected" and words in request["why"], request
-    assert report["totals"]["finished"] == 7 and report["totals"]["rejected"] == 9
+    assert report["totals"]["finished"] == 12 and report["totals"]["rejected"] == 10
     only_bad = runs.write("bad.jsonl", lines([row for row, words in bad[1:8] if words]))
     assert runs.report(only_bad, code=3)["verdict"] == "inconclusive"
 
@@ -186,6 +249,11 @@ def test_stops_and_cancellation(runs):
     cancelled = runs.report(runs.write("a.jsonl", lines([dict(row, cancel_s=0.0305)])), code=3)
     assert cancelled["requests"][0]["end"] == "cancelled"
     assert cancelled["requests"][0]["tokens"] == tokens[:4], cancelled["requests"][0]
+    early = runs.report(runs.write("a.jsonl", lines([
+        dict(row, id="b"), dict(row, arrival_s=5, cancel_s=1)])))  # before it comes
+    assert [r["end"] for r in early["requests"]] == ["length", "cancelled"], early["requests"]
+    never = runs.report(runs.write("a.jsonl", lines([dict(row, cancel_s=1e300)])))
+    assert never["totals"]["elapsed_s"] < 1, never["totals"]
     waiting = runs.report(runs.write("a.jsonl", lines([dict(row, cancel_s=0.001)])), code=3)
     assert waiting["requests"][0]["tokens"] == [] and waiting["totals"]["steps"] == 0
 
@@ -253,6 +321,35 @@ def test_prefixes(runs):
         assert total == 99, shared["totals"]
     none = runs.report(trace, "--share-prefix", "11", "--check", "all")
     assert none["totals"]["shared_tokens"] == 0, none["totals"]
+
+
+def test_pipes_and_signals(runs):
+    program = runs.command.path
+    piped = subprocess.run([program, "serve-sim", "--trace", "-"], input=AZURE.encode(),
+                           capture_output=True, check=False)
+    assert piped.returncode == 0 and b"3 finished" in piped.stdout, piped
+    device = subprocess.run([program, "serve-sim", "--trace", "/dev/stdin"], input=AZURE.encode(),
+                            capture_output=True, check=False)
+    assert device.returncode == 0 and b"3 finished" in device.stdout, device
+    closed = subprocess.run([program, "serve-sim", "--trace", "-"], input=b"",
+                            capture_output=True, check=False)
+    assert closed.returncode == 2 and b"standard input: empty" in closed.stderr, closed
+    rows = [{"prompt_tokens": 20, "max_new_tokens": 30, "arrival_s": i} for i in range(100000)]
+    trace, out = runs.write("long.jsonl", lines(rows)), runs.folder / "stopped.json"
+    terminal, other = pty.openpty()  # where a bar is drawn while it runs
+    with subprocess.Popen([program, "serve-sim", "--trace", trace, "--json", str(out)],
+                          stdout=subprocess.DEVNULL, stderr=other) as child:
+        os.close(other)
+        assert b"requests" in os.read(terminal, 1000)
+        child.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # what Linux says where nobody writes any more
+            while os.read(terminal, 1000):
+                pass
+    os.close(terminal)
+    assert child.returncode == 130, child.returncode
+    report = json.loads(out.read_text())
+    assert report["totals"]["cancelled"] <= 1 and report["totals"]["rejected"] > 0, report["totals"]
+    assert report["checks"][0]["status"] == "pass", report["checks"]
 
 
 def test_blocks(runs):

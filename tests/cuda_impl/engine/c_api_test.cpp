@@ -112,8 +112,8 @@ BOOST_AUTO_TEST_CASE(names_of_back_ends_carry_options) {
   BOOST_TEST((cuda::parse_backend_name("host:keep=shared").options.keep == cuda::Keep::shared));
   BOOST_TEST((cuda::parse_backend_name("host:keep=inputs").options.keep == cuda::Keep::inputs));
   const cuda::BackendName blocks = cuda::parse_backend_name("host:blocks=20:block=16");
-  BOOST_TEST(blocks.options.block_positions == 16u);
-  BOOST_TEST(blocks.options.blocks == 20u);
+  BOOST_TEST(blocks.options.cache.positions == 16u);
+  BOOST_TEST(blocks.options.cache.count == 20u);
   const std::string options =
       "expected :stacked, :stored=BYTES, :stack=BYTES, :head=BYTES, :span=KEYS, "
       ":block=POSITIONS, :blocks=COUNT, :keep=all|shared|inputs, :fast-atomics, each at most once, "

@@ -10,6 +10,7 @@
 #include "reference/numbers/array.h"
 #include "reference/streaming/ring_cache.h"
 #include "reference/streaming/tiered_cache.h"
+#include "tests/cli/systems/refusing_cache.h"
 #include "tests/reference/models.h"
 #include "tests/reference/prob_transformer/variants.h"
 #include "tests/reference/streaming/stream_case.h"
@@ -191,6 +192,67 @@ BOOST_AUTO_TEST_CASE(a_refused_piece_changes_no_sequence) {
     BOOST_TEST(logits_after(*model, sequence, span) == logits_after(*undisturbed, sequence, span),
                boost::test_tools::per_element());
   }
+}
+
+// Whichever append of whichever step is refused, no sequence has moved and none has lost a row,
+// also of those whose oldest rows had been overwritten by then.
+BOOST_AUTO_TEST_CASE(a_refused_append_changes_no_sequence) {
+  ModelConfig mixed = windowed("1", 4, 2);
+  mixed.full_layers = {1};
+  for (const ModelConfig& config : {windowed("1", 4, 2), windowed("5.1E", 5), mixed}) {
+    BOOST_TEST_INFO_SCOPE(title(config));
+    const StreamOptions plain{
+        .batch = 3, .capacity = config.full_layers.empty() ? 6 : 40, .chunk = 3};
+    const auto undisturbed = made(config, plain);
+    const auto tokens = tokens_of(config, 12);
+    const auto span = std::span(tokens);
+    const std::vector<Piece> before{{.sequence = 0, .tokens = span.first(11), .logits = {}},
+                                    {.sequence = 1, .tokens = span.first(2), .logits = {}}};
+    const std::vector<Piece> pieces{{.sequence = 1, .tokens = span.last(7), .logits = {}},
+                                    {.sequence = 0, .tokens = span.first(10), .logits = {}},
+                                    {.sequence = 2, .tokens = span.first(2), .logits = {}}};
+    undisturbed->append(before);
+    std::vector<std::vector<double>> expected;
+    for (const int64_t sequence : {0, 1, 2}) {
+      expected.push_back(logits_after(*undisturbed, sequence, span));
+    }
+    for (int64_t refused = 1; refused <= 8; ++refused) {
+      int64_t left = 0;
+      StreamOptions options = plain;
+      options.cache = systems_test::refusing_caches(left);
+      const auto model = made(config, options);
+      model->append(before);
+      left = refused;
+      BOOST_CHECK_THROW(model->append(pieces), std::bad_alloc);
+      for (const int64_t sequence : {0, 1, 2}) {
+        BOOST_TEST(
+            logits_after(*model, sequence, span) == expected[static_cast<std::size_t>(sequence)],
+            boost::test_tools::per_element());
+      }
+    }
+  }
+}
+
+// Layers with a window keep a window, beside those that keep everything.
+BOOST_AUTO_TEST_CASE(a_layer_with_a_window_has_a_ring_of_its_own) {
+  const auto kept = [](const std::string& method, int64_t full_layer) {
+    ModelConfig config = windowed(method, 4, 2);
+    config.full_layers = {full_layer};
+    const auto model = made(config, {.capacity = 40, .chunk = 8});
+    int64_t windowed_numbers = 0;
+    for (const KeptTensor& tensor : model->kept()) {
+      windowed_numbers += tensor.windowed ? tensor.heads * tensor.width : 0;
+    }
+    // 4 positions and 2 sinks of what is windowed, 40 of the rest and of what is padding.
+    const int64_t numbers = kept_heads_times_width(*model);
+    BOOST_TEST(model->statistics(0).bytes ==
+               8 * (6 * windowed_numbers + 40 * (numbers - windowed_numbers)) + 40);
+    return windowed_numbers / 12.0;  // in units of a K or a V
+  };
+  BOOST_TEST(kept("plain", 1) == 4);    // K and V of layers 0 and 2
+  BOOST_TEST(kept("1", 0) == 4 + 1);    // layer 1's values run again on layer 2, not layer 0's
+  BOOST_TEST(kept("5.1", 0) == 2 + 2);  // nothing of layer 0; its scores are no concern of K_1, K_2
+  BOOST_TEST(kept("5.1", 2) == 2);      // keys of layers 0 and 1 are read by layer 2's mask too
 }
 
 BOOST_AUTO_TEST_CASE(a_sequence_ends_with_its_cache_or_its_parameters) {

@@ -19,8 +19,8 @@ namespace {
 
 ModelOptions in_blocks(std::size_t positions, std::size_t count = 0) {
   ModelOptions options;
-  options.block_positions = positions;
-  options.blocks = count;
+  options.cache.positions = positions;
+  options.cache.count = count;
   return options;
 }
 
@@ -86,9 +86,9 @@ Happened run_at_random(const ModelConfig& config, Precision precision, const Mod
   };
   const int64_t rows = 2 + below(3), capacity = 20 + below(44), positions = 1 + below(24);
   ModelOptions options = base;
-  options.block_positions = static_cast<std::size_t>(positions);
+  options.cache.positions = static_cast<std::size_t>(positions);
   const int64_t all = rows * ((capacity + positions - 1) / positions);
-  options.blocks = static_cast<std::size_t>(seed % 2 == 0 ? 0 : 1 + below(all));
+  options.cache.count = static_cast<std::size_t>(seed % 2 == 0 ? 0 : 1 + below(all));
   const auto flat = make(config, precision, base), blocks = make(config, precision, options);
   Pair pair(*flat, *blocks, rows, capacity);
   Happened happened;
