@@ -92,7 +92,8 @@ void draw_method(Draws& draw, CleanCase& c) {
 }
 
 // Options of the Llama block, behind all else, which so stays what it is.
-void draw_options(Draws& draw, ModelConfig& m) {
+void draw_options(Draws& draw, CleanCase& c) {
+  ModelConfig& m = c.config;
   using golden::AttentionBias;
   const bool attends = m.method != "pt";
   const bool qk_norm = draw.one_in(3), partly = draw.one_in(2);
@@ -105,6 +106,10 @@ void draw_options(Draws& draw, ModelConfig& m) {
   if (m.window != 0 && attends && partly && m.num_hidden_layers > 1) {
     m.full_layers = {full % m.num_hidden_layers};
   }
+  const bool dynamic = draw.one_in(2) && m.window != 0 && attends;
+  if (!dynamic || c.subject.find("stacked") != std::string::npos) return;
+  m.window_kind = golden::WindowKind::dynamic;
+  m.window_min = draw.between(1, m.window);
 }
 
 void draw_padding(Draws& draw, CleanCase& c) {
@@ -137,7 +142,7 @@ CleanCase draw_any(uint64_t seed, uint64_t index, int attempt, double largest_pe
                        "simt:stored=1000000", "simt:span=32", "simt:block=5",
                        "simt:stacked:stored=1000000:head=1", "reference"});
   c.leakage = c.positions <= 16 && draw.one_in(2);
-  draw_options(draw, c.config);
+  draw_options(draw, c);
   return c;
 }
 

@@ -147,8 +147,11 @@ StreamOutcome stream(const StreamCommandOptions& options, const golden::ModelCon
 }
 
 void print(const golden::ModelConfig& config, const StreamOutcome& outcome, int64_t chunk) {
+  const bool dynamic = config.window_kind == golden::WindowKind::dynamic;
   const std::string window =
-      config.window == 0 ? "no window" : fmt::format("window {}", config.window);
+      config.window == 0 ? "no window"
+      : dynamic          ? fmt::format("dynamic window {} to {}", config.window_min, config.window)
+                         : fmt::format("window {}", config.window);
   fmt::print("method {}, {}, {} sinks, chunks of {}: {}\n", config.method, window,
              config.sink_tokens, chunk, outcome.streamer);
   fmt::print("  {} tokens{}{}\n", outcome.tokens, outcome.read_as.empty() ? "" : ": ",
@@ -180,6 +183,7 @@ std::string json_of(const golden::ModelConfig& config, const StreamOutcome& outc
                       {"method", config.method},
                       {"subject", outcome.streamer},
                       {"window", config.window},
+                      {"window_kind", golden::window_kind_name(config.window_kind)},
                       {"sink_tokens", config.sink_tokens},
                       {"chunk", chunk},
                       {"tokens", outcome.tokens},

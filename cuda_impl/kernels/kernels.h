@@ -203,13 +203,36 @@ struct ScoreOperands {
   int64_t layers = 1;
   int64_t H = 0, Hkv = 0, Dh = 0;
   int64_t window = 0, sinks = 0;  // 0: every earlier key is visible; sinks with a window only
-  int64_t positions = 0;          // that there are; 0: R
-  Ring ring = {};                 // with a window, and sinks <= ring.kept
+  // device [B,T], of the queries' own windows, 1 .. window; null: window of every one
+  const int32_t* sizes = nullptr;
+  int64_t positions = 0;  // that there are; 0: R
+  Ring ring = {};         // with a window, and sinks <= ring.kept
   BlockTable blocks = {};
 
   // Of a block of k and v: all of a sequence where there are no blocks.
   int64_t rows() const { return blocks.blocks == nullptr ? padding_mask.shape[1] : blocks.rows; }
 };
+
+// Sizes [B,T] of dynamic windows, of layer l's own scores S = q . k without coefficients (scores:
+// layers 1; coefficients.data of one 1, device):
+//   z_t = mean of |S[b,h,t,s]| over heads and the visible keys of the widest window, 0 without one
+//   r_t = (z_t - min) / (max - min) over z_t and the real positions before t, 1/2 where min = max
+//   sizes[b,t] = least + floor(r_t (window - least))
+// extremes [B,1,T,2]: min and max over the real positions up to t; +inf and -inf where there are
+// none. `before` [B,1,R,2]: those of the positions that a cache holds, in its rows, or with blocks
+// [blocks,1,blocks.rows,2]; null without a cache. sums [B,H,T] and keys [B,T] are scratch.
+template <class S>
+struct WindowSizes {
+  using A = accum_t<S>;
+  View<int32_t, 2> sizes;
+  View<A, 4> extremes;
+  View<A, 3> sums;
+  View<int32_t, 2> keys;
+  View<const A, 4> before;
+  int64_t least = 1;
+};
+template <class S>
+void window_sizes(const WindowSizes<S>& out, const ScoreOperands<S>& scores, Stream stream);
 
 // Of kernels that know no cache.
 template <class S>

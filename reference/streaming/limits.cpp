@@ -66,6 +66,8 @@ StreamOptions settled(const golden::ModelConfig& config, StreamOptions options) 
         "cache keeps every position, got none; give a capacity, or the config a window");
   }
   if (options.capacity == 0) options.capacity = std::max(reach.window, options.chunk);
+  // A window of one position, and the one before it, from which extremes are carried on.
+  if (options.capacity == config.window) options.capacity = std::max(config.window, reach.window);
   within("capacity", options.capacity, 1);
   if (options.capacity < reach.window) {
     throw InputError(fmt::format(

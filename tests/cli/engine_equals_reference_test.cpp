@@ -46,6 +46,7 @@ struct Case {
   bool detach = false;  // no gradient through stored probabilities
   int64_t window = 0, sinks = 0;
   std::vector<int64_t> full_layers = {};
+  int64_t window_min = 0;  // of a dynamic window; 0: it is fixed
 };
 
 ModelConfig config_of(const Case& c) {
@@ -65,6 +66,10 @@ ModelConfig config_of(const Case& c) {
   config.window = c.window;
   config.full_layers = c.full_layers;
   config.sink_tokens = c.sinks;
+  if (c.window_min > 0) {
+    config.window_kind = golden::WindowKind::dynamic;
+    config.window_min = c.window_min;
+  }
   config.max_position_embeddings = 128;  // the extent of what 5.1A learns
   config.residual = c.residual;
   config.num_key_value_heads = c.kv_heads;
@@ -146,6 +151,21 @@ std::vector<Case> cases() {
       c.full_layers = full;
       list.push_back(c);
     }
+    list.push_back({.method = method,
+                    .batch = 2,
+                    .positions = 37,
+                    .left_padding = 5,
+                    .right_padding = 3,
+                    .window = 12,
+                    .window_min = 2});
+    list.push_back({.method = method,
+                    .block = Block::gpt2_post,
+                    .batch = 2,
+                    .positions = 70,
+                    .window = 40,
+                    .sinks = 1,
+                    .full_layers = {1},
+                    .window_min = 1});
   }
   return list;
 }
@@ -266,7 +286,10 @@ BOOST_AUTO_TEST_CASE(fp32_and_bf16_pass_verification_free_running_and_forced) {
       cli::EngineSubject engine("simt", cuda::make_host_model(config, precision, golden));
       const verify::NumericsResult result = verify::verify_numerics(golden, engine, {});
       for (const verify::Check& check : result.checks) {
-        BOOST_TEST((check.status == verify::Status::pass),
+        // In 16 bits another size of a dynamic window is neither right nor wrong.
+        const bool open = c.window_min > 0 && precision == Precision::bf16 &&
+                          check.status == verify::Status::untrusted;
+        BOOST_TEST((check.status == verify::Status::pass || open),
                    "method " << c.method << " [" << c.batch << "," << c.positions << "] "
                              << golden::precision_name(precision) << ": " << check.name << ": "
                              << check.summary);
@@ -309,6 +332,9 @@ BOOST_AUTO_TEST_CASE(the_engine_does_not_see_the_future_in_any_precision) {
   std::vector<Case> all = every_method();
   all.push_back({.method = "plain", .batch = 2, .window = 2});
   all.push_back({.method = "1", .batch = 2, .window = 2, .sinks = 1});
+  for (const char* method : {"plain", "1", "5.1"}) {
+    all.push_back({.method = method, .batch = 2, .window = 9, .window_min = 2});
+  }
   for (Case c : all) {
     // Two tiles of keys in the methods that the others are variations of, for the time it takes.
     const bool two_tiles = c.method == "plain" || c.method == "1" || c.method == "5.1";

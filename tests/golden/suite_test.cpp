@@ -194,7 +194,7 @@ BOOST_AUTO_TEST_CASE(a_suite_is_read_from_a_file_and_a_name_nobody_knows_is_told
 
 BOOST_AUTO_TEST_CASE(a_pattern_that_selects_nothing_is_an_error) {
   const Suite suite = golden::load_suite("ci");
-  BOOST_TEST(golden::selected(suite, "5.1-llama-*-grad").cases.size() == 1u);
+  BOOST_TEST(golden::selected(suite, "5.1-llama-*-t9-grad").cases.size() == 1u);
   BOOST_CHECK_THROW(golden::selected(suite, "nothing-*"), InputError);
 }
 

@@ -53,16 +53,19 @@ struct Pair {
 };
 
 // The first position that the last real one of row b hears of: each layer looks one window further
-// back, past what is padding, and every layer sees the sinks.
+// back, past what is padding, and every layer sees the sinks. Of a dynamic window it is sure of the
+// least size.
 Pair longest_reach(const golden::ModelConfig& config, const Batch& batch, int64_t b) {
   const auto real = [&](int64_t t) {
     return batch.attention_mask[static_cast<std::size_t>(b * batch.positions + t)] != 0;
   };
   int64_t last = batch.positions - 1;
   while (last >= 0 && !real(last)) --last;
+  const bool dynamic = config.window_kind == golden::WindowKind::dynamic;
+  const int64_t window = dynamic ? config.window_min : config.window;
   int64_t first = last;
   for (int64_t layer = 0; layer < config.num_hidden_layers && first > 0; ++layer) {
-    const int64_t edge = config.window == 0 ? 0 : std::max<int64_t>(0, first - config.window + 1);
+    const int64_t edge = window == 0 ? 0 : std::max<int64_t>(0, first - window + 1);
     int64_t next = first;
     for (int64_t s = first; s >= edge; --s) next = real(s) ? s : next;
     for (int64_t s = std::min(config.sink_tokens, first) - 1; s >= 0; --s) {

@@ -149,7 +149,7 @@ void say_what_is_undefined(const Case& file, const std::vector<CheckpointRow>& r
     elements += left_out;
     checkpoints += left_out > 0;
   }
-  if (elements == 0) return;
+  if (elements == 0 || file.undefined.count() == 0) return;
   check.details.push_back(
       fmt::format("not compared: {} of {} positions, padding whose query sees no key: what it "
                   "computes is not defined ({} elements of {} checkpoints)",

@@ -160,6 +160,7 @@ ScoreOperands<S> ForwardPass<S>::scores_of(int64_t l) const {
           .Dh = config_.head_dim,
           .window = window,
           .sinks = window == 0 ? 0 : config_.sink_tokens,
+          .sizes = sizes_windows(config_, l) ? at(buffers_.window_sizes, l).data : nullptr,
           .positions = decodes() ? cache_->positions : 0,
           .ring = decodes() ? cache_->ring : Ring{},
           .blocks = decodes() ? cache_->block_table : BlockTable{}};
@@ -216,6 +217,7 @@ void ForwardPass<S>::attend(int64_t l, Taps& taps) {
   }
   project(l, input, taps);
 
+  size_windows(l, taps);
   const ScoreOperands<S> scores = scores_of(l);
   const int64_t H = scores.H, Dh = scores.Dh;
   const View<S, 4> values = decodes() ? at(cache_->v, l) : at(buf.v, l);

@@ -74,6 +74,8 @@ class ForwardPass {
   void attend_in_parts(int64_t l, const ScoreOperands<S>& scores, View<S, 4> values);
   void project(int64_t l, View<const S, 2> input, Taps& taps);
   void append_kv(int64_t l);
+  // The sizes of layer l's dynamic windows; nothing where it has none.
+  void size_windows(int64_t l, Taps& taps);
   template <class T>
   void append(View<T, 4> cache, View<T, 4> rows) {
     append_rows(cache, rows, cache_->position_offset.data, cache_->counts.data, queue_,

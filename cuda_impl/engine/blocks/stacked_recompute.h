@@ -31,6 +31,11 @@ inline int64_t window_of_layer(const golden::ModelConfig& config, int64_t l) {
   return config.window;
 }
 
+// Whether each query of layer l has a window of its own.
+inline bool sizes_windows(const golden::ModelConfig& config, int64_t l) {
+  return config.window_kind == golden::WindowKind::dynamic && window_of_layer(config, l) != 0;
+}
+
 // The scores of layer j from those of layer 0, whose tables the other layers' follow.
 template <class S>
 ScoreOperands<S> scores_of_layer(const golden::ModelConfig& config, ScoreOperands<S> scores,

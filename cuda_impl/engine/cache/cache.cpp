@@ -27,6 +27,8 @@ void Cache<S>::carve(Carver& carver, int64_t blocks, int64_t rows) {
     const int64_t outputs = parts_.weights.layers[l].gate.bias.shape[0];
     factors[l] = carver.view<A>({blocks, 1, rows, outputs});
   }
+  extremes.resize(c.window_kind == golden::WindowKind::dynamic ? layers : 0);
+  for (View<A, 4>& array : extremes) array = carver.view<A>({blocks, 1, rows, 2});
 }
 
 template <class S>

@@ -12,6 +12,7 @@ inline namespace SIMT_BACKEND {
 // Every layer's keys and values; methods 1 to 4 hold the values of every pair j < l besides,
 // methods 5.1D, 5.1E and D-base the coefficients of every position. A position takes
 //   (L + L (+ L(L-1)/2)) Hkv Dh scalars of S (+ L L of accum_t<S>) and a byte.
+// Dynamic windows take 2 L of accum_t<S> more: the extremes up to each position.
 // B below is the number of blocks where there are some, and R their positions.
 template <class S>
 struct Cache : CacheArrays<Cache<S>> {
@@ -35,6 +36,7 @@ struct Cache : CacheArrays<Cache<S>> {
   std::vector<View<S, 4>> k, v;              // [L] of [B,Hkv,R,Dh]
   std::vector<View<S, 4>> recompute_values;  // [L(L-1)/2] of the same; stacked [L-1]
   std::vector<View<A, 4>> factors;           // [L] of [B,1,R,outputs]
+  std::vector<View<A, 4>> extremes;          // [L] of [B,1,R,2], none without dynamic windows
 
  private:
   friend class CacheArrays<Cache<S>>;
@@ -44,7 +46,9 @@ struct Cache : CacheArrays<Cache<S>> {
     for (auto* arrays : {&k, &v, &recompute_values}) {
       for (View<S, 4>& array : *arrays) use(array);
     }
-    for (View<A, 4>& array : factors) use(array);
+    for (auto* arrays : {&factors, &extremes}) {
+      for (View<A, 4>& array : *arrays) use(array);
+    }
   }
   void moved();
 

@@ -90,6 +90,13 @@ void carve(Buffers<S>& x, Carver& carver, const golden::ModelConfig& c, const Me
   if (!shape.decode && stores_probs<S>(c, method, shape.options, B, T)) {
     x.probs = carver.view<S>({L - 1, B, H, T, T});
   }
+  const bool dynamic = c.window_kind == golden::WindowKind::dynamic;
+  x.window_sizes.resize(dynamic ? layers(true) : 0);
+  for (View<int32_t, 2>& sizes : x.window_sizes) sizes = carver.view<int32_t>({B, T});
+  x.window_extremes = carver.view<A>({dynamic ? B : 0, 1, T, 2});
+  x.window_sums = carver.view<A>({dynamic ? B : 0, H, T});
+  x.window_keys = carver.view<int32_t>({dynamic ? B : 0, T});
+  x.unit = carver.view<A>({dynamic ? 1 : 0});
   x.q_table = carver.take<const S*>(L + 1);
   x.k_table = carver.take<const S*>(L + 1);
   x.recompute_table = carver.take<const S*>(L);
@@ -113,6 +120,8 @@ void fill_tables(Buffers<S>& x, const golden::ModelConfig& c, Stream stream) {
   fill(x.k_table, k);
   fill(x.recompute_table, recompute_out);
 
+  const std::vector<A> unit(static_cast<std::size_t>(x.unit.shape[0]), A(1));
+  simt::copy_in(x.unit.data, unit.data(), unit.size() * sizeof(A), stream);
   const std::vector<double> frequencies = rope_frequencies(c);  // [Dh/2]
   std::vector<A> cosines, sines;                                // [R,Dh/2]
   for (int64_t t = 0; t < x.R; ++t) {

@@ -70,6 +70,13 @@ struct Buffers {
   std::vector<View<S, 4>> q_proj, k_proj;                       // the same, without norms null
   std::vector<View<A, 3>> lse;                                  // [B,H,T], one behind the other
   std::vector<View<S, 2>> recompute_out;                        // [N,D], o_{j>l} or r_{j>l}
+  // Where windows are dynamic: of each layer, also of one without a window; with the extremes that
+  // a cache takes, scratch, and a coefficient of 1.
+  std::vector<View<int32_t, 2>> window_sizes;  // [B,T]
+  View<A, 4> window_extremes;                  // [B,1,T,2]
+  View<A, 3> window_sums;                      // [B,H,T]
+  View<int32_t, 2> window_keys;                // [B,T]
+  View<A, 1> unit;                             // [1]
   View<S, 5> probs;  // [L-1,B,H,T,T], of the layers that are run again; null: rebuilt from lse
 
   // The same as device tables. Behind those of layer L-1: again_q and again_k.

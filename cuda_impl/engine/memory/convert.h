@@ -12,7 +12,11 @@ inline namespace SIMT_BACKEND {
 
 template <class T>
 double widen(T value) {
-  return static_cast<double>(simt::to_accum(value));
+  if constexpr (std::is_integral_v<T>) {
+    return value;
+  } else {
+    return static_cast<double>(simt::to_accum(value));
+  }
 }
 
 // The float next to value whose last bit is set, unless value is a float itself: what is rounded

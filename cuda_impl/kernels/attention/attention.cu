@@ -75,9 +75,11 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
 
   const int position_offset = p.position_offset(b);
   const int end = p.key_end(position_offset, query0 + kQueries);  // causal: no later key is read
-  const int start = p.window.next_tile(0, position_offset + query0, kKeys);
+  const Window window = p.window.of_row(b, position_offset, p.T);
+  const Window tiles = window.of_tile(position_offset + query0, kQueries);
+  const int start = tiles.next_tile(0, position_offset + query0, kKeys);
   for (int key0 = start; key0 < end;
-       key0 = p.window.next_tile(key0 + kKeys, position_offset + query0, kKeys)) {
+       key0 = tiles.next_tile(key0 + kKeys, position_offset + query0, kKeys)) {
     const int key_row = p.ring.row_of(key0);
     __syncthreads();  // every thread has read the key and value tiles before
     for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
@@ -93,7 +95,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
     tile.scores(r_score, p, b, h, query0, position_offset, key0, key0 > start);
 
     const bool is_real = s_padding_mask[lane] != 0;
-    const auto rows = p.window.rows_of(key0 + lane, position_offset + row0, kRowsPerWarp);
+    const auto rows = window.rows_of(key0 + lane, position_offset + row0, kRowsPerWarp);
     for (int r = 0; r < kRowsPerWarp; ++r) {
       const bool visible = is_real && rows.contains(r);
       const A score = r_score[r];
@@ -110,7 +112,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
       s_p[lane * kRowsPerWarp + r] = probability;
     }
     __syncwarp();  // the warp's rows of s_p are complete; no other warp reads them
-    add_values(r_context, s_p, s_v, s_padding_mask, p.window, key0, position_offset + row0, p.Dh);
+    add_values(r_context, s_p, s_v, s_padding_mask, window, key0, position_offset + row0, p.Dh);
   }
 
   for (int r = 0; r < kRowsPerWarp; ++r) {

@@ -21,9 +21,9 @@
 // head, which walks the query heads that share it, for dk and dv; one warp per layer to add up dc.
 // Tiles of 32 x 32 pairs; a layer's vectors are read for the scores, and again for its own
 // gradient. Any B, T, layers >= 1, Hkv dividing H, Dh <= kMaxHeadSize. Shared memory per block, in
-// numbers of accum_t<S>: 68*Dh + 2080 for queries, 68*Dh + 3104 for keys. ptxas 13.0, sm_90: 223
-// registers (queries), 159 (keys) and 204 (keys, windowed) in float, nothing spilled; 253, 244 and
-// 255 in double, which spills 24 bytes (keys, windowed).
+// numbers of accum_t<S>: 68*Dh + 2080 for queries, 68*Dh + 3104 for keys. ptxas 13.0, sm_90: 216
+// registers (queries), 159 (keys) and 206 (keys, windowed) in float, nothing spilled; 251, 244 and
+// 255 in double, which spills 48 bytes (keys, windowed).
 // Longest addition chain: scores Dh, then layers; dq T, dk and dv T*H/Hkv, in steps of 32; dc
 // ceil(T/32) + 13, then ceil(B*H*ceil(T/32)/8) + 6.
 // CPU counterpart: reference/ops/{attend,softmax,scores,weighted_sum}.cpp
@@ -65,8 +65,9 @@ __global__ void __launch_bounds__(kTileThreads, 1) query_gradient_kernel(Params<
       context_stride};
 
   const int end = query0 + kSide < p.T ? query0 + kSide : p.T;  // causal: no later key is read
-  const int start = p.window.next_tile(0, query0, kSide);
-  for (int key0 = start; key0 < end; key0 = p.window.next_tile(key0 + kSide, query0, kSide)) {
+  const Window tiles = p.window.of_row(b, 0, p.T).of_tile(query0, kSide);
+  const int start = tiles.next_tile(0, query0, kSide);
+  for (int key0 = start; key0 < end; key0 = tiles.next_tile(key0 + kSide, query0, kSide)) {
     const int64_t head_keys = (key_head * p.T + key0) * p.Dh;
     const int keys = p.T - key0;
     unsigned visible = 0;
@@ -242,8 +243,8 @@ void attention_backward_tiled(View<accum_t<S>, 4> dv, const ScoreGradients<accum
                  query_gradient_kernel<S>, dim3(tiles, heads, batch), dim3(kTileThreads),
                  tile_smem<S>(Dh).template add<A>(2 * kAllWeights).bytes, stream, p);
   }
-  const auto keys_kernel =
-      p.window.width < T ? key_gradient_kernel<S, true> : key_gradient_kernel<S, false>;
+  const bool windowed = p.window.width < T || p.window.sizes != nullptr;
+  const auto keys_kernel = windowed ? key_gradient_kernel<S, true> : key_gradient_kernel<S, false>;
   simt::launch(LaunchName("attention_backward_tiled keys", arguments.v.shape).text, keys_kernel,
                dim3(tiles, key_heads, batch), dim3(kTileThreads),
                tile_smem<S>(Dh).template add<A>(kAllWeights).template add<A>(2 * kAllWeights).bytes,

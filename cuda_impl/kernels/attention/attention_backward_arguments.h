@@ -21,7 +21,7 @@ struct BackwardParams {
 
   // `windowed` may be false where the window hides nothing, and as a constant it saves registers.
   SIMT_DEVICE bool visible(int b, int t, int s, bool windowed = true) const {
-    const bool near = windowed ? window.sees(t, s) : s <= t;
+    const bool near = windowed ? window.of_row(b, 0, T).sees(t, s) : s <= t;
     return t < T && near && padding_mask[int64_t{b} * T + s] != 0;
   }
   SIMT_DEVICE A coefficient(int i, int b, int t, int s) const {

@@ -101,8 +101,9 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
   MmaD r_dq[kDh / 8] = {};
   const int end =
       query0 + kMmaRows < p.T ? query0 + kMmaRows : p.T;  // causal: no later key is read
-  for (int key0 = p.window.next_tile(0, query0, kStep); key0 < end;
-       key0 = p.window.next_tile(key0 + kStep, query0, kStep)) {
+  const Window window = p.window.of_row(b, 0, p.T), tiles = window.of_tile(query0, kMmaRows);
+  for (int key0 = tiles.next_tile(0, query0, kStep); key0 < end;
+       key0 = tiles.next_tile(key0 + kStep, query0, kStep)) {
     __syncthreads();  // every thread has read the keys and values before
     const int64_t first = (key_head * p.T + key0) * kDh;
     const uint8_t* g_padding_mask = p.padding_mask + int64_t{b} * p.T + key0;
@@ -117,7 +118,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
     MmaD r_score[kStepTiles] = {}, r_ds[kStepTiles] = {};  // r_ds: dcontext . v first
     add_products<S, kDh>(r_score, s_queries + own, s_keys, lane);
     add_products<S, kDh>(r_ds, s_dcontext + own, s_values, lane);
-    const unsigned visible = visible_keys<kStepTiles>(s_padding_mask, p.window, key0, row0, lane);
+    const unsigned visible = visible_keys<kStepTiles>(s_padding_mask, window, key0, row0, lane);
     SIMT_UNROLL for (int j = 0; j < kStepTiles; ++j) {
       SIMT_UNROLL for (int i = 0; i < 4; ++i) {
         float& value = r_ds[j].value[i];
@@ -178,7 +179,8 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 
   MmaD r_dv[kDh / 8] = {}, r_dk[kDh / 8] = {};
   // Causal: no earlier query sees a key; with a window, nor does one past query_end.
-  const int end = p.window.query_end(key0, kMmaRows, p.T);
+  const Window window = p.window.of_row(b, 0, p.T);
+  const int end = window.query_end(key0, kMmaRows, p.T);
   for (int h = g * group; h < (g + 1) * group; ++h) {
     const int64_t head = int64_t{b} * p.H + h;
     for (int query0 = key0; query0 < end; query0 += kStep) {
@@ -200,7 +202,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 
       MmaD r_p[kStepTiles] = {};  // the scores first
       add_products<S, kDh>(r_p, s_keys + own, s_queries, lane);
-      const unsigned visible = visible_queries(r_is_real, p.window, query0, p.T, row0, lane);
+      const unsigned visible = visible_queries(r_is_real, window, query0, p.T, row0, lane);
       SIMT_UNROLL for (int j = 0; j < kStepTiles; ++j) {
         SIMT_UNROLL for (int i = 0; i < 4; ++i) {
           float& value = r_p[j].value[i];

@@ -34,7 +34,8 @@ __global__ void __launch_bounds__(kScoreThreads, 1)
   A r_score[kRowsPerWarp];
   tile.scores(r_score, p, b, h, query0, 0, key0, false);
 
-  const auto rows = p.window.rows_of(key, query0 + warp * kRowsPerWarp, kRowsPerWarp);
+  const auto rows =
+      p.window.of_row(b, 0, p.T).rows_of(key, query0 + warp * kRowsPerWarp, kRowsPerWarp);
   const bool is_real = key < p.T && p.padding_mask[int64_t{b} * p.T + key] != 0;
   for (int r = 0; r < kRowsPerWarp; ++r) {
     const int row = query0 + warp * kRowsPerWarp + r;

@@ -140,9 +140,11 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 
   // Causal: no later key is read.
   const int end = p.key_end(position_offset, query0 + kMmaRows);
-  const int start = p.window.next_tile(0, position_offset + query0, kBlockKeys);
+  const Window window = p.window.of_row(b, position_offset, p.T);
+  const Window tiles = window.of_tile(position_offset + query0, kMmaRows);
+  const int start = tiles.next_tile(0, position_offset + query0, kBlockKeys);
   for (int key0 = start; key0 < end;
-       key0 = p.window.next_tile(key0 + kBlockKeys, position_offset + query0, kBlockKeys)) {
+       key0 = tiles.next_tile(key0 + kBlockKeys, position_offset + query0, kBlockKeys)) {
     __syncthreads();  // every thread has read the key and value tiles before
     const uint8_t* g_padding_mask = p.padding_mask + int64_t{b} * p.R + p.ring.row_of(key0);
     const auto value_of = [&](int n) { return g_v + p.key_at(b, key0, n, replay.v_batch); };
@@ -171,7 +173,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
     if (!is_used) continue;
 
     const unsigned visible =
-        visible_keys<kKeyTiles>(s_padding_mask, p.window, key0, position_offset + row0, lane);
+        visible_keys<kKeyTiles>(s_padding_mask, window, key0, position_offset + row0, lane);
     if constexpr (!kReplay) raise<kDh>(rows, r_context, r_score, visible);
     SIMT_UNROLL for (int j = 0; j < kKeyTiles; ++j) {
       SIMT_UNROLL for (int i = 0; i < 4; ++i) {

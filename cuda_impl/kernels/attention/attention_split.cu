@@ -76,6 +76,7 @@ __global__ void __launch_bounds__(kScoreThreads)
   const int h = static_cast<int>(blockIdx.y);
   const int b = static_cast<int>(blockIdx.z) / p.T, row = static_cast<int>(blockIdx.z) % p.T;
   const int position = p.position_offset(b) + row;
+  const Window window = p.window.of_row(b, p.position_offset(b), p.T);
   const int begin = parts.begin(static_cast<int>(blockIdx.x), position, p.window.width);
   const int end = p.key_end(p.position_offset(b), row + 1);
   const int64_t query = (int64_t{b} * p.H + h) * p.T + row;
@@ -90,7 +91,7 @@ __global__ void __launch_bounds__(kScoreThreads)
        key0 += kWarps * kKeys) {
     const int key_row = p.ring.row_of(key0);
     const bool visible = position < p.positions && key0 + lane < end &&
-                         p.window.sees(position, key0 + lane) &&
+                         window.sees(position, key0 + lane) &&
                          p.padding_mask[int64_t{b} * p.R + key_row + lane] != 0;
     const A score = visible ? score_of<S>(p, s_q, b, h, position, key0, lane) : kLowest<A>;
     const A raised = simt::max(highest, simt::warp_max(score));

@@ -52,8 +52,9 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
 
   A r_context[kMaxColumns][kRowsPerWarp] = {};
   const int end = p.key_end(0, query0 + kQueries);  // causal: no later key is read
-  for (int key0 = p.window.next_tile(0, query0, kKeys); key0 < end;
-       key0 = p.window.next_tile(key0 + kKeys, query0, kKeys)) {
+  const Window window = p.window.of_row(b, 0, p.T), tiles = window.of_tile(query0, kQueries);
+  for (int key0 = tiles.next_tile(0, query0, kKeys); key0 < end;
+       key0 = tiles.next_tile(key0 + kKeys, query0, kKeys)) {
     __syncthreads();  // every thread has read the tiles before
     for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
       s_v[i] = key0 + i / p.Dh < end ? simt::to_accum(g_v_head[int64_t{key0} * p.Dh + i]) : A(0);
@@ -67,7 +68,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
           exists ? simt::to_accum(g_rows[int64_t{r} * p.T + key0 + lane]) : A(0);
     }
     __syncthreads();  // the tiles are complete
-    add_values(r_context, s_p, s_v, s_padding_mask, p.window, key0, row0, p.Dh);
+    add_values(r_context, s_p, s_v, s_padding_mask, window, key0, row0, p.Dh);
   }
 
   for (int r = 0; r < kRowsPerWarp && row0 + r < p.T; ++r) {

@@ -48,8 +48,9 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 
   MmaD r_context[kDh / 8] = {};
   const int end = p.key_end(0, query0 + kMmaRows);  // causal: no later key is read
-  for (int key0 = p.window.next_tile(0, query0, kBlockKeys); key0 < end;
-       key0 = p.window.next_tile(key0 + kBlockKeys, query0, kBlockKeys)) {
+  const Window window = p.window.of_row(b, 0, p.T), tiles = window.of_tile(query0, kMmaRows);
+  for (int key0 = tiles.next_tile(0, query0, kBlockKeys); key0 < end;
+       key0 = tiles.next_tile(key0 + kBlockKeys, query0, kBlockKeys)) {
     __syncthreads();  // every thread has read the values before
     const uint8_t* g_padding_mask = p.padding_mask + int64_t{b} * p.T + key0;
     load_turned<kDh, kBlockKeys>(s_values, g_v + int64_t{key0} * kDh, kDh, g_padding_mask,
@@ -58,7 +59,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
     __syncthreads();            // the values and s_padding_mask are complete
     if (row0 >= p.T) continue;  // the whole warp
 
-    const unsigned visible = visible_keys<kKeyTiles>(s_padding_mask, p.window, key0, row0, lane);
+    const unsigned visible = visible_keys<kKeyTiles>(s_padding_mask, window, key0, row0, lane);
     MmaD r_probs[kKeyTiles] = {};
     SIMT_UNROLL for (int tile = 0; tile < kKeyTiles; ++tile) {
       SIMT_UNROLL for (int i = 0; i < 4; ++i) {

@@ -23,7 +23,7 @@ SIMT_DEVICE void add_values(A (&r_context)[kMaxColumns][kRowsPerWarp], const A* 
       continue;  // the same for the whole warp, as every condition on s and r
     const auto rows = window.rows_of(key0 + s, position0, kRowsPerWarp);
     const A* s_row = s_p + s * kRowsPerWarp;
-    const bool all_rows = rows.contains(0) && rows.contains(kRowsPerWarp - 1);
+    const bool all_rows = rows.contains_all(kRowsPerWarp);
     SIMT_UNROLL for (int c = 0; c < kMaxColumns; ++c) {
       const int column = lane + 32 * c;
       if (column >= Dh) continue;

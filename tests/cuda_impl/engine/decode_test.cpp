@@ -33,7 +33,9 @@ BOOST_AUTO_TEST_CASE(every_method_decodes_what_its_forward_pass_computes) {
 // The cache keeps what has left a window; nobody sees it.
 BOOST_AUTO_TEST_CASE(windowed_models_decode_what_their_forward_pass_computes) {
   const Tokens tokens(2, 38);
-  for (const ModelConfig& config : sampled(windowed_models())) {
+  std::vector<ModelConfig> configs = sampled(windowed_models());
+  for (const ModelConfig& config : sampled(dynamic_models())) configs.push_back(config);
+  for (const ModelConfig& config : configs) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     for (const Precision precision : kPrecisions) {
       const auto model = make(config, precision);
@@ -68,6 +70,7 @@ BOOST_AUTO_TEST_CASE(chunks_of_any_sizes_and_ragged_rows_with_padding) {
     tokens.mask[place] = 0;
   std::vector<ModelConfig> configs = decoding_models();
   for (const ModelConfig& config : sampled(windowed_models())) configs.push_back(config);
+  for (const ModelConfig& config : sampled(dynamic_models())) configs.push_back(config);
   for (const ModelConfig& config : sampled(configs)) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     const auto model = make(config, Precision::fp32);
@@ -276,6 +279,7 @@ BOOST_AUTO_TEST_CASE(a_shared_beginning_is_as_good_as_read) {
   std::copy_n(tokens.tokens.begin(), 11, tokens.tokens.begin() + 20);
   std::vector<ModelConfig> configs = decoding_models();
   for (const ModelConfig& config : sampled(windowed_models())) configs.push_back(config);
+  for (const ModelConfig& config : sampled(dynamic_models())) configs.push_back(config);
   for (const ModelConfig& config : sampled(configs)) {
     BOOST_TEST_INFO_SCOPE(text_of(config));
     const auto model = make(config, Precision::fp32);

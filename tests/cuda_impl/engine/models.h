@@ -161,11 +161,23 @@ inline std::vector<golden::ModelConfig> windowed_models() {
   return all;
 }
 
+// The same of dynamic ones.
+inline std::vector<golden::ModelConfig> dynamic_models() {
+  std::vector<golden::ModelConfig> all = windowed_models();
+  for (golden::ModelConfig& config : all) {
+    config.window += 6;
+    config.window_kind = golden::WindowKind::dynamic;
+    config.window_min = 2;
+  }
+  return all;
+}
+
 inline std::string text_of(const golden::ModelConfig& c) {
   return "method " + c.method + " on " + golden::block_name(c.block) +
          (c.qk_norm ? " with normed heads" : "") +
-         (c.norm == golden::NormPosition::pre ? " pre" : " post") + " window " +
-         std::to_string(c.window) + (c.method == "pt" ? golden::prob_transformer_json(c) : "");
+         (c.norm == golden::NormPosition::pre ? " pre" : " post") + " " +
+         golden::window_kind_name(c.window_kind) + " window " + std::to_string(c.window) +
+         (c.method == "pt" ? golden::prob_transformer_json(c) : "");
 }
 
 // Owns what a Batch points to.

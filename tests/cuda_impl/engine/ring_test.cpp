@@ -26,6 +26,8 @@ std::vector<ModelConfig> ring_models() {
       config.window = 5;
       config.sink_tokens = config.block == golden::BlockKind::llama ? 0 : 2;
       all.push_back(config);
+      config.window_kind = golden::WindowKind::dynamic;
+      all.push_back(config);
     }
   }
   return all;

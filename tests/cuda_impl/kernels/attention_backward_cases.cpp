@@ -77,7 +77,8 @@ void add_attention_backward_cases(std::vector<Case>& cases) {
   cases.push_back(attention_delta_case<S>(2, 7, 3, 40));
   std::vector<Shape> shapes{{1, 1, 1, 1, 8, 1, "none"},
                             {1, 33, 2, 1, 8, 2, "left"},
-                            {1, 100, 2, 1, 8, 1, "none", false, "layer", 5, 2}};
+                            {1, 100, 2, 1, 8, 1, "none", false, "layer", 5, 2},
+                            {2, 70, 2, 1, 8, 1, "left", false, "layer", 40, 1, true}};
   if (!kSmall) {
     const std::vector<Shape> more{
         {2, 3, 2, 1, 8, 1, "all"},
@@ -93,6 +94,7 @@ void add_attention_backward_cases(std::vector<Case>& cases) {
         {2, 33, 2, 1, 8, 1, "holes", false, "layer", 1},
         {2, 70, 4, 2, 20, 2, "left", false, "layer", 33},
         {1, 100, 2, 1, 8, 2, "holes", false, "element", 7, 33},
+        {2, 70, 4, 2, 20, 2, "holes", false, "element", 70, 0, true},
         {1, 64, 2, 1, 8, 1, "right", true, "layer", 32},
         {1, 33, 2, 1, 8, 1, "none", false, "layer", 2, 40},
     };
@@ -105,7 +107,8 @@ void add_attention_backward_cases(std::vector<Case>& cases) {
 
   if constexpr (cuda::kHasMma<S>) {
     std::vector<Shape> mma_shapes{{1, 70, 2, 1, 16, 1, "left"},
-                                  {1, 200, 2, 1, 16, 1, "none", false, "layer", 5, 2}};
+                                  {1, 200, 2, 1, 16, 1, "none", false, "layer", 5, 2},
+                                  {2, 140, 2, 1, 16, 1, "left", false, "layer", 90, 1, true}};
     if (!kSmall) {
       const std::vector<Shape> more{
           {1, 1, 1, 1, 16, 1, "none"},

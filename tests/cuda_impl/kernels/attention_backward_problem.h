@@ -15,14 +15,18 @@ struct Shape {
   // there is an offset.
   const char* coefficients = "layer";
   int64_t window = 0, sinks = 0;
+  bool dynamic = false;  // each query has a window of its own, of 1 to `window`
 
+  int64_t size_of(int64_t b, int64_t t) const {
+    return dynamic ? 1 + (7 * t + 3 * b + t / 5) % window : window;
+  }
   int64_t queries() const { return B * H * T * Dh; }
   int64_t keys() const { return B * Hkv * T * Dh; }
   int64_t tiles() const { return (T + 31) / 32; }
   std::string text() const {
     return shape_of("B T H Hkv Dh layers", B, T, H, Hkv, Dh, layers) + " padding " + padding +
            (detached ? " detached" : "") + " coefficients by " + coefficients + " " +
-           shape_of("window sinks", window, sinks);
+           shape_of("window sinks dynamic", window, sinks, dynamic);
   }
   bool varying() const { return coefficients == std::string("element"); }
   bool is_real(int64_t b, int64_t t) const {
@@ -111,7 +115,7 @@ struct Problem {
                            key * strides.key)];
   }
   bool visible(int64_t b, int64_t t, int64_t key) const {
-    const bool near = s.window == 0 || t - key < s.window || key < s.sinks;
+    const bool near = s.window == 0 || t - key < s.size_of(b, t) || key < s.sinks;
     return key <= t && near && padding_mask[at(b * s.T + key)] != 0;
   }
   std::size_t query_at(int64_t b, int64_t h, int64_t t) const {
@@ -287,6 +291,10 @@ struct OnDevice {
       add(dq_arrays, dq_table, upload<A>(p.dq0[i]));
       add(dk_arrays, dk_table, upload<A>(p.dk0[i]));
     }
+    std::vector<int32_t> own;
+    for (int64_t n = 0; n < s.B * s.T; ++n)
+      own.push_back(static_cast<int32_t>(s.size_of(n / s.T, n % s.T)));
+    sizes = simt::Buffer<int32_t>(own);
     q = simt::Buffer<const S*>(q_table);
     k = simt::Buffer<const S*>(k_table);
     dq = simt::Buffer<A*>(dq_table);
@@ -307,6 +315,7 @@ struct OnDevice {
     scores.Dh = s.Dh;
     scores.window = s.window;
     scores.sinks = s.sinks;
+    if (s.dynamic) scores.sizes = sizes.get();
     cuda::ScoreGradients<A> gradients;
     if (!s.detached) {
       gradients.dq = dq.get();
@@ -347,6 +356,7 @@ struct OnDevice {
   cuda::Coefficients<A> strides;
   simt::Buffer<A> lse, delta, dc, parts, dv;
   simt::Buffer<uint8_t> padding_mask;
+  simt::Buffer<int32_t> sizes;
 };
 
 }  // namespace assay::kernel_test::attention_backward

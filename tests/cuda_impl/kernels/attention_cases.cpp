@@ -1,5 +1,6 @@
 // attention_tiled, attention_split, replay_attention_tiled and stored_attention_tiled, the same
-// three on tensor cores, attention_scores, attention_probs, store_probs
+// three on tensor cores, window_sizes, attention_scores, attention_probs, store_probs
+#include <algorithm>
 #include <functional>
 #include <memory>
 
@@ -176,6 +177,140 @@ void add_cases_of(const Shape& s, std::vector<Case>& cases) {
       });
 }
 
+// Sizes of dynamic windows and the extremes that they follow, in plain loops. The scores' own
+// coefficients take no part.
+template <class S>
+struct SizesProblem {
+  using A = accum_t<S>;
+  Problem<S> problem;
+  int64_t least;
+  std::vector<Expected> z;         // [B,T]
+  std::vector<Expected> extremes;  // [B,T,2], up to each position
+
+  SizesProblem(const Shape& s, int64_t smallest) : problem(s), least(smallest) {
+    const double infinity = std::numeric_limits<double>::infinity();
+    for (int64_t b = 0; b < s.B; ++b) {
+      Expected low{infinity, 0}, high{-infinity, 0};
+      for (int64_t t = 0; t < s.end(b); ++t) {
+        z.push_back(strength(b, t));
+        if (problem.is_real(b, t)) {
+          low = std::min(low.value, z.back().value) == low.value ? low : z.back();
+          high = std::max(high.value, z.back().value) == high.value ? high : z.back();
+          low.bound = high.bound = std::max({low.bound, high.bound, z.back().bound});
+        }
+        extremes.push_back(low);
+        extremes.push_back(high);
+      }
+      z.resize(at((b + 1) * s.T));
+      extremes.resize(at(2 * (b + 1) * s.T));
+    }
+  }
+
+  Expected strength(int64_t b, int64_t t) const {
+    const Shape& s = problem.s;
+    double sum = 0, magnitude = 0, terms = 0;
+    for (int64_t h = 0; h < s.H; ++h)
+      for (int64_t key = 0; key <= t; ++key) {
+        if (!problem.visible(b, t, key)) continue;
+        double score = 0;
+        for (int64_t d = 0; d < s.Dh; ++d) {
+          const double term = problem.q[0][at(problem.row(b, h, t) * s.Dh + d)] *
+                              problem.k[0][at(problem.kv_row(b, h, key) * s.Dh + d)];
+          score += term;
+          magnitude += std::fabs(term);
+        }
+        sum += std::fabs(score);
+        ++terms;
+      }
+    if (terms == 0) return {0, 0};
+    const double tiles = std::ceil(static_cast<double>(s.T) / 32);
+    return {sum / terms,
+            2 * (static_cast<double>(s.Dh + s.H) + tiles + 9) * unit_of<A>() * magnitude / terms};
+  }
+
+  // One size, or two neighbours where the errors leave both open.
+  Expected size(int64_t b, int64_t t) const {
+    const Shape& s = problem.s;
+    const Expected own = z[at(b * s.T + t)];
+    Expected low = extremes[at(2 * (b * s.T + t))], high = extremes[at(2 * (b * s.T + t) + 1)];
+    low.value = std::min(low.value, own.value);  // of a padded query, which is not among them
+    high.value = std::max(high.value, own.value);
+    const double range = static_cast<double>(s.window - least);
+    if (low.value == high.value) return {static_cast<double>(least) + std::floor(range / 2), 0};
+    const double e = std::max(own.bound, high.bound);
+    const auto share = [&](double z_, double l, double h) {
+      return std::clamp((z_ - l) / (h - l), 0.0, 1.0) * range;
+    };
+    const bool extreme = own.value == low.value || own.value == high.value;
+    const double by = extreme ? 0 : e, step = 1 + 6 * unit_of<A>();
+    const double due = std::floor(share(own.value, low.value, high.value));
+    const double most =
+        std::floor(share(own.value + by, low.value - by, high.value - by) * (extreme ? 1 : step));
+    const double fewest =
+        std::floor(share(own.value - by, low.value + by, high.value + by) / (extreme ? 1 : step));
+    return {static_cast<double>(least) + due, std::max(most - due, due - fewest)};
+  }
+};
+
+template <class S>
+void add_sizes_case(const Shape& s, int64_t least, std::vector<Case>& cases) {
+  using A = accum_t<S>;
+  const auto p = std::make_shared<const SizesProblem<S>>(s, least);
+  cases.push_back({"window_sizes", p->problem.text() + " least " + std::to_string(least),
+                   [=] {
+                     const OnDevice<S> g(p->problem);
+                     const int64_t T = s.queries();
+                     const simt::Buffer<int32_t> sizes(at(s.B * T)), keys(at(s.B * T));
+                     const simt::Buffer<A> extremes(at(2 * s.B * T)), sums(at(s.B * s.H * T));
+                     const simt::Buffer<A> one = upload<A>({1});
+                     Values before;
+                     for (const Expected& value : p->extremes) before.push_back(value.value);
+                     const auto g_before =
+                         upload<A>(s.chunk == 0 ? before : g.placed(before, 1, 2));
+                     cuda::ScoreOperands<S> scores = g.scores();
+                     scores.coefficients = {.data = one.get()};
+                     cuda::WindowSizes<S> out{.sizes = {sizes.get(), {s.B, T}},
+                                              .extremes = {extremes.get(), {s.B, 1, T, 2}},
+                                              .sums = {sums.get(), {s.B, s.H, T}},
+                                              .keys = {keys.get(), {s.B, T}},
+                                              .before = {},
+                                              .least = least};
+                     if (s.chunk != 0)
+                       out.before = {g_before.get(), {g.values().shape[0], 1, scores.rows(), 2}};
+                     cuda::window_sizes<S>(out, scores, nullptr);
+                     Values all;
+                     std::vector<int32_t> whole;
+                     sizes.to(whole);
+                     all.assign(whole.begin(), whole.end());
+                     download(extremes, all);
+                     return all;
+                   },
+                   [=] {
+                     std::vector<Expected> sizes, extremes;
+                     for (int64_t b = 0; b < s.B; ++b)
+                       for (int64_t t = s.position_offset(b); t < s.end(b); ++t) {
+                         sizes.push_back(p->size(b, t));
+                         for (int64_t i = 0; i < 2; ++i)
+                           extremes.push_back(p->extremes[at(2 * (b * s.T + t) + i)]);
+                       }
+                     sizes.insert(sizes.end(), extremes.begin(), extremes.end());
+                     return sizes;
+                   }});
+}
+
+template <class S>
+void add_sizes_cases(std::vector<Case>& cases) {
+  add_sizes_case<S>({2, 70, 2, 1, 8, 1, "holes", "nothing", 0, 40, 2}, 3, cases);
+  if (kSmall) return;
+  add_sizes_case<S>({1, 1, 1, 1, 8, 1, "none", "nothing", 0, 5}, 1, cases);
+  add_sizes_case<S>({2, 33, 4, 2, 20, 1, "all", "nothing", 0, 9}, 1, cases);
+  add_sizes_case<S>({2, 100, 4, 2, 20, 1, "left", "nothing", 0, 1000}, 1, cases);
+  add_sizes_case<S>({3, 40, 2, 1, 64, 1, "nan_holes", "nothing", 0, 7, 33}, 7, cases);
+  add_sizes_case<S>({3, 100, 2, 1, 8, 1, "nan_holes", "nothing", 1, 37, 1}, 2, cases);
+  add_sizes_case<S>({2, 140, 4, 2, 8, 1, "right", "nothing", 66, 80}, 5, cases);
+  add_sizes_case<S>({2, 60, 2, 1, 8, 1, "holes", "nothing", 5, 20, 2, 7}, 2, cases);
+}
+
 }  // namespace
 
 // Tiles are 32 queries by 32 keys; 33 and 70 have ragged last ones, Dh 20 and 64 a ragged and a
@@ -187,6 +322,7 @@ void add_attention_cases(std::vector<Case>& cases) {
                             {1, 70, 1, 1, 20, 1, "none"},
                             {2, 37, 2, 1, 8, 1, "holes", "nothing", 1},
                             {1, 100, 2, 1, 8, 1, "none", "nothing", 0, 5, 2},
+                            {2, 70, 2, 1, 8, 1, "holes", "nothing", 0, 40, 2, 0, true},
                             {2, 45, 2, 1, 8, 1, "holes", "nothing", 1, 0, 0, 16}};
   if (!kSmall) {
     const std::vector<Shape> more{{2, 1, 2, 1, 8, 1, "all"},
@@ -215,6 +351,9 @@ void add_attention_cases(std::vector<Case>& cases) {
                                   {1, 33, 2, 1, 8, 1, "none", "nothing", 0, 1000},
                                   {3, 100, 2, 1, 8, 1, "nan_holes", "nothing", 1, 9, 1},
                                   {2, 100, 4, 2, 20, 2, "left", "layer_offset", 35, 40},
+                                  {2, 100, 4, 2, 20, 2, "right", "element", 0, 33, 0, 0, true},
+                                  {3, 100, 2, 1, 8, 1, "nan_holes", "nothing", 1, 37, 1, 0, true},
+                                  {2, 100, 4, 2, 20, 2, "left", "layer", 35, 70, 0, 0, true},
                                   {2, 70, 4, 2, 20, 2, "left", "element", 33, 0, 0, 5},
                                   {3, 40, 2, 1, 64, 2, "nan_holes", "batch_key", 7, 0, 0, 7},
                                   {2, 60, 2, 1, 8, 3, "none", "batch_query", 5, 20, 2, 64},
@@ -222,10 +361,13 @@ void add_attention_cases(std::vector<Case>& cases) {
     shapes.insert(shapes.end(), more.begin(), more.end());
   }
   for (const Shape& shape : shapes) add_cases_of<S>(shape, cases);
+  add_sizes_cases<S>(cases);
 
   if constexpr (!std::is_same_v<S, accum_t<S>>) {  // tiles are 64 by 64
     std::vector<Shape> mma_shapes{{1, 70, 2, 1, 16, 2, "left", "layer"},
-                                  {1, 200, 2, 1, 16, 1, "none", "nothing", 0, 5, 2}};
+                                  {1, 200, 2, 1, 16, 1, "none", "nothing", 0, 5, 2},
+                                  {2, 140, 2, 1, 16, 1, "left", "nothing", 0, 90, 1, 0, true},
+                                  {2, 140, 2, 1, 16, 1, "left", "nothing", 1, 90, 1, 7, true}};
     if (!kSmall) {
       const std::vector<Shape> more{{1, 1, 1, 1, 16, 1, "none"},
                                     {2, 1, 2, 1, 32, 1, "all"},
@@ -241,6 +383,9 @@ void add_attention_cases(std::vector<Case>& cases) {
                                     {1, 200, 4, 2, 32, 2, "left", "layer", 0, 65},
                                     {3, 200, 2, 1, 16, 1, "holes", "nothing", 1, 30, 3},
                                     {2, 200, 4, 2, 32, 2, "none", "layer_offset", 66, 33},
+                                    {2, 200, 4, 2, 32, 2, "holes", "layer", 0, 130, 0, 0, true},
+                                    {3, 200, 2, 1, 16, 1, "holes", "nothing", 1, 70, 3, 0, true},
+                                    {2, 200, 4, 2, 32, 2, "none", "layer", 66, 80, 0, 0, true},
                                     {3, 130, 2, 1, 16, 1, "none", "nothing", 1, 0, 0, 16},
                                     {2, 140, 4, 2, 32, 2, "holes", "layer_offset", 65, 40, 3, 7}};
       mma_shapes.insert(mma_shapes.end(), more.begin(), more.end());

@@ -21,10 +21,14 @@ struct Shape {
   // In decoding: keys and values in blocks of so many positions, those of a sequence not one behind
   // the other. 0: a sequence is one piece.
   int64_t block = 0;
+  bool dynamic = false;  // each query has a window of its own, of 1 to `window`
 
   int64_t columns() const { return (T + block - 1) / block; }
   // The block of column c of row b; block 0 belongs to nobody.
   int64_t block_of(int64_t b, int64_t c) const { return B * columns() - (c * B + b); }
+  int64_t size_of(int64_t b, int64_t t) const {
+    return dynamic ? 1 + (7 * t + 3 * b + t / 5) % window : window;
+  }
   int64_t queries() const { return chunk == 0 ? T : chunk; }
   int64_t position_offset(int64_t b) const { return chunk == 0 ? 0 : T - b - chunk; }
   int64_t end(int64_t b) const { return position_offset(b) + queries(); }
@@ -114,7 +118,8 @@ struct Problem {
   std::string text() const {
     return shape_of("B T H Hkv Dh layers", s.B, s.T, s.H, s.Hkv, s.Dh, s.layers) + " padding " +
            s.padding + " coefficients by " + s.coefficients + " " +
-           shape_of("chunk window sinks block", s.chunk, s.window, s.sinks, s.block);
+           shape_of("chunk window sinks block dynamic", s.chunk, s.window, s.sinks, s.block,
+                    s.dynamic);
   }
 
   // Different in every row of the batch.
@@ -126,7 +131,7 @@ struct Problem {
     return padding == "none";
   }
   bool visible(int64_t b, int64_t t, int64_t key) const {
-    const bool near = s.window == 0 || t - key < s.window || key < s.sinks;
+    const bool near = s.window == 0 || t - key < s.size_of(b, t) || key < s.sinks;
     return key <= t && near && padding_mask[at(b * s.T + key)] != 0;
   }
   int64_t row(int64_t b, int64_t h, int64_t t) const { return (b * s.H + h) * s.T + t; }
@@ -228,9 +233,13 @@ struct OnDevice {
       arrays.push_back(upload<S>(placed(p.k[i], shape.Hkv, shape.Dh)));
       k_table.push_back(arrays.back().get());
     }
-    std::vector<int32_t> positions;
-    for (int64_t b = 0; b < shape.B; ++b)
+    std::vector<int32_t> positions, own;
+    for (int64_t b = 0; b < shape.B; ++b) {
       positions.push_back(static_cast<int32_t>(shape.position_offset(b)));
+      for (int64_t t = shape.position_offset(b); t < shape.end(b); ++t)
+        own.push_back(static_cast<int32_t>(shape.size_of(b, t)));
+    }
+    sizes = simt::Buffer<int32_t>(own);
     position_offset = simt::Buffer<int32_t>(positions);
     std::vector<int32_t> ids;
     for (int64_t i = 0; shape.block > 0 && i < shape.B * shape.columns(); ++i) {
@@ -281,6 +290,7 @@ struct OnDevice {
             .Dh = shape.Dh,
             .window = shape.window,
             .sinks = shape.sinks,
+            .sizes = shape.dynamic ? sizes.get() : nullptr,
             .positions = shape.T,
             .blocks = table_of_blocks()};
   }
@@ -300,7 +310,7 @@ struct OnDevice {
   simt::Buffer<const S*> q, k;
   simt::Buffer<S> v;
   simt::Buffer<uint8_t> padding_mask;
-  simt::Buffer<int32_t> position_offset, blocks;
+  simt::Buffer<int32_t> position_offset, blocks, sizes;
   simt::Buffer<accum_t<S>> lse, table, offsets;
 };
 

@@ -98,6 +98,7 @@ BOOST_AUTO_TEST_CASE(every_barrier_of_every_kernel_is_needed) {
                                                        {"attention_split", 2},
                                                        {"attention_mma", 3},
                                                        {"replay_attention_mma", 3},
+                                                       {"window_sizes", 2},
                                                        {"attention_scores", 2},
                                                        {"attention_probs", 2},
                                                        {"store_probs", 2},
