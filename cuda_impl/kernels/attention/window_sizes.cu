@@ -14,8 +14,8 @@
 // width is the window of the scores, whatever their positions. Launch: one block of 4 warps per 32
 // queries of one head, keys in tiles of 32; then one warp per batch row, 32 positions at a time.
 // A key adds to the sum of its lane s mod 32 in ascending order, whatever the chunk, so that a step
-// of decoding has the bits of the whole. Longest addition chain: scores Dh + 1; sums ceil(T/32) + 5,
-// then H.
+// of decoding has the bits of the whole. Longest addition chain: scores Dh + 1; sums
+// ceil(T/32) + 5, then H.
 // CPU counterpart: reference/ops/dynamic_window.cpp
 #include "cuda_impl/kernels/tiles/score_tile.h"
 
