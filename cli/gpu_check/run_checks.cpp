@@ -71,10 +71,10 @@ class CaseRun {
 
   cuda::Model& model() {
     if (model_ == nullptr) {
-      const auto make = [this]() -> std::shared_ptr<cuda::Model> {
-        return make_(bundled_.config, precision_, BundledWeights(bundled_), options_);
+      const auto make = [this](const cuda::ModelOptions& options) -> std::shared_ptr<cuda::Model> {
+        return make_(bundled_.config, precision_, BundledWeights(bundled_), options);
       };
-      model_ = make();
+      model_ = make(options_);
       subject_ = std::make_unique<cli::EngineSubject>("engine", model_, options_, make);
     }
     return *model_;

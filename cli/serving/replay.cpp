@@ -43,8 +43,8 @@ std::vector<double> drawn_uniforms(uint64_t seed, const char* stream, std::size_
 // Hears the server and passes on.
 class Recorder : public serving::Listener {
  public:
-  Recorder(Replay& out, verify::ServingAudit& audit, AloneCheck& alone)
-      : out_(out), audit_(audit), alone_(alone) {}
+  Recorder(Replay& into, verify::ServingAudit& audit, AloneCheck& alone)
+      : out_(into), audit_(audit), alone_(alone) {}
 
   std::unordered_map<std::string, std::size_t> places;  // of accepted requests
   std::set<std::size_t> checked;
