@@ -344,10 +344,10 @@ BOOST_AUTO_TEST_CASE(the_engine_does_not_see_the_future_in_any_precision) {
     const golden::SyntheticWeights weights(config, 7);
     const verify::Batch batch = batch_of(c, config);
     for (const Precision precision : {Precision::fp32, Precision::bf16}) {
-      const auto make = [&]() -> std::shared_ptr<cuda::Model> {
-        return cuda::make_host_model(config, precision, weights);
+      const auto make = [&](const cuda::ModelOptions& options) -> std::shared_ptr<cuda::Model> {
+        return cuda::make_host_model(config, precision, weights, options);
       };
-      cli::EngineSubject engine("simt", make(), {}, make);
+      cli::EngineSubject engine("simt", make({}), {}, make);
       const auto result = verify::detect_leaks(engine, config, batch, {.seed = 1, .suffixes = 1});
       for (const verify::Check& check : result.checks) {
         BOOST_TEST((check.status == verify::Status::pass), "method " << c.method << " " << c.form

@@ -206,10 +206,10 @@ BOOST_AUTO_TEST_CASE(causal_heads_do_not_see_the_future_in_any_precision) {
     ++checked;
     const golden::SyntheticWeights weights(c.config, 7);
     for (const Precision precision : {Precision::fp32, Precision::bf16}) {
-      const auto make = [&]() -> std::shared_ptr<cuda::Model> {
-        return cuda::make_host_model(c.config, precision, weights);
+      const auto make = [&](const cuda::ModelOptions& options) -> std::shared_ptr<cuda::Model> {
+        return cuda::make_host_model(c.config, precision, weights, options);
       };
-      cli::EngineSubject engine("simt", make(), {}, make);
+      cli::EngineSubject engine("simt", make({}), {}, make);
       const auto result =
           verify::detect_leaks(engine, c.config, batch_of(c), {.seed = 1, .suffixes = 1});
       for (const verify::Check& check : result.checks) {

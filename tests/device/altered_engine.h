@@ -111,9 +111,10 @@ Altered altered(Precision precision, const std::string& tensor, Change change) {
 
 // Without owning it.
 inline EngineSubject subject_of(Altered& model) {
-  return {"simt", std::shared_ptr<cuda::Model>(std::shared_ptr<void>(), &model), {}, [&model] {
-            return model.again();
-          }};
+  return {"simt",
+          std::shared_ptr<cuda::Model>(std::shared_ptr<void>(), &model),
+          {},
+          [&model](const cuda::ModelOptions&) { return model.again(); }};
 }
 
 }  // namespace assay::gpu_check

@@ -80,7 +80,6 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
   const int start = tiles.next_tile(0, position_offset + query0, kKeys);
   for (int key0 = start; key0 < end;
        key0 = tiles.next_tile(key0 + kKeys, position_offset + query0, kKeys)) {
-    const int key_row = p.ring.row_of(key0);
     __syncthreads();  // every thread has read the key and value tiles before
     for (int i = tid; i < kKeys * p.Dh; i += kScoreThreads) {
       const int n = i / p.Dh, d = i % p.Dh;
@@ -89,7 +88,7 @@ __global__ void __launch_bounds__(kScoreThreads, 2)
     }
     if (tid < kKeys) {
       s_padding_mask[tid] =
-          key0 + tid < end && p.padding_mask[int64_t{b} * p.R + key_row + tid] != 0;
+          key0 + tid < end && p.padding_mask[int64_t{b} * p.R + p.ring.row_of(key0) + tid] != 0;
     }
     A r_score[kRowsPerWarp];
     tile.scores(r_score, p, b, h, query0, position_offset, key0, key0 > start);

@@ -256,7 +256,7 @@ void check_steps_do_not_allocate(const ModelConfig& config) {
   cuda::CachedDecoder<Pass> decoder(
       std::make_shared<const typename Pass::OwnParts>(config, Precision::fp32,
                                                       golden::SyntheticWeights(config, 7)),
-      1, 64, 64);
+      1, 64, 64, {});
   const Tokens prompt(1, 40), token(1, 1);
   decoder.append({40, prompt.tokens, {}, {}}, {});
   const int64_t allocations = decoder.allocations();
