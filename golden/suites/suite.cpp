@@ -108,7 +108,8 @@ CaseShape read_shape(const SuiteJson& json, const SuiteSettings& settings,
   return shape;
 }
 
-// "keep", "detach_stored", "no-detach_stored", "window-4"; of an object those of its items
+// "keep", "detach_stored", "no-detach_stored", "window-4", "full_layers-0.2"; of an object those of
+// its items
 std::string option_name(const std::string& key, const SuiteJson& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_boolean()) return value.get<bool>() ? key : "no-" + key;
@@ -118,6 +119,11 @@ std::string option_name(const std::string& key, const SuiteJson& value) {
       name += (name.empty() ? "" : "-") + option_name(item, of_item);
     }
     return name;
+  }
+  if (value.is_array()) {
+    std::string items;
+    for (const SuiteJson& item : value) items += (items.empty() ? "" : ".") + item.dump();
+    return key + "-" + items;
   }
   return key + "-" + value.dump();
 }

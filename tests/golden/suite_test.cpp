@@ -171,6 +171,12 @@ BOOST_AUTO_TEST_CASE(two_cases_of_one_name_are_refused) {
                "case plain-llama-mha-b1-t5: stands in it twice");
 }
 
+BOOST_AUTO_TEST_CASE(a_list_among_the_options_is_in_the_name) {
+  const Suite suite = parsed(
+      suite_text(R"([{"method": "plain", "window": 6, "full_layers": [1]}])", R"(["mha"])", kT5));
+  BOOST_TEST(suite.cases.front().name == "plain-llama-mha-b1-t5-window-6-full_layers-1");
+}
+
 BOOST_AUTO_TEST_CASE(every_suite_that_comes_with_the_program_is_sound) {
   for (const std::string& name : golden::suite_names()) {
     const Suite suite = golden::load_suite(name);
