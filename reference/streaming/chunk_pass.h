@@ -48,8 +48,7 @@ class ChunkPass {
   void find_kept();
   void find_windowed(const golden::ModelConfig& config);
   void find_fixed(const golden::WeightSource& weights);
-  Array value_of_node(int id, const std::vector<Array>& operands,
-                      const ChunkInputs& inputs) const;
+  Array value_of_node(int id, const std::vector<Array>& operands, const ChunkInputs& inputs) const;
 
   Array observed(const NodeData& node, Array value) const;
 
