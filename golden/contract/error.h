@@ -18,6 +18,12 @@ struct Unsupported : InputError {
   using InputError::InputError;
 };
 
+// Bad input of the judge's own that shows while a subject runs, such as a golden file that cannot be
+// read any more: no fault of the subject.
+struct UnreadableInput : InputError {
+  using InputError::InputError;
+};
+
 // A broken invariant of Assay itself. Exit code 4.
 struct InternalError : std::logic_error {
   using std::logic_error::logic_error;

@@ -198,7 +198,8 @@ def right():
     expect(0, "2 checkpoints declared, 2 compared", "verify", "g.h5", "--subject", good, "--only",
            "embed,logits")
     # Padding on both sides and a single position.
-    cases = ("--dir", "suite", "--only", "plain-llama-gqa-b?-t1,plain-llama-gqa-b?-t33*")
+    cases = ("--dir", "suite", "--only", "plain-llama-gqa-b?-t1,plain-llama-gqa-b?-t33,"
+             "plain-llama-gqa-b?-t33-padded,plain-llama-gqa-b?-t33-padded-raised")
     judge("suite", "generate", "ci", *cases)
     expect(0, "4 verdicts, 4 pass", "suite", "verify", "ci", *cases, "--subject", good,
            "--precision", "fp32")

@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <cstring>
+#include <bit>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -38,7 +39,7 @@ std::string first_difference(const Gradients& a, const Gradients& b) {
     const std::vector<double>& other = found->second;
     if (values.size() != other.size()) return name + ", which has another size there";
     for (std::size_t i = 0; i < values.size(); ++i) {
-      if (std::memcmp(&values[i], &other[i], sizeof(double)) == 0) continue;
+      if (std::bit_cast<uint64_t>(values[i]) == std::bit_cast<uint64_t>(other[i])) continue;
       return fmt::format("{}: element {} is {:.17g} with everything kept and {:.17g} so", name, i,
                          values[i], other[i]);
     }

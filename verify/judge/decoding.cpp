@@ -37,6 +37,8 @@ PartTensors decoded_by(Subject& subject, const Batch& batch, const Chunking& chu
     return decode_in(subject, batch, chunking, wanted, others);
   } catch (const Unsupported&) {
     throw;
+  } catch (const UnreadableInput&) {
+    throw;
   } catch (const InputError& refusal) {
     throw SubjectFailure(fmt::format("decoded {}: {}", chunking.what, refusal.what()));
   }

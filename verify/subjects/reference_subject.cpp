@@ -135,7 +135,11 @@ void ReferenceSubject::reset(int64_t rows, int64_t positions) {
       if (stream->see) stream->see(node, held);
       return held;
     };
-    stream->model = std::make_unique<reference::StreamedModel>(config(), weights(), options);
+    try {
+      stream->model = std::make_unique<reference::StreamedModel>(config(), weights(), options);
+    } catch (const InputError& problem) {  // of the weights' file
+      throw UnreadableInput(problem.what());
+    }
     stream_ = std::move(stream);
   }
   for (int64_t b = 0; b < rows; ++b) stream_->model->reset(b);

@@ -178,10 +178,14 @@ def judge_reports(good, bad):
     assert judge(1, "verify", "g.h5", "--subject", bad, "--quiet") == ""
     said = judge(0, "verify", "g.h5", "--subject", bad, "--no-decode")
     assert "decode" not in said.replace("--no-decode", ""), said
-    said = judge(3, "verify", "g.h5", "--subject", "reference", "--decode")
+    with open(os.path.join(EXAMPLES, "numpy_llama.py"), encoding="utf-8") as file:
+        uncached = program("uncached.py", file.read())
+    said = judge(3, "verify", "g.h5", "--subject", uncached, "--decode")
     assert re.search(r"^skipped +numerics: decode +it keeps no cache", said, re.MULTILINE), said
     assert "decoding: not judged: it keeps no cache" in judge(0, "verify", "g.h5", "--subject",
-                                                              "reference")
+                                                              uncached)
+    said = judge(0, "verify", "g.h5", "--subject", "reference", "--decode")
+    assert "in uneven pieces through three tiers" in said, said
 
 
 def judge_answers(right):
