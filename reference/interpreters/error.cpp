@@ -13,7 +13,10 @@ namespace {
 using golden::Precision;
 
 // Adds the rounding of a store. What is exact and representable stays exact.
-void round_store(const ErrorModel& model, Precision storage, const Array& value, Array& error) {
+// name: of the tensor, "" if it has none.
+void round_store(const ErrorModel& model, Precision storage, const std::string& name,
+                 const Array& value, Array& error) {
+  const bool may_be_excluded = name.ends_with("attn/scores");
   const bool worst = model.norm == ErrorNorm::worst;
   const double unit = golden::unit_roundoff(storage) / (worst ? 1.0 : std::sqrt(3.0));
   const double least = golden::smallest(storage) / 2;  // the rounding of what underflows
@@ -24,7 +27,7 @@ void round_store(const ErrorModel& model, Precision storage, const Array& value,
       double& e = error.data()[i];
       if (!std::isfinite(y)) {
         // -inf of an excluded score: no error is allowed, but where it may not be excluded
-        e = y == -INFINITY && e == INFINITY ? e : 0;
+        e = may_be_excluded && y == -INFINITY && e == INFINITY ? e : 0;
       } else if (e != 0 || golden::round_to(storage, y) != y) {
         const double store = unit * (std::fabs(y) + (worst ? e : 0)) + least;
         e = worst ? e + store : root_sum_square(e, store);
@@ -71,7 +74,7 @@ void evaluate_with_error(const Graph& graph, const Bindings& bindings,
     const Precision narrow = schedule.read_as(node.name);
     if (narrow == schedule.storage_of(node.name)) return stored;
     if (stored.error.absent()) stored.error = Array::zeros(node.shape());
-    round_store(model, narrow, stored.value, stored.error);
+    round_store(model, narrow, node.name, stored.value, stored.error);
     return stored;
   };
   const auto given = [&](const NodeData& node) {
@@ -101,12 +104,12 @@ void evaluate_with_error(const Graph& graph, const Bindings& bindings,
         node.op->value(values, result.value);
         node.op->error(model, values, errors, result.value, result.error);
         if (schedule.eager && node.name.empty()) {
-          round_store(model, schedule.storage, result.value, result.error);
+          round_store(model, schedule.storage, node.name, result.value, result.error);
         }
         return result;
       },
       [&](const NodeData& node, Evaluated result) {
-        round_store(model, schedule.storage_of(node.name), result.value, result.error);
+        round_store(model, schedule.storage_of(node.name), node.name, result.value, result.error);
         if (observer.wants(node)) observer.observe(node, result.value, result.error);
         return observer.gives(node) ? given(node) : read(node, std::move(result));
       });
