@@ -18,8 +18,8 @@ struct Unsupported : InputError {
   using InputError::InputError;
 };
 
-// Bad input of the judge's own that shows while a subject runs, such as a golden file that cannot be
-// read any more: no fault of the subject.
+// Bad input of the judge's own that shows while a subject runs, such as a golden file that cannot
+// be read any more: no fault of the subject.
 struct UnreadableInput : InputError {
   using InputError::InputError;
 };
