@@ -64,7 +64,8 @@ struct ReferenceSubject::Stream {
 ReferenceSubject::ReferenceSubject(golden::ModelConfig config,
                                    std::shared_ptr<const golden::WeightSource> weights,
                                    golden::PrecisionSchedule schedule)
-    : GraphSubject("reference", reference::build_model, std::move(config), weights, schedule),
+    : GraphSubject("reference", reference::build_model, std::move(config), weights,
+                   std::move(schedule)),
       held_(std::move(weights)) {}
 
 Capabilities ReferenceSubject::capabilities() const {
