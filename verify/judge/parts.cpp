@@ -9,6 +9,7 @@
 #include "golden/contract/error.h"
 #include "golden/contract/methods.h"
 #include "verify/decoders/rounding.h"
+#include "verify/subjects/rows.h"
 
 namespace assay::verify {
 namespace {
@@ -160,11 +161,6 @@ IsCompared positions_that_count(const Batch& batch, bool reads_mask) {
     if (reads_mask) return row[t] != 0;
     return std::all_of(row, row + t + 1, [](uint8_t real) { return real != 0; });
   };
-}
-
-bool has_positions(const std::string& axes) {
-  return axes.starts_with("B") && std::count(axes.begin(), axes.end(), 'T') == 1 &&
-         axes.find('S') == std::string::npos;
 }
 
 Places places_of(const std::string& axes, const golden::Shape& shape) {

@@ -32,9 +32,6 @@ struct Places {
   int64_t element(int64_t b, int64_t h, int64_t t) const;  // the first of a position
 };
 
-// Whether a tensor of these axes has one value for every row and position, so that a part of them
-// means something by itself: scores, whose keys are positions too, do not.
-bool has_positions(const std::string& axes);
 Places places_of(const std::string& axes, const golden::Shape& shape);
 
 inline constexpr uint8_t kFirst = 1, kBehind = 2;

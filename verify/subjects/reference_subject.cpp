@@ -6,6 +6,7 @@
 #include "golden/contract/error.h"
 #include "reference/methods/registry.h"
 #include "reference/streaming/tiered_cache.h"
+#include "verify/subjects/rows.h"
 
 namespace assay::verify {
 namespace {
@@ -19,12 +20,6 @@ constexpr int64_t kTierBlock = 1;  // positions; four blocks are the least that 
 // A window in every layer; 0 where some layer sees everything.
 int64_t window_of(const golden::ModelConfig& config) {
   return config.full_layers.empty() ? config.window : 0;
-}
-
-// One value for every row and position.
-bool has_a_position(const std::string& axes) {
-  return axes.starts_with("B") && std::count(axes.begin(), axes.end(), 'T') == 1 &&
-         axes.find('S') == std::string::npos;
 }
 
 // Of every row of the batch the last position that it went on by, from the rows that did.
@@ -174,7 +169,7 @@ void ReferenceSubject::append(const Batch& tokens, std::span<const int32_t> coun
                       .real = std::span(tokens.attention_mask).subspan(first, count)});
   }
   stream_->see = [&](const NodeData& node, const Array& value) {
-    if (!has_a_position(node.result.axes)) return;
+    if (!has_positions(node.result.axes)) return;
     const std::size_t axis = node.result.axes.find('T');
     golden::Tensor tensor =
         last_alone ? last_positions(value, axis, counts)

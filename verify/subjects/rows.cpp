@@ -59,6 +59,11 @@ double counted_labels(const Batch& batch) {
 
 }  // namespace
 
+bool has_positions(const std::string& axes) {
+  return axes.starts_with("B") && std::count(axes.begin(), axes.end(), 'T') == 1 &&
+         axes.find('S') == std::string::npos;
+}
+
 std::vector<Batch> pieces_of(const Batch& batch, int64_t rows) {
   std::vector<Batch> pieces;
   for (int64_t first = 0; first < batch.batch; first += rows) {

@@ -19,6 +19,10 @@ std::vector<Batch> pieces_of(const Batch& batch, int64_t rows);
 golden::Tensor rows_of(const golden::Tensor& tensor, const std::string& axes, int64_t first,
                        int64_t count);
 
+// Whether a tensor of these axes has one value for every row and position, so that a part of them
+// means something by itself: scores, whose keys are positions too, do not.
+bool has_positions(const std::string& axes);
+
 // What a program handed over of each piece, as if it were of the whole batch.
 class JoinedRows {
  public:
