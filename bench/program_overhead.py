@@ -6,7 +6,8 @@ is spent outside the program.
 Numbers: golden files of 1 MB and of some hundred MB, their forward pass in float64 as a .npz dump,
 judged as file: and by a program that answers with a copy of that file. Its own time, start
 included, is shown apart. Leaks: examples/numpy_llama.py, preset small; the program works from when
-a line arrives until its answer stands, and while it starts. Medians of the rounds, wall seconds.
+a line arrives until its answer stands, while it starts, and while it ends: the last is measured
+apart, from the end of its input until the process is gone. Medians of the rounds, wall seconds.
 Wants numpy; exits with 77 where it is missing.
 """
 
@@ -26,7 +27,8 @@ except ImportError as error:
 
 EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "examples")
 
-# Appends "begin end" of each stretch of work of this process, in seconds since the machine started.
+# Appends "begin end start|request" of each stretch of work of this process, in seconds since the
+# machine started.
 STRETCHES = r"""
 import os, sys, time
 
@@ -34,14 +36,14 @@ def now():
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 with open("/proc/self/stat") as file:
-    BEGIN = [int(file.read().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")]
+    BEGIN = [int(file.read().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK"), "start"]
 
 def rests():
     with open(sys.argv[1], "a") as file:
-        file.write(f"{BEGIN[0]} {now()}\n")
+        file.write(f"{BEGIN[0]} {now()} {BEGIN[1]}\n")
 
 def works():
-    BEGIN[0] = now()
+    BEGIN[:] = [now(), "request"]
 
 class Lines:
     def __iter__(self):
@@ -87,15 +89,17 @@ def seconds_of(command):
 
 
 def covered(path):
-    """Seconds in which at least one process worked, and how many stretches there are."""
+    """Seconds in which at least one process worked, and the numbers of stretches and starts."""
     with open(path) as file:
-        stretches = sorted(tuple(map(float, line.split())) for line in file)
+        lines = [line.split() for line in file]
+    starts = sum(line[2] == "start" for line in lines)
+    stretches = sorted((float(begin), float(end)) for begin, end, _ in lines)
     os.remove(path)
     total = reached = 0.0
     for begin, end in stretches:
         total += max(0.0, end - max(begin, reached))
         reached = max(reached, end)
-    return total, len(stretches)
+    return total, len(stretches), starts
 
 
 def judged(assay, rounds, name, *options):
@@ -119,14 +123,30 @@ def judged(assay, rounds, name, *options):
           f"{of['program']:.3f} s; without it {(of['exec'] - of['program']) / of['file']:.2f}x")
 
 
+def ending():
+    """Seconds that the program takes to end, once nothing is left to read."""
+    program = subprocess.Popen([sys.executable, "llama.py", "ends"], stdin=subprocess.PIPE,
+                               env={**os.environ, "PYTHONPATH": EXAMPLES})
+    while not os.path.exists("ends") or os.path.getsize("ends") == 0:
+        time.sleep(0.01)
+    begin = time.monotonic()
+    program.stdin.close()
+    program.wait()
+    seconds = time.monotonic() - begin
+    os.remove("ends")
+    return seconds
+
+
 def leaks(assay, rounds, *options):
     shares, requests = [], 0
+    end = statistics.median(ending() for _ in range(rounds))
     for _ in range(rounds):
         seconds = seconds_of([assay, "leak", "--method", "plain", *options, "--subject",
                               f"exec:{sys.executable} llama.py stretches"])
-        work, requests = covered("stretches")
-        shares.append(1 - work / seconds)
-    print(f"leak {' '.join(options)}: {requests} stretches of work, {seconds:.2f} s, "
+        work, requests, starts = covered("stretches")
+        shares.append(1 - (work + starts * end) / seconds)
+    print(f"leak {' '.join(options)}: {requests} stretches of work, {seconds:.2f} s, {starts} "
+          f"programs that end in {1e3 * end:.0f} ms each; "
           f"{100 * statistics.median(shares):.1f} % outside the program")
 
 

@@ -1,5 +1,7 @@
 #include "reference/numbers/relation.h"
 
+#include <bit>
+
 #include "golden/contract/error.h"
 
 namespace assay::reference {
@@ -33,8 +35,10 @@ void Relation::unite(int64_t cell, const Relation& other, int64_t other_cell) {
 
 std::vector<int64_t> Relation::sources_of(int64_t cell) const {
   std::vector<int64_t> list;
-  for (int64_t source = 0; source < sources_; ++source) {
-    if (depends(cell, source)) list.push_back(source);
+  int64_t first = 0;
+  for (uint64_t word : source_bits(cell)) {
+    for (; word != 0; word &= word - 1) list.push_back(first + std::countr_zero(word));
+    first += 64;
   }
   return list;
 }

@@ -31,6 +31,10 @@ class Relation {
   Cell kind(int64_t cell) const { return kinds_[static_cast<std::size_t>(cell)]; }
   void set_kind(int64_t cell, Cell kind) { kinds_[static_cast<std::size_t>(cell)] = kind; }
   std::vector<int64_t> sources_of(int64_t cell) const;
+  // The same as bits: bit i % 64 of word i / 64 is source i.
+  std::span<const uint64_t> source_bits(int64_t cell) const {
+    return {bits_.data() + cell * words_, static_cast<std::size_t>(words_)};
+  }
 
  private:
   golden::Shape cell_shape_;

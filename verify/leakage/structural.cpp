@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <optional>
+#include <span>
+#include <utility>
 
 #include "golden/contract/error.h"
 #include "reference/graph/op.h"
@@ -66,6 +69,8 @@ bool may_depend(const Allowed& allowed, const Place& place, const Source& source
   return sees(place.t) || (place.s >= 0 && sees(place.s));
 }
 
+using Bits = std::vector<uint64_t>;  // bit i % 64 of word i / 64 is source i
+
 class Prover {
  public:
   Prover(const Graph& graph, const Allowed& allowed)
@@ -99,11 +104,34 @@ class Prover {
 
   const Relation& relation(int id) const { return relations_[static_cast<std::size_t>(id)]; }
 
-  std::optional<Found> first_leak(int id) const {
+  // The sources that a cell of row b and position t may depend on, each -1 where it has none.
+  const Bits& allowed_to(int64_t b, int64_t t) {
+    Bits& bits = allowed_bits_[{b, t}];
+    if (!bits.empty()) return bits;
+    bits.assign(static_cast<std::size_t>(sources_.count + 63) / 64, 0);
+    for (int64_t index = 0; index < sources_.count; ++index) {
+      if (!may_depend(allowed_, {.b = b, .t = t}, source_of(sources_, index))) continue;
+      bits[static_cast<std::size_t>(index / 64)] |= uint64_t{1} << (index % 64);
+    }
+    return bits;
+  }
+
+  bool depends_on_more(const Relation& relation, int64_t cell, const Place& place) {
+    const Bits& by_t = allowed_to(place.b, place.t);
+    const Bits& by_s = place.t >= 0 && place.s >= 0 ? allowed_to(place.b, place.s) : by_t;
+    const std::span<const uint64_t> bits = relation.source_bits(cell);
+    for (std::size_t w = 0; w < bits.size(); ++w) {
+      if ((bits[w] & ~(by_t[w] | by_s[w])) != 0) return true;
+    }
+    return false;
+  }
+
+  std::optional<Found> first_leak(int id) {
     const NodeData& node = graph_.node(id);
     std::optional<Found> found;
     for (int64_t cell = 0; cell < relation(id).cells(); ++cell) {
       const Place place = place_of(relation(id), cell);
+      if (!depends_on_more(relation(id), cell, place)) continue;
       for (const int64_t index : relation(id).sources_of(cell)) {
         const Source source = source_of(sources_, index);
         if (may_depend(allowed_, place, source)) continue;
@@ -204,6 +232,7 @@ class Prover {
   const Allowed& allowed_;
   Sources sources_;
   std::vector<Relation> relations_;
+  std::map<std::pair<int64_t, int64_t>, Bits> allowed_bits_;
 };
 
 }  // namespace
