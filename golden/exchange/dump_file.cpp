@@ -241,12 +241,16 @@ struct DumpReader::Impl {
   std::unique_ptr<Format> format;
   std::vector<DumpEntry> entries;
   std::map<std::string, std::string> paths;  // of entries, by name
+  std::vector<std::string> left_out;
 };
 
 DumpReader::DumpReader(const std::string& path, Reading reading)
-    : impl_(new Impl{path, open_format(path, reading), {}, {}}) {
+    : impl_(new Impl{path, open_format(path, reading), {}, {}, {}}) {
   for (const std::string& dataset : impl_->format->paths()) {
-    if (is_part_of_a_golden_file(dataset)) continue;
+    if (is_part_of_a_golden_file(dataset)) {
+      impl_->left_out.push_back(one_line(dataset.substr(1)));
+      continue;
+    }
     const std::string name = name_of(dataset);
     if (one_line(name) != name) {
       throw InputError(fmt::format("{}: {}: a name with control characters; rename it", path,
@@ -265,6 +269,7 @@ DumpReader::DumpReader(const std::string& path, Reading reading)
 DumpReader::~DumpReader() = default;
 
 const std::vector<DumpEntry>& DumpReader::entries() const { return impl_->entries; }
+const std::vector<std::string>& DumpReader::left_out() const { return impl_->left_out; }
 std::string DumpReader::config_hash() const { return impl_->format->attribute("config_hash"); }
 std::string DumpReader::seed() const { return impl_->format->attribute("seed"); }
 

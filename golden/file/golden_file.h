@@ -162,6 +162,8 @@ class DumpReader {
   explicit DumpReader(const std::string& path, Reading reading = Reading::strict);
   ~DumpReader();
   const std::vector<DumpEntry>& entries() const;
+  // Names of what is no dump's: a golden file's manifest, inputs and weights.
+  const std::vector<std::string>& left_out() const;
   const DumpEntry& entry(const std::string& name) const;  // throws InputError if there is none
   std::string config_hash() const;                        // "" if the file does not say
   std::string seed() const;                               // "" if the file does not say

@@ -39,6 +39,7 @@ class MappedDump {
 
   // Under our names; what no rule reads stands under its own.
   const std::vector<DumpEntry>& entries() const { return entries_; }
+  const std::vector<std::string>& left_out() const { return reader_.left_out(); }
   void read(const std::string& name, std::span<double> out) const;
   Tensor read(const std::string& name) const;
   std::string attribute(const std::string& name) const { return reader_.attribute(name); }

@@ -184,7 +184,8 @@ def parts(right):
                  "--train", "1", "--subject",
                  program("shapes.py", right.replace(
                      tensors, '"grad/nothing": loss, "grad/lm_head.weight": norm,')))
-    for name in ("foo", "Grad/lm_head.weight", "moment/lm_head.weight"):
+    for name in ("foo", "Grad/lm_head.weight", "moment/lm_head.weight",
+                 "weights/lm_head.weight"):
         ASSAY.expect(1, [f"{name}: expected loss, grad_norm", "verdict: fail"], "verify", "g.h5",
                      "--train", "1", "--subject", program("names.py", right.replace(
                          answer, answer + f' "{name}": norm,')))

@@ -36,6 +36,7 @@ void write_state(const std::string& path, const TrainingState& state) {
 // Throws InputError for a tensor that cannot be read.
 TrainedStep read_step(const golden::MappedDump& answer) {
   TrainedStep step;
+  step.unknown = answer.left_out();  // "weights/.." for "weight/.."
   const auto number = [&](const std::string& name) {
     const Tensor tensor = answer.read(name);
     if (tensor.values.size() == 1) return tensor.values.front();
