@@ -11,7 +11,6 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "cli/train/saved_progress.h"
@@ -34,15 +33,6 @@ constexpr const char* kFiles[] = {"result.json", "losses.h5", "curves.h5", "curv
                                   "config.json"};
 
 constexpr uint64_t kMostCurveBytes = uint64_t{1} << 32;
-
-void write_whole(const std::string& path, const std::string& text) {
-  golden::PartialFile target(path, true, text.size());
-  std::ofstream out(target.written(), std::ios::binary | std::ios::trunc);
-  out << text;
-  out.close();
-  if (!out) throw InputError(path + ": cannot be written: is the disk full?");
-  target.put_in_place();
-}
 
 // As Python writes what JSON has no word for.
 std::string number_text(double value) {
@@ -223,7 +213,7 @@ void RunFolder::write_config(const RunStart& start, const TrainRunOptions& optio
                    {"fresh_seed_commitment", datasets::seed_commitment(fresh_seed(source.seed))},
                    {"provenance", provenance}};
   if (!options.known_wrong.empty()) document["known_wrong"] = options.known_wrong;
-  write_whole(file("config.json"), document.dump(2) + "\n");
+  golden::write_whole(file("config.json"), document.dump(2) + "\n", true);
 }
 
 void RunFolder::open_curves() {
@@ -257,7 +247,7 @@ void RunFolder::resume(int64_t step, int64_t last) {
   if (step > 0 && rows_.empty()) {
     throw InputError(fmt::format("{}: expected a row for each of {} steps, got none", path, step));
   }
-  write_whole(path, text);
+  golden::write_whole(path, text, true);
   open_curves();
   if (step >= last) return;
   for (const char* name : {"losses.h5", "result.json"}) fs::remove(file(name));  // of other weights
@@ -310,7 +300,7 @@ void RunFolder::save(const TrainBackend& backend, const golden::ModelConfig& con
   backend.read_moments(into(moments, "first/"), into(moments, "second/"));
   json model = json::parse(golden::to_json(config));
   if (!known_wrong.empty()) model["assay"]["known_wrong"] = known_wrong;
-  write_whole(partial + "/config.json", model.dump() + "\n");
+  golden::write_whole(partial + "/config.json", model.dump() + "\n", true);
   write_tensors(partial + "/model.safetensors", weights, backend.element());
   write_tensors(partial + "/moments.safetensors", moments, backend.element());
   const TrainBackend::Progress progress = backend.progress();
@@ -318,9 +308,10 @@ void RunFolder::save(const TrainBackend& backend, const golden::ModelConfig& con
                          {"steps_taken", progress.steps},
                          {"good_steps", progress.good_steps},
                          {"loss_scale", progress.loss_scale}};
-  write_whole(partial + "/progress.json", document.dump(2) + "\n");
+  golden::write_whole(partial + "/progress.json", document.dump(2) + "\n", true);
   fs::remove_all(file(name));
   fs::rename(partial, file(name));
+  golden::sync_folder(folder_, file(name));  // before the last one goes
   for (const std::string& other : names_in(folder_)) {
     const bool older = checkpoint_step(other) >= 0 && other != name;
     if (older || other.starts_with(".checkpoint-")) fs::remove_all(file(other));
@@ -356,6 +347,8 @@ void RunFolder::write_losses(const std::vector<SetLosses>& sets, const std::stri
       [&](const std::string& name) { return values.at(name); }, true);
 }
 
-void RunFolder::write_result(const std::string& text) { write_whole(file("result.json"), text); }
+void RunFolder::write_result(const std::string& text) {
+  golden::write_whole(file("result.json"), text, true);
+}
 
 }  // namespace assay::cli

@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <memory>
 
 #include "cli/command.h"
@@ -89,12 +88,7 @@ void write_bin(const DrawnSet& set, int64_t vocab, const DataOptions& options) {
       bytes += static_cast<char>((static_cast<uint32_t>(token) >> (8 * i)) & 0xff);
     }
   }
-  golden::PartialFile target(options.out, options.force, bytes.size());
-  std::ofstream file(target.written(), std::ios::binary | std::ios::trunc);
-  file << bytes;
-  file.close();
-  if (!file) throw InputError(options.out + ": cannot be written: is the disk full?");
-  target.put_in_place();
+  golden::write_whole(options.out, bytes, options.force);
 }
 
 void write(const std::vector<DrawnSet>& sets, int64_t vocab, const DataOptions& options) {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "golden/contract/error.h"
@@ -12,7 +11,6 @@
 #include "golden/exchange/npz.h"
 #include "golden/exchange/safetensors.h"
 #include "golden/file/files.h"
-#include "golden/file/raw_file.h"
 
 namespace assay::golden {
 namespace {
@@ -102,16 +100,6 @@ void refuse_other_gpt2(const GoldenReader& golden) {
                   "norm {}, {} of size {}; export its tensors to a .safetensors file",
                   golden.path(), c.num_attention_heads, c.hidden_size / c.num_attention_heads,
                   c.norm == NormPosition::pre ? "pre" : "post", c.num_key_value_heads, c.head_dim));
-}
-
-void write_text(const std::string& path, const std::string& text, bool force) {
-  PartialFile target(path, force, text.size());
-  std::ofstream file(target.written(), std::ios::binary | std::ios::trunc);
-  file << text;
-  file.close();
-  if (!file) throw InputError(fmt::format("{}: cannot be written: is the disk full?", path));
-  sync_file(target.written());
-  target.put_in_place();
 }
 
 }  // namespace
@@ -229,8 +217,8 @@ int64_t export_model(const GoldenReader& golden, const std::string& folder,
   write_safetensors(folder + "/model.safetensors", tensors,
                     {{"format", "pt"}, {"root_hash", golden.root_hash()}}, fetch, options.rounding,
                     options.force);
-  write_text(folder + "/config.json", model_config_text(golden.header().config, element),
-             options.force);
+  write_whole(folder + "/config.json", model_config_text(golden.header().config, element),
+              options.force);
   return static_cast<int64_t>(tensors.size());
 }
 
@@ -249,7 +237,7 @@ void write_model(const ModelConfig& config, const WeightSource& weights, Element
   };
   write_safetensors(folder + "/model.safetensors", tensors, {{"format", "pt"}}, fetch,
                     Rounding::nearest, false);
-  write_text(folder + "/config.json", model_config_text(config, element), false);
+  write_whole(folder + "/config.json", model_config_text(config, element), false);
 }
 
 }  // namespace assay::golden

@@ -36,7 +36,11 @@ bool starts_with(const std::string& path, std::string_view text) {
   return file.read(start.data(), static_cast<std::streamsize>(start.size())) && start == text;
 }
 
-// A new name is in the folder for good only once the folder is on the disk.
+// Of the file whose content goes to an output that is written through.
+std::string scratch_name() { return (fs::temp_directory_path() / "assay-output").string(); }
+
+}  // namespace
+
 void sync_folder(const std::string& folder, const std::string& path) {
   if (ShortLived::any()) return;
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -47,11 +51,6 @@ void sync_folder(const std::string& folder, const std::string& path) {
   throw InputError(fmt::format("{}: is in place, but the folder {} cannot be synced: {}", path,
                                folder, std::strerror(failure)));
 }
-
-// Of the file whose content goes to an output that is written through.
-std::string scratch_name() { return (fs::temp_directory_path() / "assay-output").string(); }
-
-}  // namespace
 
 void require_readable_file(const std::string& path, const std::string& kind) {
   struct stat status {};
@@ -186,6 +185,16 @@ void PartialFile::put_in_place() {
   forget_partial(partial_);
   partial_.clear();
   sync_folder(folder_of(place_.path), path_);
+}
+
+void write_whole(const std::string& path, const std::string& text, bool force) {
+  PartialFile target(path, force, text.size());
+  std::ofstream file(target.written(), std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  if (!file) throw InputError(fmt::format("{}: cannot be written: is the disk full?", path));
+  sync_file(target.written());
+  target.put_in_place();
 }
 
 }  // namespace assay::golden

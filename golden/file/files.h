@@ -31,6 +31,10 @@ std::string partial_prefix(const std::string& path);
 // whose process is gone.
 std::vector<std::string> partial_files(const std::string& path);
 
+// A new name is in a folder for good only once the folder is on the disk. Throws InputError, which
+// says that `path`, which got the name, is in place. Not under ShortLived (raw_file.h).
+void sync_folder(const std::string& folder, const std::string& path);
+
 // A file that gets its name when it is whole. Destroyed before that, it removes what was written; a
 // killed process leaves only "<path>.partial-<pid>" (partials.h). Behind a symbolic link it is the
 // file that the link leads to, and what is no regular file gets the content written through once it
@@ -52,5 +56,8 @@ class PartialFile {
   OutputPlace place_;           // behind path_
   bool force_;
 };
+
+// `text` as a file, through a PartialFile. Throws InputError also where the disk is full.
+void write_whole(const std::string& path, const std::string& text, bool force);
 
 }  // namespace assay::golden

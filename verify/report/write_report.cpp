@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <fstream>
 
 #include "golden/contract/error.h"
 #include "golden/file/files.h"
@@ -16,12 +15,7 @@ void write_report(const std::string& text, const std::string& path) {
         fmt::format("{}: cannot be written: No such file or directory: {}; make the folder first",
                     path, folder.string()));
   }
-  golden::PartialFile target(path, true, text.size());
-  std::ofstream file(target.written(), std::ios::binary | std::ios::trunc);
-  file << text;
-  file.close();
-  if (!file) throw InputError(fmt::format("{}: cannot be written: is the disk full?", path));
-  target.put_in_place();
+  golden::write_whole(path, text, true);
 }
 
 }  // namespace assay::verify
