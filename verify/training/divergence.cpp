@@ -107,9 +107,9 @@ void look_for_spike(const Series& train, const Rise& rise, Signs& signs) {
   signs.noted.push_back(
       high == 0
           ? fmt::format("training loss had a spike of {:.4g} and recovered", highest)
-          : fmt::format("training loss is up from {:.4g} to {:.4g} at the end, for {} points: "
+          : fmt::format("training loss is up from {:.4g} to {:.4g} at the end, for {} point{}: "
                         "too few to tell a spike from a divergence",
-                        rise.from, train.values.back(), high));
+                        rise.from, train.values.back(), high, high == 1 ? "" : "s"));
 }
 
 void look_for_rise(const Curve& curve, Signs& signs) {
