@@ -101,10 +101,10 @@ std::size_t period_of(const Series& train) {
 
 // Whether val was seen before and during the rise and is no higher for it.
 bool val_holds(const Curve& curve, const Rise& rise) {
-  constexpr std::size_t kFewest = 4;
-  const Series& val = curve.val;
-  if (val.values.size() < kFewest || finite_part(val).values.size() != val.values.size() ||
-      val.steps.front() > rise.last_step || val.steps.back() < rise.end_step) {
+  constexpr std::size_t kFewest = 3;
+  const Series val = finite_part(curve.val);
+  if (val.values.size() < kFewest || val.steps.front() > rise.last_step ||
+      val.steps.back() < rise.end_step) {
     return false;
   }
   const Level late = late_level(val), best = best_level(val, late.count);
