@@ -117,6 +117,7 @@ class Gatherer {
     evidence_.vocab = options_.vocab;
     evidence_.parameters = options_.parameters;
     evidence_.train_tokens = options_.train_size;
+    evidence_.val_tokens = options_.val_size;
     evidence_.checkpoints = options_.checkpoints;
     evidence_.positions = options_.positions;
     evidence_.tokens_per_step = options_.tokens_per_step;

@@ -161,6 +161,8 @@ class Table {
     for (const char* name : {"divergence of the curve", "divergence of the losses"}) {
       if (fired(name)) match(Verdict::diverging, name);
     }
+    const Finding& divergence = find("divergence of the curve");
+    if (divergence.state == State::noted) judgement_.notes.push_back(divergence.measured);
     for (const char* name : {"dead curve", "dead output"}) {
       if (fired(name)) match(Verdict::degenerate, name);
     }
@@ -170,9 +172,10 @@ class Table {
   void memories() {
     if (ran("gap")) {
       if (fired("gap")) match(Verdict::overfit, "gap");
-      if (!fired("gap") && fired("rise of val")) {
-        judgement_.notes.push_back("the curve's val rose, yet these losses have no gap: " +
-                                   find("rise of val").measured);
+      for (const char* name : {"rise of val", "gap of the curves"}) {
+        if (fired("gap") || !fired(name)) continue;
+        judgement_.notes.push_back(
+            fmt::format("{}, yet these losses have no gap: {}", name, find(name).measured));
       }
     } else {
       if (fired("rise of val")) match(Verdict::overfit, "rise of val");
@@ -252,7 +255,8 @@ class Table {
 
   bool low_on_both() const {
     const auto low = [](const Series& series) {
-      return !series.empty() && std::isfinite(series.values.back()) && series.values.back() < 0.1;
+      return !series.empty() && std::isfinite(series.values.back()) &&
+             std::abs(series.values.back()) < 0.1;
     };
     return low(evidence_.curve.train) && low(evidence_.curve.val);
   }
