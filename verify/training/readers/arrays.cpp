@@ -96,7 +96,7 @@ std::optional<Curve> curve_in_arrays(const std::string& path, std::vector<NamedA
   }
   if (!has_loss) return std::nullopt;
   std::erase_if(arrays, [&](const NamedArray& array) { return is_of(array, length); });
-  return curve_of(records, path, "arrays");
+  return curve_of({records}, path, "arrays");
 }
 
 namespace {

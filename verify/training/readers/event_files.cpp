@@ -199,7 +199,7 @@ class EventReader {
           "{}: expected scalars of a loss in an event file of TensorBoard, got {}", path,
           tags.empty() ? "none" : golden::printable(fmt::to_string(fmt::join(tags, ", ")))));
     }
-    Curve curve = curve_of(records(), path, "event file of TensorBoard");
+    Curve curve = curve_of({records()}, path, "event file of TensorBoard");
     if (dropped_ > 0) {
       curve.notes.push_back(
           fmt::format("the run was resumed: {} values that it did again are left out", dropped_));
