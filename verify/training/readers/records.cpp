@@ -9,6 +9,7 @@
 #include <set>
 
 #include "golden/contract/error.h"
+#include "verify/training/readers/column_choice.h"
 #include "verify/training/readers/missing_values.h"
 #include "verify/training/readers/names.h"
 
@@ -22,68 +23,6 @@ bool is_summary(const Record& record) {
   });
 }
 
-// The name that counts for each quantity.
-struct Choice {
-  std::map<Quantity, std::string> names;
-  std::map<Quantity, std::vector<std::string>> others;  // names that do not count
-  std::map<std::string, std::string> layers;            // name -> layer
-};
-
-const char* quantity_name(Quantity quantity) {
-  switch (quantity) {
-    case Quantity::step:
-      return "step";
-    case Quantity::epoch:
-      return "epoch";
-    case Quantity::train:
-      return "training";
-    case Quantity::val:
-      return "val";
-    case Quantity::fresh:
-      return "fresh";
-    case Quantity::grad_norm:
-      return "gradient norm";
-    default:
-      return "loss scale";
-  }
-}
-
-Choice chosen_names(const std::vector<Record>& records) {
-  std::map<std::string, int64_t> counts;
-  for (const Record& record : records) {
-    for (const auto& [name, value] : record.values) ++counts[name];
-  }
-  Choice choice;
-  std::map<Quantity, std::pair<int64_t, int>> best;
-  for (const auto& [name, count] : counts) {
-    const Column column = column_named(name);
-    if (column.quantity == Quantity::none) continue;
-    if (column.quantity == Quantity::layer_norm) {
-      choice.layers[name] = column.layer;
-      continue;
-    }
-    const std::pair<int64_t, int> rank{count, -column.priority};
-    const auto known = best.find(column.quantity);
-    if (known != best.end() && known->second >= rank) {
-      choice.others[column.quantity].push_back(name);
-      continue;
-    }
-    if (known != best.end()) {
-      choice.others[column.quantity].push_back(choice.names[column.quantity]);
-    }
-    best[column.quantity] = rank;
-    choice.names[column.quantity] = name;
-  }
-  return choice;
-}
-
-std::optional<double> value_of(const Record& record, const std::string& name) {
-  for (const auto& [known, value] : record.values) {
-    if (known == name) return value;
-  }
-  return std::nullopt;
-}
-
 class CurveBuilder {
  public:
   CurveBuilder(const Log& log, Curve& curve) : curve_(curve), by_epoch_(log.numbered_by_epoch) {
@@ -94,9 +33,7 @@ class CurveBuilder {
         records_.push_back(&record);
       }
     }
-    std::vector<Record> kept;
-    for (const Record* record : records_) kept.push_back(*record);
-    choice_ = chosen_names(kept);
+    choice_ = chosen_names(records_);
   }
 
   void build() {
@@ -225,6 +162,35 @@ class CurveBuilder {
       return;
     }
     if (10 * back.size() > steps_.size() && back.size() > 3) return sort_rows();
+    const std::size_t all = back.size();
+    keep_resumptions(back);
+    if (!back.empty()) drop_done_again(back);
+    if (back.size() < all) sort_rows();
+  }
+
+  // A val loss of an earlier step behind training losses does nothing again: val may be logged late
+  // or in a part of its own. A row that goes back behind one of its own kind does.
+  void keep_resumptions(std::vector<std::size_t>& back) const {
+    std::map<Quantity, double> highest;
+    std::vector<std::size_t> kept;
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+      bool again = false, any = false;
+      for (const Quantity quantity : {Quantity::train, Quantity::val, Quantity::fresh}) {
+        if (!get(i, quantity)) continue;
+        any = true;
+        const auto [at, is_first] = highest.emplace(quantity, steps_[i]);
+        again = again || steps_[i] < at->second;
+        at->second = again ? steps_[i] : std::max(at->second, steps_[i]);
+      }
+      if (next >= back.size() || back[next] != i) continue;
+      if (again || !any) kept.push_back(i);
+      ++next;
+    }
+    back = std::move(kept);
+  }
+
+  void drop_done_again(const std::vector<std::size_t>& back) {
     std::size_t dropped = 0;
     for (const std::size_t at : back) {
       for (std::size_t i = 0; i < at; ++i) {
@@ -245,12 +211,15 @@ class CurveBuilder {
                      [&](std::size_t a, std::size_t b) { return steps_[a] < steps_[b]; });
     std::vector<const Record*> records;
     std::vector<double> steps;
+    std::vector<bool> left_out;
     for (const std::size_t i : order) {
+      left_out.push_back(left_out_[i]);
       records.push_back(records_[i]);
       steps.push_back(steps_[i]);
     }
     records_ = std::move(records);
     steps_ = std::move(steps);
+    left_out_ = std::move(left_out);
     curve_.notes.push_back("the rows are not in order of their steps: they are sorted");
   }
 
@@ -277,28 +246,6 @@ class CurveBuilder {
     }
   }
 
-  // Losses of other sets or by other names, which nothing judges.
-  void say_others(Quantity quantity) {
-    const auto others = choice_.others.find(quantity);
-    if (others == choice_.others.end()) return;
-    std::vector<std::string> said;
-    for (const std::string& name : others->second) {
-      std::size_t count = 0;
-      double last = 0;
-      for (const Record* record : records_) {
-        const std::optional<double> value = value_of(*record, name);
-        if (!value) continue;
-        ++count;
-        last = *value;
-      }
-      said.push_back(
-          fmt::format("'{}' ({} values, the last {:.4g})", golden::printable(name), count, last));
-    }
-    curve_.notes.push_back(
-        fmt::format("the {} loss is '{}'; not looked at: {}", quantity_name(quantity),
-                    golden::printable(choice_.names.at(quantity)), fmt::join(said, ", ")));
-  }
-
   void say() {
     for (const auto& [quantity, count] : replaced_) {
       curve_.notes.push_back(
@@ -314,7 +261,10 @@ class CurveBuilder {
       used.push_back(fmt::format("'{}' ({})", golden::printable(name), quantity_name(quantity)));
     }
     curve_.notes.push_back(fmt::format("read from {}", fmt::join(used, ", ")));
-    for (const Quantity q : {Quantity::train, Quantity::val, Quantity::fresh}) say_others(q);
+    for (const Quantity q : {Quantity::train, Quantity::val, Quantity::fresh}) {
+      std::string note = others_note(choice_, q, records_);
+      if (!note.empty()) curve_.notes.push_back(std::move(note));
+    }
   }
 
   Curve& curve_;

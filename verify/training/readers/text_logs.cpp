@@ -160,7 +160,7 @@ bool looks_like_jsonl(const std::string& path, const std::string& text) {
 
 // The first line that is no comment; of nothing but comments and numbers the last comment.
 std::string first_line_of_table(const std::string& text) {
-  std::istringstream lines(text);
+  std::istringstream lines(text.starts_with("\xef\xbb\xbf") ? text.substr(3) : text);
   std::string comment;
   for (std::string line; std::getline(lines, line);) {
     if (trimmed(line).empty()) continue;
