@@ -76,6 +76,18 @@ BOOST_FIXTURE_TEST_CASE(updates_of_a_bar_are_one_row, LineLogs) {
   BOOST_TEST(has_note(curve, "1 progress bars behind that of their epoch"));
 }
 
+// Bars that no heading is above, and one whose evaluation is as long as its epoch.
+BOOST_FIXTURE_TEST_CASE(whole_bars_are_rows_of_their_own, LineLogs) {
+  const std::string bar = "120/120 [====] - 26s 213ms/step - loss: ";
+  const Curve bare = read(bar + "4.5\n" + bar + "3.5\n" + bar + "2.5\n");
+  is(bare.train, {1, 2, 3}, {4.5, 3.5, 2.5});
+  const Curve vals = read(bar + "4.5 - val_loss: 5.5\n" + bar + "3.5 - val_loss: 4.5\n");
+  is(vals.val, {1, 2}, {5.5, 4.5});
+  const Curve evaluated = read("Epoch 1/2\n" + bar + "4.75\n" + bar + "4.5 - val_loss: 5.5\n" +
+                               "Epoch 2/2\n" + bar + "3.5\n" + bar + "9.5\nTest loss: 9.5\n");
+  is(evaluated.train, {1, 2}, {4.5, 3.5});
+}
+
 // Batches under a heading are rows of their own.
 BOOST_FIXTURE_TEST_CASE(batches_under_an_epoch_stay, LineLogs) {
   const Curve curve = read(

@@ -188,9 +188,12 @@ class LineReader {
     if (!a.bar || !b.bar || a.bar->keras != b.bar->keras || a.epoch != b.epoch) return false;
     const bool other_length = a.bar->of >= 0 && b.bar->of >= 0 && a.bar->of != b.bar->of;
     if (other_length || a.bar->at > b.bar->at) return false;
-    const bool is_behind = a.bar->at == a.bar->of && number_of(a.record, Quantity::val) &&
-                           !number_of(b.record, Quantity::val);
-    return !is_behind;
+    if (a.bar->at != a.bar->of) return true;
+    // What follows a whole bar is another, unless it says the same once more, with its val loss.
+    if (number_of(a.record, Quantity::val)) return false;
+    const bool is_equal =
+        number_of(a.record, Quantity::train) == number_of(b.record, Quantity::train);
+    return number_of(b.record, Quantity::val) ? a.epoch || is_equal : a.epoch && is_equal;
   }
 
   void keep_last_of_bars() {
@@ -231,15 +234,15 @@ class LineReader {
     });
   }
 
-  // The rows have no steps, the headings have epochs, and no epoch has two losses of one kind.
+  // The rows have no steps, the headings have epochs, and no epoch has two losses of one name.
   bool is_numbered_by_epoch() const {
-    std::set<Quantity> seen;
+    std::set<std::string> seen;
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       const LineRow& row = rows_[i];
       if (!row.under_heading || number_of(row.record, Quantity::step)) return false;
       if (i > 0 && row.epoch != rows_[i - 1].epoch) seen.clear();
-      for (const Quantity quantity : {Quantity::train, Quantity::val}) {
-        if (number_of(row.record, quantity) && !seen.insert(quantity).second) return false;
+      for (const auto& [name, value] : row.record.values) {
+        if (is_loss(column_named(name).quantity) && !seen.insert(name).second) return false;
       }
     }
     return !rows_.empty();
