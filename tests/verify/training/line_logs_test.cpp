@@ -121,6 +121,12 @@ BOOST_FIXTURE_TEST_CASE(units_are_no_steps, LineLogs) {
   }
 }
 
+BOOST_FIXTURE_TEST_CASE(names_need_no_blanks, LineLogs) {
+  const Curve curve = read("step:1,loss:2.5val_loss:2.75\nstep:2,loss:2.25val_loss:2.5\n");
+  is(curve.train, {1, 2}, {2.5, 2.25});
+  is(curve.val, {1, 2}, {2.75, 2.5});
+}
+
 struct SectionCase {
   const char* what;
   const char* train;

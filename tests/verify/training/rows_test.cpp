@@ -15,9 +15,10 @@ using golden::sample::TemporaryFolder;
 using Values = std::vector<double>;
 
 struct Rows : TemporaryFolder {
-  Curve read(const std::string& name, const std::string& text) const {
+  Curve read(const std::string& name, const std::string& text,
+             const std::string& val_name = "") const {
     golden::sample::put_bytes(file(name), text);
-    return read_curve(file(name));
+    return read_curve(file(name), val_name);
   }
 };
 
@@ -112,6 +113,17 @@ BOOST_FIXTURE_TEST_CASE(sets_that_are_not_judged_are_named, Rows) {
                              "1,2.5,2.75,3.5\n2,2.25,2.5,4.5\n");
   BOOST_TEST(loaders.val.values == (Values{2.75, 2.5}), tt::per_element());
   BOOST_TEST(says(loaders, "'val_loss/dataloader_idx_1' (2 values, the last 4.5)"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_val_loss_can_be_chosen, Rows) {
+  const std::string table = "step,loss,val_loss,test_loss\n1,3,4,5\n2,2,3,6\n";
+  const Curve curve = read("d.csv", table, "test/loss");
+  BOOST_TEST(curve.val.values == (Values{5, 6}), tt::per_element());
+  BOOST_TEST(says(curve, "not looked at: 'val_loss'"));
+  BOOST_CHECK_EXCEPTION(read("d.csv", table, "loss"), InputError, [](const InputError& error) {
+    return std::string(error.what()).find("(val_loss, test_loss)") != std::string::npos;
+  });
+  BOOST_TEST(read("d.csv", "step,loss\n1,3\n", "test_loss").val.empty());
 }
 
 BOOST_FIXTURE_TEST_CASE(rows_that_go_are_counted, Rows) {

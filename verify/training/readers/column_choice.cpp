@@ -28,7 +28,7 @@ const char* quantity_name(Quantity quantity) {
   }
 }
 
-Choice chosen_names(const std::vector<const Record*>& records) {
+Choice chosen_names(const std::vector<const Record*>& records, const std::string& val_name) {
   std::map<std::string, int64_t> counts;
   for (const Record* record : records) {
     for (const auto& [name, value] : record->values) ++counts[name];
@@ -42,7 +42,8 @@ Choice chosen_names(const std::vector<const Record*>& records) {
       choice.layers[name] = column.layer;
       continue;
     }
-    const std::pair<int64_t, int> rank{count, -column.priority};
+    const bool is_wanted = column.quantity == Quantity::val && plain_name(name) == val_name;
+    const std::pair<int64_t, int> rank{is_wanted ? INT64_MAX : count, -column.priority};
     const auto known = best.find(column.quantity);
     if (known != best.end() && known->second >= rank) {
       choice.others[column.quantity].push_back(name);
@@ -81,8 +82,9 @@ std::string others_note(const Choice& choice, Quantity quantity,
     said.push_back(
         fmt::format("'{}' ({} values, the last {:.4g})", golden::printable(name), count, last));
   }
-  return fmt::format("the {} loss is '{}'; not looked at: {}", quantity_name(quantity),
-                     golden::printable(choice.names.at(quantity)), fmt::join(said, ", "));
+  return fmt::format("the {} loss is '{}'; not looked at: {}{}", quantity_name(quantity),
+                     golden::printable(choice.names.at(quantity)), fmt::join(said, ", "),
+                     quantity == Quantity::val ? "; --val-name says which is" : "");
 }
 
 }  // namespace assay::verify::training

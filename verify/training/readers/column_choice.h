@@ -18,7 +18,8 @@ struct Choice {
   std::map<std::string, std::string> layers;            // name -> layer
 };
 
-Choice chosen_names(const std::vector<const Record*>& records);
+// `val_name`: the val loss that was asked for, as plain_name has it; "" for any.
+Choice chosen_names(const std::vector<const Record*>& records, const std::string& val_name);
 
 // "training", "val", .. as notes say it.
 const char* quantity_name(Quantity quantity);

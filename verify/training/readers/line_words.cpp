@@ -168,13 +168,15 @@ std::size_t missing_word_at(const std::string& line, std::size_t i) {
   return 0;
 }
 
-std::size_t behind_unit(const std::string& line, std::size_t i) {
-  if (i >= line.size() || (!is_letter(line[i]) && line[i] != '%')) return i;
+std::size_t behind_unit(const std::string& line, std::size_t begin) {
+  std::size_t i = begin;
+  if (i >= line.size() || (!is_letter(line[i]) && line[i] != '%')) return begin;
   while (i < line.size() && (is_letter(line[i]) || line[i] == '%' ||
                              (line[i] == '/' && i + 1 < line.size() && is_letter(line[i + 1])))) {
     ++i;
   }
-  return i;
+  const bool is_name = i < line.size() && (line[i] == ':' || line[i] == '=' || line[i] == '_');
+  return is_name ? begin : i;  // "2.5val_loss:2.6"
 }
 
 bool leads_to_loss(const std::string& line, std::size_t end) {

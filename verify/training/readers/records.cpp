@@ -33,7 +33,23 @@ class CurveBuilder {
         records_.push_back(&record);
       }
     }
-    choice_ = chosen_names(records_);
+    choice_ = chosen_names(records_, plain_name(log.val_name));
+  }
+
+  // Throws InputError if there are val losses, and none is the one that was asked for.
+  void check_val_name(const std::string& wanted, const std::string& path) const {
+    const auto val = choice_.names.find(Quantity::val);
+    if (wanted.empty() || val == choice_.names.end()) return;
+    if (plain_name(val->second) == plain_name(wanted)) return;
+    std::vector<std::string> names{golden::printable(val->second)};
+    const auto others = choice_.others.find(Quantity::val);
+    if (others != choice_.others.end()) {
+      for (const std::string& name : others->second) names.push_back(golden::printable(name));
+    }
+    throw InputError(
+        fmt::format("{}: --val-name {}: expected a val loss of this curve ({}), got "
+                    "another name",
+                    path, golden::printable(wanted), fmt::join(names, ", ")));
   }
 
   void build() {
@@ -313,7 +329,9 @@ Curve curve_of(const Log& log, const std::string& path, const std::string& forma
   Curve curve;
   curve.format = format;
   curve.notes = log.notes;
-  CurveBuilder(log, curve).build();
+  CurveBuilder builder(log, curve);
+  builder.check_val_name(log.val_name, path);
+  builder.build();
   if (curve.empty()) {
     throw InputError(fmt::format(
         "{}: {}: expected a training or val loss (loss, train_loss, val_loss, eval/loss, ..), got "

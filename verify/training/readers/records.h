@@ -19,6 +19,7 @@ struct Record {
 struct Log {
   std::vector<Record> records;
   std::vector<std::string> notes = {};  // what the reader of the format passed over or made of it
+  std::string val_name = "";            // which of several val losses counts; "": see curve_of
   bool has_headings = false;            // epochs are those of headings, counted from 0 or from 1
   bool numbered_by_epoch = false;       // one row an epoch, and the epoch is its step
 };

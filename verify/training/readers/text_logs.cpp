@@ -84,7 +84,8 @@ class TableReader {
     std::string section;
     for (std::size_t i = 0; i < fields.size(); ++i) {
       read_cell(i, fields[i], log_.records.back());
-      if (are_sections_[i]) section = section_named(fields[i]);
+      const std::string named = are_sections_[i] ? section_named(fields[i]) : "";
+      if (!named.empty()) section = named;
     }
     Record& record = log_.records.back();
     put_in_section(record, section);
@@ -183,29 +184,33 @@ void refuse_binary(const std::string& text, const std::string& path) {
 
 }  // namespace
 
-Curve read_curve(const std::string& path) {
-  if (is_event_file(path) || !event_files_in(path).empty()) return read_event_curve(path);
+Curve read_curve(const std::string& path, const std::string& val_name) {
+  if (is_event_file(path) || !event_files_in(path).empty()) return read_event_curve(path, val_name);
   // A run of 'assay train' writes a row a step.
   const uint64_t most_bytes = uint64_t{1} << (path.ends_with("curves.jsonl") ? 32 : 26);
   const std::string text = golden::read_text(path, "a curve", most_bytes);
   refuse_binary(text, path);
+  const auto curve = [&](Log log, const std::string& format) {
+    log.val_name = val_name;
+    return curve_of(log, path, format);
+  };
   const std::size_t start = text.find_first_not_of(" \t\r\n");
   if (start == std::string::npos) throw InputError(path + ": empty: expected a curve");
   const std::size_t second = text.find_first_not_of(" \t\r\n", start + 1);
   const bool python = text[start] == '{' && second != std::string::npos && text[second] == '\'';
   if ((text[start] == '{' || path.ends_with(".jsonl")) && !python && looks_like_jsonl(path, text)) {
-    return curve_of(jsonl_records(text, path), path, "rows in JSON, one a line");
+    return curve(jsonl_records(text, path), "rows in JSON, one a line");
   }
   const bool list = text[start] == '[' && second != std::string::npos &&
                     (text[second] == '{' || text[second] == ']');
   if (((text[start] == '{' && !python) || list) || path.ends_with(".json")) {
     std::string format;
-    const Log log = json_records(text, path, format);
-    return curve_of(log, path, format);
+    Log log = json_records(text, path, format);
+    return curve(std::move(log), format);
   }
   const std::string first_line = first_line_of_table(text);
-  if (looks_like_csv(path, first_line)) return curve_of(csv_records(text, path), path, "table");
-  return curve_of(line_records(text), path, "lines of a log");
+  if (looks_like_csv(path, first_line)) return curve(csv_records(text, path), "table");
+  return curve(line_records(text), "lines of a log");
 }
 
 }  // namespace assay::verify::training

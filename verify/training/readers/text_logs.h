@@ -26,7 +26,7 @@ Log csv_records(const std::string& text, const std::string& path);
 Log line_records(const std::string& text);
 
 // Any of them, or an event file of TensorBoard or a folder of such, by the text and the file's
-// name.
-Curve read_curve(const std::string& path);
+// name. `val_name` says which of several val losses counts; "": the one with most values.
+Curve read_curve(const std::string& path, const std::string& val_name = "");
 
 }  // namespace assay::verify::training
