@@ -2,8 +2,8 @@
 //   causal_run METHOD PADDING POSITIONS [WINDOW | stacked [STORED_BYTES]]
 // on a Llama block with two rows (window 0: none; STORED_BYTES as in ModelOptions). It prints the
 // first fault, or what it has looked at, and whether the logits are the fp64 engine's. With
-// `stacked` there are 3 layers, whose recomputes run all at once. Method pt has 2 rounds, causal
-// heads and messages from heads.
+// `stacked` there are 3 layers, whose recomputes run all at once. Method pt has 2 rounds, messages
+// from heads, and causal heads or, with a window, centred ones.
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -35,6 +35,11 @@ int main(int argc, char** argv) {
                                    ? dependences::tiny_pt(golden::ProbTransformer::Message::head)
                                    : dependences::tiny(method, stacked ? 3 : 2);
   if (!stacked) config.window = std::atoi(mode.c_str());
+  if (method == "pt" && config.window > 0) {  // which a causal model refuses
+    config.window_kind = golden::WindowKind::centred;
+    config.pt.causal_heads = false;
+    config.pt.output = golden::ProbTransformer::Output::mlm;
+  }
   const dependences::Tokens tokens(2, std::atoi(argv[3]), std::atoi(argv[2]));
   cuda::ModelOptions options{.recompute =
                                  stacked ? cuda::Recompute::stacked : cuda::Recompute::each};
