@@ -83,6 +83,7 @@ BOOST_FIXTURE_TEST_CASE(a_loss_that_was_not_due_is_none, Rows) {
   is_clean("step,loss,val_loss\n1,2.5,\n1,,2.5\n2,2,\n2,,2.25\n");
   is_clean("step,loss,val_loss\n1,2.5,\n2,2.25,\n3,2,\n3,,2.5\n");
   is_clean("step,loss,val_loss,test_acc\n1,2.5,2.5,\n2,2.25,2.5,\n2,,,0.75\n");
+  is_clean("step,loss,val_loss,time\n1,2.5,2.5,3\n2,2.25,2.5,3\n2,,,6\n");
   is_clean("step,loss,gpu\n1,2.5,\n1,,50\n2,2.25,\n2,,50\n");
   is_clean("step,loss,lr\n1,2.5,1\n2,,1\n3,2.25,1\n4,,1\n");
   is_clean("step,loss\n1,2.5\n2,2.25\n3,");  // no end of the line: the run was killed

@@ -32,6 +32,14 @@ std::set<std::string> names_in(const Record& row) {
   return names;
 }
 
+// A row that does no step of its own: a summary.
+bool is_at_step_of(const Record& row, const Record& other) {
+  return std::any_of(row.values.begin(), row.values.end(), [&](const auto& value) {
+    return column_named(value.first).quantity == Quantity::step &&
+           std::find(other.values.begin(), other.values.end(), value) != other.values.end();
+  });
+}
+
 // What rows without the loss look like, before and behind the last number.
 struct Gaps {
   int64_t numbers = 0, last = -1;          // rows with a number; the last of them
@@ -78,10 +86,12 @@ MissingValues missing_values(const std::vector<const Record*>& rows, const std::
   Gaps gaps = gaps_of(rows, name);
   const std::string quoted = "'" + golden::printable(name) + "'";
   if (gaps.last < 0) return result;
-  const std::set<std::string> usual = names_in(*rows[static_cast<std::size_t>(gaps.last)]);
+  const Record& last = *rows[static_cast<std::size_t>(gaps.last)];
+  const std::set<std::string> usual = names_in(last);
   std::erase_if(gaps.tail, [&](std::size_t i) {
     const std::set<std::string> names = names_in(*rows[i]);
-    return !std::includes(usual.begin(), usual.end(), names.begin(), names.end());
+    return is_at_step_of(*rows[i], last) ||
+           !std::includes(usual.begin(), usual.end(), names.begin(), names.end());
   });
   const auto tail = static_cast<int64_t>(gaps.tail.size());
   const bool lost = tail > 2 * gaps.longest && gaps.tail_beside_others == 0;

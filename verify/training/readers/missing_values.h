@@ -15,8 +15,9 @@ struct MissingValues {
 };
 
 // Rows at the end without `name` are NaN where no other loss is in them, they hold nothing that the
-// last row with a number does not, and their number is more than twice that of any gap before.
-// Others are counted in the note, unless their row has another loss: an evaluation every k steps.
+// last row with a number does not and are not at its step, and they are more than twice as many as
+// any gap before. Others are counted in the note, unless their row has another loss: an evaluation
+// every k steps.
 MissingValues missing_values(const std::vector<const Record*>& rows, const std::string& name);
 
 }  // namespace assay::verify::training
