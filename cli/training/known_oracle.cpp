@@ -81,24 +81,35 @@ void leave_out_repeated(training::AlignedSet& aligned) {
       fmt::format("they share {} tokens with an earlier row", window));
 }
 
+// Rows of `own` that are in another set; "" and none where nothing is known of either.
+struct SharedRows {
+  std::vector<int64_t> rows;
+  std::string what;
+};
+
+SharedRows rows_shared(const AlignedSets& sets, training::Set own, training::Set other) {
+  const training::AlignedSet &a = sets[own], &b = sets[other];
+  if (a.sequences.empty() || b.sequences.empty() || a.set.oracle.empty()) return {};
+  SharedRows shared{shared_rows(a, b), {}};
+  shared.what =
+      fmt::format("{} of {} rows of {} are in {}, by {} tokens in a row", shared.rows.size(),
+                  a.set.rows, training::kSetNames[own],
+                  other == training::kTrain ? "the training set" : "val", window_of(a, b));
+  return shared;
+}
+
+// Fresh tokens are such as nobody has chosen anything by.
 void look_for_shared(AlignedSets& sets, training::Evidence& evidence) {
-  const training::AlignedSet& train = sets[training::kTrain];
-  if (train.sequences.empty()) return;
-  for (const training::Set s : {training::kVal, training::kFresh}) {
-    training::AlignedSet& own = sets[s];
-    if (own.sequences.empty() || own.set.oracle.empty()) continue;
-    const std::vector<int64_t> shared = shared_rows(own, train);
-    if (shared.empty()) continue;
-    const std::string what = fmt::format(
-        "{} of {} rows of {} are in the training set, by {} tokens "
-        "in a row",
-        shared.size(), own.set.rows, training::kSetNames[s], window_of(own, train));
-    if (s == training::kVal) {
-      evidence.shared_with_train.push_back(what);
-    } else {
-      training::leave_out(own.set, shared, "they are in the training set");
-      evidence.fresh_is_train = 2 * static_cast<int64_t>(shared.size()) > own.set.rows;
-    }
+  const SharedRows val = rows_shared(sets, training::kVal, training::kTrain);
+  if (!val.rows.empty()) evidence.shared_with_train.push_back(val.what);
+  for (const training::Set other : {training::kTrain, training::kVal}) {
+    const SharedRows fresh = rows_shared(sets, training::kFresh, other);
+    if (fresh.rows.empty()) continue;
+    const std::string where = other == training::kTrain ? "the training set" : "val";
+    training::TokenSet& set = sets[training::kFresh].set;
+    training::leave_out(set, fresh.rows, "they are in " + where);
+    const bool most = 2 * static_cast<int64_t>(fresh.rows.size()) > set.rows;
+    if (most && evidence.fresh_is.empty()) evidence.fresh_is = where;
   }
 }
 

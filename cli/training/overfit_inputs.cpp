@@ -160,6 +160,21 @@ class Gatherer {
     training::sort_arrays(path, std::move(arrays), set, arrays_);
   }
 
+  // Tokens beside an oracle are those of the set, or the oracle is not of this set.
+  void require_own_tokens(const std::string& path, const training::NamedArray& array) const {
+    const training::ArrayName name = training::array_named(array.name);
+    if (name.what != training::Array::tokens || name.set < 0) return;
+    const auto& own = arrays_[static_cast<std::size_t>(name.set)].tokens;
+    if (!own || own->shape != array.tensor.shape) return;
+    const auto [theirs, ours] =
+        std::mismatch(array.tensor.values.begin(), array.tensor.values.end(), own->values.begin());
+    if (theirs == array.tensor.values.end()) return;
+    throw InputError(fmt::format(
+        "--oracle {}: {}: expected the tokens of the set, {} at {} in order, got {}: the oracle "
+        "is of other tokens",
+        path, golden::printable(array.name), *ours, ours - own->values.begin(), *theirs));
+  }
+
   // Log probabilities by set; tokens beside them count where a set has none.
   void read_oracle(const std::string& path) {
     if (!training::is_array_file(path)) {
@@ -171,6 +186,7 @@ class Gatherer {
     }
     std::vector<training::NamedArray> arrays = training::read_arrays(path);
     bool any = false;
+    for (const training::NamedArray& array : arrays) require_own_tokens(path, array);
     std::erase_if(arrays, [&](const training::NamedArray& array) {
       const training::ArrayName name = training::array_named(array.name);
       const bool oracle = name.what == training::Array::oracle ||

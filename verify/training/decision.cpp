@@ -112,7 +112,7 @@ class Table {
     if (fired("recomputed loss")) match(Verdict::leak_labels, "recomputed loss");
     if (fired("offset profile")) match(Verdict::shift_error, "offset profile");
     if (counts_nothing()) return;
-    if (fired("code length of fresh") && !evidence_.fresh_is_train) {
+    if (fired("code length of fresh") && evidence_.fresh_is.empty()) {
       match(Verdict::leak_behavioural, "code length of fresh", "fresh tokens are beaten: ");
     }
     if (fired("prequential code length")) {
@@ -136,9 +136,9 @@ class Table {
   void contaminations() {
     if (counts_nothing()) return;
     const bool fresh_quiet =
-        ran("code length of fresh") && !fired("code length of fresh") && !evidence_.fresh_is_train;
+        ran("code length of fresh") && !fired("code length of fresh") && evidence_.fresh_is.empty();
     if (fired("code length of val") &&
-        (fresh_quiet || !ran("code length of fresh") || evidence_.fresh_is_train)) {
+        (fresh_quiet || !ran("code length of fresh") || !evidence_.fresh_is.empty())) {
       match(fresh_quiet ? Verdict::eval_contamination : Verdict::leak_suspected,
             "code length of val",
             fresh_quiet ? "val is beaten and fresh is not: "
@@ -218,7 +218,9 @@ class Table {
     if (!evidence_.oracle_problem.empty()) {
       return "the oracle is not of these tokens: " + evidence_.oracle_problem;
     }
-    if (evidence_.fresh_is_train) return "the fresh set is in the training set: it is not fresh";
+    if (!evidence_.fresh_is.empty()) {
+      return fmt::format("the fresh set is in {}: it is not fresh", evidence_.fresh_is);
+    }
     if (sets[kFresh].empty()) return "no fresh tokens: leaks and contamination cannot be told";
     if (sets[kFresh].oracle.empty()) return "no oracle for the fresh tokens: leaks cannot be told";
     for (const char* name :
@@ -289,9 +291,9 @@ class Table {
     if (verdict == Verdict::eval_contamination) {
       judgement_.notes.push_back("val and fresh are taken to be of the same law");
     }
-    if (evidence_.fresh_is_train) {
+    if (!evidence_.fresh_is.empty()) {
       judgement_.notes.push_back(
-          "most rows of fresh are in the training set: nothing is said of it");
+          fmt::format("most rows of fresh are in {}: nothing is said of it", evidence_.fresh_is));
     }
   }
 

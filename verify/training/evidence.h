@@ -100,7 +100,7 @@ struct Evidence {
   std::optional<OracleRate> rate;
   std::string oracle_problem;  // why it is not these tokens' oracle; "" where nothing says so
   std::vector<std::string> shared_with_train;  // rows of val that are in train; see overlap
-  bool fresh_is_train = false;                 // most rows of fresh are in train
+  std::string fresh_is = {};  // what most rows of fresh are in: "the training set"; "": nothing
   bool is_canaries = false;
   std::optional<int64_t> vocab, parameters, train_tokens, checkpoints, positions, tokens_per_step;
   bool one_epoch = false;  // every step of the curve saw its tokens for the first time
