@@ -229,8 +229,9 @@ void RunFolder::resume(int64_t step, int64_t last) {
   const std::string path = file("curves.jsonl");
   std::string text;
   if (fs::is_regular_file(path) && fs::file_size(path) > 0) {
-    for (const auto& record : verify::training::jsonl_records(
-             golden::read_text(path, "curves of a run", kMostCurveBytes), path)) {
+    const verify::training::Log log = verify::training::jsonl_records(
+        golden::read_text(path, "curves of a run", kMostCurveBytes), path);
+    for (const auto& record : log.records) {
       CurveRow row;
       for (const auto& [name, value] : record.values) {
         if (name == "step") {

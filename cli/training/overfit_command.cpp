@@ -114,6 +114,9 @@ void add_overfit(CLI::App& app, Outcome& outcome) {
       "--oracle", inputs.oracle,
       "the tokens' true law: a source as of 'assay data' (markov:order=2,vocab=64), "
       "a file with oracle_log_probs by set, or a number of nats a token");
+  command->add_option("--val-name", inputs.val_name,
+                      "of a curve with several val losses the one that is judged (eval_b_loss); "
+                      "default: the one with most values");
   command->add_option("--vocab", inputs.vocab, "vocabulary size, for log V");
   command->add_option("--parameters", inputs.parameters,
                       "number of parameters, for the counting bound");

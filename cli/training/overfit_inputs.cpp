@@ -90,6 +90,10 @@ class Gatherer {
   training::Evidence gather() {
     take_options();
     for (const std::string& path : input_files(options_)) read(path, -1);
+    if (!options_.val_name.empty() && evidence_.curve.val.empty()) {
+      throw InputError(fmt::format("--val-name {}: expected a curve with that val loss, got none",
+                                   golden::printable(options_.val_name)));
+    }
     for (std::size_t s = 0; s < 3; ++s) {
       const auto set = static_cast<int>(s);
       if (!options_.losses[s].empty()) read_set(options_.losses[s], set, "losses");
@@ -138,11 +142,11 @@ class Gatherer {
 
   void read(const std::string& path, int set) {
     if (fs::is_directory(path) || !training::is_array_file(path)) {
-      return take_curve(training::read_curve(path), path);
+      return take_curve(training::read_curve(path, options_.val_name), path);
     }
     std::vector<training::NamedArray> arrays = training::read_arrays(path);
     bool any = false;
-    if (const auto curve = training::curve_in_arrays(path, arrays)) {
+    if (const auto curve = training::curve_in_arrays(path, arrays, options_.val_name)) {
       take_curve(*curve, path);
       any = true;
     }

@@ -14,7 +14,7 @@ namespace assay::cli {
 struct OverfitOptions {
   std::vector<std::string> inputs;
   std::array<std::string, 3> losses, data;  // by set: --train-losses, --train-data, ..
-  std::string oracle, unit = "nats", leak_report;
+  std::string oracle, unit = "nats", leak_report, val_name;
   std::optional<int64_t> vocab, parameters, train_size, val_size, checkpoints, positions,
       tokens_per_step;
   bool one_epoch = false;

@@ -59,7 +59,8 @@ std::vector<NamedArray> read_arrays(const std::string& path) {
   return arrays;
 }
 
-std::optional<Curve> curve_in_arrays(const std::string& path, std::vector<NamedArray>& arrays) {
+std::optional<Curve> curve_in_arrays(const std::string& path, std::vector<NamedArray>& arrays,
+                                     const std::string& val_name) {
   const auto is_of = [](const NamedArray& array, std::size_t length) {
     return array.tensor.shape.size() == 1 && array.tensor.values.size() == length &&
            column_named(array.name).quantity != Quantity::none;
@@ -96,7 +97,7 @@ std::optional<Curve> curve_in_arrays(const std::string& path, std::vector<NamedA
   }
   if (!has_loss) return std::nullopt;
   std::erase_if(arrays, [&](const NamedArray& array) { return is_of(array, length); });
-  return curve_of(records, path, "arrays");
+  return curve_of({records, {}, val_name}, path, "arrays");
 }
 
 namespace {

@@ -40,6 +40,7 @@ void sort_arrays(const std::string& path, std::vector<NamedArray> arrays, int se
 
 // The curve that arrays of one length are of which one is the step, or of which none is a set's;
 // nothing if there is none. Takes them out of `arrays`.
-std::optional<Curve> curve_in_arrays(const std::string& path, std::vector<NamedArray>& arrays);
+std::optional<Curve> curve_in_arrays(const std::string& path, std::vector<NamedArray>& arrays,
+                                     const std::string& val_name = "");
 
 }  // namespace assay::verify::training

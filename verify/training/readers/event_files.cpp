@@ -192,14 +192,14 @@ class EventReader {
     }
   }
 
-  Curve curve(const std::string& path) const {
+  Curve curve(const std::string& path, const std::string& val_name) const {
     if (series_.empty()) {
       const std::vector<std::string> tags(others_.begin(), others_.end());
       throw InputError(fmt::format(
           "{}: expected scalars of a loss in an event file of TensorBoard, got {}", path,
           tags.empty() ? "none" : golden::printable(fmt::to_string(fmt::join(tags, ", ")))));
     }
-    Curve curve = curve_of(records(), path, "event file of TensorBoard");
+    Curve curve = curve_of({records(), {}, val_name}, path, "event file of TensorBoard");
     if (dropped_ > 0) {
       curve.notes.push_back(
           fmt::format("the run was resumed: {} values that it did again are left out", dropped_));
@@ -305,7 +305,7 @@ std::vector<std::string> event_files_in(const std::string& folder) {
   return found;
 }
 
-Curve read_event_curve(const std::string& path) {
+Curve read_event_curve(const std::string& path, const std::string& val_name) {
   EventReader reader;
   const std::vector<std::string> files = event_files_in(path);
   if (files.empty()) reader.read(path, "");
@@ -313,7 +313,7 @@ Curve read_event_curve(const std::string& path) {
     const fs::path folder = fs::path(file).parent_path();
     reader.read(file, fs::equivalent(folder, path) ? "" : set_of_folder(folder));
   }
-  return reader.curve(path);
+  return reader.curve(path, val_name);
 }
 
 }  // namespace assay::verify::training

@@ -25,6 +25,6 @@ std::vector<std::string> event_files_in(const std::string& folder);
 // go back, a run was resumed, and what it had done from that step on is left out. A last frame that
 // is cut is left out: the run was killed, or goes on. Throws InputError for a frame whose check
 // sums are wrong, with its place, and where no tag is a loss, with the tags.
-Curve read_event_curve(const std::string& path);
+Curve read_event_curve(const std::string& path, const std::string& val_name);
 
 }  // namespace assay::verify::training

@@ -7,6 +7,8 @@
 
 #include "golden/contract/error.h"
 #include "golden/contract/strict_json.h"
+#include "verify/training/readers/names.h"
+#include "verify/training/readers/table.h"
 #include "verify/training/readers/text_logs.h"
 
 namespace assay::verify::training {
@@ -54,6 +56,10 @@ std::optional<double> json_number(const Json& value) {
   return std::nullopt;
 }
 
+bool is_missing(const Json& value) {
+  return value.is_null() || (value.is_string() && is_missing_word(value.get<std::string>()));
+}
+
 // Nested objects are names with slashes.
 void flatten(const Json& object, const std::string& prefix, Record& record) {
   for (const auto& [key, value] : object.items()) {
@@ -61,6 +67,19 @@ void flatten(const Json& object, const std::string& prefix, Record& record) {
       flatten(value, prefix + key + "/", record);
     } else if (const std::optional<double> number = json_number(value)) {
       record.values.emplace_back(prefix + key, *number);
+    } else if (is_missing(value)) {
+      record.missing.push_back(prefix + key);
+    } else {
+      record.others.push_back(prefix + key);
+    }
+  }
+}
+
+// {"mode": "val", "loss": 2.5}
+void take_section(const Json& row, Record& record) {
+  for (const auto& [key, value] : row.items()) {
+    if (value.is_string() && names_sections(key)) {
+      put_in_section(record, section_named(value.get<std::string>()));
     }
   }
 }
@@ -78,34 +97,46 @@ std::vector<Record> rows_of(const Json& list, const std::string& where) {
     }
     records.emplace_back();
     flatten(row, "", records.back());
+    take_section(row, records.back());
   }
   return records;
 }
 
 // {"step": [..], "loss": [..]}; columns of other lengths are left out.
-std::vector<Record> columns_of(const Json& object) {
+Log columns_of(const Json& object) {
   std::size_t length = 0;
   for (const auto& [key, value] : object.items()) {
     if (value.is_array()) length = std::max(length, value.size());
   }
-  std::vector<Record> records(length);
+  Log log;
+  std::vector<Record>& records = log.records;
+  records.resize(length);
   for (const auto& [key, value] : object.items()) {
-    if (!value.is_array() || value.size() != length) continue;
+    if (!value.is_array()) continue;
+    if (value.size() != length) {
+      if (column_named(key).quantity == Quantity::none) continue;
+      log.notes.push_back(fmt::format("'{}' is left out: it has {} values, other columns {}",
+                                      golden::printable(key), value.size(), length));
+      continue;
+    }
     for (std::size_t i = 0; i < length; ++i) {
-      if (const auto number = json_number(value[i])) records[i].values.emplace_back(key, *number);
+      if (const auto number = json_number(value[i])) {
+        records[i].values.emplace_back(key, *number);
+      } else if (is_missing(value[i])) {
+        records[i].missing.push_back(key);
+      }
     }
   }
-  return records;
+  return log;
 }
 
 }  // namespace
 
-std::vector<Record> json_records(const std::string& text, const std::string& path,
-                                 std::string& format) {
+Log json_records(const std::string& text, const std::string& path, std::string& format) {
   const std::size_t start = text.find_first_not_of(" \t\r\n");
   if (start != std::string::npos && text[start] == '[') {  // the parser reads objects
     format = "rows in JSON";
-    return rows_of(parse("{\"rows\":" + text + "}", path).at("rows"), path);
+    return {rows_of(parse("{\"rows\":" + text + "}", path).at("rows"), path)};
   }
   const Json root = parse(text, path);
   if (root.contains("log_history")) {
@@ -115,14 +146,15 @@ std::vector<Record> json_records(const std::string& text, const std::string& pat
       throw InputError(
           fmt::format("{}: log_history: expected a list, got {}", path, rows.type_name()));
     }
-    return rows_of(rows, path + ": log_history");
+    return {rows_of(rows, path + ": log_history")};
   }
   format = "columns in JSON";
   return columns_of(root);
 }
 
-std::vector<Record> jsonl_records(const std::string& text, const std::string& path) {
-  std::vector<Record> records;
+Log jsonl_records(const std::string& text, const std::string& path) {
+  Log log;
+  std::vector<Record>& records = log.records;
   std::istringstream lines(text);
   int64_t number = 0;
   for (std::string line; std::getline(lines, line);) {
@@ -133,11 +165,13 @@ std::vector<Record> jsonl_records(const std::string& text, const std::string& pa
       const Json row = parse(line, fmt::format("{}: line {}", path, number));
       records.emplace_back();
       flatten(row, "", records.back());
+      take_section(row, records.back());
     } catch (const InputError&) {
       if (!is_cut || records.empty()) throw;
+      log.notes.push_back(fmt::format("line {} is cut short and left out", number));
     }
   }
-  return records;
+  return log;
 }
 
 }  // namespace assay::verify::training

@@ -19,14 +19,31 @@ const std::initializer_list<ColumnNames>& column_names() {
   static const std::initializer_list<ColumnNames> kAll{
       {Quantity::step,
        {"step", "global_step", "trainer_global_step", "train_global_step", "steps", "iter",
-        "iteration", "iterations", "iters", "it", "update", "num_updates", "updates", "s",
-        "train_step"}},
+        "iteration", "iterations", "iters", "it", "num_updates", "train_num_updates",
+        "valid_num_updates", "update", "updates", "s", "train_step"}},
       {Quantity::epoch, {"epoch", "train_epoch", "epochs"}},
       {Quantity::train,
-       {"train_loss", "loss", "loss_train", "training_loss", "tr_loss", "trl", "lm_loss",
-        "train_lm_loss", "train_loss_epoch", "train_loss_step", "train_nll", "train_nll_loss",
-        "train_ce", "train_cross_entropy", "batch_loss", "loss_step", "train_epoch_loss",
-        "epoch_loss", "train"}},
+       {"train_loss",
+        "loss",
+        "loss_train",
+        "training_loss",
+        "tr_loss",
+        "trl",
+        "lm_loss",
+        "train_lm_loss",
+        "train_loss_epoch",
+        "train_loss_step",
+        "train_nll",
+        "train_nll_loss",
+        "train_ce",
+        "train_cross_entropy",
+        "batch_loss",
+        "loss_step",
+        "train_epoch_loss",
+        "epoch_loss",
+        "lm_loss_value",
+        "xent",
+        "train"}},
       {Quantity::val,
        {"val_loss",
         "eval_loss",
@@ -50,6 +67,9 @@ const std::initializer_list<ColumnNames>& column_names() {
         "lm_loss_validation",
         "val_epoch_loss",
         "validation_epoch_loss",
+        "evaluation_loss",
+        "validation_xent",
+        "valid_xent",
         "val"}},
       {Quantity::fresh, {"fresh_loss", "loss_fresh", "eval_fresh_loss", "unseen_loss", "fresh"}},
       {Quantity::grad_norm,
@@ -149,11 +169,45 @@ Column column_named(const std::string& name) {
   for (const std::string prefix : {"grad_norm_", "grad_norms_", "gradient_norm_"}) {
     if (plain.starts_with(prefix)) return {Quantity::layer_norm, 0, plain.substr(prefix.size())};
   }
+  // Lightning with several val sets: val_loss/dataloader_idx_1.
+  for (const std::string prefix : {"val_loss_dataloader_idx_", "valid_loss_dataloader_idx_"}) {
+    if (plain.starts_with(prefix)) return {Quantity::val, 100, ""};
+  }
   // Hugging Face with several evaluation sets: eval_wiki_loss.
   if (plain.starts_with("eval_") && plain.ends_with("_loss") && plain.size() > 10) {
     return {set_named(plain.substr(5)) == kFresh ? Quantity::fresh : Quantity::val, 100, ""};
   }
   return {};
+}
+
+bool is_loss(Quantity quantity) {
+  return quantity == Quantity::train || quantity == Quantity::val || quantity == Quantity::fresh;
+}
+
+std::string section_named(const std::string& word) {
+  const std::string plain = plain_name(word);
+  if (plain == "training") return "train";
+  if (plain == "validating" || plain == "validate") return "validation";
+  if (plain == "evaluation" || plain == "evaluating" || plain == "evaluate") return "eval";
+  if (plain == "testing") return "test";
+  for (const char* known : {"train", "val", "valid", "validation", "eval", "dev", "test"}) {
+    if (plain == known) return plain;
+  }
+  return "";
+}
+
+bool is_bare_loss(const std::string& name) {
+  return column_named(name).quantity == Quantity::train && set_named(name) < 0 &&
+         !plain_name(name).starts_with("tr");
+}
+
+bool names_sections(const std::string& name) {
+  const std::string plain = plain_name(name);
+  for (const char* known : {"split", "phase", "mode", "subset", "section", "stage", "partition",
+                            "set", "dataset", "data_split"}) {
+    if (plain == known) return true;
+  }
+  return false;
 }
 
 int set_named(const std::string& name) {

@@ -18,6 +18,19 @@ struct Column {
 // "train/loss", "eval_loss", "gpt2 run - val_loss", "tel".
 Column column_named(const std::string& name);
 
+bool is_loss(Quantity quantity);
+
+// "val", "valid", "validation", "eval", "dev", "test", "train" of a word for a part of the run, as
+// "Validating" or "TEST"; "" of any other word.
+std::string section_named(const std::string& word);
+
+// A training loss by a name that no set is in: "loss", "lm loss value". Whose it is, is said by
+// the section that it stands in.
+bool is_bare_loss(const std::string& name);
+
+// A column whose words are sections of the run: "split", "phase", "mode".
+bool names_sections(const std::string& name);
+
 // Lower case, every run of other characters an underscore, none at the ends.
 std::string plain_name(const std::string& name);
 

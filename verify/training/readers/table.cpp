@@ -1,6 +1,7 @@
 #include "verify/training/readers/table.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
@@ -9,6 +10,9 @@ namespace assay::verify::training {
 
 std::optional<double> field_number(std::string field) {
   if (!field.empty() && field.front() == '+') field.erase(0, 1);
+  if (field == "1.#QNAN" || field == "-1.#QNAN" || field == "-1.#IND" || field == "1.#IND") {
+    return std::nan("");  // of Microsoft's C
+  }
   double value = 0;
   const auto [at, error] = std::from_chars(field.data(), field.data() + field.size(), value);
   if (error == std::errc::result_out_of_range) return INFINITY;
@@ -16,6 +20,16 @@ std::optional<double> field_number(std::string field) {
     return std::nullopt;
   }
   return value;
+}
+
+bool is_missing_word(const std::string& field) {
+  std::string lower;
+  for (const char c : field) lower += static_cast<char>(std::tolower(static_cast<uint8_t>(c)));
+  for (const char* word : {"", "null", "none", "nil", "na", "n/a", "#n/a", "#na", "<na>", "-", "--",
+                           "undefined", "missing"}) {
+    if (lower == word) return true;
+  }
+  return false;
 }
 
 std::string trimmed(const std::string& text) {

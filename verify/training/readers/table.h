@@ -10,6 +10,9 @@ namespace assay::verify::training {
 // A whole field as a number: "2.3", "nan", "-inf".
 std::optional<double> field_number(std::string field);
 
+// What stands for a number that is not there: nothing, "null", "None", "NA", "N/A", "-".
+bool is_missing_word(const std::string& field);
+
 // Without the blanks at both ends.
 std::string trimmed(const std::string& text);
 

@@ -3,9 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
-#include <charconv>
-#include <cmath>
 #include <sstream>
 
 #include "golden/contract/error.h"
@@ -16,141 +13,127 @@
 
 namespace assay::verify::training {
 
-std::vector<Record> csv_records(const std::string& text, const std::string& path) {
-  std::istringstream lines(text);
-  std::string line;
-  int64_t number = 0;
-  while (std::getline(lines, line)) {
-    ++number;
-    if (!trimmed(line).empty()) break;
-  }
-  if (line.starts_with("\xef\xbb\xbf")) line.erase(0, 3);  // a mark of UTF-8
-  const char separator = separator_of(line);
-  const std::vector<std::string> header = fields_of(line, separator);
-  if (std::all_of(header.begin(), header.end(),
-                  [](const std::string& field) { return field_number(field).has_value(); })) {
-    throw InputError(path +
-                     ": line 1: expected the names of the columns, got numbers; write a "
-                     "header such as step,train_loss,val_loss");
-  }
-  std::vector<Record> records;
-  while (std::getline(lines, line)) {
-    ++number;
-    if (trimmed(line).empty()) continue;
-    const std::vector<std::string> fields = fields_of(line, separator);
-    const bool is_cut = lines.eof() && fields.size() < header.size();
-    if (is_cut) break;  // the run was killed in this line
-    if (fields.size() != header.size()) {
-      throw InputError(fmt::format("{}: line {}: expected {} fields as in the header, got {}", path,
-                                   number, header.size(), fields.size()));
-    }
-    records.emplace_back();
-    for (std::size_t i = 0; i < fields.size(); ++i) {
-      if (fields[i].empty() || column_named(header[i]).quantity == Quantity::none) continue;
-      const std::optional<double> value = field_number(fields[i]);
-      if (!value && (fields[i] == "None" || fields[i] == "null" || fields[i] == "-")) continue;
-      if (!value) {
-        throw InputError(fmt::format("{}: line {}: {}: expected a number, got '{}'", path, number,
-                                     golden::printable(header[i]), golden::printable(fields[i])));
-      }
-      records.back().values.emplace_back(header[i], *value);
-    }
-  }
-  return records;
-}
-
 namespace {
 
-bool starts_number(const std::string& line, std::size_t i) {
-  const auto at = [&](std::size_t k) { return k < line.size() ? line[k] : '\0'; };
-  const bool behind_word = i > 0 && (std::isalnum(static_cast<unsigned char>(line[i - 1])) != 0 ||
-                                     line[i - 1] == '_' || line[i - 1] == '.');
-  if (behind_word) return false;
-  std::size_t k = i;
-  if (at(k) == '-' || at(k) == '+') ++k;
-  if (std::isdigit(static_cast<unsigned char>(at(k))) != 0) return true;
-  if (at(k) == '.' && std::isdigit(static_cast<unsigned char>(at(k + 1))) != 0) return true;
-  for (const std::string word : {"nan", "inf", "NaN", "Inf"}) {
-    if (line.compare(k, word.size(), word) == 0 &&
-        std::isalnum(static_cast<unsigned char>(at(k + word.size()))) == 0 &&
-        at(k + word.size()) != '_') {
-      return true;
+bool is_comment(const std::string& line) { return trimmed(line).starts_with('#'); }
+
+bool are_numbers(const std::vector<std::string>& fields) {
+  return std::all_of(fields.begin(), fields.end(),
+                     [](const std::string& field) { return field_number(field).has_value(); });
+}
+
+class TableReader {
+ public:
+  TableReader(const std::string& text, const std::string& path) : lines_(text), path_(path) {}
+
+  Log read() {
+    const bool has_row = read_header();
+    for (const std::string& name : header_) {
+      are_known_.push_back(column_named(name).quantity != Quantity::none);
+      are_sections_.push_back(names_sections(name));
     }
+    if (has_row) read_row();
+    while (next()) read_row();
+    if (comments_ > 0) log_.notes.push_back(fmt::format("{} lines of comment", comments_));
+    return std::move(log_);
   }
-  return false;
-}
 
-// The last words before a number that are a name: "time 5ms, train loss" is "train loss".
-std::string name_before(const std::string& words) {
-  std::string name = words;
-  const std::size_t cut = name.find_last_of(",|;(){}[]");
-  if (cut != std::string::npos &&
-      name.find_first_not_of(" \t:='\"", cut + 1) != std::string::npos) {
-    name = name.substr(cut + 1);
-  }
-  return plain_name(name);
-}
-
-// "250 val 2.3": the number in front of a loss is the step. A date is none.
-bool leads_to_loss(const std::string& line, std::size_t end) {
-  if (end >= line.size() || (line[end] != ' ' && line[end] != '\t')) return false;
-  const std::size_t word = line.find_first_not_of(" \t", end);
-  if (word == std::string::npos) return false;
-  const std::size_t stop = std::min(line.find_first_of(" \t:=", word), line.size());
-  const Quantity quantity = column_named(line.substr(word, stop - word)).quantity;
-  return quantity == Quantity::train || quantity == Quantity::val || quantity == Quantity::fresh;
-}
-
-// "step 250: train loss 2.1, val loss 2.3": a name, then a number, and so on.
-Record line_record(const std::string& line) {
-  Record record;
-  std::string words;
-  for (std::size_t i = 0; i < line.size();) {
-    if (!starts_number(line, i)) {
-      words += line[i++];
-      continue;
+ private:
+  // The next line that is neither empty nor a comment.
+  bool next() {
+    while (std::getline(lines_, line_)) {
+      ++number_;
+      if (number_ == 1 && line_.starts_with("\xef\xbb\xbf")) line_.erase(0, 3);  // UTF-8
+      if (trimmed(line_).empty()) continue;
+      if (!is_comment(line_)) return true;
+      comment_ = trimmed(line_);
+      ++comments_;
     }
-    const std::size_t begin = line[i] == '+' ? i + 1 : i;
-    double value = 0;
-    const auto [at, error] = std::from_chars(line.data() + begin, line.data() + line.size(), value);
-    if (error == std::errc::result_out_of_range) value = INFINITY;
-    const auto end = static_cast<std::size_t>(at - line.data());
-    std::string name = i == 0 && leads_to_loss(line, end) ? "step" : name_before(words);
-    if (column_named(name).quantity == Quantity::none) {
-      // Words in front of a name: "[rank0] train loss", "epoch 3 - loss".
-      for (std::size_t from = name.find('_'); from != std::string::npos;
-           from = name.find('_', from + 1)) {
-        if (column_named(name.substr(from + 1)).quantity == Quantity::none) continue;
-        name = name.substr(from + 1);
-        break;
+    return false;
+  }
+
+  // True if a row of numbers has been read: the header was a comment.
+  bool read_header() {
+    const bool any = next();
+    const std::string words = comment_.empty() ? "" : trimmed(comment_.substr(1));
+    separator_ = separator_of(any ? line_ : words);
+    header_ = fields_of(line_, separator_);
+    if (any && !are_numbers(header_)) return false;
+    if (!words.empty()) {  // "# step,loss", as numpy.savetxt writes it
+      const std::vector<std::string> names = fields_of(words, separator_);
+      if (any && names.size() == header_.size() && !are_numbers(names)) {
+        header_ = names;
+        --comments_;
+        return true;
       }
     }
-    if (column_named(name).quantity != Quantity::none) record.values.emplace_back(name, value);
-    words.clear();
-    i = std::max(end, i + 1);
+    throw InputError(
+        fmt::format("{}: line {}: expected the names of the columns, got {}; write a "
+                    "header such as step,train_loss,val_loss",
+                    path_, number_, any ? "numbers" : "comments"));
   }
-  return record;
-}
 
-bool has_loss(const Record& record) {
-  return std::any_of(record.values.begin(), record.values.end(), [](const auto& value) {
-    const Quantity quantity = column_named(value.first).quantity;
-    return quantity == Quantity::train || quantity == Quantity::val || quantity == Quantity::fresh;
-  });
-}
+  void read_row() {
+    const std::vector<std::string> fields = fields_of(line_, separator_);
+    if (lines_.eof() && fields.size() < header_.size()) return say_cut();
+    if (fields.size() != header_.size()) {
+      throw InputError(fmt::format("{}: line {}: expected {} fields as in the header, got {}",
+                                   path_, number_, header_.size(), fields.size()));
+    }
+    log_.records.emplace_back();
+    std::string section;
+    for (std::size_t i = 0; i < fields.size(); ++i) {
+      read_cell(i, fields[i], log_.records.back());
+      const std::string named = are_sections_[i] ? section_named(fields[i]) : "";
+      if (!named.empty()) section = named;
+    }
+    Record& record = log_.records.back();
+    put_in_section(record, section);
+    const bool has_loss =
+        std::any_of(record.values.begin(), record.values.end(),
+                    [](const auto& value) { return is_loss(column_named(value.first).quantity); });
+    if (!lines_.eof() || has_loss || !fields.back().empty()) return;
+    log_.records.pop_back();
+    say_cut();
+  }
+
+  // The run was killed in this line, which has no end.
+  void say_cut() {
+    log_.notes.push_back(fmt::format("line {} is cut short and left out", number_));
+  }
+
+  void read_cell(std::size_t column, const std::string& field, Record& record) const {
+    const std::string& name = header_[column];
+    const bool known = are_known_[column];
+    if (is_missing_word(field)) {
+      if (known) record.missing.push_back(name);
+      return;
+    }
+    if (!known) {
+      record.others.push_back(name);
+      return;
+    }
+    const std::optional<double> value = field_number(field);
+    if (!value) {
+      throw InputError(fmt::format("{}: line {}: {}: expected a number, got '{}'", path_, number_,
+                                   golden::printable(name), golden::printable(field)));
+    }
+    record.values.emplace_back(name, *value);
+  }
+
+  std::istringstream lines_;
+  std::string path_, line_, comment_;
+  std::vector<std::string> header_;
+  std::vector<bool> are_known_, are_sections_;  // by column
+  char separator_ = ',';
+  int64_t number_ = 0, comments_ = 0;
+  Log log_;
+};
 
 }  // namespace
 
-std::vector<Record> line_records(const std::string& text) {
-  std::string lines_text = text;
-  std::replace(lines_text.begin(), lines_text.end(), '\r', '\n');  // progress bars
-  std::istringstream lines(lines_text);
-  std::vector<Record> records;
-  for (std::string line; std::getline(lines, line);) {
-    Record record = line_record(line);
-    if (has_loss(record)) records.push_back(std::move(record));
-  }
-  return records;
+Log csv_records(const std::string& text, const std::string& path) {
+  return TableReader(text, path).read();
 }
 
 namespace {
@@ -176,6 +159,22 @@ bool looks_like_jsonl(const std::string& path, const std::string& text) {
   return text[last] == '}' && next != std::string::npos && text[next] == '{';
 }
 
+// The first line that is no comment; of nothing but comments and numbers the last comment.
+std::string first_line_of_table(const std::string& text) {
+  std::istringstream lines(text.starts_with("\xef\xbb\xbf") ? text.substr(3) : text);
+  std::string comment;
+  for (std::string line; std::getline(lines, line);) {
+    if (trimmed(line).empty()) continue;
+    if (is_comment(line)) {
+      comment = trimmed(trimmed(line).substr(1));
+      continue;
+    }
+    const bool numbers = are_numbers(fields_of(line, separator_of(line)));
+    return numbers && !comment.empty() ? comment : trimmed(line);
+  }
+  return comment;
+}
+
 void refuse_binary(const std::string& text, const std::string& path) {
   if (text.find('\0') == std::string::npos) return;
   throw InputError(path +
@@ -185,29 +184,33 @@ void refuse_binary(const std::string& text, const std::string& path) {
 
 }  // namespace
 
-Curve read_curve(const std::string& path) {
-  if (is_event_file(path) || !event_files_in(path).empty()) return read_event_curve(path);
+Curve read_curve(const std::string& path, const std::string& val_name) {
+  if (is_event_file(path) || !event_files_in(path).empty()) return read_event_curve(path, val_name);
   // A run of 'assay train' writes a row a step.
   const uint64_t most_bytes = uint64_t{1} << (path.ends_with("curves.jsonl") ? 32 : 26);
   const std::string text = golden::read_text(path, "a curve", most_bytes);
   refuse_binary(text, path);
+  const auto curve = [&](Log log, const std::string& format) {
+    log.val_name = val_name;
+    return curve_of(log, path, format);
+  };
   const std::size_t start = text.find_first_not_of(" \t\r\n");
   if (start == std::string::npos) throw InputError(path + ": empty: expected a curve");
   const std::size_t second = text.find_first_not_of(" \t\r\n", start + 1);
   const bool python = text[start] == '{' && second != std::string::npos && text[second] == '\'';
   if ((text[start] == '{' || path.ends_with(".jsonl")) && !python && looks_like_jsonl(path, text)) {
-    return curve_of(jsonl_records(text, path), path, "rows in JSON, one a line");
+    return curve(jsonl_records(text, path), "rows in JSON, one a line");
   }
   const bool list = text[start] == '[' && second != std::string::npos &&
                     (text[second] == '{' || text[second] == ']');
   if (((text[start] == '{' && !python) || list) || path.ends_with(".json")) {
     std::string format;
-    const std::vector<Record> records = json_records(text, path, format);
-    return curve_of(records, path, format);
+    Log log = json_records(text, path, format);
+    return curve(std::move(log), format);
   }
-  const std::string first_line = text.substr(start, text.find('\n', start) - start);
-  if (looks_like_csv(path, first_line)) return curve_of(csv_records(text, path), path, "table");
-  return curve_of(line_records(text), path, "lines of a log");
+  const std::string first_line = first_line_of_table(text);
+  if (looks_like_csv(path, first_line)) return curve(csv_records(text, path), "table");
+  return curve(line_records(text), "lines of a log");
 }
 
 }  // namespace assay::verify::training
