@@ -203,10 +203,9 @@ Readings readings_of(const PairedTensor& tensor, const PairedBatch& batch,
   return readings;
 }
 
-double later_part_that_differs(const PairedTensor& tensor, const Layout& layout,
-                               const PairedBatch& batch) {
-  const std::size_t axis = layout.axes.find('T');
-  const bool is_one = axis != std::string::npos && axis == layout.axes.rfind('T');
+Later later_elements(const PairedTensor& tensor, const Layout& layout, const PairedBatch& batch) {
+  const std::size_t axis = layout.axes.find_first_of("TFf");
+  const bool is_one = axis != std::string::npos && axis == layout.axes.find_last_of("TFf");
   std::vector<bool> constant(tensor.longer.values.size(), false);
   if (is_one) {
     constant = constant_fibers(tensor.longer, axis);
@@ -214,7 +213,7 @@ double later_part_that_differs(const PairedTensor& tensor, const Layout& layout,
     for (std::size_t i = 0; i < constant.size(); ++i) constant[i] = constant[i] && other[i];
   }
   const int64_t least = *std::min_element(batch.shared.begin(), batch.shared.end());
-  int64_t later = 0, differing = 0;
+  Later found;
   for_blocks(layout, tensor.longer.shape, batch.rows, batch.positions, [&](const Block& block) {
     const int64_t shared =
         block.row < 0 ? least : batch.shared[static_cast<std::size_t>(block.row)];
@@ -223,11 +222,11 @@ double later_part_that_differs(const PairedTensor& tensor, const Layout& layout,
       const auto i = static_cast<std::size_t>(k);
       const bool differs = std::bit_cast<uint64_t>(tensor.longer.values[i]) !=
                            std::bit_cast<uint64_t>(tensor.shorter.values[i]);
-      later += differs || !constant[i];
-      differing += differs;
+      const bool tells = !constant[i] && tensor.longer.values[i] != 0;
+      ++(differs ? found.differing : tells ? found.same : found.silent);
     }
   });
-  return later == 0 ? 0 : static_cast<double>(differing) / static_cast<double>(later);
+  return found;
 }
 
 std::string axis_option(const std::string& name, const Layout& layout, bool with_first) {

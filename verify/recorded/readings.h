@@ -34,11 +34,17 @@ struct Readings {
 Readings readings_of(const PairedTensor& tensor, const PairedBatch& batch,
                      const AxesOptions& options);
 
-// Of what belongs to positions behind the shared ones, the part that differs between the runs,
-// which have one length: next to all of it if that is where it belongs. What is the same along
-// all positions is not counted, for it may not depend on tokens at all.
-double later_part_that_differs(const PairedTensor& tensor, const Layout& layout,
-                               const PairedBatch& batch);
+// Elements of positions behind the shared ones, in runs of one length.
+struct Later {
+  int64_t differing = 0;
+  int64_t same = 0;    // next to none if that is where they belong
+  int64_t silent = 0;  // 0, or the same along all positions: may not depend on tokens at all
+  double part() const {
+    const auto all = static_cast<double>(differing + same);
+    return all > 0 ? static_cast<double>(differing) / all : 0;
+  }
+};
+Later later_elements(const PairedTensor& tensor, const Layout& layout, const PairedBatch& batch);
 
 // "--axis h=1", "--axis h=1,2", with_first: "--axis h=1:0"; "" for rows and positions in one axis.
 std::string axis_option(const std::string& name, const Layout& layout, bool with_first);

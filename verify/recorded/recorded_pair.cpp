@@ -268,18 +268,20 @@ Past RecordedPair::past_of(const Apart& at, const JudgedTensor& tensor) const {
 bool RecordedPair::rules_out(const JudgedTensor& tensor, const Reading& clean,
                              const Reading& other) const {
   constexpr double kClearly = 0.9;
+  constexpr int64_t kFew = 8;  // elements that may be the same by chance
   const bool are_flat = !clean.layout.has('T') && !other.layout.has('T');
   if (!one_length()) return are_flat;  // positions of which no two stand side by side in both
   if (clean.layout.axes == other.layout.axes) return false;
   PairedBatch batch = paired_batch_;
-  const auto part = [&](const Reading& reading) {
+  const auto later_of = [&](const Reading& reading) {
     if (!reading.layout.has_rows()) batch.shared.assign(common_.size(), reading.shared.front());
-    const double differs = later_part_that_differs(paired(tensor), reading.layout, batch);
+    const Later later = later_elements(paired(tensor), reading.layout, batch);
     batch.shared = common_;
-    return differs;
+    return later;
   };
-  const double due = part(clean), got = part(other);
-  return got <= kClearly * due || (due == 1 && got < 1);
+  const Later due = later_of(clean), got = later_of(other);
+  if (got.same < kFew) return false;
+  return got.part() <= kClearly * due.part() || due.same == 0;
 }
 
 // Leaves one reading of a tensor where they agree, or where one rules out all that say otherwise.
