@@ -135,8 +135,8 @@ void add_decode_option(CLI::App& command, JudgeOptions& options) {
         options.decoding = count > 0 ? verify::Decoding::asked : verify::Decoding::off;
       },
       "judge decoding with a cache in every chunking, however long the sequences are; what keeps "
-      "no cache is skipped. Default: where it can be judged, long sequences in uneven pieces "
-      "alone");
+      "no cache is skipped. Default: where it can be judged, long sequences behind a prompt and in "
+      "uneven pieces");
 }
 
 OpenGolden::OpenGolden(const JudgeOptions& options) : golden(options.golden_path) {

@@ -8,7 +8,7 @@
 namespace assay::cli {
 
 std::vector<std::string> inputs_of(const JudgeOptions& judge) {
-  return {judge.golden_path, judge.checkpoint, file_behind(judge.subject)};
+  return {judge.golden_path, judge.checkpoint, file_behind(judge.subject), judge.elsewhere.map};
 }
 
 void add_judge_options(CLI::App& command, VerifyOptions& options) {

@@ -112,7 +112,8 @@ std::string counts_text(const std::vector<Check>& checks) {
 int run_verify(const SuiteVerifyOptions& options, const Outcome& outcome) {
   const golden::Suite suite = golden::selected(golden::load_suite(options.name), options.only);
   const std::string folder = options.folder.empty() ? suite.name : options.folder;
-  std::vector<std::string> inputs{options.name, file_behind(options.subject)};
+  std::vector<std::string> inputs{options.name, file_behind(options.subject),
+                                  options.judge.elsewhere.map};
   for (const golden::SuiteCase& c : suite.cases) inputs.push_back(golden::case_path(folder, c));
   check_report_targets(options.report, inputs);
   require_subject(options.subject, options.judge.elsewhere);

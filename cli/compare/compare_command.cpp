@@ -120,7 +120,9 @@ int run_compare(VerifyOptions& typed, const std::vector<std::string>& candidates
                 const Outcome& outcome) {
   const std::vector<JudgeOptions> list = options_of(typed, candidates);
   std::vector<std::string> inputs{typed.judge.golden_path, typed.judge.checkpoint};
-  for (const JudgeOptions& one : list) inputs.push_back(file_behind(one.subject));
+  for (const JudgeOptions& one : list) {
+    inputs.insert(inputs.end(), {file_behind(one.subject), one.elsewhere.map});
+  }
   check_report_targets(typed.report, inputs);
   require_files(list);
   require_different(list);

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <limits>
+#include <memory>
+#include <string>
+#include <utility>
 
 #include "cli/judge.h"
 #include "datasets/tokens.h"
@@ -11,6 +14,7 @@
 #include "verify/decoders/decoders.h"
 #include "verify/recorded/dump_pair.h"
 #include "verify/subjects/exec_subject.h"
+#include "verify/subjects/library/lib_subject.h"
 #include "verify/subjects/refusal.h"
 
 namespace assay::cli {
@@ -40,17 +44,32 @@ verify::Batch drawn_batch(const ModelOptions& model, int64_t vocab_size, int64_t
   return unpadded(read.values, rows, positions);
 }
 
+// What brings its own model.
+struct OwnModel {
+  std::unique_ptr<verify::Subject> subject;
+  std::string storage;  // that it declares; "": none
+};
+
+template <class Made>
+OwnModel own_model(std::unique_ptr<Made> made) {
+  const std::string storage = made->declared_storage();
+  return {std::move(made), storage};
+}
+
 // `first`: what a program is asked that starts anew for each answer, before anything is known of
 // it.
-std::unique_ptr<verify::ExecSubject> started(const std::string& subject, int64_t vocab_size,
-                                             const SubjectOptions& elsewhere,
-                                             const verify::Batch& first) {
-  constexpr std::string_view kExec = "exec:", kOnce = "exec-once:";
+OwnModel started(const std::string& subject, int64_t vocab_size, const SubjectOptions& elsewhere,
+                 const verify::Batch& first) {
+  constexpr std::string_view kExec = "exec:", kOnce = "exec-once:", kLib = "lib:";
+  if (subject.starts_with(kLib)) {
+    return own_model(std::make_unique<verify::LibSubject>(
+        verify::LibOptions{.path = subject.substr(kLib.size())}));
+  }
   const bool once = subject.starts_with(kOnce);
   if (!once && !subject.starts_with(kExec)) {
     throw InputError(
-        fmt::format("--vocab: expected a program behind --subject, exec:COMMAND or "
-                    "exec-once:COMMAND, got {}",
+        fmt::format("--vocab: expected a program behind --subject, exec:COMMAND, "
+                    "exec-once:COMMAND or lib:PATH, got {}",
                     subject));
   }
   verify::ExecOptions options;
@@ -58,14 +77,14 @@ std::unique_ptr<verify::ExecSubject> started(const std::string& subject, int64_t
   if (once) options.mode = verify::Program::Mode::once;
   options.first = first;
   options.limits = elsewhere.limits;
-  return std::make_unique<verify::ExecSubject>(options, vocab_size);
+  return own_model(std::make_unique<verify::ExecSubject>(options, vocab_size));
 }
 
 // Whether a program takes so many rows at all. One that dies of them is made anew.
-bool takes(std::unique_ptr<verify::ExecSubject>& program, const std::string& subject,
-           int64_t vocab_size, const SubjectOptions& elsewhere, const verify::Batch& batch) {
+bool takes(OwnModel& program, const std::string& subject, int64_t vocab_size,
+           const SubjectOptions& elsewhere, const verify::Batch& batch) {
   try {
-    program->run(batch, {}, [](const verify::Observed&) {});
+    program.subject->run(batch, {}, [](const verify::Observed&) {});
   } catch (const verify::SubjectFailure&) {
     program = started(subject, vocab_size, elsewhere, batch);
     return false;
@@ -150,8 +169,8 @@ verify::RunReport decoder_leak(const DecoderLeakOptions& options, const ModelOpt
   try {
     const verify::Batch first =
         drawn_batch(model, vocab_size, 1, options.positions.value_or(kUsualPositions));
-    auto program = started(subject, vocab_size, elsewhere, first);
-    const verify::Capabilities can = program->capabilities();
+    OwnModel program = started(subject, vocab_size, elsewhere, first);
+    const verify::Capabilities can = program.subject->capabilities();
     const int64_t fixed = can.fixed_length > 0 ? can.fixed_length : kUsualPositions;
     const int64_t positions = options.positions.value_or(fixed);
     int64_t rows = batch_is_given || can.fixed_batch == 0 ? model.batch : can.fixed_batch;
@@ -161,14 +180,14 @@ verify::RunReport decoder_leak(const DecoderLeakOptions& options, const ModelOpt
       rows = 1;
       batch = drawn_batch(model, vocab_size, rows, positions);
     }
-    report.subject = program->describe();
+    report.subject = program.subject->describe();
     report.title = fmt::format("any decoder, {} tokens, [{},{}]; {}", vocab_size, rows, positions,
                                report.subject);
-    verify::LeakResult result = verify::judge_decoder(*program, vocab_size, batch,
+    verify::LeakResult result = verify::judge_decoder(*program.subject, vocab_size, batch,
                                                       {.seed = model.seed,
                                                        .axes = axes,
                                                        .ignored = options.ignored,
-                                                       .storage = program->declared_storage(),
+                                                       .storage = program.storage,
                                                        .begins = options.begins});
     report.checks = std::move(result.checks);
     if (!result.influence.first_layer.empty()) report.influence = std::move(result.influence);

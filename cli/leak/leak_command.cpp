@@ -53,7 +53,7 @@ verify::RunReport prove(const LeakCommandOptions& typed, const Outcome& outcome)
 verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome) {
   const ModelOptions& model = options.model;
   std::vector<std::string> inputs = model_inputs(model);
-  inputs.push_back(file_behind(options.subject));
+  inputs.insert(inputs.end(), {file_behind(options.subject), options.elsewhere.map});
   check_report_targets(options.report, inputs);
   const golden::ModelConfig config = model_config(model);
   const golden::SyntheticWeights weights(config, model.seed);
@@ -79,7 +79,7 @@ verify::RunReport leak(const LeakCommandOptions& options, const Outcome& outcome
     look_for_leaks(report, *graph, *subject, config, batch, leak_options);
   } catch (const verify::SubjectFailure& failure) {
     report.checks.push_back(failed(failure));
-    if (options.subject.starts_with("exec")) {
+    if (options.subject.starts_with("exec") || options.subject.starts_with("lib")) {
       report.checks.back().details.push_back(
           "it was asked for a model of Assay's; one that brings its own is judged with --vocab V, "
           "the number of its tokens");

@@ -88,7 +88,12 @@ int check_map(const MapOptions& options) {
     ++read;
     entries.erase(found);
   }
-  for (const std::string& name : absent) fmt::print("absent   {}\n", name);
+  for (const std::string& name : absent) {
+    const std::string from = dump.missing_source(name);
+    fmt::print(
+        "absent   {}{}\n", name,
+        from.empty() ? "" : fmt::format("  <- {}, which is not there", golden::printable(from)));
+  }
   for (const auto& [name, entry] : entries) {
     fmt::print("not read {}\n", golden::printable(name));
   }
@@ -150,7 +155,10 @@ void print_line(const golden::Suggestion& line) {
 }
 
 int suggest_map(const MapOptions& options) {
-  if (!options.out.empty()) golden::check_target(options.out, options.force, 0);
+  if (!options.out.empty()) {
+    golden::require_apart({{"--out", options.out}}, {options.golden, options.dump});
+    golden::check_target(options.out, options.force, 0);
+  }
   const golden::Suggestions all = suggest(options);
   for (const golden::Suggestion& line : all.lines) print_line(line);
   for (const std::string& name : all.not_found) fmt::print("not found {}\n", name);

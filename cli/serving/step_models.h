@@ -49,26 +49,13 @@ class StepClock {
 };
 
 // Wraps a model, which outlives it. wall: a step takes what the clock on the wall says.
-class TimedModel : public serving::StepModel {
+class TimedModel : public serving::StepModelWrapper {
  public:
   TimedModel(serving::StepModel& model, StepClock& clock, const StepCost& cost, bool wall)
-      : model_(model), clock_(clock), cost_(cost), wall_(wall) {}
-  int64_t slots() const override { return model_.slots(); }
-  int64_t capacity() const override { return model_.capacity(); }
-  int64_t vocab_size() const override { return model_.vocab_size(); }
-  bool reserve(int64_t slot, int64_t positions) override { return model_.reserve(slot, positions); }
-  void release(int64_t slot) override { model_.release(slot); }
-  bool share(int64_t from, int64_t to, int64_t positions) override {
-    return model_.share(from, to, positions);
-  }
-  bool shares_room() const override { return model_.shares_room(); }
-  std::optional<serving::BlockCounts> block_counts() const override {
-    return model_.block_counts();
-  }
+      : StepModelWrapper(model), clock_(clock), cost_(cost), wall_(wall) {}
   void step(std::span<const serving::SlotTokens> batch, std::span<double> logits) override;
 
  private:
-  serving::StepModel& model_;
   StepClock& clock_;
   StepCost cost_;
   bool wall_;

@@ -245,6 +245,11 @@ bool train(const TrainRunOptions& typed, const GivenOptions& given) {
   if (options.steps < done) {
     throw InputError(fmt::format("--steps {}: the run has done {}", options.steps, done));
   }
+  if (options.stop_after > 0 && options.stop_after <= done) {
+    throw InputError(
+        fmt::format("--stop-after {}: expected a step behind {}, which the run has done",
+                    options.stop_after, done));
+  }
   const auto weights = start_weights(options, config, checkpoint);
   const auto backend = make_train_backend(options, config, *weights);
   TrainLoop loop(options, source, config, folder, *backend);  // reads the tokens

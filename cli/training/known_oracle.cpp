@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "datasets/known/law.h"
 #include "datasets/known/overlap.h"
@@ -33,17 +34,27 @@ void give_probabilities(const datasets::Law& law, training::AlignedSet& aligned)
   if (training::oracle_problem(without.set).empty()) aligned = std::move(without);
 }
 
-// Of rows of so many positions; of 16 where nobody says how many.
-double nats_of_rows(const datasets::Law& law, std::optional<int64_t> positions) {
-  constexpr int64_t kFewest = 16, kTokens = 16384;
+// Of rows of so many positions; of 16 where nobody says how many: nats a token, and how their mean
+// varies from row to row.
+void give_rows(const datasets::Law& law, std::optional<int64_t> positions,
+               training::OracleRate& rate) {
+  constexpr int64_t kFewest = 16, kTokens = 16384, kLongest = 256;
   const int64_t length = std::min(kTokens, positions.value_or(kFewest));
   const std::vector<int32_t> tokens =
       datasets::draw_rows(law, "rate", 1, std::max<int64_t>(1, kTokens / length), length);
-  double sum = 0;
-  for (const double log_prob : datasets::known_rows(law, tokens, length, false).log_probs) {
-    sum -= log_prob;
+  const std::vector<double> log_probs = datasets::known_rows(law, tokens, length, false).log_probs;
+  const double mean =
+      std::reduce(log_probs.begin(), log_probs.end()) / -static_cast<double>(log_probs.size());
+  rate.of_rows = mean;
+  const auto piece = static_cast<std::size_t>(std::min(length, kLongest));
+  double square = 0, pieces = 0;
+  for (std::size_t i = 0; i + piece <= log_probs.size(); i += piece) {
+    double rest = static_cast<double>(piece) * mean;
+    for (std::size_t k = i; k < i + piece; ++k) rest += log_probs[k];
+    square += rest * rest;
+    ++pieces;
   }
-  return sum / static_cast<double>(tokens.size());
+  rate.spread = std::sqrt(square / pieces / static_cast<double>(piece));
 }
 
 // Of the counted tokens.
@@ -81,24 +92,35 @@ void leave_out_repeated(training::AlignedSet& aligned) {
       fmt::format("they share {} tokens with an earlier row", window));
 }
 
+// Rows of `own` that are in another set; "" and none where nothing is known of either.
+struct SharedRows {
+  std::vector<int64_t> rows;
+  std::string what;
+};
+
+SharedRows rows_shared(const AlignedSets& sets, training::Set own, training::Set other) {
+  const training::AlignedSet &a = sets[own], &b = sets[other];
+  if (a.sequences.empty() || b.sequences.empty() || a.set.oracle.empty()) return {};
+  SharedRows shared{shared_rows(a, b), {}};
+  shared.what =
+      fmt::format("{} of {} rows of {} are in {}, by {} tokens in a row", shared.rows.size(),
+                  a.set.rows, training::kSetNames[own],
+                  other == training::kTrain ? "the training set" : "val", window_of(a, b));
+  return shared;
+}
+
+// Fresh tokens are such as nobody has chosen anything by.
 void look_for_shared(AlignedSets& sets, training::Evidence& evidence) {
-  const training::AlignedSet& train = sets[training::kTrain];
-  if (train.sequences.empty()) return;
-  for (const training::Set s : {training::kVal, training::kFresh}) {
-    training::AlignedSet& own = sets[s];
-    if (own.sequences.empty() || own.set.oracle.empty()) continue;
-    const std::vector<int64_t> shared = shared_rows(own, train);
-    if (shared.empty()) continue;
-    const std::string what = fmt::format(
-        "{} of {} rows of {} are in the training set, by {} tokens "
-        "in a row",
-        shared.size(), own.set.rows, training::kSetNames[s], window_of(own, train));
-    if (s == training::kVal) {
-      evidence.shared_with_train.push_back(what);
-    } else {
-      training::leave_out(own.set, shared, "they are in the training set");
-      evidence.fresh_is_train = 2 * static_cast<int64_t>(shared.size()) > own.set.rows;
-    }
+  const SharedRows val = rows_shared(sets, training::kVal, training::kTrain);
+  if (!val.rows.empty()) evidence.shared_with_train.push_back(val.what);
+  for (const training::Set other : {training::kTrain, training::kVal}) {
+    const SharedRows fresh = rows_shared(sets, training::kFresh, other);
+    if (fresh.rows.empty()) continue;
+    const std::string where = other == training::kTrain ? "the training set" : "val";
+    training::TokenSet& set = sets[training::kFresh].set;
+    training::leave_out(set, fresh.rows, "they are in " + where);
+    const bool most = 2 * static_cast<int64_t>(fresh.rows.size()) > set.rows;
+    if (most && evidence.fresh_is.empty()) evidence.fresh_is = where;
   }
 }
 
@@ -115,7 +137,7 @@ void give_law(const std::string& text, AlignedSets& sets, training::Evidence& ev
     const datasets::Estimate estimate = datasets::estimated_entropy_rate(*law);
     evidence.rate = training::OracleRate{estimate.value, estimate.standard_error, false};
   }
-  if (!constant) evidence.rate->of_rows = nats_of_rows(*law, evidence.positions);
+  if (!constant) give_rows(*law, evidence.positions, *evidence.rate);
   for (training::AlignedSet& aligned : sets) {
     if (!aligned.sequences.empty()) {
       give_probabilities(*law, aligned);

@@ -29,6 +29,7 @@ void check_numbers(const OverfitOptions& options) {
   positive("--vocab", options.vocab);
   positive("--parameters", options.parameters);
   positive("--train-size", options.train_size);
+  positive("--val-size", options.val_size);
   positive("--checkpoints", options.checkpoints);
   positive("--seq", options.positions);
   positive("--tokens-per-step", options.tokens_per_step);
@@ -119,6 +120,7 @@ void add_overfit(CLI::App& app, Outcome& outcome) {
   command->add_option("--bits", inputs.bits,
                       "bits of a parameter; default: of a run of 'assay train' its own, else 16");
   command->add_option("--train-size", inputs.train_size, "tokens of the whole training set");
+  command->add_option("--val-size", inputs.val_size, "tokens that a val loss of the curve is of");
   command->add_option("--checkpoints", inputs.checkpoints,
                       "checkpoints among which val chose this one");
   command->add_option("--seq", inputs.positions, "positions of a training row");

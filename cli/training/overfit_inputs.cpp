@@ -117,6 +117,7 @@ class Gatherer {
     evidence_.vocab = options_.vocab;
     evidence_.parameters = options_.parameters;
     evidence_.train_tokens = options_.train_size;
+    evidence_.val_tokens = options_.val_size;
     evidence_.checkpoints = options_.checkpoints;
     evidence_.positions = options_.positions;
     evidence_.tokens_per_step = options_.tokens_per_step;
@@ -156,6 +157,21 @@ class Gatherer {
     training::sort_arrays(path, std::move(arrays), set, arrays_);
   }
 
+  // Tokens beside an oracle are those of the set, or the oracle is not of this set.
+  void require_own_tokens(const std::string& path, const training::NamedArray& array) const {
+    const training::ArrayName name = training::array_named(array.name);
+    if (name.what != training::Array::tokens || name.set < 0) return;
+    const auto& own = arrays_[static_cast<std::size_t>(name.set)].tokens;
+    if (!own || own->shape != array.tensor.shape) return;
+    const auto [theirs, ours] =
+        std::mismatch(array.tensor.values.begin(), array.tensor.values.end(), own->values.begin());
+    if (theirs == array.tensor.values.end()) return;
+    throw InputError(fmt::format(
+        "--oracle {}: {}: expected the tokens of the set, {} at {} in order, got {}: the oracle "
+        "is of other tokens",
+        path, golden::printable(array.name), *ours, ours - own->values.begin(), *theirs));
+  }
+
   // Log probabilities by set; tokens beside them count where a set has none.
   void read_oracle(const std::string& path) {
     if (!training::is_array_file(path)) {
@@ -167,6 +183,7 @@ class Gatherer {
     }
     std::vector<training::NamedArray> arrays = training::read_arrays(path);
     bool any = false;
+    for (const training::NamedArray& array : arrays) require_own_tokens(path, array);
     std::erase_if(arrays, [&](const training::NamedArray& array) {
       const training::ArrayName name = training::array_named(array.name);
       const bool oracle = name.what == training::Array::oracle ||

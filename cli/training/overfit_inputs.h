@@ -15,7 +15,8 @@ struct OverfitOptions {
   std::vector<std::string> inputs;
   std::array<std::string, 3> losses, data;  // by set: --train-losses, --train-data, ..
   std::string oracle, unit = "nats", leak_report;
-  std::optional<int64_t> vocab, parameters, train_size, checkpoints, positions, tokens_per_step;
+  std::optional<int64_t> vocab, parameters, train_size, val_size, checkpoints, positions,
+      tokens_per_step;
   bool one_epoch = false;
   std::optional<double> bits;  // of a parameter; empty: 16
   double alpha = 1e-6;

@@ -65,6 +65,12 @@ OverfitOptions with_own_run(OverfitOptions options) {
     const bool next = predicts_next(model);
     const int64_t predicted = next ? positions - 1 : positions;  // of a row
     give(options.train_size, std::min(rows, drawn) * predicted);
+    if (data.contains("val_rows")) {
+      int64_t val_tokens = 0;
+      if (!__builtin_mul_overflow(data.at("val_rows").get<int64_t>(), predicted, &val_tokens)) {
+        give(options.val_size, val_tokens);
+      }
+    }
     give(options.positions, positions);
     give(options.tokens_per_step, rows_a_step * predicted);
     if (!options.bits) options.bits = training.at("precision") == "fp64" ? 64 : 32;

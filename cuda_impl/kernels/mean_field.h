@@ -14,7 +14,8 @@ inline namespace SIMT_BACKEND {
 //   F_i  = sum_{m < terms} q[i*terms + m][k*C+c,t] . k[i*terms + m][k*C+c,s]
 //   Mh_i = (1 - damping) F_i + damping Mh_{i-1},                         Mh_{-1} = 0
 //   Qh_i = (1 - step) Qh_{i-1} + step exp(scale Mh_i - lse_i[t]),        Qh_{-1}[t,s] = even[t]
-// s can be the head of t iff s != t (causal: s < t) and both are real. Qh is 0 elsewhere.
+// s can be the head of t iff s != t (causal: s < t), with a window |s - t| <= floor(window/2), and
+// both are real. Qh is 0 elsewhere.
 // In decoding (head_lse and heads_sum) the words are T rows, each at position position_offset + its
 // row, and their heads R positions; all else takes whole sequences.
 template <class S>
@@ -29,6 +30,7 @@ struct HeadOperands {
   int64_t updates = 1, terms = 1, channels = 1, rank = 0;
   double scale = 1, damping = 0, step = 1;
   bool causal = false;
+  int64_t window = 0;      // centred; 0: heads at any distance
   BlockTable blocks = {};  // in decoding: of k and v, [blocks,K*C,blocks.rows,r]
 };
 

@@ -9,7 +9,7 @@
 namespace assay::serving {
 
 BlockBudget::BlockBudget(StepModel& model, const BlockOptions& options)
-    : model_(model),
+    : StepModelWrapper(model),
       options_(options),
       free_(options.blocks),
       held_(static_cast<std::size_t>(model.slots()), 0) {

@@ -14,29 +14,20 @@ struct BlockOptions {
 };
 
 // Wraps a model, which outlives it.
-class BlockBudget : public StepModel {
+class BlockBudget : public StepModelWrapper {
  public:
   // Throws InputError for less than one block of one position.
   BlockBudget(StepModel& model, const BlockOptions& options);
-  int64_t slots() const override { return model_.slots(); }
   int64_t capacity() const override;  // also what all blocks hold
-  int64_t vocab_size() const override { return model_.vocab_size(); }
   bool reserve(int64_t slot, int64_t positions) override;
   void release(int64_t slot) override;
-  bool share(int64_t from, int64_t to, int64_t positions) override {
-    return model_.share(from, to, positions);
-  }
   bool shares_room() const override { return false; }
-  void step(std::span<const SlotTokens> batch, std::span<double> logits) override {
-    model_.step(batch, logits);
-  }
 
   int64_t free_blocks() const { return free_; }
   int64_t most_used() const { return most_used_; }
   int64_t refusals() const { return refusals_; }  // of reserve()
 
  private:
-  StepModel& model_;
   BlockOptions options_;
   int64_t free_, most_used_ = 0, refusals_ = 0;
   std::vector<int64_t> held_;  // [slots]

@@ -46,4 +46,26 @@ class StepModel {
   virtual void step(std::span<const SlotTokens> batch, std::span<double> logits) = 0;
 };
 
+// Hands everything on to a model, which outlives it: for wrappers that change a part of it.
+class StepModelWrapper : public StepModel {
+ public:
+  explicit StepModelWrapper(StepModel& model) : model_(model) {}
+  int64_t slots() const override { return model_.slots(); }
+  int64_t capacity() const override { return model_.capacity(); }
+  int64_t vocab_size() const override { return model_.vocab_size(); }
+  bool reserve(int64_t slot, int64_t positions) override { return model_.reserve(slot, positions); }
+  void release(int64_t slot) override { model_.release(slot); }
+  bool share(int64_t from, int64_t to, int64_t positions) override {
+    return model_.share(from, to, positions);
+  }
+  bool shares_room() const override { return model_.shares_room(); }
+  std::optional<BlockCounts> block_counts() const override { return model_.block_counts(); }
+  void step(std::span<const SlotTokens> batch, std::span<double> logits) override {
+    model_.step(batch, logits);
+  }
+
+ protected:
+  StepModel& model_;
+};
+
 }  // namespace assay::serving

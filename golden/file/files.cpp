@@ -124,7 +124,7 @@ void check_target(const std::string& path, bool force, uint64_t expected_bytes) 
     if (free_bytes < expected_bytes) {
       throw InputError(
           fmt::format("{}: not enough space in {}: expected {} bytes, got {} free; free some, or "
-                      "store less with --capture stats",
+                      "store less",
                       path, folder, expected_bytes, free_bytes));
     }
   }

@@ -51,6 +51,7 @@ void MappedDump::apply(const NameMap& map, const ModelConfig& config, int64_t ba
   entries_.clear();
   mapped_.clear();
   shadowed_.clear();
+  without_source_.clear();
   std::set<std::string> of_the_map;  // theirs that a rule names
   std::set<std::string> ours;
   for (const TensorInfo& info : tensor_list(config, batch, positions)) {
@@ -61,17 +62,21 @@ void MappedDump::apply(const NameMap& map, const ModelConfig& config, int64_t ba
     for (const MapRule& rule : entry->rules) {
       if (rule.block && *rule.block != config.block) continue;
       const std::string from = with_numbers(rule.from, numbers);
-      if (!theirs_.contains(from)) continue;
+      if (!theirs_.contains(from)) {
+        without_source_.emplace(info.name, from);
+        continue;
+      }
       of_the_map.insert(from);
       if (chosen.rules.empty()) chosen.rules.push_back(rule);
     }
     if (chosen.rules.empty()) continue;
+    without_source_.erase(info.name);
     ours.insert(info.name);
     map_one(chosen, info.name, info.shape, axes_of(config, info));
   }
   for (const DumpEntry& entry : reader_.entries()) {
     if (of_the_map.contains(entry.name)) continue;
-    if (ours.contains(entry.name)) {
+    if (ours.contains(entry.name) || without_source_.contains(entry.name)) {
       shadowed_.push_back(entry.name);
     } else {
       entries_.push_back(entry);
@@ -152,6 +157,11 @@ Tensor MappedDump::read(const std::string& name) const {
   return tensor;
 }
 
+std::string MappedDump::missing_source(const std::string& name) const {
+  const auto found = without_source_.find(name);
+  return found == without_source_.end() ? "" : found->second;
+}
+
 const MappedAs* MappedDump::mapped(const std::string& name) const {
   const auto found = mapped_.find(name);
   return found == mapped_.end() ? nullptr : &found->second->as;
@@ -171,7 +181,7 @@ std::string MappedDump::unequal_copies(const std::string& name) const {
 }
 
 std::vector<std::string> MappedDump::notes(const std::set<std::string>& names) const {
-  if (mapped_.empty() && shadowed_.empty()) return {};
+  if (map_name_.empty()) return {};
   std::map<std::string, Concerned> concerned;
   int64_t read = 0;
   const auto note = [&](const std::string& name, const std::string& text) {
@@ -208,10 +218,17 @@ std::vector<std::string> MappedDump::notes(const std::set<std::string>& names) c
                                 text));
   }
   for (const std::string& name : shadowed_) {
+    const MappedAs* as = mapped(name);
     lines.push_back(
-        fmt::format("map: {} stands in the dump too, and is not read: the map takes it "
-                    "from {}",
-                    printable(name), printable(mapped_.at(name)->as.from)));
+        fmt::format("map: {} stands in the dump too, and is not read: the map takes it from {}{}",
+                    printable(name), printable(as == nullptr ? missing_source(name) : as->from),
+                    as == nullptr ? ", which is not there" : ""));
+  }
+  if (!without_source_.empty()) {
+    const auto& [name, from] = *without_source_.begin();
+    lines.push_back(
+        fmt::format("map: the sources of {} tensors are not in the dump, first {} of {}",
+                    without_source_.size(), printable(from), name));
   }
   return lines;
 }

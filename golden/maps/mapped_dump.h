@@ -46,6 +46,8 @@ class MappedDump {
   std::string config_hash() const { return reader_.config_hash(); }
   std::string seed() const { return reader_.seed(); }
 
+  // What the map would read it from, and is not there; "": nothing.
+  std::string missing_source(const std::string& name) const;
   // nullptr: it is read as it stands.
   const MappedAs* mapped(const std::string& name) const;
   // "copies of the k of head 0 differ: ..", where all copies of an element are to be equal; reads
@@ -70,6 +72,8 @@ class MappedDump {
   std::vector<DumpEntry> entries_;
   // Theirs that stand under a name of ours for which the map reads another.
   std::vector<std::string> shadowed_;
+  // By names of ours: what the map reads them from, where the dump has no such tensor.
+  std::map<std::string, std::string> without_source_;
   // Of fused tensors parts are read one after the other.
   mutable std::string last_name_;
   mutable std::vector<double> last_;

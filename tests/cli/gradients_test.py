@@ -100,6 +100,11 @@ def judge_programs():
     if "ValueError: none" not in said or "repeat " not in said:
         ASSAY.fail(f"a program that refuses gradients: {said}")
     expect(0, "gives none of the", "verify", "g.h5", *fp64, program("pass", can=False))
+    expect(1, "missing: grad/", "verify", "g.h5", "--require", "grad/*", *fp64,
+           program("pass", can=False))
+    expect(0, "gradients: free-running", "verify", "g.h5", "--require", "grad/*", *fp64, right)
+    expect(1, "grad/layers/1/mlp/act: missing", "verify", "g.h5", "--require", "grad/layers/*",
+           *fp64, program("del grads['layers/1/mlp/act']"))
     expect(0, "gradients: not judged: the golden file has none", "verify", "none.h5", *fp64,
            "reference")
     said = expect(0, "gradients: free-running", "verify", "g.h5", "--only", "grad/*", *fp64, right)

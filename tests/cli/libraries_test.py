@@ -69,6 +69,58 @@ void assay_subject_close(assay_subject* subject) { (void)subject; }
 """
 DEFAULT = {"ABI": "ASSAY_SUBJECT_ABI", "OPEN": "", "DESCRIBE": "", "RUN": "return 0",
            "WHY": '"out of memory"'}
+# A decoder of another kind with a model of its own: each state is a decaying sum of tokens. LATEST
+# is the last position that position t sees.
+OWN = """
+#include <assay_subject.h>
+#include <stdlib.h>
+static const char* why = "none";
+static int here;
+int32_t assay_subject_abi(void) { return ASSAY_SUBJECT_ABI; }
+int32_t assay_subject_open(const assay_subject_model* model, assay_subject** subject) {
+  double x;
+  if (model->config_json[0] != 0) { why = "it has its own model alone"; return 1; }
+  if (model->read_weight(model->context, "lm_head.weight", &x, 1) == 0) return 1;
+  *subject = (assay_subject*)&here;
+  return 0;
+}
+int32_t assay_subject_describe(assay_subject* subject, assay_subject_description* said) {
+  (void)subject; said->name = "sums"; said->storage = "fp32"; said->can_force = 1; return 0;
+}
+int32_t assay_subject_run(assay_subject* subject, const assay_subject_request* request) {
+  const int64_t B = request->batch, T = request->positions;
+  int64_t b, t, s, i, shape[3];
+  float* state = malloc((size_t)(B * T * 3) * sizeof(float));
+  float* logits = malloc((size_t)(B * T * 11) * sizeof(float));
+  int32_t failed;
+  (void)subject;
+  for (b = 0; b < B; ++b) {
+    for (t = 0; t < T; ++t) {
+      float* at = state + (b * T + t) * 3;
+      at[0] = at[1] = at[2] = 0;
+      for (s = 0; s < T && s <= LATEST; ++s) {
+        for (i = 0; i < 3; ++i) {
+          at[i] = 0.7f * at[i] + (float)((request->tokens[b * T + s] * (i + 2) + 1) % 7);
+        }
+      }
+      for (i = 0; i < 11; ++i) {
+        logits[(b * T + t) * 11 + i] = at[i % 3] * (float)(i + 1) - at[(i + 1) % 3];
+      }
+    }
+  }
+  shape[0] = B; shape[1] = T; shape[2] = 3;
+  failed = request->hand_over(request->context, "state", ASSAY_F32, 3, shape, state);
+  shape[2] = 11;
+  if (!failed) {
+    failed = request->hand_over(request->context, "logits", ASSAY_F32, 3, shape, logits);
+  }
+  free(state);
+  free(logits);
+  return failed;
+}
+const char* assay_subject_error(assay_subject* subject) { (void)subject; return why; }
+void assay_subject_close(assay_subject* subject) { (void)subject; }
+"""
 TAKE = "return request->hand_over(request->context, "
 # What they are: exit code, what is said, and what they do.
 BAD = {
@@ -92,6 +144,8 @@ BAD = {
                           {"DESCRIBE": "return 1"}),
     "another precision": (2, "it computes in bf16: expected --precision bf16, got fp32",
                           {"DESCRIBE": 'said->storage = "bf16"'}),
+    "an unknown precision": (1, "storage: expected fp64, fp32, tf32, bf16 or fp16, got int4",
+                             {"DESCRIBE": 'said->storage = "int4"'}),
     "an unknown schedule": (2, "schedule: expected fused or eager, got lazy",
                             {"DESCRIBE": 'said->schedule = "lazy"'}),
     "fails": (1, "it failed: out of memory", {"RUN": "return 1"}),
@@ -226,6 +280,24 @@ def defects():
            library("throws", thrown))
 
 
+def own_models():
+    """Without a config and weights: leak --vocab."""
+    decoders = {}
+    for name, latest in (("clean", "t"), ("leak", "t + (t % 5 == 3)")):
+        with open(name + ".c", "w", encoding="utf-8") as file:
+            file.write(OWN.replace("LATEST", latest))
+        decoders[name] = compiled(CC, "-std=c99", name + ".c", name + ".so", "-shared")
+    options = ("leak", "--vocab", "11", "--positions", "13", "--subject")
+    expect(0, "verdict: pass", *options, decoders["clean"])
+    code, said = judge(*options, decoders["leak"])
+    found = r"^fail +prefix +leak at state, first pair \(3 <- 4\)"
+    if code != 1 or not re.search(found, said, re.MULTILINE):
+        sys.exit(f"FAIL: a leak: expected prefix to fail at state, got {code}:\n{said}")
+    expect(1, "judged with --vocab V", "leak", "--method", "plain", "--subject", decoders["clean"])
+    expect(1, "it cannot open the model", *options, "lib:right.so")
+    expect(2, "none.so: no such file", *options, "lib:none.so")
+
+
 def others():
     for name, (code, found, changes) in BAD.items():
         got, said = judge("verify", "g.h5", "--subject", bad_library(changes))
@@ -257,6 +329,7 @@ def main():
         headers()
         right()
         defects()
+        own_models()
         others()
         os.chdir("/")
     print(f"{len(NUMBERS) + len(LEAKS)} defects, {len(BAD)} libraries that are none: as expected")

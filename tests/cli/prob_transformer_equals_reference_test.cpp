@@ -24,8 +24,8 @@ using namespace assay;
 using golden::ModelConfig;
 using golden::Precision;
 using golden::ProbTransformer;
+using reference::testing::pt_all_variants;
 using reference::testing::pt_config;
-using reference::testing::pt_variants;
 
 struct Case {
   std::string title;
@@ -66,7 +66,7 @@ ModelConfig with_positions(ModelConfig config, int64_t positions) {
 // Every option in one tile and in two, with padding of every kind.
 std::vector<Case> every_variant() {
   std::vector<Case> list;
-  for (const auto& [title, config] : pt_variants()) {
+  for (const auto& [title, config] : pt_all_variants()) {
     list.push_back({title, with_positions(config, 9), 2, 9, 2, 1, true});
     list.push_back({title, with_positions(config, 34), 2, 34, 4, 3, true});
   }

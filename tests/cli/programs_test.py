@@ -188,9 +188,10 @@ DESCRIPTIONS = (
     ({"batch": 3}, 0, "verdict: pass"),
     ({"positions": 20}, 0, "verdict: pass"),
     ({"positions": 21}, 2, "it takes 21 positions only: expected so many, got 20"),
-    ({"tensors": ["logits", "loss"]}, 0, "2 checkpoints declared, 2 compared"),
+    ({"tensors": ["logits", "loss"]}, 0, "52 checkpoints declared, 52 compared"),
     ({"tensors": "all", "format": "npz", "protocol": 1}, 0, "verdict: pass"),
-    ({"tensors": ["logits", "no/such"]}, 0, "1 checkpoints declared, 1 compared"),
+    ({"tensors": ["logits", "no/such"]}, 0, "52 checkpoints declared, 52 compared"),
+    ({"can": ["fly"]}, 1, "'can': expected words of forward, force, gradients"),
     ({"accumulation": "fp64"}, 1, "fp64 accumulation"),
     ({"accumulation": "bf16"}, 2, "'accumulation': expected no narrower type than fp32"),
     ({"accumulation": "fp8"}, 1, "'accumulation': expected fp64, fp32, tf32, bf16 or fp16, got"),
@@ -216,6 +217,20 @@ def described(right, says):
 def judge_descriptions(right):
     for says, code, found in DESCRIPTIONS:
         expect(code, found, "verify", "g.h5", "--subject", described(right, says))
+    # What a program says that it gives excuses nothing: neither a fault in what it gives besides,
+    # nor what is missing of what is required.
+    wrong = right.replace("        return tensors\n",
+                          "        tensors['layers/1/attn/q'] = tensors['layers/1/attn/q'] * 1.01\n"
+                          "        return tensors\n")
+    assert wrong != right
+    expect(1, "FAIL /layers/1/attn/q", "verify", "g.h5", "--subject",
+           described(wrong, {"tensors": ["embed"]}))
+    few = right.replace("        return tensors\n",
+                        "        return {n: tensors[n] for n in ('embed', 'logits')}\n")
+    says = described(few, {"tensors": ["embed", "logits"]})
+    expect(0, "verdict: pass: 2 of 52 checkpoints judged", "verify", "g.h5", "--subject", says)
+    expect(1, "layers/0/attn_norm: missing", "verify", "g.h5", "--subject", says, "--require",
+           "all")
     # Without more than is asked for.
     only = right.replace("        return tensors\n",
                          "        return {n: tensors[n] for n in request.wanted or tensors}\n")

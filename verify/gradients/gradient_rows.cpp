@@ -19,7 +19,8 @@ std::string node_of_gradient(const std::string& name) {
   return name.substr(std::string(kGrad).size());
 }
 
-HandedGradients::Handed HandedGradients::run(const Case& file, Subject& subject) {
+HandedGradients::Handed HandedGradients::run(const Case& file, Subject& subject,
+                                             const std::set<std::string>& required) {
   Handed handed;
   std::set<std::string> given;
   file.check_left_out(subject.known_names());
@@ -33,19 +34,21 @@ HandedGradients::Handed HandedGradients::run(const Case& file, Subject& subject)
         return is_of_weight(file, gradient) && given.contains(gradient.name);
       });
   for (const Checkpoint& gradient : file.gradients) {
-    const bool is_due =
-        given.contains(gradient.name) || (any_weight && is_of_weight(file, gradient));
+    const bool is_due = given.contains(gradient.name) || required.contains(gradient.name) ||
+                        (any_weight && is_of_weight(file, gradient));
     if (is_due) handed.due.push_back(gradient);
   }
   for (const Checkpoint& gradient : file.zero_gradients) {
-    if (given.contains(gradient.name)) handed.due.push_back(gradient);
+    const bool is_due = given.contains(gradient.name) || required.contains(gradient.name);
+    if (is_due) handed.due.push_back(gradient);
   }
   handed.unasked = file.unasked_gradients;
   return handed;
 }
 
-HandedGradients::HandedGradients(const Case& file, Subject& subject)
-    : HandedGradients(file, subject, run(file, subject)) {}
+HandedGradients::HandedGradients(const Case& file, Subject& subject,
+                                 const std::set<std::string>& required)
+    : HandedGradients(file, subject, run(file, subject, required)) {}
 
 HandedGradients::HandedGradients(const Case& file, const Subject& subject, Handed handed)
     : ledger_(handed.due, subject.describe() + ", gradients") {

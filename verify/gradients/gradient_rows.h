@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,9 @@ namespace assay::verify {
 // where it has them. A weight that the loss does not depend on may have none, or 0 everywhere.
 class HandedGradients {
  public:
-  // Runs the subject forwards and backwards on the file's batch.
-  HandedGradients(const Case& file, Subject& subject);
+  // Runs the subject forwards and backwards on the file's batch. required: what it is a failure not
+  // to hand over.
+  HandedGradients(const Case& file, Subject& subject, const std::set<std::string>& required);
 
   const Ledger& ledger() const { return ledger_; }
   Ledger& ledger() { return ledger_; }
@@ -36,7 +38,7 @@ class HandedGradients {
     std::vector<Observed> observed;
   };
   HandedGradients(const Case& file, const Subject& subject, Handed handed);
-  static Handed run(const Case& file, Subject& subject);
+  static Handed run(const Case& file, Subject& subject, const std::set<std::string>& required);
 
   Ledger ledger_;
   std::vector<CheckpointRow> rows_;

@@ -14,21 +14,32 @@ Counts alike(int64_t B, int64_t count) {
   return Counts(static_cast<std::size_t>(B), static_cast<int32_t>(count));
 }
 
-Chunking behind_a_prompt(int64_t B, int64_t T, int64_t prompt) {
-  Chunking chunking{fmt::format("behind a prompt of {}", prompt), {alike(B, prompt)}, 0};
-  chunking.steps.insert(chunking.steps.end(), static_cast<std::size_t>(T - prompt), alike(B, 1));
-  return chunking;
+std::string through(const Cache& cache) {
+  return cache.name.empty() ? "" : " through " + cache.name;
 }
 
 }  // namespace
+
+// What a window leaves of a prompt longer than it is looked at from each of the positions behind.
+Chunking behind_a_prompt(int64_t B, int64_t T, int64_t seen, const Cache& cache) {
+  constexpr int64_t kSteps = 8;
+  const int64_t prompt = std::min(std::max(T - std::min(kSteps, T / 2), seen + 1), T - 1);
+  const int64_t largest = cache.piece == 0 ? prompt : cache.piece;
+  Chunking chunking{
+      fmt::format("behind a prompt of {}{}", prompt, through(cache)), {}, cache.piece};
+  for (int64_t read = 0; read < prompt; read += largest) {
+    chunking.steps.push_back(alike(B, std::min(largest, prompt - read)));
+  }
+  chunking.steps.insert(chunking.steps.end(), static_cast<std::size_t>(T - prompt), alike(B, 1));
+  return chunking;
+}
 
 // A short prompt, then 1, 1, 2, 3, 5, 8, .. positions, and the last ones by themselves. Of ragged
 // rows one in three sits out a step, another one each time, and every other one takes one more.
 Chunking uneven_pieces(int64_t B, int64_t T, bool ragged, const Cache& cache) {
   constexpr int64_t kAlone = 4, kPrompt = 5;
   const int64_t largest = cache.piece == 0 ? T : cache.piece;
-  Chunking chunking{"in uneven pieces", {}, cache.piece};
-  if (!cache.name.empty()) chunking.what += " through " + cache.name;
+  Chunking chunking{"in uneven pieces" + through(cache), {}, cache.piece};
   std::vector<int64_t> left(static_cast<std::size_t>(B), T);
   int64_t size = std::clamp<int64_t>(T / 4, 1, kPrompt), next = 1, later = 1;
   for (int64_t step = 0; std::any_of(left.begin(), left.end(), [](int64_t n) { return n > 0; });
@@ -50,15 +61,13 @@ Chunking uneven_pieces(int64_t B, int64_t T, bool ragged, const Cache& cache) {
   return chunking;
 }
 
-std::vector<Chunking> chunkings(int64_t B, int64_t T, bool ragged, bool all) {
+std::vector<Chunking> chunkings(int64_t B, int64_t T, int64_t seen, bool ragged, bool all) {
   std::vector<Chunking> list;
   if (all || T <= kShortSequence) {
-    constexpr int64_t kSteps = 8;
     list.push_back(
         {"one by one", std::vector<Counts>(static_cast<std::size_t>(T), alike(B, 1)), 0});
-    const int64_t prompt = T - std::min(kSteps, T / 2);
-    if (prompt > 1) list.push_back(behind_a_prompt(B, T, prompt));
   }
+  if (T > 2) list.push_back(behind_a_prompt(B, T, seen));
   if (T > 1) list.push_back(uneven_pieces(B, T, ragged));
   return list;
 }

@@ -116,17 +116,21 @@ std::vector<PartResult> DecodingJudge::decode_all(const Ledger& own) {
       },
       names);
   const int64_t B = file_.batch.batch, T = file_.batch.positions;
+  const golden::ModelConfig& config = file_.golden.header().config;
+  const int64_t seen = config.window == 0 ? 0 : config.window + config.sink_tokens;
   const bool ragged = can_.decodes_ragged && B > 1;
   std::vector<PartResult> results =
-      decode_each(chunkings(B, T, ragged, wanted_ == Decoding::asked), own);
+      decode_each(chunkings(B, T, seen, ragged, wanted_ == Decoding::asked), own);
   // Of logits behind pieces that all end in padding none counts, and of a row whose real positions
   // are all in its first piece; one by one all are there.
   const bool none = std::all_of(results.begin(), results.end(),
                                 [](const PartResult& result) { return result.seen.cached == 0; });
-  if (none && !results.empty()) results = decode_each(chunkings(B, T, ragged, true), own);
+  if (none && !results.empty()) results = decode_each(chunkings(B, T, seen, ragged, true), own);
   for (const Cache& cache : every_cache_ ? subject_.caches(T) : std::vector<Cache>{}) {
     subject_.use_cache(cache.name);
-    for (PartResult& result : decode_each({uneven_pieces(B, T, ragged, cache)}, own)) {
+    std::vector<Chunking> through{uneven_pieces(B, T, ragged, cache)};
+    if (T > 2) through.push_back(behind_a_prompt(B, T, seen, cache));
+    for (PartResult& result : decode_each(through, own)) {
       results.push_back(std::move(result));
     }
   }

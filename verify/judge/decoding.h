@@ -21,7 +21,7 @@ namespace assay::verify {
 
 enum class Decoding {
   off,
-  where_it_can,  // of long sequences in uneven pieces alone; what cannot be judged is said
+  where_it_can,  // of long sequences not one by one; what cannot be judged is said
   asked          // in every chunking; what cannot be judged is a check that was skipped
 };
 

@@ -158,8 +158,10 @@ NumericsResult verify_equality(const golden::GoldenReader& golden, Subject& subj
                                const NumericsOptions& options) {
   auto start = Clock::now();
   const golden::PrecisionSchedule schedule = subject.precision();
-  const Case file(golden, options.pattern, options.left_out,
-                  [&subject](const std::string& name) { return subject.computes(name); });
+  const Case file(
+      golden, options.pattern, options.left_out,
+      [&subject](const std::string& name) { return subject.computes(name); },
+      subject.gives_a_part());
   Ledger ledger(file.asked, subject.describe());
   ledger.tolerate(file.undemanded);
   ledger.demand({.part = subject.gives_a_part(),

@@ -26,7 +26,7 @@ struct GradientRun {
         tensors(forward),
         golden(values),
         options(chosen),
-        handed(judged_file, judged) {}
+        handed(judged_file, judged, judged_file.required(chosen.required)) {}
 
   int64_t elements() {
     int64_t sum = 0;

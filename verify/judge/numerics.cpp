@@ -72,7 +72,7 @@ struct Run {
         file(
             golden_file, chosen.pattern, chosen.left_out,
             [&judged](const std::string& name) { return judged.computes(name); },
-            !judged.capabilities().can_run),
+            judged.gives_a_part(), !judged.capabilities().can_run),
         ledger(file.asked, judged.describe()),
         forced_ledger(file.asked, judged.describe() + ", forced"),
         golden(golden_file),
@@ -124,7 +124,7 @@ void compare_free(Run& run) {
                         nullptr, run.ledger, run.golden, run.rows, run.watch);
   for (CheckpointRow& row : run.rows.all()) {
     if (row.note.empty()) row.note = run.file.initial_weights(row.name);
-    row.dtype = run.ledger.judged_as(row.name, row.dtype);
+    row.dtype = run.ledger.judged_as(row.name, run.subject.dtype_of(row.name));
   }
   book_nothing(run.rows.all(), run.ledger);
   run.result.checks = {
@@ -269,6 +269,15 @@ void compare_gradients(Run& run) {
   NumericsResult& result = run.result;
   if (run.file.gradients.empty() || !run.subject.capabilities().can_grad) {
     const std::string why = why_gradients_are_not_judged(run.file, run.subject);
+    const std::set<std::string> required = run.file.required(run.options.required);
+    const auto first = std::find_if(required.begin(), required.end(), is_gradient);
+    if (first != required.end()) {
+      result.checks.push_back({.name = "gradients",
+                               .status = Status::fail,
+                               .summary = fmt::format("missing: {} is required; {}", *first, why),
+                               .details = {}});
+      return;
+    }
     if (why.empty()) return;
     if (result.checks.empty()) {  // nothing else was asked for
       result.checks = {

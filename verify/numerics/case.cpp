@@ -78,7 +78,8 @@ std::vector<int> backward_places(const reference::Graph& graph) {
 
 Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
            const std::vector<std::string>& left_out,
-           const std::function<bool(const std::string&)>& computes, bool from_elsewhere)
+           const std::function<bool(const std::string&)>& computes, bool gives_a_part,
+           bool from_elsewhere)
     : golden(golden_file),
       graph(reference::build_model(golden.header().config, golden.batch(), golden.positions())),
       batch(read_batch(golden)),
@@ -105,7 +106,7 @@ Case::Case(const golden::GoldenReader& golden_file, const std::string& pattern,
   for (Checkpoint& checkpoint : declared) {
     const bool computed = !computes || computes(checkpoint.name);
     if (!computed) not_computed.insert(checkpoint.name);
-    const bool in = selects(checkpoint.name) && computed;
+    const bool in = selects(checkpoint.name) && (computed || gives_a_part);
     (in ? asked : undemanded).push_back(std::move(checkpoint));
   }
 }
@@ -158,7 +159,10 @@ Interest Case::interest_in(const std::string& name) const {
 }
 
 std::vector<std::string> Case::wanted(bool forced) const {
-  if (undemanded.size() == not_computed.size()) return {};
+  const bool all = std::all_of(undemanded.begin(), undemanded.end(), [&](const Checkpoint& other) {
+    return not_computed.contains(other.name);
+  });
+  if (all) return {};
   std::vector<std::string> names;
   std::set<std::string> seen;
   const auto want = [&](const std::string& name) {
@@ -222,7 +226,9 @@ void Case::check_left_out(const std::vector<std::string>& others) const {
 
 std::set<std::string> Case::required(const std::vector<std::string>& patterns) const {
   std::vector<std::string> judged;
-  for (const Checkpoint& checkpoint : asked) judged.push_back(checkpoint.name);
+  for (const auto* part : {&asked, &gradients, &zero_gradients}) {
+    for (const Checkpoint& checkpoint : *part) judged.push_back(checkpoint.name);
+  }
   std::set<std::string> names;
   for (const std::string& given : patterns) {
     const std::string pattern = given == "all" ? "*" : bare_pattern(given);
@@ -231,7 +237,8 @@ std::set<std::string> Case::required(const std::vector<std::string>& patterns) c
     }
     check_parts("--require", pattern, judged, "no such tensor among those that are to be judged");
     for (const std::string& name : judged) {
-      if (golden::matches(pattern, name)) names.insert(name);
+      const bool meant = is_gradient(pattern) || !is_gradient(name);
+      if (meant && golden::matches(pattern, name)) names.insert(name);
     }
   }
   return names;

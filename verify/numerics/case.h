@@ -21,11 +21,13 @@ namespace assay::verify {
 std::vector<int> backward_places(const reference::Graph& graph);
 
 struct Case {
-  // computes: Subject::computes; empty: every tensor. from_elsewhere: the subject is nothing that
-  // has to have 0 where a query sees no key.
+  // computes: Subject::computes; empty: every tensor. gives_a_part: of the subject, which may give
+  // what it does not say that it computes. from_elsewhere: the subject is nothing that has to have
+  // 0 where a query sees no key.
   Case(const golden::GoldenReader& golden, const std::string& pattern,
        const std::vector<std::string>& left_out = {},
-       const std::function<bool(const std::string&)>& computes = {}, bool from_elsewhere = false);
+       const std::function<bool(const std::string&)>& computes = {}, bool gives_a_part = false,
+       bool from_elsewhere = false);
   Case(const Case&) = delete;  // the bindings point into it
   Case& operator=(const Case&) = delete;
 
@@ -35,7 +37,7 @@ struct Case {
   reference::Bindings bindings;
   const UndefinedPositions undefined;  // what is computed there is not compared
   // Declared: those that match the pattern and none of left_out, in execution order; the others,
-  // among them what the subject does not compute.
+  // among them what a subject that gives no part does not compute.
   std::vector<Checkpoint> asked, undemanded;
   // "grad/<name>" of what the file has gradients of, likewise, from the loss backwards; of weights
   // that the loss of such a file does not depend on; and those that are not asked for.
@@ -61,8 +63,8 @@ struct Case {
   // Throws InputError for a part of left_out that matches neither a declared tensor nor one of
   // `others`: what was to be left out by a mistyped name is judged, and nobody would be told.
   void check_left_out(const std::vector<std::string>& others) const;
-  // Names of the asked that the patterns match, "all" every one. Throws InputError for a part of
-  // them that matches none.
+  // Names of the asked that the patterns match, "all" every one, and of gradients, where a pattern
+  // begins with "grad/". Throws InputError for a part of them that matches none.
   std::set<std::string> required(const std::vector<std::string>& patterns) const;
 
  private:

@@ -226,7 +226,7 @@ Check ledger_check(const Case& file, const std::vector<CheckpointRow>& rows, con
   say_what_is_left_out(ledger, check);
   say_what_containers_hold(ledger, check);
   say_what_is_undefined(file, rows, ledger, check);
-  if (const auto& absent = file.not_computed; !absent.empty()) {
+  if (const auto& absent = file.not_computed; !absent.empty() && !ledger.is_of_a_part()) {
     check.summary += fmt::format(", {} that the subject does not compute", absent.size());
     check.details.push_back(
         fmt::format("not judged, for the subject computes past them: {} checkpoints, first {}",

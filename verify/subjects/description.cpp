@@ -38,6 +38,17 @@ std::vector<std::string> texts_at(const json& answer, const char* key) {
   return found->get<std::vector<std::string>>();
 }
 
+// Texts that are all known.
+std::vector<std::string> words_at(const json& answer, const char* key,
+                                  const std::vector<std::string>& known) {
+  std::vector<std::string> words = texts_at(answer, key);
+  for (const std::string& word : words) {
+    if (std::find(known.begin(), known.end(), word) != known.end()) continue;
+    refuse_key(key, fmt::format("words of {}", fmt::join(known, ", ")), word);
+  }
+  return words;
+}
+
 // "layers/*/attn/out,logits" of a list of them, "*" where "all" is among them, "" of none.
 std::string patterns_at(const json& answer, const char* key) {
   std::vector<std::string> patterns = texts_at(answer, key);
@@ -116,7 +127,8 @@ ProgramDescription read_description(const json& answer, bool named) {
   program.schedule = word_at(answer, "schedule", {"eager", "fused"});
   program.angles = word_at(answer, "angles", {"double", "float32", "storage"});
   word_at(answer, "format", {"npz", "safetensors", "hdf5"});
-  program.can = texts_at(answer, "can");
+  program.can =
+      words_at(answer, "can", {"forward", "force", "gradients", "decode", "mask", "train"});
   program.wide = patterns_at(answer, "wide");
   program.tensors = patterns_at(answer, "tensors");
   program.master = precision_at(answer, "master");

@@ -200,10 +200,10 @@ void ExecSubject::ask_by_pieces(const Batch& batch, const Forced& forced, const 
 
 void ExecSubject::run_gradients(const Batch& batch, const Receive& receive) {
   if (description_.batch != 0 && batch.batch != description_.batch) {
-    throw InputError(
-        fmt::format("{}: gradients: expected a batch of {} rows, which it takes, got "
-                    "{}",
-                    describe(), description_.batch, batch.batch));
+    throw InputError(fmt::format(
+        "{}: gradients: expected a batch of {} rows, which it takes, got {}; --leave-out "
+        "'grad/*' judges the forward pass alone",
+        describe(), description_.batch, batch.batch));
   }
   ask(batch, {}, Asked::gradients, receive);
 }

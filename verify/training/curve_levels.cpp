@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "verify/training/counted.h"
 #include "verify/training/curve_checks.h"
 #include "verify/training/level.h"
 
@@ -20,6 +21,31 @@ double scale_allowance(const Curve& curve, std::optional<int64_t> positions, dou
   return t > 1 ? std::abs(level) / (t - 1) : 0;
 }
 
+struct Gap {
+  Level seen, unseen;
+
+  double value() const { return unseen.value - seen.value; }
+  double error() const { return std::hypot(seen.error, unseen.error); }
+  double lower() const { return value() - kSigmas * error(); }
+};
+
+// Over the last part of the steps.
+Gap gap_of(const Series& train, const Series& val, double share) {
+  return {late_level(train, share), late_level(val, share)};
+}
+
+// Whether the last value is as low as any before: what stood above it shortly before was a spike.
+bool is_recovered(const Series& val, const Level& late) {
+  const double lowest = *std::min_element(val.values.begin(), val.values.end() - 1);
+  return val.values.size() >= 4 && val.values.back() <= lowest + 0.01 &&
+         late.value - val.values.back() > gap_limit(lowest);
+}
+
+std::string recovered_text(const Series& val) {
+  return fmt::format("the last val loss, {:.4g}, is as low as any: the rise before it recovered",
+                     val.values.back());
+}
+
 }  // namespace
 
 Finding curve_gap(const Curve& curve, std::optional<int64_t> positions) {
@@ -30,15 +56,20 @@ Finding curve_gap(const Curve& curve, std::optional<int64_t> positions) {
     finding.supply = "training and val loss over the steps";
     return finding;
   }
-  const Level seen = late_level(train), unseen = late_level(val);
-  const double scale = scale_allowance(curve, positions, seen.value);
-  const double limit = gap_limit(unseen.value) + scale;
+  const Gap late = gap_of(train, val, 0.1);
+  const double scale = scale_allowance(curve, positions, late.seen.value);
+  const double limit = gap_limit(late.unseen.value) + scale;
   // Of few points the noise is unknown: the gap then has to be twice as large.
-  const bool known = seen.is_known && unseen.is_known;
-  const double error = std::hypot(seen.error, unseen.error);
-  const double lower = unseen.value - seen.value - kSigmas * error;
-  finding.measured = fmt::format("val {:.4g} - training {:.4g} = {:.4g} +- {:.2g}", unseen.value,
-                                 seen.value, unseen.value - seen.value, error);
+  const bool known = late.seen.is_known && late.unseen.is_known;
+  Gap shown = late;
+  for (const double share : {0.2, 0.4}) {
+    if (late.lower() > limit || late.value() <= limit || is_recovered(val, late.unseen)) break;
+    const Gap wide = gap_of(train, val, share);
+    if (wide.lower() > shown.lower()) shown = wide;
+  }
+  finding.measured =
+      fmt::format("val {:.4g} - training {:.4g} = {:.4g} +- {:.2g}", shown.unseen.value,
+                  shown.seen.value, shown.value(), shown.error());
   finding.limit = fmt::format("gap - 4.9 SE > {:.3g}{}", known ? limit : 2 * limit,
                               known ? "" : " (twice, of less than 4 points)");
   if (scale > 0) {
@@ -46,7 +77,12 @@ Finding curve_gap(const Curve& curve, std::optional<int64_t> positions) {
         "the limit allows {:.3g} for a training loss that Hugging Face may report x (T-1)/T{}",
         scale, positions ? "" : ", T >= 16; --seq says which T"));
   }
-  finding.state = lower > (known ? limit : 2 * limit) ? State::fired : State::quiet;
+  const bool fires = shown.lower() > (known ? limit : 2 * limit);
+  finding.state = fires ? State::fired : State::quiet;
+  if (fires && is_recovered(val, late.unseen)) {
+    finding.state = State::noted;
+    finding.details.push_back(recovered_text(val));
+  }
   return finding;
 }
 
@@ -71,9 +107,16 @@ Finding val_rise(const Curve& curve) {
                   val.steps[best.first], late.value, rise, std::hypot(late.error, best.error));
   finding.limit =
       fmt::format("rise - {:.2g} > {:.3g}, and the training loss did not rise", margin, limit);
-  finding.details.push_back(fmt::format("Prechelt's GL = {:.1f}", 100 * rise / best.value));
+  if (best.value > 0) {
+    finding.details.push_back(fmt::format("Prechelt's GL = {:.1f}", 100 * rise / best.value));
+  }
   finding.state = State::quiet;
   if (rise - margin <= limit) return finding;
+  if (is_recovered(val, late)) {
+    finding.state = State::noted;
+    finding.details.push_back(recovered_text(val));
+    return finding;
+  }
   if (train.empty()) {
     finding.state = State::noted;
     finding.details.push_back("no training loss: it may be the whole run that went bad");
@@ -162,6 +205,24 @@ std::optional<Level> late_unseen(const Curve& curve, bool lower) {
   return chosen;
 }
 
+constexpr int64_t kFewestValTokens = 512;  // where nobody says of how many val is
+
+std::optional<int64_t> tokens_of_val(const Evidence& evidence) {
+  if (evidence.val_tokens) return evidence.val_tokens;
+  const int64_t counted = counted_tokens(evidence.sets[kVal]);
+  return counted > 0 ? std::optional(counted) : std::nullopt;
+}
+
+// Of the oracle's own mean over the tokens of val, which need not be as surprising as the source.
+// Where the spread is unknown it is taken to be 1 nat, or the rate if that is less.
+double error_of_tokens(const Evidence& evidence) {
+  const OracleRate& rate = *evidence.rate;
+  if (rate.constant) return 0;
+  const double spread = rate.spread > 0 ? rate.spread : std::min(1.0, rate.nats);
+  const auto tokens = static_cast<double>(tokens_of_val(evidence).value_or(kFewestValTokens));
+  return spread / std::sqrt(tokens);
+}
+
 }  // namespace
 
 Finding curve_below_oracle(const Evidence& evidence) {
@@ -177,11 +238,22 @@ Finding curve_below_oracle(const Evidence& evidence) {
     return finding;
   }
   const double scale = scale_allowance(evidence.curve, evidence.positions, late->value);
-  const double limit = gap_limit(evidence.rate->nats) + kSigmas * evidence.rate->error + scale;
+  const double drawn = kSigmas * error_of_tokens(evidence);
+  const double limit =
+      gap_limit(evidence.rate->nats) + kSigmas * evidence.rate->error + scale + drawn;
   const double below = evidence.rate->nats - late->value;
   finding.measured = fmt::format("oracle {:.4g} - late val {:.4g} = {:.4g} +- {:.2g}",
                                  evidence.rate->nats, late->value, below, late->error);
   finding.limit = fmt::format("difference - 4.9 SE > {:.3g}", limit);
+  if (drawn > 0) {
+    finding.details.push_back(
+        tokens_of_val(evidence)
+            ? fmt::format("the limit allows {:.3g} for the draw of {} tokens of val", drawn,
+                          *tokens_of_val(evidence))
+            : fmt::format("the limit allows {:.3g} for a val of {} tokens; --val-size says of how "
+                          "many",
+                          drawn, kFewestValTokens));
+  }
   finding.state = below - kSigmas * late->error > limit ? State::fired : State::quiet;
   return finding;
 }

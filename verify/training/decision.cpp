@@ -112,7 +112,7 @@ class Table {
     if (fired("recomputed loss")) match(Verdict::leak_labels, "recomputed loss");
     if (fired("offset profile")) match(Verdict::shift_error, "offset profile");
     if (counts_nothing()) return;
-    if (fired("code length of fresh") && !evidence_.fresh_is_train) {
+    if (fired("code length of fresh") && evidence_.fresh_is.empty()) {
       match(Verdict::leak_behavioural, "code length of fresh", "fresh tokens are beaten: ");
     }
     if (fired("prequential code length")) {
@@ -136,9 +136,9 @@ class Table {
   void contaminations() {
     if (counts_nothing()) return;
     const bool fresh_quiet =
-        ran("code length of fresh") && !fired("code length of fresh") && !evidence_.fresh_is_train;
+        ran("code length of fresh") && !fired("code length of fresh") && evidence_.fresh_is.empty();
     if (fired("code length of val") &&
-        (fresh_quiet || !ran("code length of fresh") || evidence_.fresh_is_train)) {
+        (fresh_quiet || !ran("code length of fresh") || !evidence_.fresh_is.empty())) {
       match(fresh_quiet ? Verdict::eval_contamination : Verdict::leak_suspected,
             "code length of val",
             fresh_quiet ? "val is beaten and fresh is not: "
@@ -161,6 +161,8 @@ class Table {
     for (const char* name : {"divergence of the curve", "divergence of the losses"}) {
       if (fired(name)) match(Verdict::diverging, name);
     }
+    const Finding& divergence = find("divergence of the curve");
+    if (divergence.state == State::noted) judgement_.notes.push_back(divergence.measured);
     for (const char* name : {"dead curve", "dead output"}) {
       if (fired(name)) match(Verdict::degenerate, name);
     }
@@ -170,9 +172,10 @@ class Table {
   void memories() {
     if (ran("gap")) {
       if (fired("gap")) match(Verdict::overfit, "gap");
-      if (!fired("gap") && fired("rise of val")) {
-        judgement_.notes.push_back("the curve's val rose, yet these losses have no gap: " +
-                                   find("rise of val").measured);
+      for (const char* name : {"rise of val", "gap of the curves"}) {
+        if (fired("gap") || !fired(name)) continue;
+        judgement_.notes.push_back(
+            fmt::format("{}, yet these losses have no gap: {}", name, find(name).measured));
       }
     } else {
       if (fired("rise of val")) match(Verdict::overfit, "rise of val");
@@ -218,7 +221,9 @@ class Table {
     if (!evidence_.oracle_problem.empty()) {
       return "the oracle is not of these tokens: " + evidence_.oracle_problem;
     }
-    if (evidence_.fresh_is_train) return "the fresh set is in the training set: it is not fresh";
+    if (!evidence_.fresh_is.empty()) {
+      return fmt::format("the fresh set is in {}: it is not fresh", evidence_.fresh_is);
+    }
     if (sets[kFresh].empty()) return "no fresh tokens: leaks and contamination cannot be told";
     if (sets[kFresh].oracle.empty()) return "no oracle for the fresh tokens: leaks cannot be told";
     for (const char* name :
@@ -250,7 +255,8 @@ class Table {
 
   bool low_on_both() const {
     const auto low = [](const Series& series) {
-      return !series.empty() && std::isfinite(series.values.back()) && series.values.back() < 0.1;
+      return !series.empty() && std::isfinite(series.values.back()) &&
+             std::abs(series.values.back()) < 0.1;
     };
     return low(evidence_.curve.train) && low(evidence_.curve.val);
   }
@@ -289,9 +295,9 @@ class Table {
     if (verdict == Verdict::eval_contamination) {
       judgement_.notes.push_back("val and fresh are taken to be of the same law");
     }
-    if (evidence_.fresh_is_train) {
+    if (!evidence_.fresh_is.empty()) {
       judgement_.notes.push_back(
-          "most rows of fresh are in the training set: nothing is said of it");
+          fmt::format("most rows of fresh are in {}: nothing is said of it", evidence_.fresh_is));
     }
   }
 

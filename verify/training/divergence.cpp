@@ -6,6 +6,7 @@
 
 #include "verify/training/curve_checks.h"
 #include "verify/training/level.h"
+#include "verify/training/rise.h"
 
 namespace assay::verify::training {
 namespace {
@@ -88,36 +89,41 @@ void look_for_high_level(const Curve& curve, std::optional<int64_t> vocab, Signs
   }
 }
 
-// S_i = max(0, S_{i-1} + (L_i - best) / sigma - 1/2) from the best level on: it grows while the
-// loss stays above, and goes back where it recovers.
-void look_for_rise(const Series& all, Signs& signs) {
-  constexpr std::size_t kFewest = 8;
-  constexpr double kLeast = 0.15, kAlarm = 10;
-  const Series train = finite_part(all);
-  const std::size_t n = train.values.size();
-  if (n < kFewest) return;
-  const std::size_t width = std::max<std::size_t>(3, n / 20);
-  const Level best = best_level(train, width);
-  const double sigma = std::max({noise_of(train.values), train.half_step, 0.01});
-  double sum = 0;
-  for (std::size_t i = best.first + best.count; i < n; ++i) {
-    sum = std::max(0.0, sum + (train.values[i] - best.value) / sigma - 0.5);
+// Of the points at the end, how many are high.
+std::size_t high_at_end(const Series& series, double limit) {
+  std::size_t count = 0;
+  while (count < series.values.size() && series.values[series.values.size() - 1 - count] > limit) {
+    ++count;
   }
-  Series end = train;
-  end.values.assign(train.values.end() - static_cast<int64_t>(std::min(width, n)),
-                    train.values.end());
-  const double rise = median(end.values) - best.value;
-  const double limit = std::max(
-      {kLeast, 0.02 * std::abs(best.value), 7.5 * sigma / std::sqrt(static_cast<double>(width))});
-  const double highest = *std::max_element(train.values.begin() + static_cast<int64_t>(best.first),
-                                           train.values.end());
-  if (sum > kAlarm && rise > limit) {
-    signs.fired.push_back(fmt::format(
-        "training loss rose from {:.4g} at step {:g} to {:.4g} and stays there (CUSUM {:.3g} > {})",
-        best.value, train.steps[best.first], best.value + rise, sum, kAlarm));
-  } else if (highest - best.value > 4 * limit) {
-    signs.noted.push_back(
-        fmt::format("training loss had a spike of {:.4g} and recovered", highest));
+  return count;
+}
+
+void look_for_spike(const Series& train, const Rise& rise, Signs& signs) {
+  const auto after = std::lower_bound(train.steps.begin(), train.steps.end(), rise.first_step);
+  const auto first = train.values.begin() + (after - train.steps.begin());
+  const double highest = *std::max_element(first, train.values.end());
+  if (highest - rise.from <= 4 * rise.limit) return;
+  const std::size_t high = high_at_end(train, rise.from + (highest - rise.from) / 4);
+  signs.noted.push_back(
+      high == 0
+          ? fmt::format("training loss had a spike of {:.4g} and recovered", highest)
+          : fmt::format("training loss is up from {:.4g} to {:.4g} at the end, for {} point{}: "
+                        "too few to tell a spike from a divergence",
+                        rise.from, train.values.back(), high, high == 1 ? "" : "s"));
+}
+
+void look_for_rise(const Curve& curve, Signs& signs) {
+  constexpr std::size_t kFewest = 8;
+  const Series train = finite_part(curve.train);
+  if (train.values.size() < kFewest) return;
+  const Rise rise = rise_of(curve);
+  if (!rise.is_lasting()) return look_for_spike(train, rise, signs);
+  const std::string what = fmt::format("training loss rose from {:.4g} at step {:g} to {:.4g}",
+                                       rise.from, rise.first_step, rise.from + rise.height);
+  if (rise.excuse.empty()) {
+    signs.fired.push_back(fmt::format("{} and stays there (CUSUM {:.3g} > 10)", what, rise.sum));
+  } else {
+    signs.noted.push_back(what + ", yet " + rise.excuse);
   }
 }
 
@@ -199,7 +205,7 @@ Finding curve_divergence(const Curve& curve, std::optional<int64_t> vocab) {
   look_for_nonfinite(evaluated(curve.val), "val loss", 1, signs);
   look_for_nonfinite(curve.grad_norm, "gradient norm", 3, signs);
   look_for_high_level(curve, vocab, signs);
-  look_for_rise(curve.train, signs);
+  look_for_rise(curve, signs);
   look_for_explosion(curve, signs);
   look_for_loss_scale(curve.loss_scale, signs);
   signs.conclude(fmt::format("nothing in {} training and {} val points", curve.train.values.size(),

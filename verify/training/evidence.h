@@ -80,6 +80,7 @@ struct OracleRate {
   double error = 0;       // standard error where it is an estimate
   bool constant = false;  // -log p of every token
   double of_rows = 0;     // nats a token of rows from their beginnings, where that is more
+  double spread = 0;      // of a mean over n tokens, x sqrt(n); 0: unknown
 };
 
 struct StructuralLeak {
@@ -100,9 +101,10 @@ struct Evidence {
   std::optional<OracleRate> rate;
   std::string oracle_problem;  // why it is not these tokens' oracle; "" where nothing says so
   std::vector<std::string> shared_with_train;  // rows of val that are in train; see overlap
-  bool fresh_is_train = false;                 // most rows of fresh are in train
+  std::string fresh_is = {};  // what most rows of fresh are in: "the training set"; "": nothing
   bool is_canaries = false;
-  std::optional<int64_t> vocab, parameters, train_tokens, checkpoints, positions, tokens_per_step;
+  std::optional<int64_t> vocab, parameters, train_tokens, val_tokens, checkpoints, positions,
+      tokens_per_step;
   bool one_epoch = false;  // every step of the curve saw its tokens for the first time
   double bits = 16;        // of a parameter
   double alpha = 1e-6;

@@ -44,7 +44,7 @@ Finding oracle_finding(Evidence& evidence) {
                            ? "taken at its word: no tokens to check it by"
                            : "nothing speaks against it";
     const TokenSet& train = evidence.sets[kTrain];
-    const bool learns = s == kFresh && !train.targets.empty() && !evidence.fresh_is_train;
+    const bool learns = s == kFresh && !train.targets.empty() && evidence.fresh_is.empty();
     std::string problem = oracle_problem(set, learns ? &train : nullptr);
     if (problem.empty()) problem = alignment_problem(set);
     if (problem.empty() || !evidence.oracle_problem.empty()) continue;

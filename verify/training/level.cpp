@@ -8,13 +8,15 @@
 namespace assay::verify::training {
 namespace {
 
+constexpr std::size_t kFewestForMedian = 12;
+
 Level level_of(const Series& series, std::size_t first, std::size_t count) {
   constexpr std::size_t kFewest = 4;
   Level level{0, 0, first, count, series.values.size() >= kFewest};
   for (std::size_t i = first; i < first + count; ++i) level.value += series.values[i];
   level.value /= static_cast<double>(count);
-  const double noise = std::max(noise_of(series.values), series.half_step);
-  level.error = noise / std::sqrt(static_cast<double>(count));
+  level.error = std::max(error_of_means(series.values, count),
+                         series.half_step / std::sqrt(static_cast<double>(count)));
   return level;
 }
 
@@ -29,11 +31,17 @@ Series finite_part(const Series& series) {
   return part;
 }
 
-Level late_level(const Series& series) {
+Level late_level(const Series& series, double share) {
   const std::size_t n = series.values.size();
   if (n == 0) return {};
-  const std::size_t count = std::max<std::size_t>(1, n / 10);
-  return level_of(series, n - count, count);
+  const std::size_t count =
+      std::max<std::size_t>(1, static_cast<std::size_t>(share * static_cast<double>(n) + 1e-9));
+  Level level = level_of(series, n - count, count);
+  // Of 3 points or more, a spike among them is none of the level.
+  const std::size_t seen = n >= kFewestForMedian ? std::max<std::size_t>(3, count) : count;
+  const auto end = series.values.end();
+  level.value = median({end - static_cast<int64_t>(seen), end});
+  return level;
 }
 
 Level best_level(const Series& series, std::size_t width) {

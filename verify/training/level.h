@@ -16,8 +16,8 @@ struct Level {
 
 // The finite values only, in order.
 Series finite_part(const Series& series);
-// Of the last tenth of the points, at least 1.
-Level late_level(const Series& series);
+// The median of the last tenth, or other share, of the points: of at least 3 if there are 12.
+Level late_level(const Series& series, double share = 0.1);
 // The lowest mean of so many neighbours.
 Level best_level(const Series& series, std::size_t width);
 // Of the points whose steps are nearest to `step`.

@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "verify/training/counted.h"
 
@@ -14,6 +17,25 @@ namespace {
 // How far a sum of probabilities of such numbers may be from 1.
 double sum_tolerance(const Resolution& resolution) {
   return 1e-4 + 8 * resolution.relative + 2 * resolution.absolute;
+}
+
+// What the losses of a curve that are below 0 are, by series.
+std::vector<std::string> negative_curves(const Curve& curve) {
+  std::vector<std::string> found;
+  for (const auto& [name, series] :
+       {std::pair{"training", &curve.train}, {"val", &curve.val}, {"fresh", &curve.fresh}}) {
+    const double least = -1e-4 - series->half_step;
+    std::size_t count = 0, first = 0;
+    for (std::size_t i = 0; i < series->values.size(); ++i) {
+      if (!std::isfinite(series->values[i]) || series->values[i] >= least) continue;
+      if (count++ == 0) first = i;
+    }
+    if (count == 0) continue;
+    found.push_back(fmt::format(
+        "curve: {} losses of {} are below 0, the first {:.4g} at step {:g}: probabilities above 1",
+        count, name, series->values[first], series->steps[first]));
+  }
+  return found;
 }
 
 }  // namespace
@@ -35,9 +57,12 @@ Finding label_check(const Evidence& evidence) {
 
 Finding normalisation(const Evidence& evidence) {
   Finding finding = no_tokens("normalisation", "sum of probabilities 1, no loss below 0");
-  if (all_empty(evidence)) return finding;
+  const std::vector<std::string> of_curve = negative_curves(evidence.curve);
+  if (all_empty(evidence) && of_curve.empty()) return finding;
   finding.state = State::quiet;
   finding.measured = "no loss is below 0";
+  finding.details = of_curve;
+  if (!of_curve.empty()) finding.state = State::fired;
   for (std::size_t s = 0; s < kSetNames.size(); ++s) {
     const TokenSet& set = evidence.sets[s];
     const double least = -1e-4 - set.loss_resolution.slack(1);

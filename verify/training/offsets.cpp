@@ -21,7 +21,7 @@ const double* row_of(const Logits& logits, int64_t n, int64_t t) {
   return logits.values.data() + (n * logits.positions + t) * logits.vocab;
 }
 
-// The largest variance over positions that any token's logit has.
+// The largest variance over positions that any token's logit has; infinite where one is no number.
 double variance_over_positions(const Logits& logits) {
   const auto count = static_cast<double>(logits.rows * logits.positions);
   double most = 0;
@@ -34,6 +34,7 @@ double variance_over_positions(const Logits& logits) {
       const double rest = logits.values[static_cast<std::size_t>(i * logits.vocab + v)] - mean;
       square += rest * rest / count;
     }
+    if (!std::isfinite(square)) return std::numeric_limits<double>::infinity();
     most = std::max(most, square);
   }
   return most;

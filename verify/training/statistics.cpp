@@ -134,8 +134,7 @@ double median(std::vector<double> values) {
   return (*middle + *std::max_element(values.begin(), middle)) / 2;
 }
 
-// 1.4826 x the median distance from the median.
-static double robust_spread(const std::vector<double>& values) {
+double median_distance(const std::vector<double>& values) {
   const double centre = median(values);
   std::vector<double> distances;
   for (const double value : values) distances.push_back(std::abs(value - centre));
@@ -148,7 +147,33 @@ double noise_of(std::span<const double> values) {
     const double d = values[i] - 2 * values[i - 1] + values[i - 2];
     if (std::isfinite(d)) second.push_back(d);
   }
-  return second.empty() ? 0 : robust_spread(second) / std::sqrt(6.0);
+  return second.empty() ? 0 : median_distance(second) / std::sqrt(6.0);
+}
+
+// A jump disturbs three blocks' worth of the second differences, a third of them at most: their
+// median absolute distance then is still that of the others.
+double error_of_means(std::span<const double> values, std::size_t width) {
+  constexpr std::size_t kFewestBlocks = 12;
+  const std::size_t n = values.size();
+  const auto wide = static_cast<double>(width);
+  double most = noise_of(values) / std::sqrt(wide);
+  std::vector<double> sums{0};
+  for (const double value : values) sums.push_back(sums.back() + value);
+  for (std::size_t block = 2; block * kFewestBlocks <= n; block += (block + 1) / 2) {
+    const auto length = static_cast<double>(block);
+    std::vector<double> second;
+    const std::size_t stride = std::max<std::size_t>(1, block / 8);
+    for (std::size_t i = 0; i + 3 * block <= n; i += stride) {
+      const double first = sums[i + block] - sums[i];
+      const double middle = sums[i + 2 * block] - sums[i + block];
+      second.push_back((sums[i + 3 * block] - sums[i + 2 * block] - 2 * middle + first) / length);
+    }
+    // Of few blocks, the spread is less certain.
+    const double few = 1 + 3 * length / static_cast<double>(n);
+    const double of_block = few * median_distance(second) / std::sqrt(6.0);
+    most = std::max(most, of_block * std::sqrt(std::min(1.0, length / wide)));
+  }
+  return most;
 }
 
 }  // namespace assay::verify::training

@@ -31,7 +31,12 @@ inline constexpr double kSigmas = 4.9;  // two-sided normal quantile of 1e-6
 double sigmas_of(double sigmas, int64_t freedom);
 
 double median(std::vector<double> values);
+// 1.4826 x the median distance from the median: a standard deviation, of a normal law.
+double median_distance(const std::vector<double>& values);
 // Of what is left of a curve when its trend is taken away: from differences of neighbours.
 double noise_of(std::span<const double> values);
+// Standard error of a mean of `width` neighbours, of values that may go together: the largest of
+// what means of 1, 2, .. neighbours scatter by, up to a twelfth of the curve.
+double error_of_means(std::span<const double> values, std::size_t width);
 
 }  // namespace assay::verify::training

@@ -14,12 +14,6 @@ const golden::ModelConfig& checked(const golden::ModelConfig& config) {
     throw InputError(
         fmt::format("model: pt: rank: the kernels hold at most {}, got {}", kMaxHeadSize, rank));
   }
-  if (config.window != 0) {
-    throw Unsupported(fmt::format(
-        "model: window: there are no kernels for centred windows of method pt: expected "
-        "0, got {}; the reference computes them",
-        config.window));
-  }
   return config;
 }
 

@@ -246,6 +246,7 @@ HeadOperands<S> MeanFieldPass<S>::heads_of(int64_t g, int64_t updates, bool hist
           .damping = schedule_.pt.head_damping,
           .step = schedule_.pt.head_step,
           .causal = schedule_.pt.causal_heads,
+          .window = schedule_.window,
           .blocks = decodes() ? cache_->block_table : BlockTable{}};
 }
 

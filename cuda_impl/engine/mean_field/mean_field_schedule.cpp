@@ -45,15 +45,17 @@ std::vector<int32_t> MeanFieldSchedule::offsets() const {
 std::vector<double> MeanFieldSchedule::even_heads(std::span<const uint8_t> padding_mask,
                                                   std::span<const int64_t> before) const {
   const std::size_t T = padding_mask.size() / before.size();
+  const std::size_t reach = window == 0 ? T : static_cast<std::size_t>(window) / 2;
   std::vector<double> even;
   for (std::size_t b = 0; b < before.size(); ++b) {
     const auto row = padding_mask.subspan(b * T, T);
-    int64_t ahead = before[b], words = ahead;
-    for (const uint8_t word : row) words += word;
-    for (const uint8_t word : row) {
-      const int64_t heads = word == 0 ? 0 : pt.causal_heads ? ahead : words - 1;
-      even.push_back(heads == 0 ? 0.0 : 1 / static_cast<double>(heads));
-      ahead += word;
+    std::vector<int64_t> words{before[b]};  // ahead of each position, and of the end
+    for (const uint8_t word : row) words.push_back(words.back() + word);
+    for (std::size_t t = 0; t < T; ++t) {
+      const std::size_t end = T - t > reach ? t + reach + 1 : T;
+      const int64_t out_of_reach = t > reach ? words[t - reach] : 0;
+      const int64_t others = pt.causal_heads ? words[t] : words[end] - out_of_reach - 1;
+      even.push_back(row[t] == 0 || others == 0 ? 0.0 : 1 / static_cast<double>(others));
     }
   }
   return even;

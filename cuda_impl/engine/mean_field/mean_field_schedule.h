@@ -15,10 +15,13 @@ inline namespace SIMT_BACKEND {
 class MeanFieldSchedule {
  public:
   explicit MeanFieldSchedule(const golden::ModelConfig& config)
-      : pt(golden::prob_transformer_of(config)), labels(config.hidden_size) {}
+      : pt(golden::prob_transformer_of(config)),
+        labels(config.hidden_size),
+        window(config.window) {}
 
   const golden::ProbTransformer pt;
   const int64_t labels;  // D
+  const int64_t window;  // centred; 0: none
 
   int64_t distances() const { return golden::distance_groups(pt); }  // K
   int64_t heads() const { return distances() * pt.channels; }        // K*C

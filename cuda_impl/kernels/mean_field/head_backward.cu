@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
                                 static_cast<int>(blockIdx.y));
   const int t0 = static_cast<int>(blockIdx.x) * kSide, end = p.heads_end(tile.b, t0);
   A r_delta[kOwnRows] = {};
-  for (int s0 = 0; s0 < end; s0 += kSide) {
+  for (int s0 = p.heads_begin(tile.b, t0); s0 < end; s0 += kSide) {
     const Pairs<false> at(p, tile.b, t0, s0);
     A r_message[kOwnRows] = {}, r_dp[kOwnRows];
     for (int i = 0; i <= p.update; ++i) tile.next_message(r_message, at, i);
@@ -110,7 +110,9 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   const int row0 = static_cast<int>(blockIdx.x) * kSide;
 
   A r_sum[kColumnGroups][kOwnRows] = {};
-  for (int column0 = 0; column0 < p.T; column0 += kSide) {
+  const int end = kHeadRows ? p.words_end(row0) : p.heads_end(tile.b, row0);
+  int column0 = kHeadRows ? p.words_begin(row0) : p.heads_begin(tile.b, row0);
+  for (; column0 < end; column0 += kSide) {
     const Pairs<kHeadRows> at(p, tile.b, row0, column0);
     if (!at.meets(p, k)) continue;
     A r_df[kOwnRows];

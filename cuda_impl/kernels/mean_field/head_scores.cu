@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   unsigned seen = 0;
 
   const int end = p.heads_end(tile.b, t0);
-  for (int s0 = 0; s0 < end; s0 += kSide) {
+  for (int s0 = p.heads_begin(tile.b, t0); s0 < end; s0 += kSide) {
     const Pairs<false> at(p, tile.b, t0, s0);
     A r_message[kOwnRows] = {};
     for (int i = 0; i < p.updates; ++i) tile.next_message(r_message, at, i);

@@ -11,7 +11,7 @@
 // formed.
 // No [T,R] array exists. With the values' gradients as v the two are each other's adjoint.
 // Launch: one block of 4 warps per 32 rows of out of one head; tiles of the other words that its
-// group does not reach are skipped. Same limits as head_scores.cu.
+// group or the window does not reach are skipped. Same limits as head_scores.cu.
 // Longest addition chain: scores as in head_tile.h; out R, and 1 to accumulate.
 // CPU counterpart: reference/ops/attend.cpp, reference/ops/distance.cpp
 #include "cuda_impl/kernels/tiles/head_tile.h"
@@ -32,8 +32,9 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   const int row0 = static_cast<int>(blockIdx.x) * kSide;
 
   A r_sum[kColumnGroups][kOwnRows] = {};
-  const int end = kHeadRows ? p.T : p.heads_end(tile.b, row0);
-  for (int column0 = 0; column0 < end; column0 += kSide) {
+  const int end = kHeadRows ? p.words_end(row0) : p.heads_end(tile.b, row0);
+  int column0 = kHeadRows ? p.words_begin(row0) : p.heads_begin(tile.b, row0);
+  for (; column0 < end; column0 += kSide) {
     const Pairs<kHeadRows> at(p, tile.b, row0, column0);
     if (!at.meets(p, k)) continue;
     A r_heads[kOwnRows];

@@ -30,7 +30,8 @@ struct HeadParams {
   bool damped, stepped, causal;            // damping != 0, step != 1
   BlockTable blocks;
   int updates, terms, B, C, K, T, R, r;
-  int rows;  // of a block of k
+  int rows;   // of a block of k
+  int reach;  // from a word to the farthest position that can be its head; R: none is too far
 
   // The position of batch row b's word 0.
   SIMT_DEVICE int position_offset(int b) const {
@@ -40,11 +41,26 @@ struct HeadParams {
     return s < R && padding_mask[int64_t{b} * R + s] != 0;
   }
   // Whether s can be the head of t, positions of words both of them.
-  SIMT_DEVICE bool can_be_head(int t, int s) const { return causal ? s < t : s != t; }
-  // Behind the last position that can be a head of the 32 words from t0 on.
+  SIMT_DEVICE bool can_be_head(int t, int s) const {
+    return (causal ? s < t : s != t) && s - t <= reach && t - s <= reach;
+  }
+  // The tiles of positions that can be heads of the 32 words from t0 on: where the first begins,
+  // and one past the last position.
+  SIMT_DEVICE int heads_begin(int b, int t0) const {
+    const int begin = position_offset(b) + t0 - reach;
+    return begin > 0 ? begin / kSide * kSide : 0;
+  }
   SIMT_DEVICE int heads_end(int b, int t0) const {
-    const int end = position_offset(b) + t0 + kSide;
-    return causal && end < R ? end : R;
+    const int end = position_offset(b) + t0 + kSide + (causal ? 0 : reach);
+    return end < R ? end : R;
+  }
+  // Those of words that the 32 positions from s0 on can be heads of, in a whole sequence.
+  SIMT_DEVICE int words_begin(int s0) const {
+    return s0 > reach ? (s0 - reach) / kSide * kSide : 0;
+  }
+  SIMT_DEVICE int words_end(int s0) const {
+    const int end = s0 + kSide + reach;
+    return end < T ? end : T;
   }
 };
 
@@ -275,6 +291,11 @@ HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, int6
   expect_shape(kernel, "offsets [K,2]", heads.offsets, {K, 2});
   expect_blocks(kernel, heads.blocks, {}, R);
   expect_at_most(kernel, "rank", heads.rank, kMaxHeadSize);
+  if (heads.window < 0 || (heads.window > 0 && heads.causal)) {
+    throw simt::Error(std::string(kernel) +
+                      ": window: expected a number >= 0, and 0 where heads are causal, got " +
+                      std::to_string(heads.window));
+  }
   expect_at_most(kernel, "B", B, 65535);
   expect_at_most(kernel, "K*C", K * heads.channels, 65535);
   if (heads.updates > 0) {
@@ -290,31 +311,33 @@ HeadParams<S> head_params(const char* kernel, const HeadOperands<S>& heads, int6
   if (reads_heads && (heads.updates == 0 || heads.step != 1)) {
     expect_shape(kernel, "even [B,T]", heads.even, {B, T});
   }
-  return {.q = heads.q,
-          .k = heads.k,
-          .lse = heads.lse,
-          .even = heads.even.data,
-          .padding_mask = heads.padding_mask.data,
-          .position_offsets = heads.position_offset,
-          .offsets = heads.offsets.data,
-          .scale = static_cast<A>(heads.scale),
-          .damping = static_cast<A>(heads.damping),
-          .undamped = static_cast<A>(1 - heads.damping),
-          .step = static_cast<A>(heads.step),
-          .kept = static_cast<A>(1 - heads.step),
-          .damped = heads.damping != 0,
-          .stepped = heads.step != 1,
-          .causal = heads.causal,
-          .blocks = heads.blocks,
-          .updates = static_cast<int>(heads.updates),
-          .terms = static_cast<int>(heads.terms),
-          .B = static_cast<int>(B),
-          .C = static_cast<int>(heads.channels),
-          .K = static_cast<int>(K),
-          .T = static_cast<int>(T),
-          .R = static_cast<int>(R),
-          .r = static_cast<int>(heads.rank),
-          .rows = heads.blocks.blocks == nullptr ? static_cast<int>(R) : heads.blocks.rows};
+  return {
+      .q = heads.q,
+      .k = heads.k,
+      .lse = heads.lse,
+      .even = heads.even.data,
+      .padding_mask = heads.padding_mask.data,
+      .position_offsets = heads.position_offset,
+      .offsets = heads.offsets.data,
+      .scale = static_cast<A>(heads.scale),
+      .damping = static_cast<A>(heads.damping),
+      .undamped = static_cast<A>(1 - heads.damping),
+      .step = static_cast<A>(heads.step),
+      .kept = static_cast<A>(1 - heads.step),
+      .damped = heads.damping != 0,
+      .stepped = heads.step != 1,
+      .causal = heads.causal,
+      .blocks = heads.blocks,
+      .updates = static_cast<int>(heads.updates),
+      .terms = static_cast<int>(heads.terms),
+      .B = static_cast<int>(B),
+      .C = static_cast<int>(heads.channels),
+      .K = static_cast<int>(K),
+      .T = static_cast<int>(T),
+      .R = static_cast<int>(R),
+      .r = static_cast<int>(heads.rank),
+      .rows = heads.blocks.blocks == nullptr ? static_cast<int>(R) : heads.blocks.rows,
+      .reach = static_cast<int>(heads.window == 0 || heads.window / 2 > R ? R : heads.window / 2)};
 }
 
 // The same where T = R.

@@ -212,7 +212,7 @@ def judge_engine():
     judge(0, "generate", "--method", "1", "--seq", "70", "--out", "long.h5")
     for subject in ("simt", "simt:stacked", "simt:stored=1000000"):
         said = judge(0, "verify", "long.h5", "--subject", subject, "--precision", "bf16")
-        assert "logits decoded in uneven pieces: " in said, said
+        assert "logits decoded behind a prompt of 62, in uneven pieces: " in said, said
     said = judge(0, "verify", "long.h5", "--subject", "simt", "--decode")
     assert "decoded one by one, behind a prompt of 62, in uneven pieces" in said, said
     judge(0, "generate", "--method", "pt", "--seq", "9", "--out", "pt.h5")

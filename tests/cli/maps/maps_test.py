@@ -177,6 +177,13 @@ def chosen(model):
             {"embed": ["first", "second", "third"]}, "--require", "all", "--strict")
     compare(0, "map: embed stands in the dump too, and is not read: the map takes it from other",
             {**t, "other": t["embed"]}, {"embed": "other"}, "--require", "all")
+    # What a map names is not read by its own name, and a source that is not there is said.
+    compare(0, ["map: logits stands in the dump too, and is not read: the map takes it from typo, "
+                "which is not there", "the sources of 1 tensors are not in the dump, first typo of "
+                "logits"], dict(t), {"logits": "typo"})
+    compare(1, "logits: missing", dict(t), {"logits": "typo"}, "--require", "all")
+    expect(0, "absent   logits  <- typo, which is not there", "map", "check", "map.json",
+           "llama.h5", "d.npz")
     # A rule that does not fit is no error where its tensor is not judged.
     rules = {"embed": {"from": "other", "axes": "B D T -> B T D"}}
     compare(0, "verdict: pass", {**dump, "other": t["embed"]}, rules, "--only", "logits")
@@ -283,6 +290,21 @@ def shown():
             ASSAY.fail(f"assay map show {name}: {code}: {text}")
 
 
+def kept(model):
+    """An output never replaces an input."""
+    np.savez("d.npz", **model.tensors)
+    path = write_map({"logits": "logits"})
+    inputs = ("llama.h5", "d.npz", path)
+    before = [open(name, "rb").read() for name in inputs]
+    for name in inputs[:2]:
+        expect(2, "is the input", "map", "suggest", "llama.h5", "d.npz", "--out", name, "--force")
+    for option in ("--json", "--report", "--junit"):
+        expect(2, "is the input", "compare", "llama.h5", "d.npz", "--precision", "fp64", "--map",
+               path, option, path, "--force")
+    if before != [open(name, "rb").read() for name in inputs]:
+        ASSAY.fail("an input was replaced")
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -296,6 +318,7 @@ def main():
         operations(models["llama"])
         one_row(Model("row.h5"))
         chosen(models["llama"])
+        kept(models["llama"])
         hostile()
     print("maps_test: " + (f"{ASSAY.failures} failures" if ASSAY.failures else "all as expected"))
     return 1 if ASSAY.failures else 0

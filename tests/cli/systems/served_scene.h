@@ -65,23 +65,12 @@ class RefusingStream final : public serving::StepModel {
 };
 
 // A model that does what it does until it is told otherwise.
-class TroubledModel : public serving::StepModel {
+class TroubledModel : public serving::StepModelWrapper {
  public:
-  explicit TroubledModel(serving::StepModel& model) : model_(model) {}
-  int64_t slots() const override { return model_.slots(); }
-  int64_t capacity() const override { return model_.capacity(); }
-  int64_t vocab_size() const override { return model_.vocab_size(); }
+  using StepModelWrapper::StepModelWrapper;
   bool reserve(int64_t slot, int64_t positions) override {
     if (on_reserve) on_reserve(positions);
     return model_.reserve(slot, positions);
-  }
-  void release(int64_t slot) override { model_.release(slot); }
-  bool share(int64_t from, int64_t to, int64_t positions) override {
-    return model_.share(from, to, positions);
-  }
-  bool shares_room() const override { return model_.shares_room(); }
-  std::optional<serving::BlockCounts> block_counts() const override {
-    return model_.block_counts();
   }
   void step(std::span<const serving::SlotTokens> batch, std::span<double> logits) override {
     if (before_step) before_step(batch);
@@ -92,9 +81,6 @@ class TroubledModel : public serving::StepModel {
   std::function<void(int64_t positions)> on_reserve;
   std::function<void(std::span<const serving::SlotTokens>)> before_step;
   std::function<void(std::span<const serving::SlotTokens>, std::span<double>)> after_step;
-
- private:
-  serving::StepModel& model_;
 };
 
 struct Visitor {

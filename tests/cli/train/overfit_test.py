@@ -299,6 +299,30 @@ def check_inputs_kept(folder):
                    code == 2 and state.read_bytes() == before, f"{code}: {text}")
 
 
+def check_other_tokens(folder, rng):
+    """Fresh tokens that are val, losses of rows in another order, an oracle of other tokens."""
+    data = Data(folder, "markov:order=1,vocab=16")
+    oracle = ("--oracle", data.source)
+    losses = data.learner(rng)
+    arrays = data.arrays(losses)
+    same = {**arrays, "fresh/losses": losses["val"], "fresh/tokens": data.tokens["val"]}
+    text = verdict("fresh is val", "INSUFFICIENT", 3, saved(folder, same), *oracle)
+    expect("it says so", "the fresh set is in val" in text, text)
+    half = {**arrays, "fresh/tokens": data.tokens["fresh"].copy()}
+    half["fresh/losses"] = losses["fresh"].copy()
+    for name, of_val in (("fresh/tokens", data.tokens), ("fresh/losses", losses)):
+        half[name][:16] = of_val["val"][:16]
+    text = verdict("a quarter of fresh is val", "HEALTHY", 0, saved(folder, half), *oracle)
+    expect("they are left out", "they are in val" in text, text)
+    turned = {**arrays, "fresh/losses": np.roll(losses["fresh"], 7, 0)}
+    text = verdict("rows in another order", "INSUFFICIENT", 3, saved(folder, turned), *oracle)
+    expect("it says so, too", "another order" in text, text)
+    other = Data(folder, "markov:order=1,vocab=16", seed=2)
+    code, text = assay("overfit", saved(folder, arrays), "--oracle", other.path)
+    expect("an oracle file of other tokens is refused",
+           code == 2 and "the oracle is of other tokens" in text, f"{code}: {text}")
+
+
 def check_refusals(folder):
     (folder / "text.npz").write_text("no archive")
     (folder / "text.csv").write_text("a,b\n1,2\n")
@@ -351,7 +375,8 @@ def main():
     rng = np.random.default_rng(20260101)
     for check in (check_verdicts, check_strata, check_formats, check_wrong_oracles, check_canaries,
                   check_sizes, check_offsets, check_untrained,
-                  check_curves, check_units, check_inputs_kept, check_refusals, check_data):
+                  check_curves, check_units, check_inputs_kept, check_other_tokens,
+                  check_refusals, check_data):
         with tempfile.TemporaryDirectory() as folder:
             takes_rng = check.__code__.co_argcount == 2
             check(pathlib.Path(folder), *([rng] if takes_rng else []))

@@ -113,6 +113,9 @@ def test_longer(root):
     expect("results of fewer steps are gone", code == 3 and not any(
         (longer / name).exists() for name in ("losses.h5", "result.json")), text)
     expect("a run cannot be made shorter", train(parts, "--resume", "--steps", 5)[0] == 2)
+    code, text = train(parts, "--resume", "--steps", 9, "--stop-after", 6)
+    expect("a run cannot stop before where it stands",
+           code == 2 and "--stop-after 6: expected a step behind 6" in text, text)
     code, text = train(parts, "--resume", "--steps", 9)
     expect("a run that ended is made longer", code == 0, text)
     expect("the same curve", rows_of(parts) == rows_of(whole))

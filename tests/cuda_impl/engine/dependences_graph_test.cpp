@@ -82,7 +82,7 @@ BOOST_AUTO_TEST_CASE(kernels_look_at_what_the_graph_looks_at) {
 
 // Heads on one side or on both, every message and schedule.
 BOOST_AUTO_TEST_CASE(kernels_of_the_probabilistic_transformer_do_too) {
-  for (const auto& [title, config] : reference::testing::pt_variants()) {
+  for (const auto& [title, config] : reference::testing::pt_all_variants()) {
     BOOST_TEST_INFO_SCOPE(title);
     check(config);
   }

@@ -14,8 +14,8 @@ using namespace assay::engine_test;
 using golden::ModelConfig;
 using golden::Precision;
 using golden::ProbTransformer;
+using reference::testing::pt_all_variants;
 using reference::testing::pt_config;
-using reference::testing::pt_variants;
 
 namespace {
 
@@ -33,7 +33,7 @@ Tokens padded_tokens(int64_t batch, int64_t positions) {
 
 BOOST_AUTO_TEST_CASE(taps_are_the_list_of_tensors_in_order_and_stored_as_the_schedule_says) {
   const Tokens tokens = padded_tokens(2, 7);
-  for (const auto& [title, config] : pt_variants()) {
+  for (const auto& [title, config] : pt_all_variants()) {
     BOOST_TEST_INFO_SCOPE(title);
     for (const Precision precision : kPrecisions) {
       const auto model = make(config, precision);
@@ -57,7 +57,7 @@ BOOST_AUTO_TEST_CASE(taps_are_the_list_of_tensors_in_order_and_stored_as_the_sch
 // Everything a pass leaves behind is overwritten by the next one, whatever shapes come between.
 BOOST_AUTO_TEST_CASE(passes_carry_nothing_over_and_do_not_allocate) {
   const Tokens large = padded_tokens(2, 9), small = padded_tokens(1, 3);
-  for (const auto& [title, config] : pt_variants()) {
+  for (const auto& [title, config] : pt_all_variants()) {
     BOOST_TEST_INFO_SCOPE(title);
     cuda::ProbTransformer<float> model(config, Precision::fp32,
                                        golden::SyntheticWeights(config, 7));
@@ -75,7 +75,7 @@ BOOST_AUTO_TEST_CASE(passes_carry_nothing_over_and_do_not_allocate) {
 
 BOOST_AUTO_TEST_CASE(forcing_what_is_there_changes_nothing) {
   const Tokens tokens = padded_tokens(2, 7);
-  for (const auto& [title, config] : pt_variants()) {
+  for (const auto& [title, config] : pt_all_variants()) {
     BOOST_TEST_INFO_SCOPE(title);
     const auto model = make(config, Precision::bf16);
     const Recorder free = record(*model, tokens);
@@ -155,7 +155,7 @@ BOOST_AUTO_TEST_CASE(gradients_behind_a_larger_pass_are_those_of_a_new_model) {
   const Tokens small = padded_tokens(2, 7), large = padded_tokens(4, 40);
   Tokens others = small;
   for (int32_t& token : others.tokens) token = (token + 1) % 11;
-  for (const auto& [title, config] : pt_variants()) {
+  for (const auto& [title, config] : pt_all_variants()) {
     BOOST_TEST_INFO_SCOPE(title);
     const auto gradients = [&](cuda::Model& model) {
       std::vector<double> all;

@@ -76,7 +76,8 @@ struct OnDevice {
             .scale = Problem::kScale,
             .damping = s.damping,
             .step = s.step,
-            .causal = s.causal};
+            .causal = s.causal,
+            .window = s.window};
   }
   cuda::HeadUses<S> used() const {
     return {used_q.get(), used_k.get(), du.get(), dv.get(), weights.get(), uses};
@@ -272,6 +273,7 @@ void add_decoded(std::vector<Case>& cases) {
         {.B = 3, .T = 40, .C = 1, .r = 4, .updates = 3, .step = 0.7, .causal = true, .decoded = 1},
         {.B = 2, .T = 34, .C = 1, .r = 4, .updates = 0, .causal = true, .decoded = 3},
         {.B = 2, .T = 70, .C = 1, .r = 20, .starts = {5}, .both_sides = true, .decoded = 33},
+        {.B = 2, .T = 100, .C = 1, .r = 4, .window = 12, .decoded = 20},
     };
     shapes.insert(shapes.end(), more.begin(), more.end());
   }
@@ -300,6 +302,20 @@ void add_head_messages_cases(std::vector<Case>& cases) {
         {.B = 1, .T = 34, .C = 1, .r = 70, .padding = "holes", .both_sides = true},
         {.B = 1, .T = 34, .C = 2, .r = 4, .updates = 3, .damping = 0.4},
         {.B = 1, .T = 9, .C = 2, .r = 4, .updates = 3, .terms = 2, .step = 0.7},
+        {.B = 1, .T = 100, .C = 1, .r = 4, .window = 1},
+        {.B = 2, .T = 100, .C = 2, .r = 4, .padding = "holes", .window = 6},
+        {.B = 1, .T = 130, .C = 1, .r = 3, .window = 65},
+        {.B = 1, .T = 40, .C = 1, .r = 3, .window = 200},
+        {.B = 1,
+         .T = 70,
+         .C = 1,
+         .r = 4,
+         .updates = 2,
+         .step = 0.6,
+         .damping = 0.3,
+         .starts = {3},
+         .both_sides = true,
+         .window = 8},
     };
     shapes.insert(shapes.end(), more.begin(), more.end());
   }

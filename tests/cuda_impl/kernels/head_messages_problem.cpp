@@ -21,8 +21,8 @@ std::string Shape::text() const {
   text += " starts";
   for (const int64_t start : starts) text += " " + std::to_string(start);
   return text + " padding " + padding + (both_sides ? " both sides" : "") +
-         (causal ? " causal" : "") + (step != 1 ? " stepped" : "") +
-         (damping != 0 ? " damped" : "") +
+         (causal ? " causal" : "") + (window != 0 ? " window " + std::to_string(window) : "") +
+         (step != 1 ? " stepped" : "") + (damping != 0 ? " damped" : "") +
          (decoded != 0 ? " decoded " + std::to_string(decoded) : "");
 }
 

@@ -17,6 +17,7 @@ struct Shape {
   std::vector<int64_t> starts = {};  // of distance groups; {} with both_sides: one a side
   bool both_sides = false;
   bool causal = false;
+  int64_t window = 0;  // centred; 0: none
   // In decoding: how many words a row has, the last of its first T - b positions; behind them
   // nothing has been read yet. 0: all T, and no positions are given.
   int64_t decoded = 0;
@@ -48,7 +49,8 @@ struct Shape {
     return kind == "none";
   }
   bool visible(int64_t b, int64_t t, int64_t s) const {
-    return (causal ? s < t : s != t) && is_real(b, t) && is_real(b, s);
+    const bool in_reach = window == 0 || std::abs(t - s) <= window / 2;
+    return (causal ? s < t : s != t) && in_reach && is_real(b, t) && is_real(b, s);
   }
   // [K,2]; without both_sides every group has the pairs of either side.
   std::vector<int32_t> offsets() const;

@@ -122,7 +122,7 @@ BOOST_AUTO_TEST_CASE(a_word_alone_hears_nothing) {
 // Padding speaks to nobody: the words of a padded row compute what they compute without it.
 BOOST_AUTO_TEST_CASE(padding_changes_nothing) {
   constexpr int64_t kWords = 4, kPadding = 3;
-  for (const auto& [title, config] : pt_variants()) {
+  for (const auto& [title, config] : pt_all_variants()) {
     const Inputs padded = random_inputs(config, 1, kWords + kPadding, kSeed, {kPadding});
     Inputs bare{1, kWords, {}, {}, {}};
     bare.tokens.assign(padded.tokens.begin() + kPadding, padded.tokens.end());
@@ -137,7 +137,7 @@ BOOST_AUTO_TEST_CASE(padding_changes_nothing) {
 }
 
 BOOST_AUTO_TEST_CASE(rows_of_a_batch_do_not_know_each_other) {
-  for (const auto& [title, config] : pt_variants()) {
+  for (const auto& [title, config] : pt_all_variants()) {
     const Inputs inputs = random_inputs(config, 3, 5, kSeed, {0, 2, 1});
     const Tensors weights = synthetic_weights(config, kSeed);
     const Tensors all = run_model(config, inputs, weights);

@@ -21,7 +21,7 @@ struct Variant {
 // Every value of every option, alone and in combinations in which they could disturb each other.
 const std::vector<Variant>& pt_variants();
 
-// With centred windows: of the reference alone.
+// With centred windows, which causal heads do not have.
 const std::vector<Variant>& pt_windowed_variants();
 // Both.
 std::vector<Variant> pt_all_variants();

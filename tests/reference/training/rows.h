@@ -48,7 +48,7 @@ struct Rows {
 // Every method and block, and the Probabilistic Transformer with every option.
 inline std::vector<golden::ModelConfig> every_model(int64_t layers = 3) {
   std::vector<golden::ModelConfig> all = every_method(layers);
-  for (const Variant& variant : pt_variants()) all.push_back(variant.config);
+  for (const Variant& variant : pt_all_variants()) all.push_back(variant.config);
   return all;
 }
 

@@ -300,8 +300,8 @@ BOOST_AUTO_TEST_CASE(chunkings_append_every_position_once) {
   for (const int64_t B : {1, 2, 5}) {
     for (const int64_t T : {1, 2, 3, 12, 16, 17, 1000}) {
       for (const bool ragged : {false, true}) {
-        const std::vector<Chunking> list = chunkings(B, T, ragged, false);
-        BOOST_TEST(list.size() == (T == 1 ? 1u : T < 3 ? 2u : T <= kShortSequence ? 3u : 1u));
+        const std::vector<Chunking> list = chunkings(B, T, 0, ragged, false);
+        BOOST_TEST(list.size() == (T == 1 ? 1u : T < 3 || T > kShortSequence ? 2u : 3u));
         for (const Chunking& chunking : list) {
           std::vector<int64_t> done(static_cast<std::size_t>(B));
           for (const std::vector<int32_t>& counts : chunking.steps) {
@@ -313,8 +313,24 @@ BOOST_AUTO_TEST_CASE(chunkings_append_every_position_once) {
       }
     }
   }
-  BOOST_TEST(chunkings(1, 1000, false, true).size() == 3u);
-  BOOST_TEST(chunkings(1, 1000, false, false)[0].steps.size() < 30u);
+  BOOST_TEST(chunkings(1, 1000, 0, false, true).size() == 3u);
+  for (const Chunking& chunking : chunkings(1, 1000, 0, false, false)) {
+    BOOST_TEST(chunking.steps.size() < 30u);
+  }
+}
+
+// What a window evicts within a prompt is seen behind it, if only by the last position.
+BOOST_AUTO_TEST_CASE(a_prompt_is_longer_than_a_window) {
+  const auto prompt = [](int64_t T, int64_t seen, int64_t piece = 0) {
+    return behind_a_prompt(1, T, seen, {"", piece}).steps;
+  };
+  BOOST_TEST(prompt(40, 6).front()[0] == 32);
+  BOOST_TEST(prompt(40, 35).front()[0] == 36);
+  BOOST_TEST(prompt(40, 39).front()[0] == 39);
+  BOOST_TEST(prompt(40, 100).front()[0] == 39);
+  BOOST_TEST(prompt(40, 6, 12).size() == 3u + 8u);
+  BOOST_TEST(prompt(40, 6, 12)[2][0] == 8);
+  BOOST_TEST(prompt(2, 0).size() == 2u);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Every verdict from evidence that calls for it, and none from evidence that does not.
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 
 #include "tests/verify/training/made_evidence.h"
@@ -83,6 +84,50 @@ BOOST_AUTO_TEST_CASE(wrong_oracle_claims_nothing) {
   const Judgement judgement = judge(evidence);
   BOOST_TEST(judgement.verdict == Verdict::insufficient);
   BOOST_TEST(judgement.reason.find("oracle") != std::string::npos);
+}
+
+// Rows of losses in another order than the tokens': spread as the oracle is, and unrelated to it.
+BOOST_AUTO_TEST_CASE(losses_of_other_rows_claim_nothing) {
+  Evidence evidence = three_sets(0.005, 0.005, 0.005);
+  std::vector<double>& losses = evidence.sets[kFresh].losses;
+  std::rotate(losses.begin(), losses.begin() + 5 * kPositions, losses.end());
+  const Judgement judgement = judge(evidence);
+  BOOST_TEST(judgement.verdict == Verdict::insufficient);
+  BOOST_TEST(judgement.reason.find("another order") != std::string::npos, judgement.reason);
+}
+
+// A difference of nothing that has next to no error, as where losses take few values.
+BOOST_AUTO_TEST_CASE(contamination_has_a_least_size) {
+  for (const double more : {1e-5, 0.0005, 0.01}) {
+    Evidence evidence = three_sets(0.005, 0.005, 0.005);
+    evidence.sets[kVal] = set_of(0.005, 2, 0);
+    evidence.sets[kFresh] = set_of(0.005 + more, 3, 0);
+    BOOST_TEST(verdict_of(evidence) ==
+               (more < 0.001 ? Verdict::healthy : Verdict::eval_contamination));
+  }
+}
+
+// Losses of one value, as where the oracle is near certain: what rounds val down is no difference.
+BOOST_AUTO_TEST_CASE(rounding_is_no_contamination) {
+  Evidence evidence = three_sets(0, 0, 0);
+  for (TokenSet& set : evidence.sets) {
+    std::fill(set.losses.begin(), set.losses.end(), 2.007);
+    std::fill(set.oracle.begin(), set.oracle.end(), 2.0);
+  }
+  std::vector<double>& val = evidence.sets[kVal].losses;
+  std::fill(val.begin(), val.end(), 2.0);  // the next number of bfloat16 is 2.015625
+  val.front() = 2.015625;
+  evidence.sets[kVal].loss_resolution = resolution_of(val);
+  BOOST_TEST(evidence.sets[kVal].loss_resolution.what == "bfloat16");
+  BOOST_TEST(verdict_of(evidence) == Verdict::healthy);
+}
+
+BOOST_AUTO_TEST_CASE(fresh_tokens_that_are_val_say_nothing) {
+  Evidence evidence = three_sets(0.005, 0.005, 0.005);
+  evidence.fresh_is = "val";
+  const Judgement judgement = judge(evidence);
+  BOOST_TEST(judgement.verdict == Verdict::insufficient);
+  BOOST_TEST(judgement.reason == "the fresh set is in val: it is not fresh");
 }
 
 BOOST_AUTO_TEST_CASE(losses_that_are_no_numbers_diverge) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <ostream>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "verify/training/judge.h"
@@ -77,6 +78,13 @@ inline Evidence curves(std::vector<double> train, std::vector<double> val) {
 inline bool has_flag(const Judgement& judgement, Verdict verdict) {
   for (const Flag& flag : judgement.flags) {
     if (flag.verdict == verdict) return true;
+  }
+  return false;
+}
+
+inline bool has_note(const Judgement& judgement, const std::string& text) {
+  for (const std::string& note : judgement.notes) {
+    if (note.find(text) != std::string::npos) return true;
   }
   return false;
 }

@@ -42,9 +42,12 @@ typedef struct assay_subject assay_subject; /* the library's own */
 
 /* What a model is opened with. */
 typedef struct {
-  const char* config_json; /* Hugging Face's config.json; Assay's own keys stand below "assay" */
-  const char* precision;   /* the storage type that is judged: "fp64", "fp32", "bf16", "fp16" */
-  void* context;           /* for read_weight */
+  /* Hugging Face's config.json; Assay's own keys stand below "assay". "": the library is to open a
+     model of its own, of which no weights are known; then its tensors have names, shapes and types
+     of its own too, and every number is handed over as one of the types above. */
+  const char* config_json;
+  const char* precision; /* the storage type that is judged: "fp64", "fp32", "bf16", "fp16" */
+  void* context;         /* for read_weight */
   /* Fills values[0 .. count) with a weight by its checkpoint's name, such as
      "model.layers.0.self_attn.q_proj.weight", in its checkpoint's layout, and returns 0; anything
      else: there is no such weight of that size. The values are those of the checkpoint; a library

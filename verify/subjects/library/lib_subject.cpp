@@ -59,7 +59,7 @@ std::optional<std::string> name_from(const char* name) {
 
 // For read_weight; what it throws waits until the library has returned.
 struct LibSubject::Weights {
-  const golden::WeightSource& source;
+  const golden::WeightSource* source;
   std::map<std::string, int64_t> sizes = {};
   std::exception_ptr thrown = nullptr;
 
@@ -70,7 +70,7 @@ struct LibSubject::Weights {
     const auto found = self.sizes.find(*wanted);
     if (found == self.sizes.end() || found->second != count) return kStop;
     try {
-      self.source.read(*wanted, {values, static_cast<std::size_t>(count)});
+      self.source->read(*wanted, {values, static_cast<std::size_t>(count)});
       return 0;
     } catch (...) {
       self.thrown = std::current_exception();
@@ -218,6 +218,12 @@ int32_t LibSubject::Running::pass_on(const std::string& name, Element element,
 
 LibSubject::LibSubject(const LibOptions& options, const golden::ModelConfig& config,
                        const golden::WeightSource& weights)
+    : LibSubject(options, &config, &weights) {}
+
+LibSubject::LibSubject(const LibOptions& options) : LibSubject(options, nullptr, nullptr) {}
+
+LibSubject::LibSubject(const LibOptions& options, const golden::ModelConfig* config,
+                       const golden::WeightSource* weights)
     : options_(options),
       config_(config),
       weights_(weights),
@@ -267,12 +273,14 @@ std::string LibSubject::reason(assay_subject* model, int32_t status) const {
 
 void LibSubject::open_model() {
   Weights weights{weights_};
-  for (const golden::TensorInfo& info : golden::weight_list(config_)) {
-    weights.sizes[info.name] = golden::element_count(info.shape);
+  std::string text;
+  if (config_ != nullptr) {
+    for (const golden::TensorInfo& info : golden::weight_list(*config_)) {
+      weights.sizes[info.name] = golden::element_count(info.shape);
+    }
+    const bool wide = options_.storage == golden::Precision::fp64;
+    text = golden::model_config_text(*config_, wide ? golden::Element::f64 : golden::Element::f32);
   }
-  const bool wide = options_.storage == golden::Precision::fp64;
-  const std::string text =
-      golden::model_config_text(config_, wide ? golden::Element::f64 : golden::Element::f32);
   const std::string precision = golden::precision_name(options_.storage);
   const assay_subject_model asked{text.c_str(), precision.c_str(), &weights, &Weights::read};
   const int32_t status =
@@ -295,12 +303,20 @@ void LibSubject::learn_description() {
   if (name.empty()) fail("its description has no name");
   ProgramDescription description;
   description.name = version.empty() ? name : name + " " + version;
-  description.storage = text_or_empty(said.storage);
+  description.storage = declared_storage_ = text_or_empty(said.storage);
+  try {
+    if (!declared_storage_.empty()) golden::parse_precision(declared_storage_);
+  } catch (const InputError&) {
+    fail(fmt::format("its description: storage: expected fp64, fp32, tf32, bf16 or fp16, got {}",
+                     golden::printable(declared_storage_)));
+  }
   description.schedule = text_or_empty(said.schedule);
   description.angles = text_or_empty(said.angles);
   library_name_ = golden::printable(description.name);
   says_schedule_ = !(options_.schedule.empty() && description.schedule.empty());
-  schedule_ = schedule_of(description, options_.storage, options_.schedule, options_.angles);
+  if (config_ != nullptr) {
+    schedule_ = schedule_of(description, options_.storage, options_.schedule, options_.angles);
+  }
   can_force_ = said.can_force != 0;
   can_grad_ = said.can_gradients != 0;
 }
@@ -315,6 +331,7 @@ std::string LibSubject::arithmetic() const {
 }
 
 DType LibSubject::dtype_of(const std::string& tensor_name) const {
+  if (config_ == nullptr) return dtypes_.at(tensor_name);
   const DType storage = verify::dtype_of(schedule_.storage_of(tensor_name));
   if (storage == DType::float64) return storage;
   const auto found = dtypes_.find(tensor_name);
@@ -322,7 +339,7 @@ DType LibSubject::dtype_of(const std::string& tensor_name) const {
 }
 
 std::unique_ptr<Subject> LibSubject::another() const {
-  return std::make_unique<LibSubject>(options_, config_, weights_);
+  return std::unique_ptr<Subject>(new LibSubject(options_, config_, weights_));
 }
 
 void LibSubject::run(const Batch& batch, const Forced& forced, const Receive& receive) {
@@ -337,9 +354,11 @@ void LibSubject::ask(const Batch& batch, const Forced& forced, bool gradients,
                      const Receive& receive) {
   dtypes_.clear();
   Running running{*this, forced, receive};
-  for (const golden::TensorInfo& info :
-       golden::tensor_list(config_, batch.batch, batch.positions)) {
-    running.shapes[gradients ? kGrad + info.name : info.name] = info.shape;
+  if (config_ != nullptr) {
+    for (const golden::TensorInfo& info :
+         golden::tensor_list(*config_, batch.batch, batch.positions)) {
+      running.shapes[gradients ? kGrad + info.name : info.name] = info.shape;
+    }
   }
   const assay_subject_request request{.batch = batch.batch,
                                       .positions = batch.positions,

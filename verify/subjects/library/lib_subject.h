@@ -14,7 +14,7 @@ namespace assay::verify {
 struct LibOptions {
   std::string path;
   golden::Precision storage = golden::Precision::fp32;
-  std::string schedule, angles;  // "": as the library says, else the widest
+  std::string schedule = {}, angles = {};  // "": as the library says, else the widest
 };
 
 class LibSubject : public Subject {
@@ -23,14 +23,19 @@ class LibSubject : public Subject {
   // SubjectFailure where the library returns an error.
   LibSubject(const LibOptions& options, const golden::ModelConfig& config,
              const golden::WeightSource& weights);
+  // A library that opens a model of its own: tensors and shapes are the library's.
+  explicit LibSubject(const LibOptions& options);
   ~LibSubject() override;
 
   std::string describe() const override;
   std::string arithmetic() const override;
   Capabilities capabilities() const override {
-    return {.can_run = true, .can_force = can_force_, .can_grad = can_grad_};
+    const bool ours = config_ != nullptr;
+    return {.can_run = true, .can_force = ours && can_force_, .can_grad = ours && can_grad_};
   }
   bool gives_a_part() const override { return true; }
+  // What it says that it stores in: "bf16"; "" if it does not say.
+  const std::string& declared_storage() const { return declared_storage_; }
   golden::PrecisionSchedule precision() const override { return schedule_; }
   golden::DType dtype_of(const std::string& tensor_name) const override;
   void look_for(const Interests& interests) override { interests_ = interests; }
@@ -42,6 +47,8 @@ class LibSubject : public Subject {
   struct Weights;
   struct Running;
 
+  LibSubject(const LibOptions& options, const golden::ModelConfig* config,
+             const golden::WeightSource* weights);
   void open_model();
   void learn_description();
   void ask(const Batch& batch, const Forced& forced, bool gradients, const Receive& receive);
@@ -51,11 +58,11 @@ class LibSubject : public Subject {
   [[noreturn]] void fail(const std::string& what) const;
 
   const LibOptions options_;
-  const golden::ModelConfig& config_;
-  const golden::WeightSource& weights_;
+  const golden::ModelConfig* config_;  // null, as the weights: the library's own model
+  const golden::WeightSource* weights_;
   const Library library_;
   assay_subject* model_ = nullptr;
-  std::string library_name_;
+  std::string library_name_, declared_storage_;
   golden::PrecisionSchedule schedule_;
   bool can_force_ = false, can_grad_ = false, says_schedule_ = false;
   Interests interests_;
