@@ -12,7 +12,7 @@
 #include "golden/contract/error.h"
 #include "golden/contract/weights.h"
 #include "verify/decoders/decoders.h"
-#include "verify/decoders/dump_pair.h"
+#include "verify/recorded/dump_pair.h"
 #include "verify/subjects/exec_subject.h"
 #include "verify/subjects/library/lib_subject.h"
 #include "verify/subjects/refusal.h"
@@ -109,8 +109,9 @@ void add_decoder_leak_options(CLI::App& command, DecoderLeakOptions& options) {
   command
       .add_option("--axis", options.axes,
                   "NAME=AXIS: which axis of the tensors of that name has the positions, from 0 or "
-                  "from behind; NAME=AXIS:FIRST: index 0 is position FIRST; NAME=none: it has "
-                  "none; several times; default: found by running other lengths")
+                  "from behind; NAME=AXIS:FIRST: index 0 is position FIRST; NAME=AXIS,AXIS: of "
+                  "two positions the later one counts; NAME=none: it has none; several times; "
+                  "default: found by running other lengths")
       ->group(group);
   command.add_option("--position-axis", options.position_axis, "the same for every tensor")
       ->group(group);

@@ -21,7 +21,8 @@ int64_t parse_whole(const std::string& text, const std::string& where) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) {
     throw InputError(fmt::format(
-        "--axis {}: expected NAME=AXIS, NAME=AXIS:FIRST or NAME=none, got '{}'", where, text));
+        "--axis {}: expected NAME=AXIS, NAME=AXIS:FIRST, NAME=AXIS,AXIS or NAME=none, got '{}'",
+        where, text));
   }
   return value;
 }
@@ -66,20 +67,22 @@ std::string why_none(const std::string& axes, const Probed& p) {
                      varies, p.shape[varies], p.batch, p.positions);
 }
 
+std::size_t axis_given(const GivenAxis& given, int number, const std::string& name,
+                       const golden::Shape& shape) {
+  const int rank = static_cast<int>(shape.size());
+  const int axis = number < 0 ? rank + number : number;
+  if (axis >= 0 && axis < rank) return static_cast<std::size_t>(axis);
+  throw InputError(fmt::format("--axis {}={}: expected an axis of {} {}, which has {}",
+                               given.pattern, number, name, golden::shape_text(shape), rank));
+}
+
 FoundAxes apply(const GivenAxis& given, const std::string& name, const Probed& p,
                 std::string axes) {
   if (!given.axis) return {{}, "it is said to have no positions"};
-  const int rank = static_cast<int>(p.shape.size());
-  const int axis = *given.axis < 0 ? rank + *given.axis : *given.axis;
-  if (axis < 0 || axis >= rank) {
-    throw InputError(fmt::format("--axis {}={}: expected an axis of {} {}, which has {}",
-                                 given.pattern, *given.axis, name, golden::shape_text(p.shape),
-                                 rank));
-  }
   for (char& letter : axes) letter = letter == 'T' ? 'S' : letter == 'F' ? kOther : letter;
-  char& chosen = axes[static_cast<std::size_t>(axis)];
-  const int64_t extent = p.shape[static_cast<std::size_t>(axis)];
-  chosen = p.batch > 1 && extent == p.batch * p.positions ? 'F' : 'T';
+  const std::size_t axis = axis_given(given, *given.axis, name, p.shape);
+  axes[axis] = p.batch > 1 && p.shape[axis] == p.batch * p.positions ? 'F' : 'T';
+  if (given.second) axes[axis_given(given, *given.second, name, p.shape)] = 'T';
   FoundAxes found;
   found.layout.axes = axes;
   set_first(p, given.first, found.layout);
@@ -93,11 +96,16 @@ GivenAxis parse_given_axis(const std::string& text) {
   if (equal == std::string::npos || equal == 0) {
     throw InputError(fmt::format("--axis {}: expected NAME=AXIS, as probs=2", text));
   }
-  GivenAxis given{text.substr(0, equal), {}, {}};
+  GivenAxis given{text.substr(0, equal), {}, {}, {}};
   const std::string value = text.substr(equal + 1);
   if (value == "none") return given;
   const std::size_t colon = value.find(':');
-  given.axis = static_cast<int>(parse_whole(value.substr(0, colon), text));
+  const std::string axes = value.substr(0, colon);
+  const std::size_t comma = axes.find(',');
+  given.axis = static_cast<int>(parse_whole(axes.substr(0, comma), text));
+  if (comma != std::string::npos) {
+    given.second = static_cast<int>(parse_whole(axes.substr(comma + 1), text));
+  }
   if (colon != std::string::npos) given.first = parse_whole(value.substr(colon + 1), text);
   return given;
 }
@@ -114,7 +122,7 @@ FoundAxes find_axes(const std::string& name, const Probed& probed, const AxesOpt
   if (options.position_axis) {
     const int rank = static_cast<int>(p.shape.size());
     const int axis = *options.position_axis;
-    if (axis < rank && axis >= -rank) return apply({name, axis, {}}, name, p, axes);
+    if (axis < rank && axis >= -rank) return apply({name, axis, {}, {}}, name, p, axes);
   }
   const auto flat = std::count(axes.begin(), axes.end(), 'F');
   if (flat > 1) return {{}, "several axes with rows and positions in one"};
@@ -159,7 +167,7 @@ void settle_layout(const std::string& name, const golden::Tensor& tensor,
     found.problem = "a loss may see the token that it is of; --axis NAME=AXIS judges it";
   }
   std::string& axes = found.layout.axes;
-  if (!is_masked(found.layout, tensor)) return;
+  if (is_given || !is_masked(found.layout, tensor)) return;
   const auto query = static_cast<int64_t>(axes.find('T'));
   std::replace(axes.begin() + query + 1, axes.end(), 'T', 'S');
 }

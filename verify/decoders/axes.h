@@ -10,10 +10,11 @@
 
 namespace assay::verify {
 
-// What somebody said of tensors: "attn/probs=2", "probs=-2:0", "stats=none".
+// What somebody said of tensors: "attn/probs=2", "probs=-2:0", "scores=2,3", "stats=none".
 struct GivenAxis {
   std::string pattern;
   std::optional<int> axis;       // negative: from behind; empty: the tensor has no positions
+  std::optional<int> second;     // an element belongs to the later of its two positions
   std::optional<int64_t> first;  // the position of index 0; empty: 0, or to be found
 };
 

@@ -30,6 +30,7 @@ class Chosen : public Subject {
 
   void leave_out(const std::string& name, const std::string& reason) { left_out_[name] = reason; }
   const std::map<std::string, std::string>& left_out() const { return left_out_; }
+  const std::string& ignored() const { return ignored_; }
 
  private:
   Chosen(std::unique_ptr<Subject> own, const Chosen& of);

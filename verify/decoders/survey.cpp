@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "golden/contract/error.h"
 #include "golden/contract/names.h"
 #include "verify/decoders/batches.h"
 #include "verify/decoders/common.h"
+#include "verify/decoders/named.h"
 #include "verify/subjects/refusal.h"
 
 namespace assay::verify {
@@ -52,6 +54,7 @@ class Surveyor {
   Probe probe(bool is_fixed, const std::vector<std::pair<int64_t, int64_t>>& shapes);
   void find(const Recording& first);
   void settle_flat(const Recording& first);
+  void check_options(const Recording& first) const;
   bool bits_depend_on_shape(const Recording& first);
   Check check(const Recording& first) const;
 
@@ -152,6 +155,19 @@ void Surveyor::settle_flat(const Recording& first) {
   }
 }
 
+// Tensors that only another shape brings may be named, too.
+void Surveyor::check_options(const Recording& first) const {
+  std::set<std::string> names;
+  const auto add = [&](const Recording& run) {
+    for (std::size_t i = 0; i < run.tensors(); ++i) names.insert(run.name(i));
+  };
+  add(first);
+  if (shorter_.recording) add(*shorter_.recording);
+  if (wider_.recording) add(*wider_.recording);
+  for (const auto& [name, reason] : subject_.left_out()) names.insert(name);
+  check_named(options_, subject_.ignored(), names);
+}
+
 // Whether a position's bits are others in a batch of another shape.
 bool Surveyor::bits_depend_on_shape(const Recording& first) {
   Recording base = first;
@@ -229,6 +245,7 @@ Survey Surveyor::run(const std::string& storage) {
   const int64_t rows = batch_.batch, n = batch_.positions;
   shorter_ = probe(can.fixed_length > 0, {{rows, n - 1}, {rows, n - 2}, {rows, n / 2}});
   wider_ = probe(can.fixed_batch > 0, {{rows + 1, n}, {2 * rows, n}, {rows - (rows > 1), n}});
+  check_options(first);
   Recording kept = first;
   kept.drop([&](const std::string& name) { return subject_.left_out().contains(name); });
   find(kept);

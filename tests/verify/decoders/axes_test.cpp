@@ -64,10 +64,12 @@ BOOST_AUTO_TEST_CASE(what_is_given_counts) {
   };
   BOOST_TEST(with("x=3").layout.axes == "B-ST");
   BOOST_TEST(with("x=-2").layout.axes == "B-TS");
+  BOOST_TEST(with("x=2,-1").layout.axes == "B-TT");
   BOOST_TEST(with("y=3").layout.axes == "B-TT");
   BOOST_TEST(with("*=none").problem == "it is said to have no positions");
   BOOST_CHECK_THROW(with("x=4"), InputError);
-  for (const char* wrong : {"x", "=1", "x=", "x=a", "x=1:", "x=1:b"}) {
+  BOOST_CHECK_THROW(with("x=2,4"), InputError);
+  for (const char* wrong : {"x", "=1", "x=", "x=a", "x=1:", "x=1:b", "x=1,", "x=1,2,3"}) {
     BOOST_CHECK_THROW(parse_given_axis(wrong), InputError);
   }
 }

@@ -138,6 +138,27 @@ BOOST_AUTO_TEST_CASE(a_constant_of_the_length_is_found_by_length_alone) {
   }
 }
 
+// However few the lengths are at which it shows.
+BOOST_AUTO_TEST_CASE(a_leak_at_one_length_is_found) {
+  const auto result = judged([](const Batch& x, int64_t b, int64_t t, int) {
+    return sum_to(x, b, t) + (x.positions == 4 && t < 3 ? 2 * token_at(x, b, t + 1) : 0.0);
+  });
+  BOOST_TEST((named(result, "length").status == Status::fail));
+  BOOST_TEST(named(result, "length").summary.find("when 4 of 9") != std::string::npos);
+  BOOST_TEST(named(result, "length").summary.find("rounding in") != std::string::npos);
+}
+
+// What is there once and not again accuses nobody, and is no pass.
+BOOST_AUTO_TEST_CASE(a_difference_at_one_length_that_does_not_come_back_is_no_leak) {
+  const auto runs = std::make_shared<int>(0);
+  const auto result = judged([runs](const Batch& x, int64_t b, int64_t t, int) {
+    const bool is_first = x.positions == 3 && ++*runs <= static_cast<int>(3 * x.batch);
+    return sum_to(x, b, t) + (is_first ? 100.0 : 0.0);
+  });
+  BOOST_TEST_REQUIRE((named(result, "length").status == Status::inconclusive));
+  BOOST_TEST(named(result, "length").details.front().find("few lengths") != std::string::npos);
+}
+
 // Sums in another order at another length are no leak, and none at the same length either.
 BOOST_AUTO_TEST_CASE(rounding_between_shapes_is_allowed_for) {
   const auto result = judged([](const Batch& x, int64_t b, int64_t t, int) {
