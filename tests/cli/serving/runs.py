@@ -1,4 +1,4 @@
-"""What tests of `assay serve-sim` share: a trace, how to run a replay of one and read its report."""
+"""What tests of `assay serve-sim` share: a trace, and how to replay one and read its report."""
 
 import json
 import pathlib
