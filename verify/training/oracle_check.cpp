@@ -206,7 +206,7 @@ std::string oracle_problem(const TokenSet& set, const TokenSet* known) {
                        static_cast<int64_t>(i) / set.positions,
                        static_cast<int64_t>(i) % set.positions);
   }
-  const std::string expectation = by_expectation(set);
+  std::string expectation = by_expectation(set);
   if (!expectation.empty() || set.targets.empty()) return expectation;
   return by_coders(set, known);
 }

@@ -43,11 +43,11 @@ Rise rise_by(const Series& train, std::size_t width) {
 // lasts, else that of the narrowest.
 Rise most_lasting(const Series& train) {
   const std::size_t n = train.values.size();
-  const Rise narrowest = rise_by(train, std::max<std::size_t>(3, n / 20));
+  Rise narrowest = rise_by(train, std::max<std::size_t>(3, n / 20));
   if (narrowest.is_lasting()) return narrowest;
   for (const std::size_t width : {n / 10, n / 5, n / 3}) {
     if (width <= 3) continue;
-    const Rise wide = rise_by(train, width);
+    Rise wide = rise_by(train, width);
     if (wide.is_lasting()) return wide;
   }
   return narrowest;

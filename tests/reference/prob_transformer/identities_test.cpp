@@ -1,5 +1,7 @@
 // What must hold between runs of the Probabilistic Transformer: its options at their neutral
 // values, its symmetries, and how it corresponds to the methods of the block.
+#include <fmt/format.h>
+
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
@@ -188,10 +190,10 @@ BOOST_AUTO_TEST_CASE(groups_in_turn_are_a_stack_of_single_groups_with_frozen_hea
         single["model.groups.0.v.weight"] = weights.at("model.groups." + group + ".v.weight");
         const Tensors alone =
             run_forced(one, inputs, single,
-                       {{"pt/0/labels", stack.at("pt/" + std::to_string(n - 1) + "/labels")},
-                        {"pt/1/heads", stack.at(own + "heads/" + group)}});
+                       {{"pt/0/labels", stack.at(fmt::format("pt/{}/labels", n - 1))},
+                        {"pt/1/heads", stack.at(fmt::format("{}heads/{}", own, group))}});
         BOOST_TEST(same_bits(alone.at("pt/1/message/sum").values,
-                             stack.at(round + "message/" + group).values));
+                             stack.at(fmt::format("{}message/{}", round, group)).values));
         sum = combined(1, sum, 1, alone.at("pt/1/message/sum").values);
       }
       BOOST_TEST(same_bits(sum, stack.at(round + "message/sum").values));

@@ -1,4 +1,6 @@
 // Logs of lines: rows under headings of epochs, progress bars, units, sections of a run.
+#include <fmt/format.h>
+
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
@@ -63,9 +65,11 @@ BOOST_FIXTURE_TEST_CASE(updates_of_a_bar_are_one_row, LineLogs) {
     text += "Epoch " + tenth + "/3\n";
     text += "\r\x1b[1m  1/120\x1b[0m" + bar + "\x1b[1m9s\x1b[0m 80ms/step - loss: 9.0\b\b\b\b";
     text += "\r\x1b[1m 60/120\x1b[0m" + bar + "\x1b[1m4s\x1b[0m 80ms/step - loss: 8.0\b\b\b\b";
-    text += "\r\x1b[1m120/120\x1b[0m" + bar + "\x1b[1m9s\x1b[0m 80ms/step - loss: 7." + tenth;
-    text += "\b\b\r\x1b[1m120/120\x1b[0m" + bar + "\x1b[1m9s\x1b[0m 81ms/step - loss: 7." + tenth +
-            " - val_loss: 8." + tenth + "\n";
+    text +=
+        fmt::format("\r\x1b[1m120/120\x1b[0m{}\x1b[1m9s\x1b[0m 80ms/step - loss: 7.{}", bar, tenth);
+    text += fmt::format(
+        "\b\b\r\x1b[1m120/120\x1b[0m{}\x1b[1m9s\x1b[0m 81ms/step - loss: 7.{} - val_loss: 8.{}\n",
+        bar, tenth, tenth);
   }
   // An evaluation behind the last epoch.
   text += "313/313" + bar + "1s 2ms/step - loss: 0.25\n";
@@ -114,7 +118,7 @@ BOOST_FIXTURE_TEST_CASE(units_are_no_steps, LineLogs) {
        {"213ms/step", "1.5it/s", "tok/s: 900", "ms/step: 213", "s/it: 0.5", "time per step: 0.5",
         "time/iter 12", "5 s", "max steps: 900", "best step: 3"}) {
     const std::string tail = std::string(", ") + rate + ", loss: ";
-    const Curve curve = read("step 1" + tail + "2.5\nstep 2" + tail + "2.25\n");
+    const Curve curve = read(fmt::format("step 1{}2.5\nstep 2{}2.25\n", tail, tail));
     BOOST_TEST_CONTEXT(rate) { is(curve.train, {1, 2}, {2.5, 2.25}); }
     const Curve bare = read(std::string(rate) + " loss: 2.5\n" + rate + " loss: 2.25\n");
     BOOST_TEST_CONTEXT(rate) { is(bare.train, {1, 2}, {2.5, 2.25}); }

@@ -1,4 +1,6 @@
 // Rows of logs that are counted, left out, replaced or hold no number: nothing without a note.
+#include <fmt/format.h>
+
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
@@ -40,7 +42,7 @@ BOOST_FIXTURE_TEST_CASE(a_loss_that_is_missing_at_the_end_is_nan, Rows) {
   for (const std::string plain :
        {"", "NA", "N/A", "None", "null", "-", "#N/A", "<NA>", "nan", "NaN"}) {
     const std::string text =
-        "step,loss,lr\n1,2.5,1\n2,2.25,1\n3," + plain + ",1\n4," + plain + ",1\n";
+        fmt::format("step,loss,lr\n1,2.5,1\n2,2.25,1\n3,{},1\n4,{},1\n", plain, plain);
     const Curve curve = read("a.csv", text);
     BOOST_TEST_CONTEXT("'" << plain << "'") {
       BOOST_TEST(curve.train.steps == (Values{1, 2, 3, 4}), tt::per_element());
@@ -72,7 +74,7 @@ BOOST_FIXTURE_TEST_CASE(a_loss_that_is_missing_at_the_end_is_nan, Rows) {
 // Evaluations every k steps, rows of other things, a run that ended before its evaluation.
 BOOST_FIXTURE_TEST_CASE(a_loss_that_was_not_due_is_none, Rows) {
   const auto is_clean = [&](const char* text) {
-    const Curve curve = read("b.csv", text);
+    Curve curve = read("b.csv", text);
     BOOST_TEST_CONTEXT(text) {
       BOOST_TEST(nans(curve.train) == 0);
       BOOST_TEST(nans(curve.val) == 0);

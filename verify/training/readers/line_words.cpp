@@ -67,7 +67,7 @@ std::string named_part(const std::vector<std::string>& words) {
   for (std::size_t i = 0; i + 2 < words.size(); ++i) {
     if (!is_among(words[i], {"on", "for"})) continue;
     if (!is_among(words[i + 2], {"subset", "set", "data", "split"})) continue;
-    const std::string section = section_named(words[i + 1]);
+    std::string section = section_named(words[i + 1]);
     if (!section.empty()) return section;
     if (words[i + 2] == "subset") return "eval_" + plain_name(words[i + 1]);
   }
@@ -82,7 +82,7 @@ std::string section_tag(const std::string& text) {
   const std::string first = section_named(words.front());
   const std::string last = last_section(words);
   if (first.empty() && (words.size() > 4 || last.empty())) return "";
-  const std::string part = named_part(words);
+  std::string part = named_part(words);
   if (!part.empty() && (first != "train" || section_named(part) == "train")) return part;
   return first.empty() ? last : first;
 }

@@ -185,7 +185,7 @@ bool is_loss(Quantity quantity) {
 }
 
 std::string section_named(const std::string& word) {
-  const std::string plain = plain_name(word);
+  std::string plain = plain_name(word);
   if (plain == "training") return "train";
   if (plain == "validating" || plain == "validate") return "validation";
   if (plain == "evaluation" || plain == "evaluating" || plain == "evaluate") return "eval";
