@@ -73,7 +73,9 @@ inline Batch batch(int64_t rows = kB, int64_t positions = kT) {
   return result;
 }
 
+// 0 where the batch, which may be another than batch(), has no such token.
 inline double token(const Batch& x, int64_t b, int64_t t) {
+  if (b >= x.batch || t >= x.positions) return 0;
   return x.tokens[static_cast<std::size_t>(b * x.positions + t)];
 }
 
