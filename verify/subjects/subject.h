@@ -120,7 +120,8 @@ class Subject {
   // The type in which it hands a tensor over; another one in its output is a failure.
   virtual golden::DType dtype_of(const std::string& tensor_name) const = 0;
   // false: it has no such tensor, for it computes past it (layers joined in one product). Nobody
-  // asks for that tensor or forces it, and the verdict says so.
+  // forces that tensor, and it is not asked for, which the verdict says; of a subject that gives a
+  // part it is judged where it is handed over all the same.
   virtual bool computes(const std::string& tensor_name) const {
     (void)tensor_name;
     return true;

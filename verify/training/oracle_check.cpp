@@ -154,7 +154,8 @@ std::string by_expectation(const TokenSet& set) {
 
 // Losses beside the oracle `shift` tokens on.
 struct Together {
-  double tokens = 0, loss = 0, oracle = 0;  // means
+  double tokens = 0;
+  double loss = 0, oracle = 0;  // means
   double loss_deviation = 0, oracle_deviation = 0;
   double correlation = 0;  // 0 where one of the two has a single value
 };

@@ -4,31 +4,19 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
-#include "tests/golden/sample.h"
+#include "tests/verify/training/log_files.h"
 #include "verify/training/readers/line_words.h"
-#include "verify/training/readers/text_logs.h"
 
 namespace tt = boost::test_tools;
 
 namespace assay::verify::training {
 namespace {
 
-using golden::sample::TemporaryFolder;
 using Values = std::vector<double>;
 
-struct LineLogs : TemporaryFolder {
-  Curve read(const std::string& text) const {
-    golden::sample::put_bytes(file("run.log"), text);
-    return read_curve(file("run.log"));
-  }
+struct LineLogs : LogFiles {
+  Curve read(const std::string& text) const { return LogFiles::read("run.log", text); }
 };
-
-bool has_note(const Curve& curve, const std::string& part) {
-  for (const std::string& note : curve.notes) {
-    if (note.find(part) != std::string::npos) return true;
-  }
-  return false;
-}
 
 void is(const Series& series, const Values& steps, const Values& values) {
   BOOST_TEST(series.steps == steps, tt::per_element());

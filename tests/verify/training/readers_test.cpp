@@ -4,10 +4,9 @@
 
 #include "golden/contract/error.h"
 #include "golden/exchange/npz.h"
-#include "tests/golden/sample.h"
+#include "tests/verify/training/log_files.h"
 #include "verify/training/readers/arrays.h"
 #include "verify/training/readers/names.h"
-#include "verify/training/readers/text_logs.h"
 #include "verify/training/readers/token_sets.h"
 
 namespace tt = boost::test_tools;
@@ -15,14 +14,9 @@ namespace tt = boost::test_tools;
 namespace assay::verify::training {
 namespace {
 
-using golden::sample::TemporaryFolder;
 using Values = std::vector<double>;
 
-struct Logs : TemporaryFolder {
-  Curve read(const std::string& name, const std::string& text) const {
-    golden::sample::put_bytes(file(name), text);
-    return read_curve(file(name));
-  }
+struct Logs : LogFiles {
   std::string fault(const std::string& name, const std::string& text) const {
     try {
       read(name, text);

@@ -7,15 +7,11 @@
 #include <set>
 
 #include "golden/contract/error.h"
+#include "verify/training/readers/column_choice.h"
 #include "verify/training/readers/names.h"
 
 namespace assay::verify::training {
 namespace {
-
-bool has_number(const Record& row, const std::string& name) {
-  return std::any_of(row.values.begin(), row.values.end(),
-                     [&](const auto& value) { return value.first == name; });
-}
 
 bool has_no_number(const Record& row, const std::string& name) {
   return std::find(row.missing.begin(), row.missing.end(), name) != row.missing.end();
@@ -54,7 +50,7 @@ Gaps gaps_of(const std::vector<const Record*>& rows, const std::string& name) {
   std::vector<std::size_t> open;
   int64_t beside = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (has_number(*rows[i], name)) {
+    if (value_of(*rows[i], name)) {
       const auto length = static_cast<int64_t>(open.size());
       (gaps.numbers > 0 ? gaps.inside : gaps.leading) += length;
       if (gaps.numbers > 0) gaps.longest = std::max(gaps.longest, length);
